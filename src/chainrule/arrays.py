@@ -1,0 +1,166 @@
+"""Which library an array belongs to, and the few things the array-API standard leaves out.
+
+Layers are written against the standard (https://data-apis.org/array-api), so the same lines run on NumPy arrays,
+PyTorch tensors and CuPy arrays: `xp = namespace(x)` is the library of x. NumPy follows the standard by itself since
+2.1; the others come through array-api-compat, which is imported when the first of their arrays turns up.
+"""
+
+import math
+import sys
+from types import ModuleType
+from typing import Any, TypeAlias
+
+import numpy as np
+
+Array: TypeAlias = Any  # an array of any library; no common base class exists
+
+# Asking array-api-compat costs microseconds and the answer depends on the type alone, so each type is asked once.
+_namespaces: dict[type, Any] = {np.ndarray: np}
+
+
+def namespace(x: Array) -> Any:
+    """The array-API namespace of x: `numpy` itself, or array-api-compat's view of x's library.
+
+    Raises TypeError if x is no array.
+    """
+    xp = _namespaces.get(type(x))
+    if xp is None:
+        xp = _namespaces[type(x)] = _find_namespace(x)
+    return xp
+
+
+def _find_namespace(x: Array) -> Any:
+    if isinstance(x, np.ma.MaskedArray | np.matrix):
+        raise TypeError(f"expected a plain array, got {type(x).__name__}; use numpy.asarray(x)")
+    if isinstance(x, np.ndarray | np.generic):
+        return np
+    import array_api_compat
+
+    try:
+        return array_api_compat.array_namespace(x)
+    except TypeError:
+        raise TypeError(f"expected an array (NumPy, PyTorch or CuPy), got {type(x).__name__}") from None
+
+
+def is_array(x: object) -> bool:
+    """Whether x is an array that layers can work on."""
+    try:
+        namespace(x)
+    except TypeError:
+        return False
+    return True
+
+
+def library(name: str | ModuleType) -> Any:
+    """The array-API namespace of a library given by name ("numpy", "torch", "cupy") or as the module itself."""
+    name = name if isinstance(name, str) else name.__name__.removeprefix("array_api_compat.")
+    if name == "numpy":
+        return np
+    if name not in ("torch", "cupy"):
+        raise ValueError(f'library must be "numpy", "torch" or "cupy", got {name!r}')
+    import importlib
+
+    return importlib.import_module(f"array_api_compat.{name}")
+
+
+def is_floating(x: Array) -> bool:
+    """Whether x holds real floating-point numbers."""
+    return bool(namespace(x).isdtype(x.dtype, "real floating"))
+
+
+def is_integer(x: Array) -> bool:
+    """Whether x holds integers; booleans are none."""
+    return bool(namespace(x).isdtype(x.dtype, "integral"))
+
+
+def size(x: Array) -> int:
+    """The number of elements; `x.size` is a method in PyTorch."""
+    return math.prod(x.shape)
+
+
+def dtype_name(dtype: Any) -> str:
+    """The name that every library gives this dtype: "float32" for numpy.float32 and for torch.float32."""
+    if isinstance(dtype, str):
+        return dtype
+    name = str(np.dtype(dtype)) if isinstance(dtype, type | np.dtype) else str(dtype)
+    return name.removeprefix("torch.")
+
+
+def describe_kind(x: object) -> str:
+    """Library and dtype of x for error messages: "a numpy float32 array"; the bare type for what is no array."""
+    if not is_array(x):
+        return f"a {type(x).__name__}"
+    name = namespace(x).__name__.removeprefix("array_api_compat.")
+    return f"a {name} {dtype_name(x.dtype)} array"  # type: ignore[attr-defined]
+
+
+def to_numpy(x: Array) -> np.ndarray:
+    """x as a NumPy array in native byte order, copied only where it has to be."""
+    if type(x) is not np.ndarray and is_array(x) and namespace(x) is not np:
+        import array_api_compat
+
+        x = array_api_compat.to_device(x, "cpu")
+        if "torch" in sys.modules and isinstance(x, sys.modules["torch"].Tensor):
+            x = x.detach()  # array-api-compat leaves a tensor in its graph, and NumPy refuses that
+    values: np.ndarray = np.asarray(x)
+    return values if values.dtype.isnative else values.astype(values.dtype.newbyteorder("="))
+
+
+def convert(x: Array, *, xp: Any = None, dtype: Any = None, device: Any = None) -> Array:
+    """x in another library, dtype or on another device, as a new array that shares no memory with x.
+
+    What is None stays as it is; `dtype` may be a name or any library's dtype. Between libraries x goes through memory
+    of the CPU.
+    """
+    source = namespace(x)
+    xp = source if xp is None else xp
+    name = dtype_name(x.dtype if dtype is None else dtype)
+    if xp is not source or xp is np:
+        if xp is np and device not in (None, "cpu"):
+            raise ValueError(f'NumPy arrays live on device "cpu", got {device!r}; choose another library too')
+        # A contiguous array in native byte order: other libraries refuse anything else.
+        values = np.array(to_numpy(x), dtype=_numpy_dtype(name), order="C")
+        return values if xp is np else xp.asarray(values, device=device, copy=True)
+    import array_api_compat
+
+    x = xp.astype(x.detach() if hasattr(x, "detach") else x, getattr(xp, name), copy=True)
+    return x if device is None else array_api_compat.to_device(x, device)
+
+
+def convert_like(x: Array, reference: Array) -> Array:
+    """A copy of x in the library, dtype and device of reference."""
+    return convert(x, xp=namespace(reference), dtype=reference.dtype, device=getattr(reference, "device", None))
+
+
+def _numpy_dtype(name: str) -> np.dtype:
+    try:
+        dtype: np.dtype = np.dtype(name).newbyteorder("=")
+        return dtype
+    except TypeError:
+        raise TypeError(f"dtype {name!r} has no counterpart in NumPy") from None
+
+
+def one_hot(index: Array, n_classes: int, like: Array, axis: int = 1) -> Array:
+    """Ones where `index` names the class and zeros elsewhere, with the classes along a new axis; dtype of `like`.
+
+    Shapes    index (batch, …) -> (batch, n_classes, …) for axis=1
+    """
+    xp = namespace(index)
+    shape = [1] * (index.ndim + 1)
+    shape[axis] = n_classes
+    classes = xp.reshape(xp.arange(n_classes, dtype=index.dtype, device=index.device), tuple(shape))
+    return xp.astype(xp.expand_dims(index, axis=axis) == classes, like.dtype)
+
+
+def erf(x: Array) -> Array:
+    """The error function, 2/√π ∫₀ˣ exp(-t²) dt, which the standard and NumPy lack. PyTorch and CuPy bring their own."""
+    if namespace(x) is np:
+        # math.erf is right to the last digit or so; the native engine has the fast one.
+        return np.fromiter(map(math.erf, x.ravel().tolist()), dtype=x.dtype, count=x.size).reshape(x.shape)
+    if type(x).__module__.startswith("cupy"):
+        from cupyx.scipy import special  # type: ignore[import-not-found]
+
+        return special.erf(x)
+    import torch
+
+    return torch.erf(x)

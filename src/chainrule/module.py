@@ -1,0 +1,270 @@
+"""Parameter and Module: the contract that everything else keeps. Read this file first.
+
+A Module says how to go forward and how the gradient comes back:
+
+    y, saved = module.forward(x)         the output, and whatever backward will need
+    dx = module.backward(dy, saved)      the gradient of the loss by x, given its gradient by y
+
+`backward` also adds the gradient of each parameter to `Parameter.grad`. Nothing about a pass is kept on the module
+itself, so one layer may stand twice in a network, or in two networks at once.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from types import ModuleType
+from typing import Any, NoReturn, Protocol, TypeVar, runtime_checkable
+
+import numpy as np
+
+from . import arrays, signature
+from .arrays import Array
+
+AnyModule = TypeVar("AnyModule", bound="Module")
+
+
+class Parameter:
+    """An array that training changes, and the gradient of the loss by it, which has the same shape.
+
+    Parameters
+    ----------
+    value : array of floating-point numbers; a copy is kept, and integers become float32.
+    """
+
+    __slots__ = ("__weakref__", "grad", "value")
+
+    value: Array
+    grad: Array
+
+    def __init__(self, value: Array) -> None:
+        value = value if arrays.is_array(value) else np.asarray(value)
+        self.value = arrays.convert(value, dtype=None if arrays.is_floating(value) else "float32")
+        self.grad = arrays.namespace(self.value).zeros_like(self.value)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the value."""
+        return tuple(self.value.shape)
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        n = 1
+        for length in self.shape:
+            n *= length
+        return n
+
+    def __repr__(self) -> str:
+        return f"Parameter{self.shape} {arrays.dtype_name(self.value.dtype)}"
+
+
+class Buffer:
+    """State that no optimizer changes: a running mean, class weights, a count of passes.
+
+    A layer that changes anything for good must keep it in a Buffer: that is how it is listed, moved and saved.
+
+    Parameters
+    ----------
+    value : an array, or a plain number.
+    persistent : whether `state_dict` holds it (as in PyTorch).
+    """
+
+    __slots__ = ("persistent", "value")
+
+    def __init__(self, value: Any, *, persistent: bool = True) -> None:
+        self.value = value
+        self.persistent = persistent
+
+    def __repr__(self) -> str:
+        return f"Buffer({self.value!r})"
+
+
+@runtime_checkable
+class UpdateRule(Protocol):
+    """What a Module asks of an optimizer, which is all it knows about one."""
+
+    def step(self, parameters: Sequence[Parameter]) -> None:
+        """Update every parameter by its gradient."""
+
+
+class Module:
+    """Something with a forward and a backward pass: a layer, an activation, a loss, or a network of them.
+
+    Subclasses write `forward` and `backward` and keep their Parameters, Buffers and inner Modules as attributes; the
+    rest of this class finds them there.
+    """
+
+    training: bool = True
+
+    def forward(self, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
+        """The output, and what `backward` will need: `y, saved = module.forward(x)`."""
+        raise NotImplementedError(f"{type(self).__name__} has no forward")
+
+    def backward(self, *args: Any, **kwargs: Any) -> Any:
+        """The gradient by the input: `dx = module.backward(dy, saved)`; adds to the gradients of the parameters."""
+        raise NotImplementedError(f"{type(self).__name__} has no backward")
+
+    def __call__(self, *inputs: Any, **options: Any) -> Any:
+        """Inference: the output alone, in evaluation mode, with nothing saved."""
+        training = [module for module in self.modules() if module.training]
+        for module in training:
+            module.training = False
+        try:
+            return self.forward(*inputs, **options)[0]
+        finally:
+            for module in training:
+                module.training = True
+
+    # -- what is inside
+
+    def named_children(self) -> Iterator[tuple[str, "Module"]]:
+        """The Modules directly inside this one, with their names."""
+        for name, value in vars(self).items():
+            if isinstance(value, Module):
+                yield name, value
+
+    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, "Module"]]:
+        """This module and all below it, each place once, with dotted names; a module that stands twice comes twice."""
+        yield prefix, self
+        for name, child in self.named_children():
+            yield from child.named_modules(f"{prefix}.{name}" if prefix else name)
+
+    def modules(self) -> list["Module"]:
+        """This module and all below it, each once."""
+        return list({id(module): module for _, module in self.named_modules()}.values())
+
+    def _named(self, kind: type) -> Iterator[tuple[str, Any]]:
+        for prefix, module in self.named_modules():
+            for name, value in vars(module).items():
+                if isinstance(value, kind):
+                    yield f"{prefix}.{name}" if prefix else name, value
+
+    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        """The parameters with their dotted names, each once; a shared one bears the name of its first place."""
+        seen: set[int] = set()
+        for name, parameter in self._named(Parameter):
+            if id(parameter) not in seen:
+                seen.add(id(parameter))
+                yield name, parameter
+
+    def named_buffers(self) -> Iterator[tuple[str, Buffer]]:
+        """The buffers with their dotted names."""
+        yield from self._named(Buffer)
+
+    def param(self) -> list[Parameter]:
+        """The parameters, each with `value` and `grad`; a shared one is listed once."""
+        return [parameter for _, parameter in self.named_parameters()]
+
+    @property
+    def num_parameters(self) -> int:
+        """How many numbers training can change; shared ones count once."""
+        return sum(parameter.size for parameter in self.param())
+
+    # -- training
+
+    def zero_grad(self) -> None:
+        """Set every gradient to zero, in place."""
+        for parameter in self.param():
+            parameter.grad[...] = 0
+
+    def optimize(self, optimizer: UpdateRule) -> None:
+        """Update the parameters by the rule of `optimizer` and the gradients that `backward` has gathered."""
+        optimizer.step(self.param())
+
+    def train(self: AnyModule, mode: bool = True) -> AnyModule:
+        """Set training mode (or evaluation mode) here and below; returns the module."""
+        for module in self.modules():
+            module.training = mode
+        return self
+
+    def eval(self: AnyModule) -> AnyModule:
+        """Set evaluation mode here and below; returns the module."""
+        return self.train(False)
+
+    # -- state
+
+    def state_dict(self) -> dict[str, Array]:
+        """Copies of all parameters and persistent buffers by dotted name, with PyTorch's names and shapes.
+
+        Note      PyTorch hands out the arrays themselves; these are copies, so a kept state stays as it was.
+        """
+        state = {name: arrays.convert(parameter.value) for name, parameter in self._named(Parameter)}
+        for name, buffer in self._named(Buffer):
+            if buffer.persistent:
+                state[name] = arrays.convert(buffer.value) if arrays.is_array(buffer.value) else buffer.value
+        return state
+
+    def load_state_dict(self, state: Mapping[str, Array]) -> None:
+        """Set parameters and persistent buffers to those of `state`, converted to this module's dtype and library.
+
+        Raises ValueError, and changes nothing, if a name is missing or unknown or a shape differs.
+        """
+        places: dict[str, Any] = dict(self._named(Parameter))
+        places |= {name: buffer for name, buffer in self._named(Buffer) if buffer.persistent}
+        missing, unknown = sorted(places.keys() - state.keys()), sorted(state.keys() - places.keys())
+        if missing or unknown:
+            raise ValueError(
+                f"{type(self).__name__}.load_state_dict: the names differ; missing: {missing}, unknown: {unknown}"
+            )
+        converted = {}
+        for name, place in places.items():
+            value = state[name]
+            if arrays.is_array(place.value):
+                value = arrays.convert_like(value if arrays.is_array(value) else np.asarray(value), place.value)
+                if tuple(value.shape) != tuple(place.value.shape):
+                    raise ValueError(
+                        f"{type(self).__name__}.load_state_dict: {name} must be {tuple(place.value.shape)}, "
+                        f"got {tuple(value.shape)}"
+                    )
+            converted[name] = value
+        for name, place in places.items():
+            if isinstance(place, Parameter):
+                place.value[...] = converted[name]
+            else:
+                place.value = converted[name]
+
+    def to(
+        self: AnyModule, library: str | ModuleType | None = None, *, dtype: Any = None, device: Any = None
+    ) -> AnyModule:
+        """Move parameters and buffers to another array library, dtype or device, in place; returns the module.
+
+        Parameters
+        ----------
+        library : "numpy", "torch" or "cupy", or the imported library itself.
+        dtype : a floating-point dtype, by name ("float64") or of any library; integer state keeps its dtype.
+        device : what the library understands, such as "cuda".
+        """
+        xp = None if library is None else arrays.library(library)
+        if dtype is not None and arrays.dtype_name(dtype) not in ("float16", "bfloat16", "float32", "float64"):
+            raise TypeError(f"{type(self).__name__}.to: dtype must be floating-point, got {arrays.dtype_name(dtype)}")
+
+        def moved(x: Array) -> Array:
+            return arrays.convert(x, xp=xp, dtype=dtype if arrays.is_floating(x) else None, device=device)
+
+        # All is computed before anything is set, so that a failure (a missing device, say) leaves the module whole.
+        parameters = [(p, moved(p.value), moved(p.grad)) for p in self.param()]
+        buffers = [(b, moved(b.value)) for _, b in self._named(Buffer) if arrays.is_array(b.value)]
+        for parameter, value, grad in parameters:
+            parameter.value, parameter.grad = value, grad
+        for buffer, value in buffers:
+            buffer.value = value
+        return self
+
+    def float(self: AnyModule) -> AnyModule:
+        """Compute in float32 from here on; returns the module."""
+        return self.to(dtype="float32")
+
+    def double(self: AnyModule) -> AnyModule:
+        """Compute in float64 from here on; returns the module."""
+        return self.to(dtype="float64")
+
+    # -- words
+
+    def extra_repr(self) -> str:
+        """The arguments that `repr` shows; by default those of the constructor that differ from their defaults."""
+        return signature.arguments(self)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.extra_repr()})"
+
+    def refuse(self, method: str, expected: str, got: object, error: type[Exception] = ValueError) -> NoReturn:
+        """Raise an error that says who, what was expected, and what came."""
+        raise error(f"{type(self).__name__}({self.extra_repr()}).{method}: {expected}, got {got}")

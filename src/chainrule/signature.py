@@ -1,0 +1,44 @@
+"""An object as the call that makes it, such as `SGD(lr=0.1, momentum=0.9)`: one rule for everything that has a repr."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+
+def _parameters(kind: Callable[..., object]) -> tuple[inspect.Parameter, ...]:
+    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return tuple(p for p in inspect.signature(kind).parameters.values() if p.kind in named)
+
+
+def arguments(instance: object, *, leave_out: tuple[str, ...] = ()) -> str:
+    """The arguments that would make `instance` again, as text, without those that equal their defaults.
+
+    It relies on one habit of this library: an argument that matters later is kept under its own name. Arguments that
+    are not kept, such as `rng`, are left out.
+    """
+    shown = []
+    for parameter in _parameters(instance.__class__):
+        if parameter.name in leave_out or not hasattr(instance, parameter.name):
+            continue
+        value = getattr(instance, parameter.name)
+        value = getattr(value, "value", value)  # a Parameter or Buffer stands for what it holds
+        if parameter.default is inspect.Parameter.empty:
+            required_first = parameter.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD and parameter.name != "lr"
+            shown.append(_text(value) if required_first else f"{parameter.name}={_text(value)}")
+        elif parameter.name == "lr" or not _equal(value, parameter.default):
+            shown.append(f"{parameter.name}={_text(value)}")
+    return ", ".join(shown)
+
+
+def call(instance: object) -> str:
+    """`instance` as the call that makes it."""
+    return f"{type(instance).__name__}({arguments(instance)})"
+
+
+def _equal(value: Any, default: Any) -> bool:
+    return value is default or (type(value) in (int, float, str, bool, tuple, list) and bool(value == default))
+
+
+def _text(value: Any) -> str:
+    shape = getattr(value, "shape", None)
+    return repr(value) if shape is None else f"<array {tuple(shape)}>"
