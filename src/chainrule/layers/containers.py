@@ -1,0 +1,102 @@
+"""Networks made of other Modules."""
+
+from collections.abc import Iterator
+from typing import Any, overload
+
+from ..arrays import Array
+from ..module import Module, UpdateRule
+
+
+class Sequential(Module):
+    """A chain: each layer's output is the next one's input, and gradients come back in the reverse order.
+
+    Equation  y = f_n(… f_2(f_1(x)));  dx = dy · f_n' · … · f_1', from the left: this is the chain rule
+    Saves     what each layer saves, in a list
+
+    Parameters
+    ----------
+    layers : Modules in the order of the forward pass; the first argument may be an optimizer, which `optimize()` and
+        `fit` then use. Nested networks are Modules too. The optimizer of a nested one is not consulted: the outermost
+        `optimize` updates all parameters.
+
+    >>> from chainrule import Linear, Tanh
+    >>> Sequential(Linear(2, 25), Tanh(), Linear(25, 2))
+    Sequential(
+      (0): Linear(2, 25)                     75
+      (1): Tanh()
+      (2): Linear(25, 2)                     52
+    )  # 127 parameters
+    """
+
+    def __init__(self, *layers: Module | UpdateRule) -> None:
+        first = layers[0] if layers else None
+        self.optimizer = first if isinstance(first, UpdateRule) and not isinstance(first, type) else None
+        self.layers: list[Module] = []
+        for layer in layers[self.optimizer is not None :]:
+            self.append(layer)
+
+    def append(self, layer: Module | UpdateRule) -> "Sequential":
+        """Add a layer at the end; returns the network."""
+        if not isinstance(layer, Module):
+            hint = " (call the class)" if isinstance(layer, type) else ""
+            raise TypeError(f"Sequential: layer {len(self.layers)} must be a Module, got {layer!r}{hint}")
+        self.layers.append(layer)
+        return self
+
+    def forward(self, x: Array) -> tuple[Array, list[Any]]:
+        saved = []
+        for layer in self.layers:
+            x, kept = layer.forward(x)
+            saved.append(kept)
+        return x, saved
+
+    def backward(self, dy: Array, saved: list[Any]) -> Array:
+        for layer, kept in zip(reversed(self.layers), reversed(saved), strict=True):
+            dy = layer.backward(dy, kept)
+        return dy
+
+    def __call__(self, x: Array) -> Array:
+        for layer in self.layers:  # layer by layer, so that no layer's input outlives its use
+            x = layer(x)
+        return x
+
+    def optimize(self, optimizer: UpdateRule | None = None) -> None:
+        """Update the parameters by the rule of `optimizer`, or else of the network's own."""
+        optimizer = optimizer or self.optimizer
+        if optimizer is None:
+            raise ValueError("Sequential.optimize: there is no optimizer; give one, here or as the first layer")
+        super().optimize(optimizer)
+
+    def named_children(self) -> Iterator[tuple[str, Module]]:
+        for index, layer in enumerate(self.layers):
+            yield str(index), layer
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    def __iter__(self) -> Iterator[Module]:
+        return iter(self.layers)
+
+    @overload
+    def __getitem__(self, index: int) -> Module: ...
+    @overload
+    def __getitem__(self, index: slice) -> "Sequential": ...
+    def __getitem__(self, index: int | slice) -> Module:
+        """One layer, or for a slice a network of those layers, which shares them with this one."""
+        if isinstance(index, slice):
+            return Sequential(*self.layers[index])
+        try:
+            return self.layers[index]
+        except IndexError:
+            raise IndexError(f"Sequential: there are {len(self)} layers, got index {index}") from None
+
+    def __repr__(self) -> str:
+        lines = ["Sequential("]
+        if self.optimizer is not None:
+            lines.append(f"  {self.optimizer!r}")
+        for index, layer in enumerate(self.layers):
+            first, *rest = repr(layer).split("\n")
+            n = layer.num_parameters
+            lines.append(f"  ({index}): {first:28}{n:8,}" if n and not rest else f"  ({index}): {first}")
+            lines += [f"  {line}" for line in rest]
+        return "\n".join([*lines, f")  # {self.num_parameters:,} parameters"])

@@ -1,0 +1,47 @@
+"""Dropout: train a random part of the network at a time."""
+
+import numpy as np
+
+from .. import arrays, random
+from ..arrays import Array
+from ..module import Buffer, Module
+
+
+class Dropout(Module):
+    """In training, set each element to zero with probability p and scale up the rest; in evaluation, do nothing.
+
+    Equation  y = mask x;  dx = mask dy;  mask = 0 with probability p, else 1 / (1 - p)
+    Shapes    x (batch, …) -> y (the same)
+    Saves     mask, or None where x passed unchanged
+    Source    Srivastava, Hinton, Krizhevsky, Sutskever, Salakhutdinov 2014, "Dropout"
+    Note      the mask is a pure function of (seed, layer, pass), in which p counts in steps of 2⁻¹⁶; PyTorch's masks
+              come from its own generator
+
+    Parameters
+    ----------
+    p : the probability of an element to be zeroed, 0 <= p <= 1.
+    rng : a generator or a seed for the masks; `fit` gives every Dropout of a network its own place in the sequence
+        that belongs to fit's seed.
+    """
+
+    def __init__(self, p: float = 0.5, *, rng: np.random.Generator | int | None = None) -> None:
+        if not 0 <= p <= 1:
+            raise ValueError(f"Dropout: p must be in 0 … 1, got {p}")
+        self.p = p
+        self.seed, self.layer = int(random.generator(rng).integers(2**63)), 0
+        self.passes = Buffer(0, persistent=False)  # training passes made so far: which mask comes next
+
+    def reseed(self, seed: int, layer: int) -> None:
+        """Begin the sequence of masks that belongs to (seed, layer)."""
+        self.seed, self.layer, self.passes.value = random.check_seed(seed), layer, 0
+
+    def forward(self, x: Array) -> tuple[Array, Array | None]:
+        if not self.training or self.p == 0:
+            return x, None
+        mask = random.dropout_mask(tuple(x.shape), self.p, seed=self.seed, layer=self.layer, index=self.passes.value)
+        self.passes.value += 1
+        mask = arrays.convert_like(mask, x)
+        return x * mask, mask
+
+    def backward(self, dy: Array, mask: Array | None) -> Array:
+        return dy if mask is None else dy * mask

@@ -1,0 +1,109 @@
+"""The fully connected layer."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from .. import arrays, initializers
+from ..arrays import Array
+from ..module import Module, Parameter
+from ..random import generator
+
+
+class Linear(Module):
+    """Map every row through the same affine function.
+
+    Equation  y = x Wᵀ + b
+    Shapes    x (batch, …, in_features) -> y (batch, …, out_features);
+              weight W (out_features, in_features), bias b (out_features,)
+    Saves     x
+    Source    initial values as in PyTorch: uniform on ±1/√in_features (LeCun et al. 1998, sec. 4.6, up to the constant)
+
+    Parameters
+    ----------
+    in_features, out_features : the lengths of a row of x and of y.
+    bias : True, False (no b), an array to start from, or a Parameter to share.
+    weight : an array to start from, of which a copy is kept, or a Parameter to share: its gradients then add up over
+        all layers that hold it, and it is updated once.
+    init : a function of `chainrule.initializers` for the weight; the bias then starts from zero.
+    dtype : of weight and bias if neither is given; float32 like PyTorch.
+    rng : a generator or a seed for the initial values; by default the one that `chainrule.seed` sets.
+
+    Raises ValueError for given values of the wrong shape, and in `forward` for x of the wrong width or dtype.
+
+    >>> layer = Linear(2, 1, weight=[[1.0, 2.0]], bias=[0.5])
+    >>> layer(np.array([[10.0, 1.0]], dtype="float32"))
+    array([[12.5]], dtype=float32)
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: Any = True,
+        *,
+        weight: Any = None,
+        init: initializers.Initializer | None = None,
+        dtype: Any = None,
+        rng: np.random.Generator | int | None = None,
+    ) -> None:
+        self.in_features, self.out_features = _size(in_features, "in_features"), _size(out_features, "out_features")
+        shape = (self.out_features, self.in_features)
+        rng = generator(rng)
+        if weight is None:
+            weight = arrays.convert((init or initializers.torch_default)(shape, rng), dtype=dtype or "float32")
+        self.weight = self._parameter("weight", weight, shape)
+        if bias is True:
+            bound = 0.0 if init else 1.0 / math.sqrt(self.in_features)
+            bias = arrays.convert_like(rng.uniform(-bound, bound, shape[:1]), self.weight.value)
+        self.bias = None if bias is None or bias is False else self._parameter("bias", bias, shape[:1])
+
+    def forward(self, x: Array) -> tuple[Array, Array]:
+        weight = self.weight.value
+        if type(x) is not type(weight) or x.dtype != weight.dtype or x.ndim < 2 or x.shape[-1] != self.in_features:
+            self._explain(x)
+        y = x @ weight.T
+        return y if self.bias is None else y + self.bias.value, x
+
+    def backward(self, dy: Array, x: Array) -> Array:
+        dy_rows, x_rows = _rows(dy), _rows(x)
+        self.weight.grad += dy_rows.T @ x_rows
+        if self.bias is not None:
+            self.bias.grad += dy_rows.sum(axis=0)  # the bias reaches every row, so its gradient gathers them
+        return dy @ self.weight.value
+
+    def _explain(self, x: Any) -> None:
+        """Raise the error that names what is wrong with x, if it is wrong."""
+        expected = arrays.describe_kind(self.weight.value)
+        if not arrays.is_array(x) or arrays.describe_kind(x) != expected:
+            self.refuse("forward", f"x must be {expected} like the weight", arrays.describe_kind(x), TypeError)
+        if x.ndim < 2 or x.shape[-1] != self.in_features:
+            self.refuse("forward", f"x must be (batch, {self.in_features})", tuple(x.shape))
+
+    def _parameter(self, name: str, value: Any, shape: tuple[int, ...]) -> Parameter:
+        parameter = value if isinstance(value, Parameter) else Parameter(_floating(value))
+        if parameter.shape != shape:
+            raise ValueError(
+                f"Linear({self.in_features}, {self.out_features}): {name} must be {shape}, got {parameter.shape}"
+            )
+        return parameter
+
+    def extra_repr(self) -> str:
+        return f"{self.in_features}, {self.out_features}" + (", bias=False" if self.bias is None else "")
+
+
+def _rows(x: Array) -> Array:
+    """x (…, features) as (rows, features)."""
+    return x if x.ndim == 2 else x.reshape((-1, x.shape[-1]))
+
+
+def _floating(value: Any) -> Array:
+    """Given initial values as an array; lists of numbers become float32, arrays keep their dtype."""
+    return value if arrays.is_array(value) else np.asarray(value, dtype="float32")
+
+
+def _size(value: Any, name: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+        raise ValueError(f"Linear: {name} must be a positive integer, got {value!r}")
+    return int(value)
