@@ -1,0 +1,16 @@
+"""Losses: Modules that compare what a network says with what it should have said."""
+
+from .classification import BCEWithLogitsLoss, CrossEntropyLoss, NLLLoss
+from .loss import Loss
+from .regression import HuberLoss, L1Loss, MSELoss, SmoothL1Loss
+
+__all__ = [
+    "BCEWithLogitsLoss",
+    "CrossEntropyLoss",
+    "HuberLoss",
+    "L1Loss",
+    "Loss",
+    "MSELoss",
+    "NLLLoss",
+    "SmoothL1Loss",
+]

@@ -1,0 +1,101 @@
+"""What every loss has in common: how the losses of single elements become one number."""
+
+from typing import Any
+
+from .. import arrays
+from ..arrays import Array, namespace
+from ..module import Buffer, Module
+
+REDUCTIONS = ("mean", "sum", "none")
+
+
+class Loss(Module):
+    """A Module with two inputs, what the network says and what it should have said.
+
+    value, saved = loss.forward(y, target, sample_weight=None)
+    dy = loss.backward(dvalue, saved)
+
+    Every loss here is a weighted sum over elements or samples, value = Σ share · l, and so dy = dvalue · share · dl/dy.
+    The share of an element depends on `reduction`:
+
+    "mean"    sample_weight / Σ sample_weight, divided by the elements of a sample where the loss counts elements
+    "sum"     sample_weight
+    "none"    sample_weight, and nothing is summed: value has the shape of the elements, and so has dvalue
+
+    Without sample_weight all weights are 1, and the numbers are PyTorch's. A weight of 2 means the same as having the
+    sample twice, a weight of 0 as not having it. Weights that add up to 0 give a loss of 0.
+
+    Parameters
+    ----------
+    reduction : "mean", "sum" or "none".
+    """
+
+    classes = False  # whether targets may be class indices, that is, integers
+    threshold = 0.5  # of a single output, above which it says "class 1"
+
+    def __init__(self, *, reduction: str = "mean") -> None:
+        if reduction not in REDUCTIONS:
+            raise ValueError(f"{type(self).__name__}: reduction must be one of {REDUCTIONS}, got {reduction!r}")
+        self.reduction = reduction
+
+    def forward(self, y: Array, target: Array, sample_weight: Array | None = None) -> tuple[Array, Any]:
+        raise NotImplementedError
+
+    def total_weight(self, y: Array, target: Array, sample_weight: Array | None = None) -> float:
+        """What the mean over this batch divides by, in samples: means of batches weighted so give the mean of all."""
+        return len(y) if sample_weight is None else float(sample_weight.sum())
+
+    def share(self, y: Array, sample_weight: Array | None) -> Any:
+        """What each element of y counts, as a number or as an array that broadcasts against y."""
+        if sample_weight is None:
+            return 1.0 / max(arrays.size(y), 1) if self.reduction == "mean" else 1.0
+        return self.normalized(sample_weight, y.ndim, arrays.size(y) // max(len(y), 1))
+
+    def normalized(self, weight: Array, ndim: int, elements: int = 1) -> Array:
+        """Weights of samples as shares, with axes added at the end up to `ndim` of them."""
+        if self.reduction == "mean":
+            total = float(weight.sum()) * elements
+            weight = weight * (1.0 / total if total else 0.0)
+        return weight.reshape(tuple(weight.shape) + (1,) * (ndim - weight.ndim))
+
+    def reduce(self, losses: Array) -> Array:
+        """One number, unless `reduction` is "none"."""
+        return losses if self.reduction == "none" else namespace(losses).sum(losses)
+
+    def check(self, y: Array, target: Array, sample_weight: Array | None) -> None:
+        """Refuse what does not fit together: shapes, dtypes, libraries, weights."""
+        kind, got = arrays.describe_kind(y), arrays.describe_kind(target)
+        if not arrays.is_array(y) or not arrays.is_floating(y):
+            self.refuse("forward", "y must be a floating-point array", kind, TypeError)
+        if got != kind:
+            self.refuse("forward", f"target must be {kind} like y", got, TypeError)
+        if tuple(target.shape) != tuple(y.shape):
+            self.refuse("forward", f"target must have the shape of y, {tuple(y.shape)}", tuple(target.shape))
+        self.check_weight(y, sample_weight)
+
+    def check_weight(self, y: Array, sample_weight: Array | None) -> None:
+        """Refuse weights that are not one number for each sample."""
+        if y.ndim == 0:
+            self.refuse("forward", "y must be (batch, …)", "a single number")
+        if sample_weight is None:
+            return
+        kind, got = arrays.describe_kind(y), arrays.describe_kind(sample_weight)
+        if got != kind:
+            self.refuse("forward", f"sample_weight must be {kind} like y", got, TypeError)
+        if tuple(sample_weight.shape) != (len(y),):
+            self.refuse("forward", f"sample_weight must be ({len(y)},)", tuple(sample_weight.shape))
+
+
+def weight_buffer(owner: str, name: str, weight: Any) -> Buffer:
+    """Weights of classes or elements, kept as state of the loss; None stays None."""
+    if weight is None:
+        return Buffer(None, persistent=False)
+    weight = (
+        arrays.convert(weight) if arrays.is_array(weight) else arrays.convert(arrays.to_numpy(weight), dtype="float32")
+    )
+    if not arrays.is_floating(weight):
+        weight = arrays.convert(weight, dtype="float32")
+    xp = namespace(weight)
+    if not bool(xp.all(xp.isfinite(weight))) or bool(xp.any(weight < 0)):
+        raise ValueError(f"{owner}: {name} must hold finite numbers that are not negative")
+    return Buffer(weight)

@@ -1,0 +1,98 @@
+"""Losses for targets that are numbers: each compares y and target, of any one shape, element by element."""
+
+from typing import Any
+
+from ..arrays import Array, namespace
+from .loss import Loss
+
+
+class MSELoss(Loss):
+    """The mean squared error.
+
+    Equation  l = (y - target)²;  dl/dy = 2 (y - target)
+    Shapes    y, target (batch, …); sample_weight (batch,); the mean is per element
+    Saves     the error y - target, and the share of each element
+    """
+
+    def forward(self, y: Array, target: Array, sample_weight: Array | None = None) -> tuple[Array, Any]:
+        self.check(y, target, sample_weight)
+        error, share = y - target, self.share(y, sample_weight)
+        return self.reduce(error * error * share), (error, share)
+
+    def backward(self, dvalue: Any, saved: Any) -> Array:
+        error, share = saved
+        return dvalue * (2 * error * share)
+
+
+class L1Loss(Loss):
+    """The mean absolute error.
+
+    Equation  l = |y - target|;  dl/dy = sign(y - target), 0 at the kink
+    Shapes    y, target (batch, …); sample_weight (batch,); the mean is per element
+    Saves     the error y - target, and the share of each element
+    """
+
+    def forward(self, y: Array, target: Array, sample_weight: Array | None = None) -> tuple[Array, Any]:
+        self.check(y, target, sample_weight)
+        error, share = y - target, self.share(y, sample_weight)
+        return self.reduce(namespace(y).abs(error) * share), (error, share)
+
+    def backward(self, dvalue: Any, saved: Any) -> Array:
+        error, share = saved
+        return dvalue * (namespace(error).sign(error) * share)
+
+
+class HuberLoss(Loss):
+    """A parabola near zero, straight lines beyond δ, so that far outliers pull no harder than near ones.
+
+    Equation  l = e²/2 where |e| < δ, else δ (|e| - δ/2), e = y - target;  dl/dy = e, cut to ±δ
+    Shapes    y, target (batch, …); sample_weight (batch,); the mean is per element
+    Saves     the error e, and the share of each element
+    Source    Huber 1964, "Robust estimation of a location parameter"
+    """
+
+    def __init__(self, *, reduction: str = "mean", delta: float = 1.0) -> None:
+        super().__init__(reduction=reduction)
+        if not delta > 0:
+            raise ValueError(f"HuberLoss: delta must be positive, got {delta}")
+        self.delta = delta
+
+    def forward(self, y: Array, target: Array, sample_weight: Array | None = None) -> tuple[Array, Any]:
+        self.check(y, target, sample_weight)
+        xp, error, share = namespace(y), y - target, self.share(y, sample_weight)
+        size = xp.abs(error)
+        losses = xp.where(size < self.delta, 0.5 * error * error, self.delta * (size - 0.5 * self.delta))
+        return self.reduce(losses * share), (error, share)
+
+    def backward(self, dvalue: Any, saved: Any) -> Array:
+        error, share = saved
+        return dvalue * (namespace(error).clip(error, -self.delta, self.delta) * share)
+
+
+class SmoothL1Loss(Loss):
+    """The Huber loss divided by its width, which tends to the absolute error as β goes to 0.
+
+    Equation  l = e²/(2β) where |e| < β, else |e| - β/2, e = y - target;  dl/dy = e/β, cut to ±1
+    Shapes    y, target (batch, …); sample_weight (batch,); the mean is per element
+    Saves     the error e, and the share of each element
+    Source    Girshick 2015, "Fast R-CNN", equation 3, with β = 1; β = 0 is L1Loss
+    """
+
+    def __init__(self, *, reduction: str = "mean", beta: float = 1.0) -> None:
+        super().__init__(reduction=reduction)
+        if not beta >= 0:
+            raise ValueError(f"SmoothL1Loss: beta must not be negative, got {beta}")
+        self.beta = beta
+
+    def forward(self, y: Array, target: Array, sample_weight: Array | None = None) -> tuple[Array, Any]:
+        self.check(y, target, sample_weight)
+        xp, error, share = namespace(y), y - target, self.share(y, sample_weight)
+        size, beta = xp.abs(error), self.beta
+        losses = xp.where(size < beta, 0.5 * error * error / beta, size - 0.5 * beta) if beta else size
+        return self.reduce(losses * share), (error, share)
+
+    def backward(self, dvalue: Any, saved: Any) -> Array:
+        error, share = saved
+        xp = namespace(error)
+        slope = xp.clip(error / self.beta, -1, 1) if self.beta else xp.sign(error)
+        return dvalue * (slope * share)
