@@ -1,0 +1,53 @@
+"""Adagrad."""
+
+from typing import Any
+
+from ..arrays import namespace
+from ..module import Parameter
+from .optimizer import Optimizer, not_negative
+from .schedules import Schedule
+
+
+class Adagrad(Optimizer):
+    """Divide each gradient by the root of the sum of all its squares so far: often-seen features learn slowly.
+
+    Equation  g = grad + weight_decay · w;  s ← s + g²;  t counts the steps from 1
+              w ← w - lr / (1 + (t - 1) lr_decay) · g / (√s + eps)
+    Keeps     s ("sum"), t ("step")
+    Source    Duchi, Hazan, Singer 2011, "Adaptive subgradient methods", figure 1, with the diagonal matrix
+
+    Parameters
+    ----------
+    lr : the learning rate, a number or a schedule.
+    lr_decay, weight_decay, eps : numbers of at least 0.
+    initial_accumulator_value : what s starts from.
+    clip_norm, clip_value : see Optimizer.
+    """
+
+    def __init__(
+        self,
+        lr: float | Schedule = 1e-2,
+        lr_decay: float = 0.0,
+        weight_decay: float = 0.0,
+        initial_accumulator_value: float = 0.0,
+        eps: float = 1e-10,
+        *,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
+    ) -> None:
+        super().__init__(lr, clip_norm=clip_norm, clip_value=clip_value)
+        self.lr_decay = not_negative(self, "lr_decay", lr_decay)
+        self.weight_decay = not_negative(self, "weight_decay", weight_decay)
+        self.initial_accumulator_value = not_negative(self, "initial_accumulator_value", initial_accumulator_value)
+        self.eps = not_negative(self, "eps", eps)
+
+    def update(self, parameter: Parameter, state: dict[str, Any], lr: float) -> None:
+        xp, w, g = namespace(parameter.value), parameter.value, parameter.grad
+        if not state:
+            state |= {"step": 0, "sum": xp.zeros_like(w) + self.initial_accumulator_value}
+        state["step"] += 1
+        if self.weight_decay:
+            g = g + self.weight_decay * w
+        s = state["sum"]
+        s += g * g
+        w -= (lr / (1 + (state["step"] - 1) * self.lr_decay)) * g / (xp.sqrt(s) + self.eps)

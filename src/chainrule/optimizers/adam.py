@@ -1,0 +1,103 @@
+"""Adam and AdamW."""
+
+import math
+from typing import Any
+
+from ..arrays import namespace
+from ..module import Parameter
+from .optimizer import Optimizer, in_range, not_negative
+from .schedules import Schedule
+
+
+class Adam(Optimizer):
+    """Steps of about lr in each coordinate, whatever the scale of its gradient.
+
+    Equation  g = grad + weight_decay · w
+              m ← β1 m + (1 - β1) g,  v ← β2 v + (1 - β2) g²,  t counts the steps from 1
+              w ← w - lr · m̂ / (√v̂ + eps),  m̂ = m / (1 - β1ᵗ),  v̂ = v / (1 - β2ᵗ);  amsgrad: the largest v so far
+    Keeps     m ("exp_avg"), v ("exp_avg_sq"), t ("step"), with amsgrad the largest v ("max_exp_avg_sq")
+    Source    Kingma, Ba 2015, "Adam", algorithm 1; amsgrad: Reddi, Kale, Kumar 2018, algorithm 2
+
+    Parameters
+    ----------
+    lr : the learning rate, a number or a schedule.
+    betas : β1 and β2, at least 0 and below 1.
+    eps, weight_decay : numbers of at least 0.
+    amsgrad : never let the step grow again.
+    clip_norm, clip_value : see Optimizer.
+    """
+
+    def __init__(
+        self,
+        lr: float | Schedule = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        amsgrad: bool = False,
+        *,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
+    ) -> None:
+        super().__init__(lr, clip_norm=clip_norm, clip_value=clip_value)
+        self.betas = (in_range(self, "betas[0]", betas[0]), in_range(self, "betas[1]", betas[1]))
+        self.eps = not_negative(self, "eps", eps)
+        self.weight_decay = not_negative(self, "weight_decay", weight_decay)
+        self.amsgrad = amsgrad
+
+    def decay(self, parameter: Parameter, lr: float) -> Any:
+        """The gradient with weight decay as an extra term of the loss, (weight_decay / 2) ‖w‖²."""
+        return parameter.grad + self.weight_decay * parameter.value if self.weight_decay else parameter.grad
+
+    def update(self, parameter: Parameter, state: dict[str, Any], lr: float) -> None:
+        xp = namespace(parameter.value)
+        if not state:
+            state |= {
+                "step": 0,
+                "exp_avg": xp.zeros_like(parameter.value),
+                "exp_avg_sq": xp.zeros_like(parameter.value),
+            }
+            if self.amsgrad:
+                state["max_exp_avg_sq"] = xp.zeros_like(parameter.value)
+        g = self.decay(parameter, lr)
+        m, v, (beta1, beta2) = state["exp_avg"], state["exp_avg_sq"], self.betas
+        state["step"] += 1
+        m *= beta1
+        m += (1 - beta1) * g
+        v *= beta2
+        v += (1 - beta2) * (g * g)
+        if self.amsgrad:
+            v = state["max_exp_avg_sq"]
+            v[...] = xp.maximum(v, state["exp_avg_sq"])
+        bias1, bias2 = 1 - beta1 ** state["step"], 1 - beta2 ** state["step"]
+        parameter.value -= (lr / bias1) * m / (xp.sqrt(v) / math.sqrt(bias2) + self.eps)
+
+
+class AdamW(Adam):
+    """Adam whose weight decay acts on the weights directly, not through the moments.
+
+    Equation  w ← w (1 - lr · weight_decay), then Adam's step with g = grad
+    Keeps     as Adam
+    Source    Loshchilov, Hutter 2019, "Decoupled weight decay regularization", algorithm 2
+
+    Parameters
+    ----------
+    lr, betas, eps, amsgrad, clip_norm, clip_value : as in Adam.
+    weight_decay : 0.01 unless given.
+    """
+
+    def __init__(
+        self,
+        lr: float | Schedule = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 1e-2,
+        amsgrad: bool = False,
+        *,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
+    ) -> None:
+        super().__init__(lr, betas, eps, weight_decay, amsgrad, clip_norm=clip_norm, clip_value=clip_value)
+
+    def decay(self, parameter: Parameter, lr: float) -> Any:
+        parameter.value *= 1 - lr * self.weight_decay
+        return parameter.grad

@@ -1,0 +1,37 @@
+"""Keeping gradients within bounds."""
+
+import math
+from collections.abc import Iterable
+
+from .. import arrays
+from ..module import Parameter
+
+
+def clip_grad_value_(parameters: Iterable[Parameter], clip_value: float) -> None:
+    """Cut each element of the gradients to ± clip_value, in place. Named as in PyTorch."""
+    for parameter in parameters:
+        parameter.grad[...] = arrays.namespace(parameter.grad).clip(parameter.grad, -clip_value, clip_value)
+
+
+def clip_grad_norm_(parameters: Iterable[Parameter], max_norm: float, norm_type: float = 2.0) -> float:
+    """Scale all gradients together, in place, so that their common norm is at most max_norm. Named as in PyTorch.
+
+    Equation  norm = (Σ |grad|ᵖ)^(1/p) over all elements of all parameters, p = norm_type (inf: the largest element);
+              grad ← grad · min(1, max_norm / (norm + 1e-6))
+    Returns   the norm before scaling
+    Source    Pascanu, Mikolov, Bengio 2013, "On the difficulty of training recurrent neural networks", section 3.2;
+              the 1e-6 is PyTorch's
+    """
+    grads = [parameter.grad for parameter in parameters]
+    sizes = [arrays.namespace(grad).abs(grad) for grad in grads if arrays.size(grad)]
+    if not sizes:
+        return 0.0
+    if math.isinf(norm_type):
+        norm = max(float(size.max()) for size in sizes)
+    else:
+        norm = sum(float((size**norm_type).sum()) for size in sizes) ** (1.0 / norm_type)
+    scale = max_norm / (norm + 1e-6)
+    if scale < 1:
+        for grad in grads:
+            grad *= scale
+    return norm

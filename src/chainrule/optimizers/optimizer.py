@@ -1,0 +1,133 @@
+"""The contract of an optimizer, and what all of them share: the learning rate, clipping, state for each Parameter."""
+
+import math
+import numbers
+from collections.abc import Iterable, Mapping
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from .. import arrays, signature
+from ..module import Parameter
+from .clipping import clip_grad_norm_, clip_grad_value_
+from .schedules import Schedule
+
+
+class Optimizer:
+    """A rule that turns gradients into updates: `optimizer.step(module.param())`.
+
+    Subclasses write `update`. An optimizer belongs to no model: what it remembers is kept for each Parameter (found by
+    identity, forgotten with it), so one model can be trained by several, and several models by one.
+
+    Parameters
+    ----------
+    lr : the learning rate, a number or a schedule.
+    clip_norm : before an update, scale all gradients of the step down to this 2-norm together, if theirs is larger.
+    clip_value : before an update, cut each element of the gradients to ± this.
+    """
+
+    def __init__(
+        self, lr: float | Schedule, *, clip_norm: float | None = None, clip_value: float | None = None
+    ) -> None:
+        self.lr = lr if isinstance(lr, Schedule) else not_negative(self, "lr", lr)
+        self.clip_norm = None if clip_norm is None else not_negative(self, "clip_norm", clip_norm)
+        self.clip_value = None if clip_value is None else not_negative(self, "clip_value", clip_value)
+        self.steps = 0  # updates made so far
+        self.epochs = 0  # epochs ended so far
+        self.state: WeakKeyDictionary[Parameter, dict[str, Any]] = WeakKeyDictionary()
+
+    @property
+    def current_lr(self) -> float:
+        """The learning rate of the next step."""
+        return self.lr.at(steps=self.steps, epochs=self.epochs) if isinstance(self.lr, Schedule) else self.lr
+
+    def step(self, parameters: Iterable[Parameter]) -> None:
+        """Update each parameter in place by its gradient, after clipping."""
+        parameters = list(parameters)
+        if self.clip_value is not None:
+            clip_grad_value_(parameters, self.clip_value)
+        if self.clip_norm is not None:
+            clip_grad_norm_(parameters, self.clip_norm)
+        lr = self.current_lr
+        for parameter in parameters:
+            state = self.state.setdefault(parameter, {})
+            self._follow(parameter.value, state)
+            self.update(parameter, state, lr)
+        self.steps += 1
+
+    def update(self, parameter: Parameter, state: dict[str, Any], lr: float) -> None:
+        """Change `parameter.value` in place; `state` starts empty and is this parameter's own."""
+        raise NotImplementedError(f"{type(self).__name__} has no update")
+
+    @staticmethod
+    def _follow(value: Any, state: dict[str, Any]) -> None:
+        """Take the state where the parameter is, if its module was moved to another library, dtype or device."""
+        for name, kept in state.items():
+            if type(kept) is int:
+                continue
+            moved = type(kept) is not type(value) or kept.dtype != value.dtype
+            if moved or getattr(kept, "device", None) != getattr(value, "device", None):
+                state[name] = arrays.convert_like(kept, value)
+
+    def end_epoch(self, loss: float | None = None) -> None:
+        """Tell the optimizer that an epoch is over, and what its (validation) loss was: schedules count epochs."""
+        self.epochs += 1
+        if isinstance(self.lr, Schedule):
+            self.lr.observe(loss)
+
+    def forget(self) -> None:
+        """Drop everything remembered: moments, and the count of steps and epochs."""
+        self.steps = self.epochs = 0
+        self.state.clear()
+        if isinstance(self.lr, Schedule):
+            self.lr.forget()
+
+    def state_dict(self, parameters: Iterable[Parameter]) -> dict[str, Any]:
+        """What the optimizer remembers of these parameters, by their place in the list, and its counts."""
+        kept = [
+            {name: arrays.convert(v) if arrays.is_array(v) else v for name, v in self.state.get(p, {}).items()}
+            for p in parameters
+        ]
+        schedule = self.lr.state() if isinstance(self.lr, Schedule) else {}
+        return {"steps": self.steps, "epochs": self.epochs, "schedule": schedule, "parameters": kept}
+
+    def load_state_dict(self, parameters: Iterable[Parameter], state: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` gave for the same parameters in the same order."""
+        parameters = list(parameters)
+        if len(parameters) != len(state["parameters"]):
+            raise ValueError(
+                f"{type(self).__name__}.load_state_dict: {len(parameters)} parameters expected, "
+                f"got the state of {len(state['parameters'])}"
+            )
+        loaded = []
+        for parameter, kept in zip(parameters, state["parameters"], strict=True):
+            for name, value in kept.items():
+                if arrays.is_array(value) and tuple(value.shape) != parameter.shape:
+                    raise ValueError(
+                        f"{type(self).__name__}.load_state_dict: {name} must be {parameter.shape}, "
+                        f"got {tuple(value.shape)}"
+                    )
+            like = parameter.value
+            loaded.append({n: arrays.convert_like(v, like) if arrays.is_array(v) else v for n, v in kept.items()})
+        self.steps, self.epochs = state["steps"], state["epochs"]
+        if isinstance(self.lr, Schedule):
+            self.lr.load_state(state["schedule"])
+        for parameter, kept in zip(parameters, loaded, strict=True):
+            self.state[parameter] = kept
+
+    def __repr__(self) -> str:
+        return signature.call(self)
+
+
+def not_negative(owner: object, name: str, value: float) -> float:
+    """value, if it is a finite number of at least 0."""
+    return in_range(owner, name, value, upper=math.inf)
+
+
+def in_range(owner: object, name: str, value: float, *, upper: float = 1.0) -> float:
+    """value, if it is a number with 0 <= value < upper."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{type(owner).__name__}: {name} must be a number, got {value!r}")
+    if not 0 <= value < upper:
+        bound = "finite" if math.isinf(upper) else f"below {upper:g}"
+        raise ValueError(f"{type(owner).__name__}: {name} must be at least 0 and {bound}, got {value}")
+    return float(value)

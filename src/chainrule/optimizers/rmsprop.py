@@ -1,0 +1,70 @@
+"""RMSprop."""
+
+from typing import Any
+
+from ..arrays import namespace
+from ..module import Parameter
+from .optimizer import Optimizer, in_range, not_negative
+from .schedules import Schedule
+
+
+class RMSprop(Optimizer):
+    """Divide each gradient by the root of the mean of its recent squares.
+
+    Equation  g = grad + weight_decay · w
+              v ← α v + (1 - α) g²;  centered: a ← α a + (1 - α) g, and v - a² instead of v below
+              u = g / (√v + eps);  with momentum: b ← momentum · b + u, and b instead of u
+              w ← w - lr · u
+    Keeps     v ("square_avg"), a ("grad_avg") if centered, b ("momentum_buffer") if there is momentum
+    Source    Hinton 2012, lecture 6e of "Neural networks for machine learning"; centered: Graves 2013, equation 38
+
+    Parameters
+    ----------
+    lr : the learning rate, a number or a schedule.
+    alpha : α, at least 0 and below 1.
+    eps, weight_decay, momentum : numbers of at least 0.
+    centered : divide by the standard deviation instead.
+    clip_norm, clip_value : see Optimizer.
+    """
+
+    def __init__(
+        self,
+        lr: float | Schedule = 1e-2,
+        alpha: float = 0.99,
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        momentum: float = 0.0,
+        centered: bool = False,
+        *,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
+    ) -> None:
+        super().__init__(lr, clip_norm=clip_norm, clip_value=clip_value)
+        self.alpha = in_range(self, "alpha", alpha)
+        self.eps = not_negative(self, "eps", eps)
+        self.weight_decay = not_negative(self, "weight_decay", weight_decay)
+        self.momentum = in_range(self, "momentum", momentum)
+        self.centered = centered
+
+    def update(self, parameter: Parameter, state: dict[str, Any], lr: float) -> None:
+        xp, w, g, alpha = namespace(parameter.value), parameter.value, parameter.grad, self.alpha
+        if not state:
+            names = ["square_avg"] + ["grad_avg"] * self.centered + ["momentum_buffer"] * (self.momentum > 0)
+            state |= {name: xp.zeros_like(w) for name in names}
+        if self.weight_decay:
+            g = g + self.weight_decay * w
+        v = state["square_avg"]
+        v *= alpha
+        v += (1 - alpha) * (g * g)
+        if self.centered:
+            a = state["grad_avg"]
+            a *= alpha
+            a += (1 - alpha) * g
+            v = v - a * a
+        u = g / (xp.sqrt(v) + self.eps)
+        if self.momentum:
+            b = state["momentum_buffer"]
+            b *= self.momentum
+            b += u
+            u = b
+        w -= lr * u

@@ -1,0 +1,237 @@
+"""Learning rates that change: each is a function of the number of epochs (or of steps) that are over.
+
+    SGD(lr=StepLR(0.1, step_size=30))                                 0.1, and a tenth of it every 30 epochs
+    Adam(lr=LinearLR(CosineAnnealingLR(1e-3, T_max=100)))             5 epochs of warm-up, then a cosine
+
+`lr`, what a schedule starts from, is a number or again a schedule, which is how they are combined. PyTorch's names,
+arguments and numbers; where PyTorch advances a schedule by `scheduler.step()`, `fit` advances it after every epoch, and
+loops written by hand call `optimizer.end_epoch(loss)`. With `every="step"` a schedule counts updates instead.
+"""
+
+import math
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from .. import signature
+
+
+class Schedule:
+    """A learning rate as a function of time. Subclasses write `after(lr, t)`.
+
+    Parameters
+    ----------
+    lr : what to start from, a number or a schedule.
+    every : "epoch" or "step", the unit of time.
+    """
+
+    def __init__(self, lr: "float | Schedule", *, every: str = "epoch") -> None:
+        if every not in ("epoch", "step"):
+            raise ValueError(f'{type(self).__name__}: every must be "epoch" or "step", got {every!r}')
+        if not isinstance(lr, Schedule) and not lr >= 0:
+            raise ValueError(f"{type(self).__name__}: lr must be at least 0, got {lr}")
+        self.lr = lr
+        self.every = every
+
+    def after(self, lr: float, t: int) -> float:
+        """The learning rate after t epochs (or steps), where `lr` is what this schedule starts from."""
+        raise NotImplementedError(f"{type(self).__name__} has no `after`")
+
+    def at(self, *, steps: int, epochs: int) -> float:
+        """The learning rate when so many steps and epochs are over."""
+        lr = self.lr.at(steps=steps, epochs=epochs) if isinstance(self.lr, Schedule) else self.lr
+        return self.after(lr, steps if self.every == "step" else epochs)
+
+    def changes_within_epochs(self) -> bool:
+        """Whether the learning rate depends on steps."""
+        return self.every == "step" or (isinstance(self.lr, Schedule) and self.lr.changes_within_epochs())
+
+    def observe(self, loss: float | None) -> None:
+        """Hear the loss of the epoch that has just ended. Only ReduceLROnPlateau listens."""
+        if isinstance(self.lr, Schedule):
+            self.lr.observe(loss)
+
+    def state(self) -> dict[str, Any]:
+        """What this schedule has learned from losses."""
+        return self.lr.state() if isinstance(self.lr, Schedule) else {}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` gave."""
+        if isinstance(self.lr, Schedule):
+            self.lr.load_state(state)
+
+    def forget(self) -> None:
+        """Start again."""
+        if isinstance(self.lr, Schedule):
+            self.lr.forget()
+
+    def __repr__(self) -> str:
+        return signature.call(self)
+
+
+class StepLR(Schedule):
+    """Multiply by gamma every step_size epochs.
+
+    Equation  lr · gamma^⌊t / step_size⌋
+    """
+
+    def __init__(self, lr: float | Schedule, step_size: int, gamma: float = 0.1, *, every: str = "epoch") -> None:
+        super().__init__(lr, every=every)
+        if step_size < 1:
+            raise ValueError(f"StepLR: step_size must be at least 1, got {step_size}")
+        self.step_size, self.gamma = step_size, gamma
+
+    def after(self, lr: float, t: int) -> float:
+        return float(lr * self.gamma ** (t // self.step_size))
+
+
+class MultiStepLR(Schedule):
+    """Multiply by gamma at each milestone.
+
+    Equation  lr · gamma^(number of milestones <= t)
+    """
+
+    def __init__(
+        self, lr: float | Schedule, milestones: Iterable[int], gamma: float = 0.1, *, every: str = "epoch"
+    ) -> None:
+        super().__init__(lr, every=every)
+        self.milestones, self.gamma = sorted(milestones), gamma
+
+    def after(self, lr: float, t: int) -> float:
+        return float(lr * self.gamma ** bisect_right(self.milestones, t))
+
+
+class ExponentialLR(Schedule):
+    """Multiply by gamma every epoch.
+
+    Equation  lr · gammaᵗ
+    """
+
+    def __init__(self, lr: float | Schedule, gamma: float, *, every: str = "epoch") -> None:
+        super().__init__(lr, every=every)
+        self.gamma = gamma
+
+    def after(self, lr: float, t: int) -> float:
+        return float(lr * self.gamma**t)
+
+
+class CosineAnnealingLR(Schedule):
+    """Half a cosine from lr down to eta_min within T_max epochs, and back up after that, as in PyTorch.
+
+    Equation  eta_min + (lr - eta_min) (1 + cos(π t / T_max)) / 2
+    Source    Loshchilov, Hutter 2017, "SGDR", equation 5
+    """
+
+    def __init__(self, lr: float | Schedule, T_max: int, eta_min: float = 0.0, *, every: str = "epoch") -> None:
+        super().__init__(lr, every=every)
+        if T_max < 1:
+            raise ValueError(f"CosineAnnealingLR: T_max must be at least 1, got {T_max}")
+        self.T_max, self.eta_min = T_max, eta_min
+
+    def after(self, lr: float, t: int) -> float:
+        return self.eta_min + (lr - self.eta_min) * (1 + math.cos(math.pi * t / self.T_max)) / 2
+
+
+class LinearLR(Schedule):
+    """Warm up: a factor that goes in a straight line from start_factor to end_factor, and stays there.
+
+    Equation  lr · (start_factor + (end_factor - start_factor) min(t, total_iters) / total_iters)
+    Source    warm-up: Goyal et al. 2017, "Accurate, large minibatch SGD", section 2.2
+    """
+
+    def __init__(
+        self,
+        lr: float | Schedule,
+        start_factor: float = 1.0 / 3,
+        end_factor: float = 1.0,
+        total_iters: int = 5,
+        *,
+        every: str = "epoch",
+    ) -> None:
+        super().__init__(lr, every=every)
+        if total_iters < 1:
+            raise ValueError(f"LinearLR: total_iters must be at least 1, got {total_iters}")
+        self.start_factor, self.end_factor, self.total_iters = start_factor, end_factor, total_iters
+
+    def after(self, lr: float, t: int) -> float:
+        progress = min(t, self.total_iters) / self.total_iters
+        return lr * (self.start_factor + (self.end_factor - self.start_factor) * progress)
+
+
+class ReduceLROnPlateau(Schedule):
+    """Multiply by factor when the loss has not become better for more than `patience` epochs.
+
+    Better means lower than the best so far by the share `threshold` of it ("rel") or by that much ("abs"); for
+    mode="max", higher. `cooldown` epochs after a reduction do not count. Reductions of eps or less are left out.
+
+    Note      listens to the validation loss, where `fit` has one, else to the training loss
+    """
+
+    def __init__(
+        self,
+        lr: float | Schedule,
+        mode: str = "min",
+        factor: float = 0.1,
+        patience: int = 10,
+        threshold: float = 1e-4,
+        threshold_mode: str = "rel",
+        cooldown: int = 0,
+        min_lr: float = 0.0,
+        eps: float = 1e-8,
+    ) -> None:
+        super().__init__(lr)
+        if mode not in ("min", "max") or threshold_mode not in ("rel", "abs"):
+            raise ValueError(
+                'ReduceLROnPlateau: mode must be "min" or "max" and threshold_mode "rel" or "abs", '
+                f"got {mode!r} and {threshold_mode!r}"
+            )
+        if not 0 <= factor < 1:
+            raise ValueError(f"ReduceLROnPlateau: factor must be at least 0 and below 1, got {factor}")
+        self.mode, self.factor, self.patience = mode, factor, patience
+        self.threshold, self.threshold_mode = threshold, threshold_mode
+        self.cooldown, self.min_lr, self.eps = cooldown, min_lr, eps
+        self.best: float
+        self.bad_epochs: int
+        self.cooling: int
+        self.reductions: int
+        self.forget()
+
+    def after(self, lr: float, t: int) -> float:
+        for _ in range(self.reductions):
+            reduced = max(lr * self.factor, self.min_lr)
+            lr = reduced if lr - reduced > self.eps else lr
+        return lr
+
+    def observe(self, loss: float | None) -> None:
+        super().observe(loss)
+        if loss is None:
+            raise ValueError("ReduceLROnPlateau needs the loss: optimizer.end_epoch(loss)")
+        if self._better(loss):
+            self.best, self.bad_epochs = loss, 0
+        else:
+            self.bad_epochs += 1
+        if self.cooling > 0:
+            self.cooling -= 1
+            self.bad_epochs = 0
+        if self.bad_epochs > self.patience:
+            self.reductions += 1
+            self.cooling, self.bad_epochs = self.cooldown, 0
+
+    def _better(self, loss: float) -> bool:
+        sign = 1.0 if self.mode == "min" else -1.0
+        margin = self.threshold * (abs(self.best) if self.threshold_mode == "rel" else 1.0)
+        return math.isinf(self.best) or sign * (self.best - loss) > margin
+
+    def state(self) -> dict[str, Any]:
+        own = {name: getattr(self, name) for name in ("best", "bad_epochs", "cooling", "reductions")}
+        return super().state() | own
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        super().load_state(state)
+        self.best, self.bad_epochs = state["best"], state["bad_epochs"]
+        self.cooling, self.reductions = state["cooling"], state["reductions"]
+
+    def forget(self) -> None:
+        super().forget()
+        self.best = math.inf if self.mode == "min" else -math.inf
+        self.bad_epochs = self.cooling = self.reductions = 0

@@ -1,0 +1,61 @@
+"""Stochastic gradient descent."""
+
+from typing import Any
+
+from ..module import Parameter
+from .optimizer import Optimizer, in_range, not_negative
+from .schedules import Schedule
+
+
+class SGD(Optimizer):
+    """Go a little way downhill, with or without momentum.
+
+    Equation  g = grad + weight_decay · w
+              v ← momentum · v + (1 - dampening) g, at the first step v = g
+              w ← w - lr · g without momentum, w - lr · v with it, w - lr (g + momentum · v) with nesterov
+    Keeps     v ("momentum_buffer"), if there is momentum
+    Source    Robbins, Monro 1951; momentum: Polyak 1964; nesterov: Sutskever, Martens, Dahl, Hinton 2013
+    Note      numbers as in PyTorch, where lr multiplies v (in Sutskever et al. it stands inside v)
+
+    Parameters
+    ----------
+    lr : the learning rate, a number or a schedule.
+    momentum, dampening, weight_decay : numbers of at least 0, momentum below 1.
+    nesterov : look ahead; needs momentum and no dampening.
+    clip_norm, clip_value : see Optimizer.
+    """
+
+    def __init__(
+        self,
+        lr: float | Schedule = 1e-3,
+        momentum: float = 0.0,
+        dampening: float = 0.0,
+        weight_decay: float = 0.0,
+        nesterov: bool = False,
+        *,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
+    ) -> None:
+        super().__init__(lr, clip_norm=clip_norm, clip_value=clip_value)
+        self.momentum = in_range(self, "momentum", momentum)
+        self.dampening = not_negative(self, "dampening", dampening)
+        self.weight_decay = not_negative(self, "weight_decay", weight_decay)
+        self.nesterov = nesterov
+        if nesterov and (momentum == 0 or dampening != 0):
+            raise ValueError(
+                f"SGD: nesterov needs momentum above 0 and dampening of 0, got {momentum=} and {dampening=}"
+            )
+
+    def update(self, parameter: Parameter, state: dict[str, Any], lr: float) -> None:
+        w, g = parameter.value, parameter.grad
+        if self.weight_decay:
+            g = g + self.weight_decay * w
+        if self.momentum:
+            if "momentum_buffer" not in state:
+                state["momentum_buffer"] = v = g + 0  # a copy: the gradient itself is set to zero later
+            else:
+                v = state["momentum_buffer"]
+                v *= self.momentum
+                v += (1 - self.dampening) * g
+            g = g + self.momentum * v if self.nesterov else v
+        w -= lr * g
