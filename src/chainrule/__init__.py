@@ -1,0 +1,62 @@
+"""chainrule: deep learning with small networks, every derivative written out by hand.
+
+import chainrule as cr
+
+train, test = cr.data.disk(1000, seed=0), cr.data.disk(1000, seed=1)
+model = cr.Sequential(cr.Adam(lr=0.01), cr.Linear(2, 25), cr.Tanh(), cr.Linear(25, 2))
+history = cr.fit(model, cr.MSELoss(), train, epochs=50, validation=test)
+cr.evaluate(model, cr.MSELoss(), test).error_rate
+"""
+
+from . import data, initializers
+from .checks import check_gradients
+from .data import Dataset
+from .layers import (
+    ELU,
+    GELU,
+    Dropout,
+    Flatten,
+    Identity,
+    LeakyReLU,
+    Linear,
+    LogSoftmax,
+    ReLU,
+    Sequential,
+    Sigmoid,
+    SiLU,
+    Softmax,
+    Softplus,
+    Tanh,
+)
+from .losses import (
+    BCEWithLogitsLoss,
+    CrossEntropyLoss,
+    HuberLoss,
+    L1Loss,
+    Loss,
+    MSELoss,
+    NLLLoss,
+    SmoothL1Loss,
+)
+from .module import Buffer, Module, Parameter
+from .optimizers import (
+    SGD,
+    Adagrad,
+    Adam,
+    AdamW,
+    CosineAnnealingLR,
+    ExponentialLR,
+    LinearLR,
+    MultiStepLR,
+    Optimizer,
+    ReduceLROnPlateau,
+    RMSprop,
+    Schedule,
+    StepLR,
+    clip_grad_norm_,
+    clip_grad_value_,
+)
+from .random import seed
+from .train import EarlyStopping, Evaluation, History, Run, evaluate, fit, metrics, predict
+
+__version__ = "0.1.0"

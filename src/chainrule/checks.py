@@ -1,0 +1,179 @@
+"""Is a backward pass right? Central differences know. For this library's layers, and for yours."""
+
+import copy
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from . import arrays
+from .arrays import Array
+from .module import Module
+
+
+class GradientError(AssertionError):
+    """A backward pass disagrees with the forward pass; `report` says where."""
+
+    def __init__(self, message: str, report: "GradientReport") -> None:
+        super().__init__(message)
+        self.report = report
+
+
+@dataclass(repr=False)
+class GradientReport:
+    """What `check_gradients` found.
+
+    errors : the largest relative error by name: "x" for the input, and each parameter by its dotted name.
+    kinks : how many elements by name sat on a kink, where only the one-sided slopes bound the gradient.
+    tolerance : the error up to which a gradient is right.
+    """
+
+    errors: dict[str, float]
+    kinks: dict[str, int]
+    tolerance: float
+
+    @property
+    def ok(self) -> bool:
+        """Whether every gradient is right."""
+        return all(error <= self.tolerance for error in self.errors.values())
+
+    def __repr__(self) -> str:
+        width = max(len(name) for name in self.errors)
+        lines = [f"largest relative error of each gradient (at most {self.tolerance:g} is right)"]
+        for name, error in self.errors.items():
+            verdict = "right" if error <= self.tolerance else "WRONG"
+            kinks = f"   {self.kinks[name]} at a kink" if self.kinks[name] else ""
+            lines.append(f"  {name:{width}}  {error:9.2e}  {verdict}{kinks}")
+        return "\n".join(lines)
+
+
+def check_gradients(
+    module: Module, *inputs: Any, tolerance: float = 1e-6, seed: int = 0, raises: bool = True
+) -> GradientReport:
+    """Compare `backward` with central differences of `forward`, for the first input and every parameter.
+
+    The output y is weighed with random numbers r, so that f = Σ r y is one number whose gradient by y is r. Each
+    element θ of the input and of the parameters is moved by ±h, and (f(θ+h) - f(θ-h)) / 2h compared with what
+    `backward(r)` says. All of it happens in float64, on copies; `module` and `inputs` stay as they are.
+
+    Where the one-sided slopes disagree there is a kink between θ-h and θ+h, as in ReLU at 0. The derivative is not
+    unique there, and it is enough if `backward` lies between the two slopes.
+
+    Parameters
+    ----------
+    module : a layer, a loss or a network.
+    inputs : what `forward` takes; the gradient is that of the first. For a loss: y, target.
+    tolerance : the largest relative error that counts as right.
+    seed : of r.
+    raises : raise GradientError if a gradient is wrong, instead of only reporting it.
+
+    Returns   a GradientReport
+
+    Raises GradientError (an AssertionError) that names what is wrong; ValueError if the gradients' shapes are.
+
+    >>> from chainrule import Tanh
+    >>> check_gradients(Tanh(), np.linspace(-2, 2, 6).reshape(2, 3)).ok
+    True
+    """
+    if not inputs:
+        raise ValueError("check_gradients: give the module and at least one input")
+    probe = _Probe(module, inputs, seed)
+    found = probe.gradients()
+    errors, kinks = {}, {}
+    for name, place in probe.places.items():
+        if found[name].shape != tuple(place.shape):
+            shape = tuple(place.shape)
+            raise ValueError(f"check_gradients: the gradient by {name} must be {shape}, got {found[name].shape}")
+        errors[name], kinks[name] = _compare(probe, name, found[name])
+    report = GradientReport(errors, kinks, tolerance)
+    if raises and not report.ok:
+        wrong = ", ".join(name for name, error in errors.items() if not error <= tolerance)
+        raise GradientError(f"{type(module).__name__}: backward is wrong for {wrong}\n{report!r}", report)
+    return report
+
+
+class _Probe:
+    """A copy of a module in float64, with its input and parameters as numbers that can be moved."""
+
+    def __init__(self, module: Module, inputs: tuple[Any, ...], seed: int) -> None:
+        self.module = copy.deepcopy(module).double()
+        first = inputs[0] if arrays.is_array(inputs[0]) else np.asarray(inputs[0])
+        # The library is that of the parameters where there are any, so that a moved module is checked where it is.
+        like = next((parameter.value for parameter in module.param()), first)
+        self.xp, self.device = arrays.namespace(like), getattr(like, "device", None)
+        self.x = self._exact(first, "float64")
+        self.rest = [self._exact(value) if arrays.is_array(value) else value for value in inputs[1:]]
+        self.buffers = [(buffer, buffer.value) for _, buffer in self.module.named_buffers()]
+        self.places = {"x": self.x} | {name: p.value for name, p in self.module.named_parameters()}
+        y = arrays.to_numpy(self._forward()[0])
+        self.weights = np.random.default_rng(seed).normal(size=y.shape)
+        self.middle = self.value()
+        # What rounding errors of f are measured against.
+        self.scale = max(1.0, float(np.sqrt(np.sum((self.weights * y) ** 2))))
+
+    def _exact(self, value: Array, dtype: str | None = None) -> Array:
+        dtype = "float64" if arrays.is_floating(value) else dtype
+        return arrays.convert(value, xp=self.xp, dtype=dtype, device=self.device)
+
+    def _forward(self) -> tuple[Array, Any]:
+        for buffer, value in self.buffers:  # so that every pass is the same one: the same dropout mask, say
+            buffer.value = arrays.convert(value) if arrays.is_array(value) else value
+        return self.module.forward(self.x, *self.rest)
+
+    def value(self) -> float:
+        """f = Σ r y, added exactly, because the differences of f are tiny."""
+        return math.fsum((self.weights * arrays.to_numpy(self._forward()[0])).reshape(-1).tolist())
+
+    def gradients(self) -> dict[str, np.ndarray]:
+        """What `backward` says."""
+        self.module.zero_grad()
+        y, saved = self._forward()
+        dx = self.module.backward(arrays.convert_like(self.weights, y), saved)
+        found = {"x": np.array(arrays.to_numpy(dx))}
+        return found | {name: np.array(arrays.to_numpy(p.grad)) for name, p in self.module.named_parameters()}
+
+    def slopes(self, name: str, position: tuple[int, ...], h: float) -> tuple[float, float]:
+        """The slopes of f by one number, from it up by h and from it down by h."""
+        place = self.places[name]
+        before = float(place[position])
+        above, below = before + h, before - h  # as they are after rounding
+        try:
+            place[position] = above
+            f_above = self.value()
+            place[position] = below
+            f_below = self.value()
+        finally:
+            place[position] = before
+        return (f_above - self.middle) / (above - before), (self.middle - f_below) / (before - below)
+
+    def bounds(self, name: str, position: tuple[int, ...]) -> tuple[float, float]:
+        """Between what the derivative by one number must lie: two equal numbers, but at a kink."""
+        # The error of a central difference is about h² f‴ / 6 + eps f / h, least near the cube root of eps.
+        h = np.finfo(np.float64).eps ** (1 / 3) * max(1.0, abs(float(self.places[name][position])))
+        up, down = self.slopes(name, position, h)
+        gap, central = abs(up - down), (up + down) / 2
+        if gap <= 1e-4 * max(abs(central), 1e-3 * self.scale):
+            return central, central
+        # Over a smaller distance a bend shrinks with it, and a kink stays, unless it lies farther off.
+        up_near, down_near = self.slopes(name, position, h / 16)
+        gap_near = abs(up_near - down_near)
+        if abs(16 * gap_near - gap) < gap / 2:
+            return central, central
+        if gap_near < gap / 4:
+            return (up_near + down_near) / 2, (up_near + down_near) / 2
+        return min(up_near, down_near), max(up_near, down_near)
+
+
+def _compare(probe: _Probe, name: str, found: np.ndarray) -> tuple[float, int]:
+    """The largest relative error of one gradient, and the number of its elements at kinks."""
+    if not found.size:
+        return 0.0, 0
+    bounds = np.array([probe.bounds(name, position) for position in np.ndindex(found.shape)])
+    low, high = bounds[:, 0].reshape(found.shape), bounds[:, 1].reshape(found.shape)
+    difference = np.maximum(np.maximum(low - found, found - high), 0.0)
+    size = np.maximum(np.abs(low + high) / 2, np.abs(found))
+    # Elements far below the others are measured against them: their own differences drown in the rounding of f.
+    floor = max(1e-2 * float(size.max()), 1e-3 * probe.scale)
+    relative = difference / np.maximum(size, floor)
+    return float(np.where(np.isfinite(relative), relative, np.inf).max()), int(np.count_nonzero(low != high))

@@ -1,0 +1,9 @@
+"""Training and testing: any model, any loss, any data."""
+
+from . import metrics
+from .evaluate import Evaluation, evaluate, predict
+from .fit import Run, fit
+from .history import History
+from .stopping import EarlyStopping
+
+__all__ = ["EarlyStopping", "Evaluation", "History", "Run", "evaluate", "fit", "metrics", "predict"]

@@ -1,0 +1,109 @@
+"""Using a model without changing it: its outputs, its loss, its errors."""
+
+from typing import Any
+
+from .. import arrays
+from ..arrays import Array
+from ..module import Module
+from . import metrics
+from .prepare import inputs, positive, prepare, reference
+
+BATCH_SIZE = 4096  # rows that pass through the network at a time; it bounds memory and changes no result
+
+
+def predict(model: Module, x: Any, *, batch_size: int = BATCH_SIZE) -> Array:
+    """The model's outputs for x, computed in evaluation mode and in batches.
+
+    Parameters
+    ----------
+    model : any Module with one input.
+    x : (n, …), anything that NumPy can read as an array, or an array of the model's library; converted to its dtype.
+    batch_size : rows at a time.
+
+    Returns   (n, …) in the model's library and dtype
+
+    Raises ValueError for NaN or infinity in x, no rows, or the wrong width.
+    """
+    x = inputs("predict", "x", x, reference(model))
+    if x.ndim == 0 or x.shape[0] == 0:
+        raise ValueError(f"predict: x must be (n, …) with at least one row, got {tuple(x.shape)}")
+    return outputs(model, x, positive("predict", "batch_size", batch_size))
+
+
+def outputs(model: Module, x: Array, batch_size: int = BATCH_SIZE) -> Array:
+    """`predict` without its checks."""
+    if x.shape[0] <= batch_size:
+        return model(x)
+    parts = [model(x[start : start + batch_size]) for start in range(0, x.shape[0], batch_size)]
+    return arrays.namespace(x).concat(parts, axis=0)
+
+
+class Evaluation:
+    """What `evaluate` found.
+
+    loss : the loss over all samples.
+    y, target : the outputs of the model and what they should have been.
+    errors, error_rate, accuracy : of the classification that the outputs amount to (see `metrics.classes`).
+    mae, rmse, r2 : of the outputs as numbers.
+    """
+
+    def __init__(self, loss: float, y: Array, target: Array, threshold: float) -> None:
+        self.loss, self.y, self.target, self.threshold = loss, y, target, threshold
+
+    @property
+    def errors(self) -> int:
+        """The number of samples put into a wrong class."""
+        return metrics.errors(self.y, self.target, self.threshold)
+
+    @property
+    def error_rate(self) -> float:
+        """The share of samples put into a wrong class, 0 … 1."""
+        return metrics.error_rate(self.y, self.target, self.threshold)
+
+    @property
+    def accuracy(self) -> float:
+        """The share of samples put into the right class, 0 … 1."""
+        return metrics.accuracy(self.y, self.target, self.threshold)
+
+    @property
+    def mae(self) -> float:
+        """The mean absolute error."""
+        return metrics.mae(self.y, self.target)
+
+    @property
+    def rmse(self) -> float:
+        """The root of the mean squared error."""
+        return metrics.rmse(self.y, self.target)
+
+    @property
+    def r2(self) -> float:
+        """The share of the target's variance that is explained."""
+        return metrics.r2(self.y, self.target)
+
+    def __repr__(self) -> str:
+        return f"Evaluation(loss={self.loss:.6g}, n={len(self.y)})"
+
+
+def evaluate(model: Module, loss: Module, data: Any, *, batch_size: int = BATCH_SIZE) -> Evaluation:
+    """Compare a model's outputs with the targets; nothing is changed.
+
+    Parameters
+    ----------
+    model, loss : any Module, and a loss for its outputs.
+    data : a Dataset or a pair (x, target).
+    batch_size : rows that pass through the network at a time.
+
+    Returns   an Evaluation: `.loss`, and on request `.errors`, `.error_rate`, `.accuracy`, `.mae`, `.rmse`, `.r2`
+
+    Raises ValueError and TypeError as `fit` does.
+    """
+    ready = prepare("evaluate", "data", data, model, loss)
+    y = outputs(model, ready.x, positive("evaluate", "batch_size", batch_size))
+    value = loss_of(loss, y, ready.target, ready.sample_weight)
+    return Evaluation(value, y, ready.target, getattr(loss, "threshold", 0.5))
+
+
+def loss_of(loss: Module, y: Array, target: Array, sample_weight: Array | None) -> float:
+    """The loss as a number, weighted where there are weights."""
+    inputs = (y, target) if sample_weight is None else (y, target, sample_weight)
+    return float(loss(*inputs))

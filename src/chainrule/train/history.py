@@ -1,0 +1,86 @@
+"""What happened in a run of `fit`."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(repr=False)
+class History:
+    """The record of a training run. Lists hold one entry per finished epoch; epochs count from 0.
+
+    losses : the mean loss over the batches of the epoch, as the parameters moved.
+    validation_losses : the loss on the validation data after the epoch; empty where there are none.
+    metrics : by name, the metrics after the epoch, on the validation data or else on the training data.
+    learning_rates : the learning rate of the epoch's first step.
+    epoch_s : seconds since the run began, at the end of the epoch.
+    steps : updates made.
+    total_s : seconds of the whole run.
+    best_epoch : the epoch with the lowest (validation) loss; None before the first epoch has ended.
+    stopped : why the run ended.
+    engine : what computed the steps: "python".
+    """
+
+    losses: list[float] = field(default_factory=list)
+    validation_losses: list[float] = field(default_factory=list)
+    metrics: dict[str, list[float]] = field(default_factory=dict)
+    learning_rates: list[float] = field(default_factory=list)
+    epoch_s: list[float] = field(default_factory=list)
+    steps: int = 0
+    total_s: float = 0.0
+    best_epoch: int | None = None
+    stopped: str = ""
+    engine: str = "python"
+
+    def record(
+        self,
+        loss: float,
+        validation_loss: float | None,
+        metrics: dict[str, float],
+        *,
+        learning_rate: float,
+        seconds: float,
+    ) -> bool:
+        """Add an epoch; returns whether it is the best so far."""
+        self.losses.append(loss)
+        if validation_loss is not None:
+            self.validation_losses.append(validation_loss)
+        for name, value in metrics.items():
+            self.metrics.setdefault(name, []).append(value)
+        self.learning_rates.append(learning_rate)
+        self.epoch_s.append(seconds)
+        best = self.best_loss
+        if best is None or self.monitored[-1] < best:
+            self.best_epoch = self.epochs - 1
+        return self.best_epoch == self.epochs - 1
+
+    @property
+    def epochs(self) -> int:
+        """The number of finished epochs."""
+        return len(self.losses)
+
+    @property
+    def monitored(self) -> list[float]:
+        """The losses that decide which epoch is best: of the validation data, or else of training."""
+        return self.validation_losses or self.losses
+
+    @property
+    def best_loss(self) -> float | None:
+        """The lowest of the monitored losses."""
+        return None if self.best_epoch is None else self.monitored[self.best_epoch]
+
+    def __repr__(self) -> str:
+        lines = [
+            f"History: {_count(self.epochs, 'epoch')}, {_count(self.steps, 'step')}, "
+            f"{self.total_s:.3g} s, engine {self.engine}"
+        ]
+        for name, values in {"loss": self.losses, "validation loss": self.validation_losses, **self.metrics}.items():
+            if values:
+                best = "" if self.best_epoch is None else f"   best epoch {values[self.best_epoch]:.4g}"
+                lines.append(f"  {name:16} {values[0]:.4g} → {values[-1]:.4g}{best}")
+        if self.best_epoch is not None:
+            lines.append(f"  best epoch       {self.best_epoch}, counted from 0")
+        lines.append(f"  stopped          {self.stopped or 'not yet'}")
+        return "\n".join(lines)
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n:,} {noun}" + ("" if n == 1 else "s")

@@ -1,0 +1,102 @@
+"""The border of training: data are checked here once, and brought to the model's library, dtype and device."""
+
+import numbers
+from typing import Any
+
+import numpy as np
+
+from .. import arrays
+from ..arrays import Array
+from ..data import Dataset
+from ..losses import Loss
+from ..module import Module
+
+
+def as_dataset(who: str, name: str, data: Any) -> Dataset:
+    """`data` as a Dataset, where it may also be (x, target) or (x, target, sample_weight)."""
+    if isinstance(data, Dataset):
+        return data
+    if isinstance(data, tuple | list) and len(data) in (2, 3):
+        return Dataset(*data)
+    raise TypeError(f"{who}: {name} must be a Dataset or a pair (x, target), got {type(data).__name__}")
+
+
+def prepare(who: str, name: str, data: Any, model: Module, loss: Module) -> Dataset:
+    """`data` checked, as a Dataset that `model` and `loss` can work on; the arrays that came are not changed.
+
+    Raises ValueError for NaN, infinity or negative sample weights.
+    """
+    data = as_dataset(who, name, data)
+    like = reference(model)
+    x = inputs(who, f"{name}.x", data.x, like)
+    integer = not arrays.is_floating(data.target)
+    # Integers are class indices for a loss that knows classes, and numbers like any other for the rest.
+    keep = integer and arrays.is_integer(data.target) and (not isinstance(loss, Loss) or loss.classes)
+    if keep:
+        target = _moved(data.target, like if like is not None else x, dtype="int64")
+    else:
+        target = _moved(data.target, like if like is not None else x, dtype=x.dtype)
+        require_finite(who, f"{name}.target", target)
+    weight = data.sample_weight
+    if weight is not None:
+        weight = _moved(weight, x, dtype=x.dtype)
+        require_finite(who, f"{name}.sample_weight", weight)
+        if bool((weight < 0).any()):
+            raise ValueError(f"{who}: {name}.sample_weight must not be negative, got {float(weight.min())}")
+        if float(weight.sum()) == 0:
+            raise ValueError(f"{who}: {name}.sample_weight must not be all zero")
+    return Dataset(x, target, weight)
+
+
+def rehearse(model: Module, loss: Module, data: Dataset) -> None:
+    """Find what does not fit before anything is changed: one row is tried, and all targets are checked."""
+    first = data.take(slice(0, 1))
+    y = model(first.x)
+    loss(y, first.target, *(() if first.sample_weight is None else (first.sample_weight,)))
+    if isinstance(loss, Loss):
+        rows = arrays.namespace(y).broadcast_to(y, (len(data), *y.shape[1:]))  # a view: no memory, no arithmetic
+        loss.check(rows, data.target, data.sample_weight)
+
+
+def inputs(who: str, name: str, x: Any, like: Array | None) -> Array:
+    """What a model is shown, in the library, dtype and on the device of `like`, checked to be finite."""
+    x = x if arrays.is_array(x) else np.asarray(x)
+    if isinstance(x, np.ndarray) and x.dtype.kind not in "fiub":
+        raise TypeError(f"{who}: {name} must hold numbers, got dtype {x.dtype}")
+    dtype = like.dtype if like is not None else (x.dtype if arrays.is_floating(x) else "float32")
+    x = _moved(x, like if like is not None else x, dtype=dtype)
+    require_finite(who, name, x)
+    return x
+
+
+def reference(model: Module) -> Array | None:
+    """An array that shows where and in which dtype the model computes; None if it has no parameters."""
+    parameters = model.param()
+    return parameters[0].value if parameters else None
+
+
+def require_finite(who: str, name: str, x: Array) -> None:
+    """Raise ValueError if x holds NaN or infinity, naming the first row that does."""
+    xp = arrays.namespace(x)
+    if bool(xp.all(xp.isfinite(x))):
+        return
+    bad = np.argwhere(~np.isfinite(arrays.to_numpy(x)))
+    place = tuple(int(i) for i in bad[0])
+    value = float(arrays.to_numpy(x)[place])
+    raise ValueError(f"{who}: {name} must be finite, got {value} in row {place[0]} ({len(bad)} such numbers in all)")
+
+
+def positive(who: str, name: str, value: Any) -> int:
+    """value, if it is an integer of at least 1."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
+        raise ValueError(f"{who}: {name} must be a positive integer, got {value!r}")
+    return int(value)
+
+
+def _moved(x: Array, like: Array, *, dtype: Any) -> Array:
+    """x where `like` is, in the given dtype; x itself if it is there already."""
+    xp, device = arrays.namespace(like), getattr(like, "device", None)
+    there = arrays.namespace(x) is xp and getattr(x, "device", None) == device
+    # The dtype is compared as it is, not by name: a byte-swapped float32 must be converted.
+    same = x.dtype == (getattr(xp, dtype) if isinstance(dtype, str) else dtype)
+    return x if there and same else arrays.convert(x, xp=xp, dtype=dtype, device=device)

@@ -1,0 +1,42 @@
+"""The progress bar, where a person watches."""
+
+import sys
+from types import TracebackType
+from typing import Any
+
+from .history import History
+
+
+class Progress:
+    """A line with epoch, loss, validation loss and steps per second, on standard error.
+
+    Parameters
+    ----------
+    epochs : how many there will be.
+    show : True or False; None shows it if standard error is a terminal.
+    """
+
+    def __init__(self, epochs: int, show: bool | None = None) -> None:
+        self.bar: Any = None
+        if show or (show is None and sys.stderr is not None and sys.stderr.isatty()):
+            from tqdm import tqdm  # here, because importing it costs more than the rest of training
+
+            self.bar = tqdm(total=epochs, unit="epoch", dynamic_ncols=True, leave=False)
+
+    def update(self, history: History) -> None:
+        """Show the last entry of the history."""
+        if self.bar is None:
+            return
+        shown = {"loss": f"{history.losses[-1]:.4g}"}
+        if history.validation_losses:
+            shown["validation"] = f"{history.validation_losses[-1]:.4g}"
+        shown["steps/s"] = f"{history.steps / max(history.epoch_s[-1], 1e-9):,.0f}"
+        self.bar.set_postfix(shown, refresh=False)
+        self.bar.update()
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self.bar is not None:
+            self.bar.close()

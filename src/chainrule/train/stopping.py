@@ -1,0 +1,34 @@
+"""When to stop training."""
+
+from .history import History
+
+
+class EarlyStopping:
+    """Stop when the last `patience` epochs brought nothing better than all those before.
+
+    Better is a (validation) loss that is lower by more than `min_delta`.
+
+    Parameters
+    ----------
+    patience : how many epochs to wait for something better.
+    min_delta : by how much it must be better, in the units of the loss.
+
+    Source    Prechelt 1998, "Early stopping - but when?"
+
+    Any function of the History that says True for "stop" can stand in its place.
+    """
+
+    def __init__(self, patience: int = 10, *, min_delta: float = 0.0) -> None:
+        if patience < 1:
+            raise ValueError(f"EarlyStopping: patience must be at least 1, got {patience}")
+        if not min_delta >= 0:
+            raise ValueError(f"EarlyStopping: min_delta must not be negative, got {min_delta}")
+        self.patience, self.min_delta = patience, min_delta
+
+    def __call__(self, history: History) -> bool:
+        """Whether the run is to stop now; it depends on the losses alone, so a resumed run decides the same."""
+        losses, patience = history.monitored, self.patience
+        return len(losses) > patience and min(losses[-patience:]) >= min(losses[:-patience]) - self.min_delta
+
+    def __repr__(self) -> str:
+        return f"EarlyStopping(patience={self.patience}, min_delta={self.min_delta})"
