@@ -8,7 +8,7 @@ history = cr.fit(model, cr.MSELoss(), train, epochs=50, validation=test)
 cr.evaluate(model, cr.MSELoss(), test).error_rate
 """
 
-from . import data, initializers
+from . import data, initializers, plots
 from .checks import check_gradients
 from .data import Dataset
 from .layers import (

@@ -58,6 +58,11 @@ class History:
         return len(self.losses)
 
     @property
+    def interrupted(self) -> bool:
+        """Whether Ctrl-C ended the run."""
+        return self.stopped.startswith("interrupted")
+
+    @property
     def monitored(self) -> list[float]:
         """The losses that decide which epoch is best: of the validation data, or else of training."""
         return self.validation_losses or self.losses

@@ -1,0 +1,15 @@
+"""The group of all commands."""
+
+import click
+
+from .. import __version__
+from .disk import disk
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="chainrule")
+def main() -> None:
+    """Deep learning with small networks, every derivative written out by hand."""
+
+
+main.add_command(disk)
