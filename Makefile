@@ -1,10 +1,12 @@
-# Everything runs in .venv, which the first target that needs it creates. Python 3.10 or newer is all there has to be.
+# Everything runs in .venv, which the first target that needs it creates. Python 3.10 or newer and a C++ compiler are all
+# there has to be.
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 OUT    ?= chainrule-disk
+NATIVE := $(wildcard native/CMakeLists.txt native/src/* native/src/*/*)
 
-.PHONY: demo test check format dist clean help
+.PHONY: demo test native sanitize check format dist clean help
 
 help:        ## this list
 	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | sort
@@ -14,6 +16,19 @@ demo: $(VENV)/.demo  ## install chainrule into .venv and run the report's experi
 
 test: $(VENV)/.test  ## install with the test extra and run every test
 	$(BIN)/python -m pytest -n auto -q
+
+native: $(VENV)/.dev  ## build the engine's own tests and run them
+	$(BIN)/cmake -S native -B build/native -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja
+	$(BIN)/cmake --build build/native
+	$(BIN)/ctest --test-dir build/native --output-on-failure
+
+sanitize: $(VENV)/.dev  ## the same under AddressSanitizer with UndefinedBehaviorSanitizer, then under ThreadSanitizer
+	$(BIN)/cmake -S native -B build/sanitize -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja -DSANITIZE=ON
+	$(BIN)/cmake --build build/sanitize
+	$(BIN)/ctest --test-dir build/sanitize --output-on-failure
+	$(BIN)/cmake -S native -B build/threads -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja -DSANITIZE_THREADS=ON
+	$(BIN)/cmake --build build/threads
+	$(BIN)/ctest --test-dir build/threads --output-on-failure -R test_engine
 
 check: $(VENV)/.dev  ## lint, formatting, types
 	$(BIN)/ruff check .
@@ -34,14 +49,14 @@ clean:       ## remove .venv and everything built
 $(VENV)/pyvenv.cfg:
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.demo: $(VENV)/pyvenv.cfg pyproject.toml
+$(VENV)/.demo: $(VENV)/pyvenv.cfg pyproject.toml $(NATIVE)
 	$(BIN)/python -m pip install --quiet --editable '.[plots]'
 	@touch $@
 
-$(VENV)/.test: $(VENV)/pyvenv.cfg pyproject.toml
+$(VENV)/.test: $(VENV)/pyvenv.cfg pyproject.toml $(NATIVE)
 	$(BIN)/python -m pip install --quiet --editable '.[test]'
 	@touch $@ $(VENV)/.demo
 
-$(VENV)/.dev: $(VENV)/pyvenv.cfg pyproject.toml
+$(VENV)/.dev: $(VENV)/pyvenv.cfg pyproject.toml $(NATIVE)
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	@touch $@ $(VENV)/.test $(VENV)/.demo

@@ -146,6 +146,7 @@ def one_hot(index: Array, n_classes: int, like: Array, axis: int = 1) -> Array:
     Shapes    index (batch, …) -> (batch, n_classes, …) for axis=1
     """
     xp = namespace(index)
+    index = xp.astype(index, xp.int64)  # in 8 bits, class 156 and the index -100 would be the same number
     shape = [1] * (index.ndim + 1)
     shape[axis] = n_classes
     classes = xp.reshape(xp.arange(n_classes, dtype=index.dtype, device=index.device), tuple(shape))

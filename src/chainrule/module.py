@@ -21,6 +21,13 @@ from .arrays import Array
 AnyModule = TypeVar("AnyModule", bound="Module")
 
 
+class Keeper(Protocol):
+    """Who has newer numbers than a Parameter's own array: a network that was compiled, after its steps."""
+
+    def fetch(self) -> None:
+        """Bring them into the arrays."""
+
+
 class Parameter:
     """An array that training changes, and the gradient of the loss by it, which has the same shape.
 
@@ -29,15 +36,46 @@ class Parameter:
     value : array of floating-point numbers; a copy is kept, and integers become float32.
     """
 
-    __slots__ = ("__weakref__", "grad", "value")
-
-    value: Array
-    grad: Array
+    __slots__ = ("__weakref__", "_grad", "_value", "keeper")
 
     def __init__(self, value: Array) -> None:
+        self.keeper: Keeper | None = None  # who has newer numbers: a compiled network, after its steps
         value = value if arrays.is_array(value) else np.asarray(value)
-        self.value = arrays.convert(value, dtype=None if arrays.is_floating(value) else "float32")
-        self.grad = arrays.namespace(self.value).zeros_like(self.value)
+        self._value: Array = arrays.convert(value, dtype=None if arrays.is_floating(value) else "float32")
+        self._grad: Array = arrays.namespace(self._value).zeros_like(self._value)
+
+    @property
+    def value(self) -> Array:
+        """The array itself; writing into it, or setting another, is seen by the next step."""
+        if self.keeper is not None:
+            self.keeper.fetch()
+        return self._value
+
+    @value.setter
+    def value(self, value: Array) -> None:
+        if self.keeper is not None:
+            self.keeper.fetch()
+        self._value = value
+
+    @property
+    def grad(self) -> Array:
+        """The gradient that `backward` has gathered since `zero_grad`."""
+        if self.keeper is not None:
+            self.keeper.fetch()
+        return self._grad
+
+    @grad.setter
+    def grad(self, grad: Array) -> None:
+        if self.keeper is not None:
+            self.keeper.fetch()
+        self._grad = grad
+
+    def __getstate__(self) -> tuple[Array, Array]:
+        return self.value, self.grad
+
+    def __setstate__(self, state: tuple[Array, Array]) -> None:
+        self.keeper = None
+        self._value, self._grad = state
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -264,6 +302,13 @@ class Module:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.extra_repr()})"
+
+    def namespace(self, x: Array) -> Any:
+        """The array-API namespace of the input x; refuses what is no array."""
+        try:
+            return arrays.namespace(x)
+        except TypeError:
+            self.refuse("forward", "x must be an array (NumPy, PyTorch or CuPy)", arrays.describe_kind(x), TypeError)
 
     def refuse(self, method: str, expected: str, got: object, error: type[Exception] = ValueError) -> NoReturn:
         """Raise an error that says who, what was expected, and what came."""

@@ -16,17 +16,21 @@ def arguments(instance: object, *, leave_out: tuple[str, ...] = ()) -> str:
     It relies on one habit of this library: an argument that matters later is kept under its own name. Arguments that
     are not kept, such as `rng`, are left out.
     """
-    shown = []
+    shown: list[str] = []
+    named = False
     for parameter in _parameters(instance.__class__):
         if parameter.name in leave_out or not hasattr(instance, parameter.name):
             continue
+        by_name = False
         value = getattr(instance, parameter.name)
         value = getattr(value, "value", value)  # a Parameter or Buffer stands for what it holds
         if parameter.default is inspect.Parameter.empty:
-            required_first = parameter.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD and parameter.name != "lr"
-            shown.append(_text(value) if required_first else f"{parameter.name}={_text(value)}")
+            by_name = parameter.kind is inspect.Parameter.KEYWORD_ONLY or parameter.name == "lr" or named
+            shown.append(f"{parameter.name}={_text(value)}" if by_name else _text(value))
         elif parameter.name == "lr" or not _equal(value, parameter.default):
+            by_name = True
             shown.append(f"{parameter.name}={_text(value)}")
+        named = named or by_name  # in a call, nothing without a name follows something with one
     return ", ".join(shown)
 
 

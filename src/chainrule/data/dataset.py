@@ -1,5 +1,6 @@
 """Samples and what is to be learned of them, in batches."""
 
+import numbers
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,13 +22,17 @@ class Dataset:
     Anything that NumPy can read as an array will do, and so will PyTorch tensors and CuPy arrays. The data are neither
     copied nor changed.
 
-    Raises ValueError if the lengths differ or there are no samples.
+    Raises ValueError if the lengths differ or there are no samples, TypeError for what are not real numbers, and for
+    masked arrays, because NumPy would read what lies under the mask.
     """
 
     def __init__(self, x: Any, target: Any, sample_weight: Any = None) -> None:
-        self.x = _as_array(x, "x")
-        self.target = _as_array(target, "target")
-        self.sample_weight = None if sample_weight is None else _as_array(sample_weight, "sample_weight")
+        self.x = as_array("Dataset", "x", x)
+        self.target = as_array("Dataset", "target", target)
+        self.sample_weight = None if sample_weight is None else as_array("Dataset", "sample_weight", sample_weight)
+        for name, array in (("x", self.x), ("target", self.target), ("sample_weight", self.sample_weight)):
+            if array is not None and array.ndim == 0:
+                raise ValueError(f"Dataset: {name} must have an axis of samples, got a single number")
         n = self.x.shape[0]
         if n == 0:
             raise ValueError("Dataset: there are no samples; x has the shape " + str(tuple(self.x.shape)))
@@ -58,8 +63,9 @@ class Dataset:
 
         The order is a pure function of (seed, epoch), and the one that `fit` uses. The last batch may be smaller.
         """
-        if batch_size < 1:
-            raise ValueError(f"Dataset.batches: batch_size must be at least 1, got {batch_size}")
+        batch_size = positive("Dataset.batches", "batch_size", batch_size)
+        if epoch < 0:
+            raise ValueError(f"Dataset.batches: epoch must be at least 0, got {epoch}")
         order = random.order(len(self), seed=random.check_seed(seed), epoch=epoch) if shuffle else None
         kept = [a for a in (self.x, self.target, self.sample_weight) if a is not None]
         for start in range(0, len(self), batch_size):
@@ -72,6 +78,8 @@ class Dataset:
 
         Raises ValueError if one of the two would be empty.
         """
+        if not isinstance(fraction, numbers.Real) or not 0 < fraction < 1:
+            raise ValueError(f"Dataset.split: fraction must be between 0 and 1, got {fraction!r}")
         n = round(fraction * len(self))
         if not 0 < n < len(self):
             raise ValueError(f"Dataset.split: {fraction} of {len(self)} samples leaves one part empty")
@@ -79,13 +87,26 @@ class Dataset:
         return self.take(order[:n]), self.take(order[n:])
 
 
-def _as_array(values: Any, name: str) -> Array:
-    array = values if arrays.is_array(values) else np.asarray(values)
-    if isinstance(array, np.ndarray) and array.dtype.kind not in "fiub":
-        raise TypeError(f"Dataset: {name} must hold numbers, got dtype {array.dtype}")
-    if array.ndim == 0:
-        raise ValueError(f"Dataset: {name} must have an axis of samples, got a single number")
+def as_array(who: str, name: str, values: Any) -> Array:
+    """values as an array of real numbers: itself if it is one, or else what NumPy makes of it."""
+    array = values
+    if not arrays.is_array(values):
+        if isinstance(values, np.ma.MaskedArray):
+            raise TypeError(f"{who}: {name} must be a plain array, got a masked one; use its filled()")
+        try:
+            array = np.asarray(values)
+        except ValueError as error:  # rows of different lengths
+            raise ValueError(f"{who}: {name} must be an array of numbers, but {error}") from None
+    if not arrays.namespace(array).isdtype(array.dtype, ("bool", "integral", "real floating")):
+        raise TypeError(f"{who}: {name} must hold real numbers, got dtype {arrays.dtype_name(array.dtype)}")
     return array
+
+
+def positive(who: str, name: str, value: Any) -> int:
+    """value, if it is an integer of at least 1."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
+        raise ValueError(f"{who}: {name} must be a positive integer, got {value!r}")
+    return int(value)
 
 
 def _take(array: Array, index: Any) -> Array:

@@ -19,7 +19,7 @@ class ReLU(Module):
     """
 
     def forward(self, x: Array) -> tuple[Array, Array]:
-        y = namespace(x).where(x <= 0, 0, x)  # in this order NaN passes through, where max or x > 0 might hide it
+        y = self.namespace(x).where(x <= 0, 0, x)  # in this order NaN passes through; max or x > 0 might hide it
         return y, y
 
     def backward(self, dy: Array, y: Array) -> Array:
@@ -38,7 +38,7 @@ class LeakyReLU(Module):
         self.negative_slope = negative_slope
 
     def forward(self, x: Array) -> tuple[Array, Array]:
-        return namespace(x).where(x > 0, x, self.negative_slope * x), x
+        return self.namespace(x).where(x > 0, x, self.negative_slope * x), x
 
     def backward(self, dy: Array, x: Array) -> Array:
         return namespace(x).where(x > 0, dy, self.negative_slope * dy)
@@ -56,7 +56,7 @@ class ELU(Module):
         self.alpha = alpha
 
     def forward(self, x: Array) -> tuple[Array, Array]:
-        xp = namespace(x)
+        xp = self.namespace(x)
         negative = xp.where(x > 0, 0, x)  # exp of a large x would overflow, though `where` drops it
         return xp.where(x > 0, x, self.alpha * xp.expm1(negative)), x
 
@@ -73,7 +73,7 @@ class Tanh(Module):
     """
 
     def forward(self, x: Array) -> tuple[Array, Array]:
-        y = namespace(x).tanh(x)
+        y = self.namespace(x).tanh(x)
         return y, y
 
     def backward(self, dy: Array, y: Array) -> Array:
@@ -95,6 +95,7 @@ class Sigmoid(Module):
     """
 
     def forward(self, x: Array) -> tuple[Array, Array]:
+        self.namespace(x)  # refuses what is no array
         y = sigmoid(x)
         return y, y
 
@@ -111,6 +112,7 @@ class SiLU(Module):
     """
 
     def forward(self, x: Array) -> tuple[Array, Array]:
+        self.namespace(x)  # refuses what is no array
         return x * sigmoid(x), x
 
     def backward(self, dy: Array, x: Array) -> Array:
@@ -133,8 +135,9 @@ class GELU(Module):
         self.approximate = approximate
 
     def forward(self, x: Array) -> tuple[Array, Array]:
+        xp = self.namespace(x)
         if self.approximate == "tanh":
-            return 0.5 * x * (1 + namespace(x).tanh(_gelu_argument(x))), x
+            return 0.5 * x * (1 + xp.tanh(_gelu_argument(x))), x
         return x * _normal_cdf(x), x
 
     def backward(self, dy: Array, x: Array) -> Array:
@@ -167,7 +170,7 @@ class Softplus(Module):
         self.beta, self.threshold = beta, threshold
 
     def forward(self, x: Array) -> tuple[Array, Array]:
-        xp = namespace(x)
+        xp = self.namespace(x)
         scaled = self.beta * x
         bent = xp.where(scaled > self.threshold, 0, scaled)  # exp of a large x would overflow, though `where` drops it
         return xp.where(scaled > self.threshold, x, xp.log1p(xp.exp(bent)) / self.beta), x

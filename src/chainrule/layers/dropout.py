@@ -38,6 +38,10 @@ class Dropout(Module):
     def forward(self, x: Array) -> tuple[Array, Array | None]:
         if not self.training or self.p == 0:
             return x, None
+        if not arrays.is_array(x) or not arrays.is_floating(x):  # integers would cut the mask's 1 / (1 - p) to 1
+            self.refuse("forward", "x must be a floating-point array", arrays.describe_kind(x), TypeError)
+        if x.ndim < 1:
+            self.refuse("forward", "x must be (batch, …)", "a single number")
         mask = random.dropout_mask(tuple(x.shape), self.p, seed=self.seed, layer=self.layer, index=self.passes.value)
         self.passes.value += 1
         mask = arrays.convert_like(mask, x)

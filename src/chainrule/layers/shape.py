@@ -33,6 +33,7 @@ class Flatten(Module):
         self.start_dim, self.end_dim = start_dim, end_dim
 
     def forward(self, x: Array) -> tuple[Array, tuple[int, ...]]:
+        self.namespace(x)  # refuses what is no array
         shape = tuple(x.shape)
         start, end = (dim + len(shape) if dim < 0 else dim for dim in (self.start_dim, self.end_dim))
         if not 0 <= start <= end < len(shape):

@@ -18,7 +18,18 @@ def softmax(x: Array, axis: int) -> Array:
     return e / xp.sum(e, axis=axis, keepdims=True)
 
 
-class Softmax(Module):
+class _AlongOneAxis(Module):
+    def __init__(self, dim: int = -1) -> None:
+        self.dim = dim
+
+    def check(self, x: Array) -> None:
+        """Refuse what has no axis `dim`."""
+        self.namespace(x)
+        if not -x.ndim <= self.dim < x.ndim:
+            self.refuse("forward", f"x must have an axis {self.dim}", tuple(x.shape))
+
+
+class Softmax(_AlongOneAxis):
     """Positive numbers along one axis that add up to one.
 
     Equation  y = exp(x) / Σ exp(x);  dx = y (dy - Σ dy y), sums along dim
@@ -28,10 +39,8 @@ class Softmax(Module):
     Note      dim is -1 unless given; PyTorch guesses it from the number of axes and warns
     """
 
-    def __init__(self, dim: int = -1) -> None:
-        self.dim = dim
-
     def forward(self, x: Array) -> tuple[Array, Array]:
+        self.check(x)
         y = softmax(x, self.dim)
         return y, y
 
@@ -39,7 +48,7 @@ class Softmax(Module):
         return y * (dy - namespace(y).sum(dy * y, axis=self.dim, keepdims=True))
 
 
-class LogSoftmax(Module):
+class LogSoftmax(_AlongOneAxis):
     """The logarithm of Softmax, computed without leaving the logarithms.
 
     Equation  y = x - log Σ exp(x);  dx = dy - exp(y) Σ dy, sums along dim
@@ -48,10 +57,8 @@ class LogSoftmax(Module):
     Note      dim is -1 unless given; PyTorch guesses it from the number of axes and warns
     """
 
-    def __init__(self, dim: int = -1) -> None:
-        self.dim = dim
-
     def forward(self, x: Array) -> tuple[Array, Array]:
+        self.check(x)
         y = log_softmax(x, self.dim)
         return y, y
 

@@ -28,13 +28,19 @@ class ClassLoss(Loss):
             return 1.0
         if tuple(weight.shape) != (y.shape[1],):
             self.refuse("forward", f"weight must hold {y.shape[1]} numbers, one for each class", tuple(weight.shape))
-        if arrays.describe_kind(weight) != arrays.describe_kind(y):
-            weight = self.weight.value = arrays.convert_like(weight, y)
+        if type(weight) is not type(y) or weight.dtype != y.dtype:
+            weight = arrays.convert_like(weight, y)
         return weight.reshape((1, -1) + (1,) * (y.ndim - 2))
+
+    def one_hot(self, y: Array, target: Array) -> Array:
+        """The target as one-hot rows, all zeros where it is to be ignored; any class may be."""
+        xp = namespace(y)
+        target = xp.astype(target, xp.int64)
+        return arrays.one_hot(xp.where(target == self.ignore_index, -1, target), y.shape[1], like=y)
 
     def share_of_rows(self, y: Array, target: Array, sample_weight: Array | None) -> tuple[Array, Array]:
         """For class indices: the target as one-hot rows, and what each of them counts, both broadcast against y."""
-        ones = arrays.one_hot(target, y.shape[1], like=y)  # an ignored index names no class, so its row is all zeros
+        ones = self.one_hot(y, target)
         counted = namespace(y).sum(ones * self.class_weight(y), axis=1)
         rows = 1.0 if sample_weight is None else sample_weight.reshape((-1,) + (1,) * (counted.ndim - 1))
         total = float((rows * counted).sum()) if self.reduction == "mean" else 1.0
@@ -44,7 +50,7 @@ class ClassLoss(Loss):
     def total_weight(self, y: Array, target: Array, sample_weight: Array | None = None) -> float:
         if arrays.is_floating(target):
             return super().total_weight(y, target, sample_weight)
-        counted = namespace(y).sum(arrays.one_hot(target, y.shape[1], like=y) * self.class_weight(y), axis=1)
+        counted = namespace(y).sum(self.one_hot(y, target) * self.class_weight(y), axis=1)
         rows = 1.0 if sample_weight is None else sample_weight.reshape((-1,) + (1,) * (counted.ndim - 1))
         return float((rows * counted).sum())
 
@@ -60,6 +66,7 @@ class ClassLoss(Loss):
         expected = (y.shape[0], *y.shape[2:])
         if tuple(target.shape) != expected:
             self.refuse("forward", f"target must be {expected} for y {tuple(y.shape)}", tuple(target.shape))
+        target = namespace(y).astype(target, namespace(y).int64)  # 8 bits hold neither 200 nor, unsigned, -100
         wrong = ((target < 0) | (target >= y.shape[1])) & (target != self.ignore_index)
         if bool(wrong.any()):
             row = int(arrays.to_numpy(wrong).reshape(-1).argmax())
@@ -115,7 +122,7 @@ class CrossEntropyLoss(ClassLoss):
         q = self.class_weight(y) * ((1 - eps) * t + eps / y.shape[1])
         log_p = log_softmax(y, axis=1)
         # A class of probability 0 that is not asked for costs nothing, but 0 · -∞ would be NaN.
-        losses = -xp.sum(xp.where(q == 0, 0, q * log_p), axis=1, keepdims=True)
+        losses = -xp.sum(q * xp.where(q == 0, 0, log_p), axis=1, keepdims=True)
         value = self.reduce(losses * share)
         return (value[:, 0] if self.reduction == "none" else value), (xp.exp(log_p), q, share)
 
@@ -147,7 +154,7 @@ class NLLLoss(ClassLoss):
         xp = namespace(y)
         ones, share = self.share_of_rows(y, target, sample_weight)
         q = ones * self.class_weight(y)
-        losses = -xp.sum(xp.where(q == 0, 0, q * y), axis=1, keepdims=True)  # 0 · -∞ would be NaN
+        losses = -xp.sum(q * xp.where(q == 0, 0, y), axis=1, keepdims=True)  # 0 · -∞ would be NaN
         value = self.reduce(losses * share)
         return (value[:, 0] if self.reduction == "none" else value), (q, share)
 

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import numpy as np
+
 from .. import arrays
 from ..arrays import Array, namespace
 from ..module import Buffer, Module
@@ -84,17 +86,17 @@ class Loss(Module):
             self.refuse("forward", f"sample_weight must be {kind} like y", got, TypeError)
         if tuple(sample_weight.shape) != (len(y),):
             self.refuse("forward", f"sample_weight must be ({len(y)},)", tuple(sample_weight.shape))
+        if not bool((sample_weight >= 0).all()):
+            self.refuse("forward", "sample_weight must not be negative or NaN", sample_weight)
 
 
 def weight_buffer(owner: str, name: str, weight: Any) -> Buffer:
     """Weights of classes or elements, kept as state of the loss; None stays None."""
     if weight is None:
         return Buffer(None, persistent=False)
-    weight = (
-        arrays.convert(weight) if arrays.is_array(weight) else arrays.convert(arrays.to_numpy(weight), dtype="float32")
-    )
+    weight = arrays.convert(weight if arrays.is_array(weight) else np.asarray(weight, dtype="float64"))
     if not arrays.is_floating(weight):
-        weight = arrays.convert(weight, dtype="float32")
+        weight = arrays.convert(weight, dtype="float64")  # all digits: each pass takes them in the dtype of y
     xp = namespace(weight)
     if not bool(xp.all(xp.isfinite(weight))) or bool(xp.any(weight < 0)):
         raise ValueError(f"{owner}: {name} must hold finite numbers that are not negative")

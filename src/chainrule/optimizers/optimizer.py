@@ -42,7 +42,13 @@ class Optimizer:
 
     def step(self, parameters: Iterable[Parameter]) -> None:
         """Update each parameter in place by its gradient, after clipping."""
-        parameters = list(parameters)
+        parameters = list(parameters) if isinstance(parameters, Iterable) else [parameters]
+        for parameter in parameters:
+            if not isinstance(parameter, Parameter):
+                raise TypeError(
+                    f"{type(self).__name__}.step: expected Parameters, as module.param() lists them, "
+                    f"got a {type(parameter).__name__}"
+                )
         if self.clip_value is not None:
             clip_grad_value_(parameters, self.clip_value)
         if self.clip_norm is not None:
@@ -113,6 +119,15 @@ class Optimizer:
             self.lr.load_state(state["schedule"])
         for parameter, kept in zip(parameters, loaded, strict=True):
             self.state[parameter] = kept
+
+    # A WeakKeyDictionary cannot be pickled, and a deep copy of one keeps the old keys; pairs follow their Parameters.
+
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | {"state": list(self.state.items())}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self.state = WeakKeyDictionary(dict(state["state"]))
 
     def __repr__(self) -> str:
         return signature.call(self)

@@ -16,6 +16,7 @@ class RMSprop(Optimizer):
               u = g / (√v + eps);  with momentum: b ← momentum · b + u, and b instead of u
               w ← w - lr · u
     Keeps     v ("square_avg"), a ("grad_avg") if centered, b ("momentum_buffer") if there is momentum
+    Note      PyTorch takes the root of v - a² as it is, and gives NaN where rounding makes it negative; here it is 0
     Source    Hinton 2012, lecture 6e of "Neural networks for machine learning"; centered: Graves 2013, equation 38
 
     Parameters
@@ -60,7 +61,7 @@ class RMSprop(Optimizer):
             a = state["grad_avg"]
             a *= alpha
             a += (1 - alpha) * g
-            v = v - a * a
+            v = (v - a * a).clip(min=0)  # the variance of a constant gradient is 0, and rounding may say less
         u = g / (xp.sqrt(v) + self.eps)
         if self.momentum:
             b = state["momentum_buffer"]

@@ -9,6 +9,7 @@ loops written by hand call `optimizer.end_epoch(loss)`. With `every="step"` a sc
 """
 
 import math
+import numbers
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -28,8 +29,10 @@ class Schedule:
     def __init__(self, lr: "float | Schedule", *, every: str = "epoch") -> None:
         if every not in ("epoch", "step"):
             raise ValueError(f'{type(self).__name__}: every must be "epoch" or "step", got {every!r}')
-        if not isinstance(lr, Schedule) and not lr >= 0:
-            raise ValueError(f"{type(self).__name__}: lr must be at least 0, got {lr}")
+        if isinstance(lr, bool) or not isinstance(lr, Schedule | numbers.Real):
+            raise TypeError(f"{type(self).__name__}: lr must be a number or a schedule, got {lr!r}")
+        if not isinstance(lr, Schedule) and not 0 <= lr < math.inf:
+            raise ValueError(f"{type(self).__name__}: lr must be at least 0 and finite, got {lr}")
         self.lr = lr
         self.every = every
 
@@ -164,7 +167,8 @@ class ReduceLROnPlateau(Schedule):
     Better means lower than the best so far by the share `threshold` of it ("rel") or by that much ("abs"); for
     mode="max", higher. `cooldown` epochs after a reduction do not count. Reductions of eps or less are left out.
 
-    Note      listens to the validation loss, where `fit` has one, else to the training loss
+    Note      listens to the validation loss, where `fit` has one, else to the training loss; for losses below 0 the
+              share is one of their size, where PyTorch's best · (1 - threshold) would take a worse loss for a better
     """
 
     def __init__(
@@ -220,7 +224,9 @@ class ReduceLROnPlateau(Schedule):
     def _better(self, loss: float) -> bool:
         sign = 1.0 if self.mode == "min" else -1.0
         margin = self.threshold * (abs(self.best) if self.threshold_mode == "rel" else 1.0)
-        return math.isinf(self.best) or sign * (self.best - loss) > margin
+        if math.isinf(self.best):
+            return sign * (self.best - loss) > 0  # any finite loss; NaN and infinity are none
+        return sign * (self.best - loss) > margin
 
     def state(self) -> dict[str, Any]:
         own = {name: getattr(self, name) for name in ("best", "bad_epochs", "cooling", "reductions")}

@@ -4,9 +4,10 @@ from typing import Any
 
 from .. import arrays
 from ..arrays import Array
+from ..data.dataset import positive
 from ..module import Module
 from . import metrics
-from .prepare import inputs, positive, prepare, reference
+from .prepare import inputs, prepare, reference
 
 BATCH_SIZE = 4096  # rows that pass through the network at a time; it bounds memory and changes no result
 

@@ -1,19 +1,20 @@
 """Training: epochs, the best parameters, and everything that can stop a run."""
 
-import math
+import numbers
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from .. import arrays, random
+import numpy as np
+
+from .. import random
 from ..arrays import Array
-from ..data import Dataset
-from ..module import Module, Parameter, UpdateRule
-from .evaluate import loss_of, outputs
+from ..data.dataset import Dataset, positive
+from ..module import Module, UpdateRule
 from .history import History
-from .loop import Diverged, PythonLoop
-from .prepare import positive, prepare, rehearse
+from .loop import Diverged, Loop, PythonLoop
+from .prepare import prepare, rehearse
 from .progress import Progress
 from .watch import Watch
 
@@ -55,6 +56,8 @@ def fit(
     callbacks: Iterable[Callable[[Run], None]] = (),
     progress: bool | None = None,
     max_seconds: float | None = None,
+    threads: int | None = None,
+    engine: str = "auto",
 ) -> History:
     """Train a model on data, by any loss.
 
@@ -77,78 +80,103 @@ def fit(
     callbacks : functions called with a `Run` after every epoch.
     progress : show a progress bar; by default, if standard error is a terminal.
     max_seconds : end the run after this many seconds, between two steps.
+    threads : the most threads that a step may use, natively; by default as many as there are cores and pay for it. The
+        numbers do not depend on it.
+    engine : "auto" runs natively whatever the engine knows and the rest in Python, and `History.engine` says which;
+        "native" raises ValueError for what it does not know; "python" never asks it.
 
     Returns   a History. Ctrl-C ends the run early, between two steps, and returns it too. A run that ends within its
               first epoch keeps the steps it has made
 
     Raises ValueError or TypeError for data that do not fit, before anything is changed; FloatingPointError when the
-    loss becomes NaN or infinite, with the model left at its best parameters, and the History as `error.history`.
+    loss or a parameter becomes NaN or infinite, with the model left at its best parameters, and the History as
+    `error.history`.
     """
     optimizer = optimizer if optimizer is not None else getattr(model, "optimizer", None)
-    if not isinstance(optimizer, UpdateRule):
+    if not isinstance(optimizer, UpdateRule) or isinstance(optimizer, type):
         raise ValueError("fit: no optimizer; give optimizer=…, or make one the first argument of Sequential")
-    _check_options(keep, loss, max_seconds)
+    measures, callbacks = _named(metrics), list(callbacks)
+    _check_options(keep, engine, max_seconds, [stop, *measures.values(), *callbacks])
     epochs, batch_size = positive("fit", "epochs", epochs), positive("fit", "batch_size", batch_size)
     random.check_seed(seed)
+    threads = None if threads is None else positive("fit", "threads", threads)
     data = prepare("fit", "train", train, model, loss)
     held_out = None if validation is None else prepare("fit", "validation", validation, model, loss)
     for part in (data, held_out):
         if part is not None:
             rehearse(model, loss, part)
 
-    loop = PythonLoop(model, loss, optimizer, data, batch_size=batch_size, seed=seed, shuffle=shuffle)
-    run = Run(model, loss, optimizer, History(engine=loop.name))
-    best = Snapshot(loop.parameters)
-    metrics, callbacks, history = list(metrics), list(callbacks), run.history
     reseed(model, seed)
-    with Watch(max_seconds) as watch, Progress(epochs, progress) as bar, training_mode(model):
+    how = {"batch_size": batch_size, "seed": seed, "shuffle": shuffle}
+    loop = _loop(engine, model, loss, optimizer, data, held_out, threads=threads, **how)
+    history = History(engine=loop.name)
+    run = Run(model, loss, optimizer, history)
+    one_by_one = bool(measures or callbacks or stop is not None or loop.listens())
+    # A loss that is not finite raises; what NumPy would warn of on the way there says it less clearly.
+    quiet = np.errstate(over="ignore", invalid="ignore")
+    with Watch(max_seconds) as watch, Progress(epochs, progress) as bar, training_mode(model), quiet:
         try:
             while not history.stopped:
-                learning_rate = float(getattr(optimizer, "current_lr", math.nan))
-                value = loop.epoch(history.epochs, watch)
-                if value is None:
-                    break
-                validation_loss, measured = _look(model, loss, data, held_out, metrics)
-                if not math.isfinite(value if validation_loss is None else validation_loss):
-                    raise Diverged(value if validation_loss is None else validation_loss)
+                end = history.epochs + 1 if one_by_one else epochs
+                finished = loop.run(history.epochs, end, watch)
+                measured = _measure(loop, data if held_out is None else held_out, measures) if finished else {}
+                for epoch in finished:
+                    history.record(
+                        epoch.loss,
+                        epoch.validation_loss,
+                        measured,
+                        learning_rate=epoch.learning_rate,
+                        seconds=epoch.seconds,
+                    )
+                    _end_epoch(optimizer, epoch.monitored)
                 history.steps = loop.steps
-                is_best = history.record(
-                    value, validation_loss, measured, learning_rate=learning_rate, seconds=watch.elapsed_s
-                )
-                if is_best:
-                    best.take()
-                _end_epoch(optimizer, history.monitored[-1])
-                bar.update(history)
+                if loop.diverged:
+                    raise Diverged(loop.diverged)
+                if not finished:
+                    break
+                bar.update(history, len(finished))
                 for callback in callbacks:
                     callback(run)
                 _decide(history, stop, epochs)
         except Diverged as diverged:
-            best.give_back()
-            raise _diverged(history, diverged.value, optimizer) from None
+            loop.give_back_best()
+            raise _diverged(history, diverged, optimizer) from None
         finally:
+            loop.finish()
             history.steps, history.total_s = loop.steps, watch.elapsed_s
-            history.stopped = history.stopped or f"{watch.reason()} in epoch {history.epochs}"
+            history.stopped = history.stopped or f"{watch.reason() or 'an exception'} in epoch {history.epochs}"
             if keep == "best" and history.best_epoch is not None:
-                best.give_back()
+                loop.give_back_best()
     return history
 
 
-class Snapshot:
-    """A copy of parameters, made now and again whenever they are better than before."""
+def _loop(
+    engine: str,
+    model: Module,
+    loss: Module,
+    optimizer: Any,
+    data: Dataset,
+    held_out: Dataset | None,
+    *,
+    threads: int | None,
+    **how: Any,
+) -> Loop:
+    """The native loop where the engine knows everything that is asked for, else the Python loop."""
+    if engine == "python":
+        return PythonLoop(model, loss, optimizer, data, held_out, **how)
+    from ..engine import CannotLower, EngineMissing
+    from ..engine.run import NativeLoop
 
-    def __init__(self, parameters: list[Parameter]) -> None:
-        self.parameters = parameters
-        self.values = [arrays.convert(parameter.value) for parameter in parameters]
-
-    def take(self) -> None:
-        """Remember the parameters as they are."""
-        for kept, parameter in zip(self.values, self.parameters, strict=True):
-            kept[...] = parameter.value
-
-    def give_back(self) -> None:
-        """Make the parameters what they were."""
-        for kept, parameter in zip(self.values, self.parameters, strict=True):
-            parameter.value[...] = kept
+    try:
+        return NativeLoop(model, loss, optimizer, data, held_out, threads=threads, **how)
+    except (CannotLower, EngineMissing) as reason:
+        if engine == "native":
+            raise ValueError(f'fit: engine="native" cannot run this: {reason}') from None
+        loop = PythonLoop(model, loss, optimizer, data, held_out, **how)
+        loop.name = f"python, as the engine does not know {reason}"
+        if isinstance(reason, EngineMissing):
+            loop.name = f"python, as {reason}"
+        return loop
 
 
 @contextmanager
@@ -170,25 +198,35 @@ def reseed(model: Module, seed: int) -> None:
         module.reseed(seed, layer)
 
 
-def _check_options(keep: str, loss: Module, max_seconds: float | None) -> None:
+def _named(metrics: Iterable[Metric]) -> dict[str, Metric]:
+    """The metrics by name; a functools.partial goes by the name of its function."""
+    named: dict[str, Metric] = {}
+    for metric in metrics:
+        name = getattr(getattr(metric, "func", metric), "__name__", repr(metric))
+        if name in named:
+            raise ValueError(f"fit: there are two metrics named {name!r}; give one a __name__ of its own")
+        named[name] = metric
+    return named
+
+
+def _check_options(keep: str, engine: str, max_seconds: float | None, functions: list[Any]) -> None:
+    for function in functions:
+        if function is not None and not callable(function):
+            raise TypeError(f"fit: stop, metrics and callbacks must be functions, got {function!r}")
+    if engine not in ("auto", "native", "python"):
+        raise ValueError(f'fit: engine must be "auto", "native" or "python", got {engine!r}')
     if keep not in ("best", "last"):
         raise ValueError(f'fit: keep must be "best" or "last", got {keep!r}')
-    if getattr(loss, "reduction", "mean") == "none":
-        raise ValueError('fit: the loss must be one number, got reduction="none"')
-    if max_seconds is not None and not max_seconds > 0:
-        raise ValueError(f"fit: max_seconds must be positive, got {max_seconds}")
+    if max_seconds is not None and (not isinstance(max_seconds, numbers.Real) or not max_seconds > 0):
+        raise ValueError(f"fit: max_seconds must be a positive number, got {max_seconds!r}")
 
 
-def _look(
-    model: Module, loss: Module, data: Dataset, held_out: Dataset | None, metrics: list[Metric]
-) -> tuple[float | None, dict[str, float]]:
-    """The loss on the validation data, if there are any, and the metrics on them or else on the training data."""
-    if held_out is None and not metrics:
-        return None, {}
-    seen = data if held_out is None else held_out
-    y = outputs(model, seen.x)
-    measured = {getattr(metric, "__name__", repr(metric)): float(metric(y, seen.target)) for metric in metrics}
-    return (None if held_out is None else loss_of(loss, y, seen.target, seen.sample_weight)), measured
+def _measure(loop: Loop, data: Dataset, metrics: dict[str, Metric]) -> dict[str, float]:
+    """The metrics on `data` as the parameters are now."""
+    if not metrics:
+        return {}
+    y = loop.outputs(data.x)
+    return {name: float(metric(y, data.target)) for name, metric in metrics.items()}
 
 
 def _end_epoch(optimizer: UpdateRule, loss: float) -> None:
@@ -204,9 +242,9 @@ def _decide(history: History, stop: Callable[[History], bool] | None, epochs: in
         history.stopped = "all epochs done"
 
 
-def _diverged(history: History, value: float, optimizer: UpdateRule) -> FloatingPointError:
-    """The error for a loss that is not finite; the optimizer forgets the moments that led there."""
-    history.stopped = f"the loss became {value} in epoch {history.epochs}"
+def _diverged(history: History, diverged: Diverged, optimizer: UpdateRule) -> FloatingPointError:
+    """The error for a loss or parameter that is not finite; the optimizer forgets the moments that led there."""
+    history.stopped = f"{diverged} in epoch {history.epochs}"
     if hasattr(optimizer, "forget"):
         optimizer.forget()
     at = "its initial parameters" if history.best_epoch is None else f"the parameters of epoch {history.best_epoch}"

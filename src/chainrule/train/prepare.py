@@ -1,13 +1,12 @@
 """The border of training: data are checked here once, and brought to the model's library, dtype and device."""
 
-import numbers
 from typing import Any
 
 import numpy as np
 
 from .. import arrays
 from ..arrays import Array
-from ..data import Dataset
+from ..data.dataset import Dataset, as_array
 from ..losses import Loss
 from ..module import Module
 
@@ -24,8 +23,10 @@ def as_dataset(who: str, name: str, data: Any) -> Dataset:
 def prepare(who: str, name: str, data: Any, model: Module, loss: Module) -> Dataset:
     """`data` checked, as a Dataset that `model` and `loss` can work on; the arrays that came are not changed.
 
-    Raises ValueError for NaN, infinity or negative sample weights.
+    Raises ValueError for NaN, infinity or negative sample weights, and for a loss that is not one number.
     """
+    if getattr(loss, "reduction", "mean") == "none":
+        raise ValueError(f'{who}: the loss must be one number, got reduction="none"')
     data = as_dataset(who, name, data)
     like = reference(model)
     x = inputs(who, f"{name}.x", data.x, like)
@@ -51,8 +52,9 @@ def prepare(who: str, name: str, data: Any, model: Module, loss: Module) -> Data
 def rehearse(model: Module, loss: Module, data: Dataset) -> None:
     """Find what does not fit before anything is changed: one row is tried, and all targets are checked."""
     first = data.take(slice(0, 1))
-    y = model(first.x)
-    loss(y, first.target, *(() if first.sample_weight is None else (first.sample_weight,)))
+    with np.errstate(over="ignore", invalid="ignore"):  # whether it fits is the question, not what it gives
+        y = model(first.x)
+        loss(y, first.target, *(() if first.sample_weight is None else (first.sample_weight,)))
     if isinstance(loss, Loss):
         rows = arrays.namespace(y).broadcast_to(y, (len(data), *y.shape[1:]))  # a view: no memory, no arithmetic
         loss.check(rows, data.target, data.sample_weight)
@@ -60,9 +62,7 @@ def rehearse(model: Module, loss: Module, data: Dataset) -> None:
 
 def inputs(who: str, name: str, x: Any, like: Array | None) -> Array:
     """What a model is shown, in the library, dtype and on the device of `like`, checked to be finite."""
-    x = x if arrays.is_array(x) else np.asarray(x)
-    if isinstance(x, np.ndarray) and x.dtype.kind not in "fiub":
-        raise TypeError(f"{who}: {name} must hold numbers, got dtype {x.dtype}")
+    x = as_array(who, name, x)
     dtype = like.dtype if like is not None else (x.dtype if arrays.is_floating(x) else "float32")
     x = _moved(x, like if like is not None else x, dtype=dtype)
     require_finite(who, name, x)
@@ -83,20 +83,25 @@ def require_finite(who: str, name: str, x: Array) -> None:
     bad = np.argwhere(~np.isfinite(arrays.to_numpy(x)))
     place = tuple(int(i) for i in bad[0])
     value = float(arrays.to_numpy(x)[place])
-    raise ValueError(f"{who}: {name} must be finite, got {value} in row {place[0]} ({len(bad)} such numbers in all)")
-
-
-def positive(who: str, name: str, value: Any) -> int:
-    """value, if it is an integer of at least 1."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
-        raise ValueError(f"{who}: {name} must be a positive integer, got {value!r}")
-    return int(value)
+    raise ValueError(
+        f"{who}: {name} must be finite in {arrays.dtype_name(x.dtype)}, got {value} in row {place[0]} "
+        f"(not finite in all: {len(bad)})"
+    )
 
 
 def _moved(x: Array, like: Array, *, dtype: Any) -> Array:
-    """x where `like` is, in the given dtype; x itself if it is there already."""
+    """x where `like` is, in the given dtype, row after row in memory; x itself if it is all that already.
+
+    The order in memory matters because matrix products add in another order where it is another, and the same numbers
+    are to give the same bits.
+    """
     xp, device = arrays.namespace(like), getattr(like, "device", None)
     there = arrays.namespace(x) is xp and getattr(x, "device", None) == device
     # The dtype is compared as it is, not by name: a byte-swapped float32 must be converted.
     same = x.dtype == (getattr(xp, dtype) if isinstance(dtype, str) else dtype)
-    return x if there and same else arrays.convert(x, xp=xp, dtype=dtype, device=device)
+    if not there or not same:
+        with np.errstate(over="ignore"):  # numbers too large for the dtype become infinite, and are refused as such
+            x = arrays.convert(x, xp=xp, dtype=dtype, device=device)
+    if hasattr(x, "contiguous"):  # PyTorch; a tensor of somebody's graph would drag the parameters into it
+        return x.detach().contiguous()
+    return xp.asarray(x, order="C")

@@ -23,8 +23,8 @@ class Progress:
 
             self.bar = tqdm(total=epochs, unit="epoch", dynamic_ncols=True, leave=False)
 
-    def update(self, history: History) -> None:
-        """Show the last entry of the history."""
+    def update(self, history: History, epochs: int = 1) -> None:
+        """Show the last entry of the history, after so many more epochs."""
         if self.bar is None:
             return
         shown = {"loss": f"{history.losses[-1]:.4g}"}
@@ -32,7 +32,7 @@ class Progress:
             shown["validation"] = f"{history.validation_losses[-1]:.4g}"
         shown["steps/s"] = f"{history.steps / max(history.epoch_s[-1], 1e-9):,.0f}"
         self.bar.set_postfix(shown, refresh=False)
-        self.bar.update()
+        self.bar.update(epochs)
 
     def __enter__(self) -> "Progress":
         return self

@@ -1,0 +1,519 @@
+// The border to Python, and the only file that knows it. One module per instruction set is compiled from this file and
+// engine.cpp; chainrule.engine.run imports the one that the CPU can run.
+//
+// Arrays of the epoch-level calls are typed arguments, checked here. The step-level calls (predict, forward, backward,
+// step) read arrays through the buffer protocol instead, because converting an argument costs more than a small
+// network's arithmetic.
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
+#include <nanobind/stl/vector.h>
+
+#include <atomic>
+#include <cstring>
+#include <mutex>
+#include <thread>
+
+#include "engine.h"
+
+namespace nb = nanobind;
+using namespace nb::literals;
+
+namespace chainrule {
+namespace {
+
+using InputArray = nb::ndarray<nb::ro, nb::c_contig, nb::device::cpu>;
+using OutputArray = nb::ndarray<nb::c_contig, nb::device::cpu>;
+using Doubles = nb::ndarray<double, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Indices = nb::ndarray<const int64_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+
+nb::dlpack::dtype dtype_of(DType dtype) {
+    return dtype == DType::float32 ? nb::dtype<float>() : nb::dtype<double>();
+}
+
+const char* name_of(DType dtype) { return dtype == DType::float32 ? "float32" : "float64"; }
+
+// An array of Python's, read through the buffer protocol for as long as this object lives.
+class Rows {
+public:
+    Rows(nb::handle array, DType dtype, int64_t columns, const char* name, bool writable) : name_(name) {
+        const int flags = PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | (writable ? PyBUF_WRITABLE : 0);
+        if (PyObject_GetBuffer(array.ptr(), &view_, flags) != 0) {
+            PyErr_Clear();
+            throw nb::type_error(message(std::string("must be a C-contiguous ") + (writable ? "writable " : "") + "NumPy array")
+                                     .c_str());
+        }
+        const char expected = dtype == DType::float32 ? 'f' : 'd';
+        const char* format = view_.format;
+        if (format[0] == '=' || format[0] == '<' || format[0] == '@') ++format;
+        if (format[0] != expected || format[1] != 0) {
+            const std::string got = view_.format;
+            release();
+            throw nb::type_error(message(std::string("must be ") + name_of(dtype) + " like the network, got format " + got).c_str());
+        }
+        if (view_.ndim == 2 && view_.shape[1] == columns) rows = view_.shape[0];
+        else if (view_.ndim == 1 && view_.shape[0] == columns) rows = 1;
+        else {
+            std::string shape;
+            for (int i = 0; i < view_.ndim; ++i) shape += (i ? ", " : "") + std::to_string(view_.shape[i]);
+            release();
+            throw nb::value_error(message("must be (batch, " + std::to_string(columns) + ") or (" + std::to_string(columns) +
+                                          ",), got (" + shape + ")").c_str());
+        }
+        if (rows == 0) {
+            release();
+            throw nb::value_error(message("must have at least one row").c_str());
+        }
+    }
+    Rows(const Rows&) = delete;
+    ~Rows() { release(); }
+
+    void* data() const { return view_.buf; }
+    bool single() const { return view_.ndim == 1; }
+    int64_t rows = 0;
+
+private:
+    std::string message(const std::string& text) const { return std::string(name_) + " " + text; }
+    void release() {
+        if (view_.obj) PyBuffer_Release(&view_);
+    }
+    Py_buffer view_{};
+    const char* name_;
+};
+
+struct Data {
+    Dataset view;
+    std::vector<nb::object> kept;  // the arrays that the view points into
+};
+
+// A network compiled from a plan, with the manners that Python expects: one thread at a time, no GIL during long work.
+class Compiled {
+public:
+    Compiled(const Plan& plan, nb::object empty) : engine_(chainrule_engine.create(plan)), plan_(plan), empty_(std::move(empty)) {
+        double flops = 0;
+        for (const ParameterShape& p : plan.parameters) flops += 2.0 * double(p.n_out) * double(p.n_in > 0 ? p.n_in : 1);
+        flops_per_row_ = flops;
+        n_out_ = engine_->n_out();
+    }
+
+    // Marks the engine as busy for one call; a second thread gets an error, never a wrong number.
+    class Turn {
+    public:
+        explicit Turn(Compiled& c) : c_(c) {
+            if (c_.busy_.test_and_set(std::memory_order_acquire))
+                throw std::runtime_error("this network is being used by another thread; compile one for each thread");
+        }
+        ~Turn() { c_.busy_.clear(std::memory_order_release); }
+
+    private:
+        Compiled& c_;
+    };
+
+    // Waits for its turn: for reading parameters while another thread trains.
+    class Wait {
+    public:
+        explicit Wait(Compiled& c) : c_(c) {
+            while (c_.busy_.test_and_set(std::memory_order_acquire)) {
+                nb::gil_scoped_release release;
+                std::this_thread::yield();
+            }
+        }
+        ~Wait() { c_.busy_.clear(std::memory_order_release); }
+
+    private:
+        Compiled& c_;
+    };
+
+    template <class Work>
+    void without_gil(double rows, Work work) {
+        // Giving the GIL away costs more than a tiny step takes.
+        if (rows * flops_per_row_ < 20000) work();
+        else {
+            nb::gil_scoped_release release;
+            work();
+        }
+    }
+
+    Engine& engine() { return *engine_; }
+    const Plan& plan() const { return plan_; }
+    int64_t n_out() const { return n_out_; }
+
+    // -- numbers in and out
+
+    enum class What { value, gradient, best };
+
+    void read(What what, int i, OutputArray to) {
+        check(i, to.dtype(), int64_t(to.size()));
+        Wait wait(*this);
+        if (what == What::value) engine_->read_parameter(i, to.data());
+        else if (what == What::gradient) engine_->read_gradient(i, to.data());
+        else engine_->read_best(i, to.data());
+    }
+    void write(What what, int i, InputArray from) {
+        check(i, from.dtype(), int64_t(from.size()));
+        Wait wait(*this);
+        if (what == What::value) engine_->write_parameter(i, from.data());
+        else engine_->write_gradient(i, from.data());
+    }
+    void read_state(int i, int k, OutputArray to) {
+        check(i, to.dtype(), int64_t(to.size()));
+        Wait wait(*this);
+        engine_->read_state(i, k, to.data());
+    }
+    void write_state(int i, int k, InputArray from) {
+        check(i, from.dtype(), int64_t(from.size()));
+        Wait wait(*this);
+        engine_->write_state(i, k, from.data());
+    }
+
+    // -- epochs
+
+    // Arrays as a data set, checked against the plan, so that no later call can read beyond them.
+    Data data(nb::object x, nb::object target, nb::object sample_weight) const {
+        Data data;
+        data.view.x = numbers(data, x, "x", -1, plan_.n_in);
+        const int64_t rows = data.view.rows;
+        if (plan_.class_targets) {
+            Indices indices = nb::cast<Indices>(target);
+            if (int64_t(indices.size()) != rows) throw nb::value_error("target must have as many rows as x");
+            data.view.indices = indices.data();
+            data.kept.push_back(target);
+        } else {
+            data.view.target = numbers(data, target, "target", rows, n_out_);
+        }
+        if (!sample_weight.is_none()) data.view.sample_weight = numbers(data, sample_weight, "sample_weight", rows, 1);
+        return data;
+    }
+
+    std::string run(const Data& data, const Data* validation, Doubles lr, bool lr_per_step, int64_t batch, bool shuffle,
+                    uint64_t seed, int64_t first_epoch, int64_t end_epoch, double max_seconds, bool keep_best,
+                    Doubles losses, Doubles validation_losses, Position& position) {
+        const int64_t epochs = end_epoch - first_epoch;
+        const int64_t steps = (data.view.rows + batch - 1) / (batch > 0 ? batch : 1);
+        if (epochs < 1 || int64_t(losses.size()) < epochs || int64_t(lr.size()) < epochs * (lr_per_step ? steps : 1) ||
+            (validation && int64_t(validation_losses.size()) < epochs))
+            throw std::invalid_argument("run: lr or losses are too short for the epochs");
+        Training training;
+        training.batch = batch;
+        training.shuffle = shuffle;
+        training.seed = seed;
+        training.lr = lr.data();
+        training.lr_per_step = lr_per_step;
+        training.first_epoch = first_epoch;
+        training.end_epoch = end_epoch;
+        training.max_seconds = max_seconds;
+        training.losses = losses.data();
+        training.validation = validation ? &validation->view : nullptr;
+        training.validation_losses = validation ? validation_losses.data() : nullptr;
+        training.keep_best = keep_best;
+        Turn turn(*this);
+        Outcome outcome;
+        {
+            nb::gil_scoped_release release;
+            outcome = engine_->run(data.view, training, position);
+        }
+        return outcome == Outcome::finished ? "finished" : outcome == Outcome::interrupted ? "interrupted" : "not finite";
+    }
+
+    std::tuple<double, double> evaluate(const Data& data, nb::object y) {
+        void* to = nullptr;
+        if (!y.is_none()) {
+            OutputArray array = nb::cast<OutputArray>(y);
+            if (array.dtype() != dtype_of(plan_.dtype) || int64_t(array.size()) != data.view.rows * n_out_)
+                throw std::invalid_argument("evaluate: y does not fit");
+            to = array.data();
+        }
+        Turn turn(*this);
+        LossSum loss;
+        {
+            nb::gil_scoped_release release;
+            loss = engine_->evaluate(data.view, to);
+        }
+        return {loss.sum, loss.denominator};
+    }
+
+    // -- steps
+
+    nb::object predict(nb::handle x, nb::handle out) {
+        Rows from(x, plan_.dtype, plan_.n_in, "predict: x", false);
+        nb::object y = out.is_none() ? fresh(from) : nb::borrow(out);
+        Rows to(y, plan_.dtype, n_out_, "predict: out", true);
+        if (to.rows != from.rows) throw nb::value_error("predict: out must have as many rows as x");
+        refresh();
+        Turn turn(*this);
+        without_gil(double(from.rows), [&] { engine_->predict(from.data(), from.rows, to.data()); });
+        return y;
+    }
+
+    nb::object forward(nb::handle x, bool training) {
+        Rows from(x, plan_.dtype, plan_.n_in, "forward: x", false);
+        nb::object y = fresh(from);
+        Rows to(y, plan_.dtype, n_out_, "forward: y", true);
+        refresh();
+        Turn turn(*this);
+        without_gil(double(from.rows), [&] { engine_->forward(from.data(), from.rows, to.data(), training); });
+        return y;
+    }
+
+    nb::object backward(nb::handle dy) {
+        Rows from(dy, plan_.dtype, n_out_, "backward: dy", false);
+        nb::object dx = from.single() ? empty_(plan_.n_in) : empty_(nb::make_tuple(from.rows, plan_.n_in));
+        Rows to(dx, plan_.dtype, plan_.n_in, "backward: dx", true);
+        refresh();
+        Turn turn(*this);
+        without_gil(3.0 * double(from.rows), [&] { engine_->backward(from.data(), from.rows, to.data()); });
+        return dx;
+    }
+
+    double step(nb::handle x, nb::handle target) {
+        Rows from(x, plan_.dtype, plan_.n_in, "step: x", false);
+        Dataset batch;
+        batch.rows = from.rows;
+        batch.x = from.data();
+        if (plan_.class_targets) {
+            Indices indices = nb::cast<Indices>(target);
+            if (int64_t(indices.size()) != from.rows) throw nb::value_error("step: target must have as many rows as x");
+            check_indices(indices);
+            batch.indices = indices.data();
+            return run_step(batch);
+        }
+        Rows wanted(target, plan_.dtype, n_out_, "step: target", false);
+        if (wanted.rows != from.rows) throw nb::value_error("step: target must have as many rows as x");
+        batch.target = wanted.data();
+        return run_step(batch);
+    }
+
+    void update() {
+        refresh();
+        Turn turn(*this);
+        engine_->update(current_lr());
+    }
+    void zero_gradients() {
+        refresh();
+        Turn turn(*this);
+        engine_->zero_gradients();
+    }
+
+    // -- who has the newest numbers: the engine, or Python's arrays
+
+    bool owns = false;     // the engine does
+    nb::object take;       // called to bring Python's numbers in when it does not
+    nb::object next_lr;    // called before a step for its learning rate; None: `lr` is constant
+    double lr = 0;
+
+    static int traverse(PyObject* self, visitproc visit, void* arg) {
+        Py_VISIT(Py_TYPE(self));
+        if (!nb::inst_ready(self)) return 0;
+        Compiled* c = nb::inst_ptr<Compiled>(self);
+        for (const nb::object* o : {&c->take, &c->next_lr, &c->empty_}) Py_VISIT(o->ptr());
+        return 0;
+    }
+    static int clear(PyObject* self) {
+        Compiled* c = nb::inst_ptr<Compiled>(self);
+        c->take.reset();
+        c->next_lr.reset();
+        return 0;
+    }
+
+private:
+    void check(int i, nb::dlpack::dtype dtype, int64_t size) const {
+        if (i < 0 || size_t(i) >= plan_.parameters.size()) throw std::out_of_range("there is no such parameter");
+        const ParameterShape& shape = plan_.parameters[size_t(i)];
+        if (dtype != dtype_of(plan_.dtype)) throw nb::type_error((std::string("must be ") + name_of(plan_.dtype)).c_str());
+        if (size != shape.n_out * (shape.n_in > 0 ? shape.n_in : 1)) throw nb::value_error("a parameter changed its shape");
+    }
+    void check_indices(const Indices& indices) const {
+        for (size_t i = 0; i < indices.size(); ++i) {
+            const int64_t c = indices.data()[i];
+            if ((c < 0 || c >= n_out_) && c != plan_.loss.ignore_index)
+                throw nb::value_error(("step: target must be in 0 … " + std::to_string(n_out_ - 1) + ", got " +
+                                       std::to_string(c) + " at position " + std::to_string(i)).c_str());
+        }
+    }
+    const void* numbers(Data& data, nb::object array, const char* name, int64_t rows, int64_t columns) const {
+        InputArray numbers = nb::cast<InputArray>(array);
+        if (numbers.dtype() != dtype_of(plan_.dtype))
+            throw nb::type_error((std::string(name) + " must be " + name_of(plan_.dtype)).c_str());
+        if (numbers.ndim() < 1) throw nb::value_error((std::string(name) + " must have rows").c_str());
+        const int64_t found = int64_t(numbers.shape(0));
+        if ((rows >= 0 && found != rows) || int64_t(numbers.size()) != found * columns)
+            throw nb::value_error((std::string(name) + " does not fit the network").c_str());
+        if (rows < 0) data.view.rows = found;
+        data.kept.push_back(std::move(array));
+        return numbers.data();
+    }
+    nb::object fresh(const Rows& x) const {
+        return x.single() ? empty_(n_out_) : empty_(nb::make_tuple(x.rows, n_out_));
+    }
+    void refresh() {
+        if (!owns && take.is_valid() && !take.is_none()) take();
+    }
+    double current_lr() { return next_lr.is_valid() && !next_lr.is_none() ? nb::cast<double>(next_lr()) : lr; }
+    double run_step(const Dataset& batch) {
+        refresh();
+        const double rate = current_lr();
+        Turn turn(*this);
+        double loss = 0;
+        without_gil(3.0 * double(batch.rows), [&] { loss = engine_->step(batch, rate); });
+        return loss;
+    }
+
+    std::unique_ptr<Engine> engine_;
+    Plan plan_;
+    nb::object empty_;  // makes an uninitialised NumPy array of the network's dtype
+    double flops_per_row_ = 0;
+    int64_t n_out_ = 0;
+    std::atomic_flag busy_ = ATOMIC_FLAG_INIT;
+};
+
+PyType_Slot compiled_slots[] = {{Py_tp_traverse, (void*)Compiled::traverse}, {Py_tp_clear, (void*)Compiled::clear}, {0, nullptr}};
+
+}  // namespace
+}  // namespace chainrule
+
+#define CHAINRULE_CONCAT_(a, b) a##b
+#define CHAINRULE_CONCAT(a, b) CHAINRULE_CONCAT_(a, b)
+
+// CHAINRULE_MODULE is the name that the build gives this instruction set's module.
+NB_MODULE(CHAINRULE_MODULE, m) {
+    using namespace chainrule;
+    m.doc() = "The native engine for one instruction set. chainrule.engine is its Python face.";
+    m.attr("instruction_set") = chainrule_engine.instruction_set;
+
+    nb::enum_<DType>(m, "DType").value("float32", DType::float32).value("float64", DType::float64);
+
+    nb::enum_<ActivationKind>(m, "ActivationKind")
+        .value("ReLU", ActivationKind::ReLU)
+        .value("LeakyReLU", ActivationKind::LeakyReLU)
+        .value("ELU", ActivationKind::ELU)
+        .value("Tanh", ActivationKind::Tanh)
+        .value("Sigmoid", ActivationKind::Sigmoid)
+        .value("SiLU", ActivationKind::SiLU)
+        .value("GELU", ActivationKind::GELU)
+        .value("Softplus", ActivationKind::Softplus)
+        .value("Softmax", ActivationKind::Softmax)
+        .value("LogSoftmax", ActivationKind::LogSoftmax);
+    nb::class_<Activation>(m, "Activation")
+        .def(nb::init<>())
+        .def_rw("kind", &Activation::kind)
+        .def_rw("negative_slope", &Activation::negative_slope)
+        .def_rw("alpha", &Activation::alpha)
+        .def_rw("beta", &Activation::beta)
+        .def_rw("threshold", &Activation::threshold)
+        .def_rw("approximate_tanh", &Activation::approximate_tanh);
+
+    nb::enum_<LossKind>(m, "LossKind")
+        .value("MSELoss", LossKind::MSELoss)
+        .value("L1Loss", LossKind::L1Loss)
+        .value("SmoothL1Loss", LossKind::SmoothL1Loss)
+        .value("HuberLoss", LossKind::HuberLoss)
+        .value("BCEWithLogitsLoss", LossKind::BCEWithLogitsLoss)
+        .value("CrossEntropyLoss", LossKind::CrossEntropyLoss)
+        .value("NLLLoss", LossKind::NLLLoss);
+    nb::class_<Loss>(m, "Loss")
+        .def(nb::init<>())
+        .def_rw("kind", &Loss::kind)
+        .def_rw("mean", &Loss::mean)
+        .def_rw("beta", &Loss::beta)
+        .def_rw("delta", &Loss::delta)
+        .def_rw("ignore_index", &Loss::ignore_index)
+        .def_rw("label_smoothing", &Loss::label_smoothing)
+        .def("set_weights", &Loss::set_weights, "weights"_a, "pos_weights"_a, "columns"_a);
+
+    nb::enum_<OptimizerKind>(m, "OptimizerKind")
+        .value("SGD", OptimizerKind::SGD)
+        .value("Adam", OptimizerKind::Adam)
+        .value("AdamW", OptimizerKind::AdamW)
+        .value("RMSprop", OptimizerKind::RMSprop)
+        .value("Adagrad", OptimizerKind::Adagrad);
+    nb::class_<Optimizer>(m, "Optimizer")
+        .def(nb::init<>())
+        .def_rw("kind", &Optimizer::kind)
+        .def_rw("weight_decay", &Optimizer::weight_decay)
+        .def_rw("momentum", &Optimizer::momentum)
+        .def_rw("dampening", &Optimizer::dampening)
+        .def_rw("nesterov", &Optimizer::nesterov)
+        .def_rw("beta1", &Optimizer::beta1)
+        .def_rw("beta2", &Optimizer::beta2)
+        .def_rw("eps", &Optimizer::eps)
+        .def_rw("amsgrad", &Optimizer::amsgrad)
+        .def_rw("alpha", &Optimizer::alpha)
+        .def_rw("centered", &Optimizer::centered)
+        .def_rw("lr_decay", &Optimizer::lr_decay)
+        .def_rw("initial_accumulator_value", &Optimizer::initial_accumulator_value);
+
+    nb::enum_<OpKind>(m, "OpKind")
+        .value("linear", OpKind::linear)
+        .value("activation", OpKind::activation)
+        .value("dropout", OpKind::dropout);
+    nb::class_<Op>(m, "Op")
+        .def(nb::init<>())
+        .def_rw("kind", &Op::kind)
+        .def_rw("weight", &Op::weight)
+        .def_rw("bias", &Op::bias)
+        .def_rw("activation", &Op::activation)
+        .def_rw("p", &Op::p)
+        .def_rw("dropout_layer", &Op::dropout_layer);
+    nb::class_<Plan>(m, "Plan")
+        .def(nb::init<>())
+        .def_rw("dtype", &Plan::dtype)
+        .def_rw("n_in", &Plan::n_in)
+        .def_rw("ops", &Plan::ops)
+        .def_rw("has_loss", &Plan::has_loss)
+        .def_rw("loss", &Plan::loss)
+        .def_rw("class_targets", &Plan::class_targets)
+        .def_rw("sample_weights", &Plan::sample_weights)
+        .def_rw("has_optimizer", &Plan::has_optimizer)
+        .def_rw("optimizer", &Plan::optimizer)
+        .def_rw("clip_value", &Plan::clip_value)
+        .def_rw("clip_norm", &Plan::clip_norm)
+        .def_rw("batch", &Plan::batch)
+        .def_rw("samples", &Plan::samples)
+        .def_rw("seed", &Plan::seed)
+        .def_rw("threads", &Plan::threads)
+        .def_rw("limit_bytes", &Plan::limit_bytes)
+        .def("add_parameter", [](Plan& plan, int64_t n_out, int64_t n_in) {
+            plan.parameters.push_back(ParameterShape{n_out, n_in, true});
+        }, "n_out"_a, "n_in"_a);
+
+    nb::class_<Data>(m, "Data").def_prop_ro("rows", [](const Data& data) { return data.view.rows; });
+    nb::class_<Position>(m, "Position")
+        .def(nb::init<>())
+        .def_rw("epoch", &Position::epoch)
+        .def_rw("step", &Position::step);
+
+    nb::class_<Compiled>(m, "Compiled", nb::type_slots(compiled_slots))
+        .def(nb::init<const Plan&, nb::object>(), "plan"_a, "empty"_a)
+        .def_prop_ro("bytes", [](Compiled& c) { return c.engine().bytes(); })
+        .def_prop_ro("n_out", &Compiled::n_out)
+        .def_prop_ro("states", [](Compiled& c) { return c.engine().states(); })
+        .def("threads_used", [](Compiled& c, int64_t batch) { return c.engine().threads_used(batch); }, "batch"_a)
+        .def("read_value", [](Compiled& c, int i, OutputArray to) { c.read(Compiled::What::value, i, to); })
+        .def("read_gradient", [](Compiled& c, int i, OutputArray to) { c.read(Compiled::What::gradient, i, to); })
+        .def("read_best", [](Compiled& c, int i, OutputArray to) { c.read(Compiled::What::best, i, to); })
+        .def("write_value", [](Compiled& c, int i, InputArray from) { c.write(Compiled::What::value, i, from); })
+        .def("write_gradient", [](Compiled& c, int i, InputArray from) { c.write(Compiled::What::gradient, i, from); })
+        .def("read_state", &Compiled::read_state)
+        .def("write_state", &Compiled::write_state)
+        .def("steps_taken", [](Compiled& c, int i) { return c.engine().steps_taken(i); })
+        .def("set_steps_taken", [](Compiled& c, int i, int64_t steps) { c.engine().set_steps_taken(i, steps); })
+        .def_prop_rw("dropout_pass", [](Compiled& c) { return c.engine().dropout_pass(); },
+                     [](Compiled& c, int64_t pass) { c.engine().set_dropout_pass(pass); })
+        .def_prop_ro("best_epoch", [](Compiled& c) { return c.engine().best().epoch; })
+        .def("data", &Compiled::data, "x"_a, "target"_a, "sample_weight"_a.none())
+        .def("run", &Compiled::run, "data"_a, "validation"_a.none(), "lr"_a, "lr_per_step"_a, "batch"_a, "shuffle"_a,
+             "seed"_a, "first_epoch"_a, "end_epoch"_a, "max_seconds"_a, "keep_best"_a, "losses"_a, "validation_losses"_a,
+             "position"_a)
+        .def("evaluate", &Compiled::evaluate, "data"_a, "y"_a.none())
+        .def("predict", &Compiled::predict, "x"_a, "out"_a.none() = nb::none())
+        .def("forward", &Compiled::forward, "x"_a, "training"_a = true)
+        .def("backward", &Compiled::backward, "dy"_a)
+        .def("step", &Compiled::step, "x"_a, "target"_a)
+        .def("update", &Compiled::update)
+        .def("zero_grad", &Compiled::zero_gradients)
+        .def_rw("owns", &Compiled::owns)
+        .def_rw("take", &Compiled::take, nb::arg().none())
+        .def_rw("next_lr", &Compiled::next_lr, nb::arg().none())
+        .def_rw("lr", &Compiled::lr);
+}

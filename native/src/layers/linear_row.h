@@ -1,0 +1,203 @@
+// Linear on a single row: matrix times vector, where nothing is reused and the chain of additions is what takes time.
+//
+// forward   four chains over k (k mod 4), added as (0 + 1) + (2 + 3)
+// backward  for sixteen inputs at a time: dx as dot products along the rows of Wᵀ, then the update of these same rows
+//           while they are in the nearest cache. No transposed weights at all.
+#pragma once
+
+#include "linear.h"
+
+namespace chainrule {
+
+namespace linear_row {
+
+template <class T, int NV, int w_step>
+FORCE_INLINE void forward_tile(const Matrix<T>& x, const T* w, const T* bias, T* y, bool relu) {
+    constexpr int chains = 4;
+    Vec<T> c[chains][NV];
+#pragma GCC unroll 4
+    for (int q = 0; q < chains; ++q)
+#pragma GCC unroll 2
+        for (int v = 0; v < NV; ++v) c[q][v] = q == 0 ? load_unaligned(bias + v * lanes<T>) : Vec<T>{};
+    const int width = x.width();
+    const T* xk = x.data;
+    for (int64_t left = x.columns; left > 0; left -= width, xk += x.pitch) {
+        const int64_t n = left < width ? left : width;
+        int64_t k = 0;
+        for (; k + chains <= n; k += chains) {
+#pragma GCC unroll 4
+            for (int q = 0; q < chains; ++q) {
+                const Vec<T> xq = broadcast<T>(xk[k + q]);
+#pragma GCC unroll 2
+                for (int v = 0; v < NV; ++v) c[q][v] = fma(xq, load_unaligned(w + q * w_step + v * lanes<T>), c[q][v]);
+            }
+            w += chains * w_step;
+        }
+#pragma GCC unroll 3
+        for (int q = 0; q < chains - 1; ++q) {
+            if (k + q >= n) break;
+            const Vec<T> xq = broadcast<T>(xk[k + q]);
+#pragma GCC unroll 2
+            for (int v = 0; v < NV; ++v) c[q][v] = fma(xq, load_unaligned(w + v * lanes<T>), c[q][v]);
+            w += w_step;
+        }
+    }
+#pragma GCC unroll 2
+    for (int v = 0; v < NV; ++v) {
+        Vec<T> sum = (c[0][v] + c[1][v]) + (c[2][v] + c[3][v]);
+        if (relu) sum = positive_part<T>(sum);
+        if constexpr (w_step < lanes<T>) store_partial(y + v * lanes<T>, sum, w_step);
+        else store_unaligned(y + v * lanes<T>, sum);
+    }
+}
+
+// Narrow outputs: N dot products of one row.
+template <class T, int N>
+NO_INLINE void forward_narrow(const Matrix<T>& x, const Matrix<T>& w, const T* bias, T* y, bool relu) {
+    Lanes16<T> sums[N];
+#pragma GCC unroll 8
+    for (int j = 0; j < N; ++j) sums[j] = Lanes16<T>::zeros();
+    const int64_t panels = x.panels();
+    for (int64_t p = 0; p < panels; ++p)
+#pragma GCC unroll 2
+        for (int c = 0; c < panel<T>; c += virtual_lanes) {  // x is wide here
+            const Lanes16<T> xc = Lanes16<T>::load(x.data + p * x.pitch + c);
+#pragma GCC unroll 8
+            for (int j = 0; j < N; ++j) sums[j].add_product(xc, Lanes16<T>::load(w.data + p * w.pitch + j * panel<T> + c));
+        }
+#pragma GCC unroll 8
+    for (int j = 0; j < N; ++j) {
+        const T value = sums[j].sum() + bias[j];
+        y[j] = relu && value < 0 ? T(0) : value;
+    }
+}
+
+// dx (if wanted) and dW, all of one row. W is transposed (n_in × n_out); XS and WS are the panel widths of x and W.
+// FromZero: the gradient is stored; otherwise a step is added to what is there (the weights, or earlier gradients).
+template <class T, bool WithDx, bool FromZero, int XS, int WS>
+NO_INLINE void backward(const Matrix<T>& x, const Matrix<T>& dy, const Matrix<T>& weight, const Matrix<T>& dx,
+                        const T* mask, const LinearGradient<T>& to) {
+    constexpr int L = lanes<T>;
+    constexpr int chunk = WS < virtual_lanes ? WS : virtual_lanes;  // a panel of 8 fills half of the virtual lanes
+    constexpr int V = Lanes16<T>::vectors;
+    // Copies, because stores of vectors may alias the views as far as the compiler knows.
+    const int64_t n_in = x.columns, panels = weight.panels(), x_pitch = x.pitch, dy_pitch = dy.pitch, w_pitch = weight.pitch;
+    const T *const x_data = x.data, *const dy_data = dy.data, *const w_data = weight.data;
+    // A step of -lr dy, so that one multiply-add updates a weight; or dy itself, for the gradient.
+    const Vec<T> factor = broadcast<T>(to.update ? -to.lr : T(1));
+    T* const out = to.update ? to.weight_value : to.weight;
+    for (int64_t k0 = 0; k0 < n_in; k0 += L) {
+        const int n = int(n_in - k0 < L ? n_in - k0 : L);
+        const int64_t x_offset = k0 / XS * x_pitch + k0 % XS;
+        const T* x_group = x_data + x_offset;
+        Lanes16<T> sums[L];
+#pragma GCC unroll 16
+        for (int i = 0; i < L; ++i) sums[i] = Lanes16<T>::zeros();
+        for (int64_t p = 0; p < panels; ++p)
+#pragma GCC unroll 2
+            for (int c = 0; c < WS; c += chunk) {
+                const int64_t at = p * w_pitch + k0 * WS + c;
+                const T* const w_at = w_data + at;
+                T* const out_at = out + at;
+                const Lanes16<T> dyc = Lanes16<T>::load_partial(dy_data + p * dy_pitch + c, chunk);
+                Lanes16<T> step;
+#pragma GCC unroll 4
+                for (int v = 0; v < V; ++v) step.v[v] = dyc.v[v] * factor;
+                auto row = [&](int i) ALWAYS_INLINE {
+                    const Vec<T> xi = broadcast<T>(x_group[i]);
+#pragma GCC unroll 4
+                    for (int v = 0; v * L < chunk; ++v) {
+                        T* place = out_at + i * WS + v * L;
+                        if constexpr (WithDx)
+                            sums[i].v[v] = fma(dyc.v[v], load_unaligned(w_at + i * WS + v * L), sums[i].v[v]);
+                        const Vec<T> new_value = FromZero ? xi * step.v[v] : fma(xi, step.v[v], load_unaligned(place));
+                        if constexpr (L > chunk) store_partial(place, new_value, chunk);
+                        else store_unaligned(place, new_value);
+                    }
+                };
+                if (n == L) {
+#pragma GCC unroll 16
+                    for (int i = 0; i < L; ++i) row(i);
+                } else {
+#pragma GCC unroll 16
+                    for (int i = 0; i < L; ++i)
+                        if (i < n) row(i);
+                }
+            }
+        if constexpr (WithDx) {
+            Vec<T> dx_group = sum_each<T>(sums);
+            if (mask) dx_group = keep<T>(load_unaligned(mask + x_offset) > Vec<T>{}, dx_group);
+            T* at = dx.data + x_offset;
+            if constexpr (L > XS) {
+                store_partial(at, dx_group, XS);
+            } else {
+                store_unaligned(at, dx_group);
+                if (n_in - k0 <= L)  // the rest of the padding
+                    for (int64_t c = k0 % XS + L; c < XS; c += L) store_unaligned(at + c - k0 % XS, Vec<T>{});
+            }
+        }
+    }
+}
+
+template <class T, bool WithDx>
+FORCE_INLINE void backward_by_width(const Matrix<T>& x, const Matrix<T>& dy, const Matrix<T>& weight, const Matrix<T>& dx,
+                                    const T* mask, const LinearGradient<T>& to) {
+    auto go = [&](auto from_zero) ALWAYS_INLINE {
+        constexpr bool zero = decltype(from_zero)::value;
+        if (!x.is_narrow()) backward<T, WithDx, zero, panel<T>, panel<T>>(x, dy, weight, dx, mask, to);
+        else if (!weight.is_narrow()) backward<T, WithDx, zero, narrow_panel, panel<T>>(x, dy, weight, dx, mask, to);
+        else backward<T, WithDx, zero, narrow_panel, narrow_panel>(x, dy, weight, dx, mask, to);
+    };
+    if (to.update || to.add) go(std::false_type{});
+    else go(std::true_type{});
+}
+
+}  // namespace linear_row
+
+// y = x Wᵀ + b for one row.
+template <class T>
+FORCE_INLINE void linear_row_forward(const Matrix<T>& x, const Matrix<T>& weight, const T* bias, const Matrix<T>& y, Finish finish) {
+    const bool relu = finish == Finish::relu;
+    if (!weight_is_transposed(x.columns, y.columns)) {
+        if (y.columns == 1) return linear_row::forward_narrow<T, 1>(x, weight, bias, y.data, relu);
+        if (y.columns == 2) return linear_row::forward_narrow<T, 2>(x, weight, bias, y.data, relu);
+        linear::with_count(int(y.columns), [&](auto n) ALWAYS_INLINE {
+            linear_row::forward_narrow<T, decltype(n)::value>(x, weight, bias, y.data, relu);
+        });
+        return;
+    }
+    linear::each_column_tile<T>(y.columns, [&](int64_t j, int vectors) ALWAYS_INLINE {
+        const T* w = linear::at_column(weight, j);
+        T* out = linear::at_column(y, j);
+        if (vectors == 2 && !weight.is_narrow()) linear_row::forward_tile<T, 2, panel<T>>(x, w, bias + j, out, relu);
+        else if (!weight.is_narrow()) linear_row::forward_tile<T, 1, panel<T>>(x, w, bias + j, out, relu);
+        else if (vectors == 2) linear_row::forward_tile<T, 2, narrow_panel>(x, w, bias + j, out, relu);
+        else linear_row::forward_tile<T, 1, narrow_panel>(x, w, bias + j, out, relu);
+    });
+}
+
+// Everything that goes back through a Linear for one row; dx.data null: not wanted. dx may be x's memory.
+template <class T>
+FORCE_INLINE void linear_row_backward(const Matrix<T>& x, const Matrix<T>& dy, const Matrix<T>& weight, const Matrix<T>& dx,
+                         const T* mask, const LinearGradient<T>& to) {
+    if (!weight_is_transposed(x.columns, dy.columns)) {
+        if (dx.data) return linear_backward_narrow<T>(x, dy, weight, dx, mask, to);
+        return linear_gradient<T>(x, dy, to, 0, x.columns);
+    }
+    if (dx.data) linear_row::backward_by_width<T, true>(x, dy, weight, dx, mask, to);
+    else linear_row::backward_by_width<T, false>(x, dy, weight, dx, mask, to);
+    if (!to.bias) return;
+    const int width = dy.width();
+    const Vec<T> factor = broadcast<T>(to.update ? -to.lr : T(1));
+    T* b = to.update ? to.bias_value : to.bias;
+    for (int64_t p = 0; p < dy.panels(); ++p)
+        for (int c = 0; c < width; c += lanes<T>) {
+            const int n = width - c < lanes<T> ? width - c : lanes<T>;
+            T* at = b + p * width + c;
+            const Vec<T> d = load_partial(dy.row(p, 0) + c, n);
+            const Vec<T> old = to.update || to.add ? load_partial(at, n) : Vec<T>{};
+            store_partial(at, fma(d, factor, old), n);
+        }
+}
+
+}  // namespace chainrule

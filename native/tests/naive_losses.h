@@ -1,0 +1,117 @@
+// The naive twins of losses.h: the definitions, on rows as they are, in the type R.
+#pragma once
+
+#include "../src/losses.h"
+#include "naive_activations.h"
+
+namespace naive {
+
+using chainrule::LossKind;
+
+// A loss with its options as Python has them.
+template <class R>
+struct LossOptions {
+    LossKind kind;
+    bool mean = true;
+    R beta = 1, delta = 1, label_smoothing = 0;
+    int64_t ignore_index = -100;
+    std::vector<R> weight = {}, pos_weight = {};  // empty: 1
+};
+
+template <class R>
+struct Batch {
+    std::vector<std::vector<R>> y, values;  // [row][column]
+    std::vector<int64_t> indices;           // instead of values, where not empty
+    std::vector<R> sample_weight;           // empty: 1
+};
+
+template <class R>
+R pick(const std::vector<R>& values, size_t i) {
+    return values.empty() ? R(1) : values[values.size() == 1 ? 0 : i];
+}
+
+// The loss of one row, undivided and without its sample weight; its slope goes to dy.
+template <class R>
+R row_loss(const LossOptions<R>& o, const Batch<R>& batch, size_t i, std::vector<R>& dy) {
+    const std::vector<R>& y = batch.y[i];
+    const size_t columns = y.size();
+    dy.assign(columns, R(0));
+    R sum = 0;
+    if (o.kind == LossKind::NLLLoss) {
+        if (batch.indices[i] == o.ignore_index) return 0;
+        const size_t target = size_t(batch.indices[i]);
+        dy[target] = -pick(o.weight, target);
+        return -pick(o.weight, target) * y[target];
+    }
+    if (o.kind == LossKind::CrossEntropyLoss) {
+        if (!batch.indices.empty() && batch.indices[i] == o.ignore_index) return 0;
+        const std::vector<R> p = softmax(y), log_p = log_softmax(y);
+        std::vector<R> q;
+        R mass = 0;
+        for (size_t c = 0; c < columns; ++c) {
+            const R t = batch.indices.empty() ? batch.values[i][c] : R(size_t(batch.indices[i]) == c);
+            q.push_back(pick(o.weight, c) * ((1 - o.label_smoothing) * t + o.label_smoothing / R(columns)));
+            mass += q[c];
+            sum -= q[c] * log_p[c];
+        }
+        for (size_t c = 0; c < columns; ++c) dy[c] = p[c] * mass - q[c];
+        return sum;
+    }
+    for (size_t c = 0; c < columns; ++c) {
+        const R t = batch.values[i][c], e = y[c] - t, a = std::fabs(e), sign = R((e > 0) - (e < 0));
+        R value = 0, slope = 0;
+        switch (o.kind) {
+            case LossKind::MSELoss: value = e * e, slope = 2 * e; break;
+            case LossKind::L1Loss: value = a, slope = sign; break;
+            case LossKind::SmoothL1Loss:
+                if (a < o.beta) value = e * e / (2 * o.beta), slope = e / o.beta;
+                else value = a - o.beta / 2, slope = sign;
+                break;
+            case LossKind::HuberLoss:
+                if (a < o.delta) value = e * e / 2, slope = e;
+                else value = o.delta * (a - o.delta / 2), slope = o.delta * sign;
+                break;
+            case LossKind::BCEWithLogitsLoss: {
+                const R w = pick(o.weight, c), positive = pick(o.pos_weight, c), p = 1 / (1 + std::exp(-y[c]));
+                // -log(1 / (1 + e^-y)) = log(1 + e^-y)
+                value = w * (positive * t * std::log1p(std::exp(-y[c])) + (1 - t) * std::log1p(std::exp(y[c])));
+                slope = w * ((1 - t) * p - positive * t * (1 / (1 + std::exp(y[c]))));
+                break;
+            }
+            default: break;
+        }
+        sum += value;
+        dy[c] = slope;
+    }
+    return sum;
+}
+
+template <class R>
+R denominator(const LossOptions<R>& o, const Batch<R>& batch) {
+    if (!o.mean) return 1;
+    R sum = 0;
+    for (size_t i = 0; i < batch.y.size(); ++i) {
+        const R w = pick(batch.sample_weight, i);
+        const bool classes = o.kind == LossKind::CrossEntropyLoss || o.kind == LossKind::NLLLoss;
+        if (!classes) sum += w * R(batch.y[i].size());
+        else if (batch.indices.empty()) sum += w;
+        else if (batch.indices[i] != o.ignore_index) sum += w * pick(o.weight, size_t(batch.indices[i]));
+    }
+    return sum;
+}
+
+// The value of the batch, and dy.
+template <class R>
+R loss(const LossOptions<R>& o, const Batch<R>& batch, std::vector<std::vector<R>>& dy) {
+    const R d = denominator(o, batch);
+    R sum = 0;
+    dy.resize(batch.y.size());
+    for (size_t i = 0; i < batch.y.size(); ++i) {
+        const R w = pick(batch.sample_weight, i);
+        sum += w * row_loss(o, batch, i, dy[i]);
+        for (R& v : dy[i]) v = d == 0 ? R(0) : w * v / d;
+    }
+    return d == 0 ? R(0) : sum / d;
+}
+
+}  // namespace naive

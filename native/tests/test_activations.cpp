@@ -1,0 +1,153 @@
+// layers/activations.h against the naive twins, on odd sizes, in and out of place.
+#include "naive_activations.h"
+
+#include <limits>
+
+#include "check.h"
+#include "matrices.h"
+
+using namespace chainrule;
+
+namespace {
+
+const int64_t sizes[] = {1, 2, 3, 7, 8, 9, 16, 17, 25, 33, 50, 64, 100, 257};
+
+std::vector<Activation> elementwise() {
+    std::vector<Activation> all;
+    for (ActivationKind kind : {ActivationKind::ReLU, ActivationKind::LeakyReLU, ActivationKind::ELU, ActivationKind::Tanh, ActivationKind::Sigmoid,
+                                ActivationKind::SiLU, ActivationKind::GELU, ActivationKind::Softplus}) {
+        Activation a;
+        a.kind = kind;
+        all.push_back(a);
+        a.negative_slope = 0.3, a.alpha = 1.7, a.beta = 2.5, a.threshold = 3, a.approximate_tanh = true;
+        all.push_back(a);
+    }
+    return all;
+}
+
+// Errors of the elementary functions are below 3 ulp, and at most eight roundings follow. A sum such as 1 + erf(x)
+// carries the absolute error of its larger term, which x may magnify: hence |x| beside the value.
+template <class T>
+double tolerance(double value, double x) {
+    return 12 * std::numeric_limits<T>::epsilon() * (std::fabs(value) + std::fabs(x) + 1e-30);
+}
+
+template <class T>
+void compare_elementwise() {
+    using R = Reference<T>;
+    for (const Activation& a : elementwise())
+        for (int64_t rows : {1, 3, 17})
+            for (int64_t columns : sizes) {
+                std::mt19937_64 random(uint64_t(rows * 1000 + columns));
+                std::normal_distribution<double> normal(0, 3);
+                Storage<T> x(rows, columns), y(rows, columns), dy(rows, columns, T(0)), dx(rows, columns);
+                x.fill([&](int64_t, int64_t) { return normal(random); });
+                dy.fill([&](int64_t, int64_t) { return normal(random); });
+                activation_forward(a, x.matrix, y.matrix);
+                const Storage<T>& saved = saves_output(a) ? y : x;
+                activation_backward(a, dy.matrix, saved.matrix, dx.matrix);
+                for (int64_t r = 0; r < rows; ++r)
+                    for (int64_t c = 0; c < columns; ++c) {
+                        const R v = x.matrix.at(r, c), d = dy.matrix.at(r, c);
+                        const R expected = naive::activation<T>(a, v), derivative = naive::activation_derivative<T>(a, v);
+                        CHECK(std::fabs(R(y.matrix.at(r, c)) - expected) <= tolerance<T>(double(expected), double(v)), "kind %d forward(%g) = %g, not %g",
+                              int(a.kind), double(v), double(y.matrix.at(r, c)), double(expected));
+                        // y carries an error of its own, which 1 - y² and y + alpha do not shrink
+                        CHECK(std::fabs(R(dx.matrix.at(r, c)) - d * derivative) <= 2 * std::fabs(d) * tolerance<T>(2, double(v)),
+                              "kind %d backward(%g) = %g, not %g", int(a.kind), double(v), double(dx.matrix.at(r, c)), double(d * derivative));
+                    }
+                CHECK(dx.padding_zero());
+                CHECK(y.guard_intact() && dx.guard_intact());
+
+                // in place: y over x, dx over dy, dx over what was saved
+                Storage<T> x2 = x, dy2 = dy, saved2 = saved;
+                activation_forward(a, x2.matrix, x2.matrix);
+                activation_backward(a, dy2.matrix, saved.matrix, dy2.matrix);
+                activation_backward(a, dy.matrix, saved2.matrix, saved2.matrix);
+                for (int64_t r = 0; r < rows; ++r)
+                    CHECK(x2.row(r) == y.row(r) && dy2.row(r) == dx.row(r) && saved2.row(r) == dx.row(r));
+            }
+}
+
+template <class T>
+void compare_softmax() {
+    using R = Reference<T>;
+    for (bool logarithm : {false, true})
+        for (int64_t rows : {1, 3, 7, 16, 17, 33})
+            for (int64_t columns : sizes) {
+                Activation a;
+                a.kind = logarithm ? ActivationKind::LogSoftmax : ActivationKind::Softmax;
+                std::mt19937_64 random(uint64_t(rows * 1000 + columns));
+                std::normal_distribution<double> normal(0, 4);
+                Storage<T> x(rows, columns), y(rows, columns), dy(rows, columns, T(0)), dx(rows, columns);
+                x.fill([&](int64_t, int64_t) { return normal(random); });
+                dy.fill([&](int64_t, int64_t) { return normal(random); });
+                activation_forward(a, x.matrix, y.matrix);
+                activation_backward(a, dy.matrix, y.matrix, dx.matrix);
+                const double eps = std::numeric_limits<T>::epsilon();
+                for (int64_t r = 0; r < rows; ++r) {
+                    const std::vector<R> expected = logarithm ? naive::log_softmax(x.row(r)) : naive::softmax(x.row(r));
+                    const std::vector<R> got = y.row(r), gradient = dx.row(r);
+                    // the derivative at the y that the kernel saved
+                    const std::vector<R> expected_gradient = naive::softmax_backward(dy.row(r), got, logarithm);
+                    R total = 0;
+                    for (R v : dy.row(r)) total += std::fabs(v);
+                    for (size_t c = 0; c < size_t(columns); ++c) {
+                        // x - largest is rounded, e^x turns that into |x - largest| eps relative; then a sum of `columns` terms
+                        const double bound = (logarithm ? 60 : 60 * double(expected[c])) * eps + double(columns) * eps * (logarithm ? 1 : double(expected[c]));
+                        CHECK(std::fabs(got[c] - expected[c]) <= bound, "%ld x %ld: %g, not %g", long(rows), long(columns), double(got[c]), double(expected[c]));
+                        CHECK(std::fabs(gradient[c] - expected_gradient[c]) <= (double(columns) + 8) * eps * double(total), "%ld x %ld: %g, not %g",
+                              long(rows), long(columns), double(gradient[c]), double(expected_gradient[c]));
+                    }
+                }
+                CHECK(y.padding_zero() && dx.padding_zero(), "%ld x %ld", long(rows), long(columns));
+                CHECK(y.guard_intact() && dx.guard_intact());
+                Storage<T> x2 = x, dy2 = dy, y2 = y;
+                activation_forward(a, x2.matrix, x2.matrix);
+                activation_backward(a, dy2.matrix, y.matrix, dy2.matrix);
+                activation_backward(a, dy.matrix, y2.matrix, y2.matrix);
+                for (int64_t r = 0; r < rows; ++r)
+                    CHECK(x2.row(r) == y.row(r) && dy2.row(r) == dx.row(r) && y2.row(r) == dx.row(r));
+            }
+}
+
+TEST("the naive derivatives are those of the naive functions") {
+    const long double h = 1e-6L;
+    for (const Activation& a : elementwise())
+        for (long double x = -6.03L; x < 6; x += 0.1L) {
+            long double slope = (naive::activation<double>(a, x + h) - naive::activation<double>(a, x - h)) / (2 * h);
+            CHECK(std::fabs(slope - naive::activation_derivative<double>(a, x)) < 1e-9L, "kind %d at %Lg", int(a.kind), x);
+        }
+}
+
+TEST("elementwise activations agree with their naive twins, float") { compare_elementwise<float>(); }
+TEST("elementwise activations agree with their naive twins, double") { compare_elementwise<double>(); }
+TEST("Softmax and LogSoftmax agree with their naive twins, float") { compare_softmax<float>(); }
+TEST("Softmax and LogSoftmax agree with their naive twins, double") { compare_softmax<double>(); }
+
+TEST("NaN passes through every activation") {
+    std::vector<Activation> all = elementwise();
+    for (ActivationKind kind : {ActivationKind::Softmax, ActivationKind::LogSoftmax}) all.push_back({.kind = kind});
+    for (const Activation& a : all)
+        for (int64_t at : {0, 5, 18}) {
+            Storage<float> x(3, 19), y(3, 19);
+            x.fill([](int64_t r, int64_t c) { return float(r - c); });
+            x.matrix.at(1, at) = std::numeric_limits<float>::quiet_NaN();
+            activation_forward(a, x.matrix, y.matrix);
+            CHECK(std::isnan(y.matrix.at(1, at)), "kind %d", int(a.kind));
+            CHECK(!std::isnan(y.matrix.at(0, at)) && !std::isnan(y.matrix.at(2, at)), "kind %d", int(a.kind));
+        }
+}
+
+TEST("ReLU has derivative 0 at 0") {
+    Storage<float> x(1, 3), dy(1, 3, 0), dx(1, 3);
+    x.fill([](int64_t, int64_t c) { return float(c - 1); });
+    dy.fill([](int64_t, int64_t) { return 1.0f; });
+    activation_forward({}, x.matrix, x.matrix);
+    activation_backward({}, dy.matrix, x.matrix, dx.matrix);
+    CHECK(dx.matrix.at(0, 0) == 0 && dx.matrix.at(0, 1) == 0 && dx.matrix.at(0, 2) == 1);
+}
+
+}  // namespace
+
+TEST_MAIN

@@ -1,0 +1,62 @@
+// layers/dropout.h against the scalar twin: every element, on odd sizes, whole and in slices.
+#include "../src/layers/dropout.h"
+
+#include "check.h"
+#include "naive_random.h"
+
+using namespace chainrule;
+
+namespace {
+
+template <class T>
+struct Storage {
+    std::vector<T> memory;
+    Matrix<T> matrix;
+    Storage(int64_t rows, int64_t columns) : memory(size_t(Matrix<T>::size(rows, columns)) + 64, T(0)), matrix(memory.data(), rows, columns) {}
+};
+
+template <class T>
+void compare(int64_t rows, int64_t columns, double p) {
+    Storage<T> x(rows, columns), y(rows, columns), z(rows, columns);
+    for (int64_t r = 0; r < rows; ++r)
+        for (int64_t c = 0; c < columns; ++c) x.matrix.at(r, c) = T(1) + T(r) / 8 - T(c) / 16;
+    const uint64_t seed = 0x0123456789abcdef, pass = (uint64_t(1) << 33) + 5;
+    dropout<T>(seed, 2, pass, p, x.matrix, y.matrix, 0);
+    for (int64_t r = 0; r < rows; ++r)
+        for (int64_t c = 0; c < columns; ++c) {
+            T expected = x.matrix.at(r, c) * T(naive::dropout_factor(seed, 2, pass, p, columns, r, c));
+            CHECK(y.matrix.at(r, c) == expected, "(%ld, %ld) of %ld x %ld, p %g: %g, not %g", long(r), long(c), long(rows), long(columns), p,
+                  double(y.matrix.at(r, c)), double(expected));
+        }
+    const int64_t cut = rows / 2 / 16 * 16;
+    dropout<T>(seed, 2, pass, p, x.matrix.slice(0, cut), z.matrix.slice(0, cut), 0);
+    dropout<T>(seed, 2, pass, p, x.matrix.slice(cut, rows), z.matrix.slice(cut, rows), cut);
+    CHECK(y.memory == z.memory, "slices differ from the whole");
+    dropout<T>(seed, 2, pass, p, x.matrix, x.matrix, 0);
+    CHECK(y.memory == x.memory, "in place differs");
+}
+
+template <class T>
+void compare_sizes() {
+    for (int64_t rows : {1, 3, 7, 8, 17, 33, 100})
+        for (int64_t columns : {1, 2, 7, 8, 9, 16, 17, 25, 33, 50, 64, 100, 257})
+            for (double p : {0.0, 0.1, 0.5, 0.999, 1.0}) compare<T>(rows, columns, p);
+}
+
+TEST("every element is kept or dropped as in the scalar twin, float") { compare_sizes<float>(); }
+TEST("every element is kept or dropped as in the scalar twin, double") { compare_sizes<double>(); }
+
+TEST("a fraction p is dropped") {
+    Storage<float> x(1000, 100);
+    for (float& v : x.memory) v = 1;
+    dropout<float>(1, 0, 0, 0.3, x.matrix, x.matrix, 0);
+    double dropped = 0;
+    for (int64_t r = 0; r < 1000; ++r)
+        for (int64_t c = 0; c < 100; ++c) dropped += x.matrix.at(r, c) == 0;
+    // standard deviation √(p (1 - p) / n) = 0.00145; five of them
+    CHECK(dropped / 1e5 > 0.3 - 0.00725 && dropped / 1e5 < 0.3 + 0.00725, "%g", dropped / 1e5);
+}
+
+}  // namespace
+
+TEST_MAIN

@@ -1,0 +1,215 @@
+// losses.h against the naive twins: all losses with all options, odd sizes, whole and in slices, in and out of place.
+#include "naive_losses.h"
+
+#include <limits>
+
+#include "check.h"
+#include "matrices.h"
+
+using namespace chainrule;
+
+namespace {
+
+template <class R>
+std::vector<naive::LossOptions<R>> variants(int64_t columns) {
+    using Options = naive::LossOptions<R>;
+    std::vector<R> weights, pos_weights;
+    for (int64_t c = 0; c < columns; ++c) weights.push_back(R(1 + c % 5) / 4), pos_weights.push_back(R(1 + c % 3) / 2);
+    std::vector<Options> all;
+    for (bool mean : {true, false}) {
+        auto add = [&](Options o) { o.mean = mean, all.push_back(o); };
+        add({.kind = LossKind::MSELoss});
+        add({.kind = LossKind::L1Loss});
+        add({.kind = LossKind::SmoothL1Loss});
+        add({.kind = LossKind::SmoothL1Loss, .beta = 0});
+        add({.kind = LossKind::SmoothL1Loss, .beta = R(0.25)});
+        add({.kind = LossKind::HuberLoss});
+        add({.kind = LossKind::HuberLoss, .delta = R(2.5)});
+        add({.kind = LossKind::BCEWithLogitsLoss});
+        add({.kind = LossKind::BCEWithLogitsLoss, .weight = weights});
+        add({.kind = LossKind::BCEWithLogitsLoss, .weight = {R(1.5)}, .pos_weight = pos_weights});
+        add({.kind = LossKind::CrossEntropyLoss});
+        add({.kind = LossKind::CrossEntropyLoss, .weight = weights});
+        add({.kind = LossKind::CrossEntropyLoss, .label_smoothing = R(0.125)});
+        add({.kind = LossKind::CrossEntropyLoss, .label_smoothing = R(0.25), .ignore_index = 0, .weight = weights});
+        add({.kind = LossKind::NLLLoss});
+        add({.kind = LossKind::NLLLoss, .ignore_index = 0, .weight = weights});
+    }
+    return all;
+}
+
+template <class T>
+Loss loss_from(const naive::LossOptions<Reference<T>>& o, int64_t columns) {
+    Loss l;
+    l.kind = o.kind, l.mean = o.mean, l.beta = double(o.beta), l.delta = double(o.delta);
+    l.label_smoothing = double(o.label_smoothing), l.ignore_index = o.ignore_index;
+    l.set_weights(std::vector<double>(o.weight.begin(), o.weight.end()), std::vector<double>(o.pos_weight.begin(), o.pos_weight.end()), columns);
+    return l;
+}
+
+template <class T>
+struct Problem {
+    Storage<T> y, values;
+    std::vector<int64_t> indices;
+    std::vector<T> sample_weight;
+    naive::Batch<Reference<T>> batch;
+    Target<T> target;
+
+    Problem(const naive::LossOptions<Reference<T>>& o, int64_t rows, int64_t columns, bool probabilities, bool weighted)
+        : y(rows, columns), values(rows, columns) {
+        std::mt19937_64 random(uint64_t(rows * 1000 + columns));
+        std::normal_distribution<double> normal(0, 2);
+        std::uniform_real_distribution<double> uniform(0, 1);
+        const bool classes = o.kind == LossKind::CrossEntropyLoss || o.kind == LossKind::NLLLoss;
+        const bool bce = o.kind == LossKind::BCEWithLogitsLoss;
+        y.fill([&](int64_t, int64_t) { return normal(random); });
+        values.fill([&](int64_t, int64_t) { return bce || classes ? uniform(random) : normal(random); });
+        if (!classes) y.matrix.at(0, 0) = values.matrix.at(0, 0);  // the kink
+        for (int64_t r = 0; r < rows; ++r) {
+            batch.y.push_back(y.row(r));
+            batch.values.push_back(values.row(r));
+        }
+        target.values = values.matrix;
+        if (classes && !probabilities) {
+            for (int64_t r = 0; r < rows; ++r) indices.push_back(r % 7 == 3 ? o.ignore_index : int64_t(random() % uint64_t(columns)));
+            target.values = {};
+            target.indices = indices.data();
+            batch.indices = indices;
+        }
+        if (weighted) {
+            for (int64_t r = 0; r < rows; ++r) sample_weight.push_back(T(r % 4) / 2);
+            target.sample_weight = sample_weight.data();
+            batch.sample_weight.assign(sample_weight.begin(), sample_weight.end());
+        }
+    }
+};
+
+template <class T>
+void compare(const naive::LossOptions<Reference<T>>& o, int64_t rows, int64_t columns, bool probabilities, bool weighted) {
+    using R = Reference<T>;
+    Problem<T> problem(o, rows, columns, probabilities, weighted);
+    const Loss loss = loss_from<T>(o, columns);
+    const Matrix<T>& y = problem.y.matrix;
+    Storage<T> dy(rows, columns);
+    std::vector<double> partial(size_t(round_up(rows, loss_block) / loss_block) + 1, 1e300);
+    const double denominator = loss_denominator(loss, problem.target, rows, columns);
+    loss_rows(loss, y, problem.target, dy.matrix, denominator, partial.data());
+    CHECK(partial.back() == 1e300);
+    partial.pop_back();
+    double value = 0;
+    for (double p : partial) value += p;
+    value = denominator == 0 ? 0 : value / denominator;
+
+    std::vector<std::vector<R>> expected_dy;
+    const R expected = naive::loss(o, problem.batch, expected_dy), d = naive::denominator(o, problem.batch);
+    const double eps = std::numeric_limits<T>::epsilon();
+    // Every term is right to some 60 eps (e^y with |y| up to some ten: |y| eps, and the elementary functions' 3 ulp), the
+    // sums add `columns` roundings each. Terms of both signs meet in NLLLoss and in Q log Σ e^y - Σ q y, whose sizes are
+    // about 10 weights.
+    R size = 0;
+    for (int64_t r = 0; r < rows; ++r) size += 10 * naive::pick(problem.batch.sample_weight, size_t(r)) * R(columns);
+    const double bound = (60 + double(columns)) * eps * (std::fabs(double(expected)) + (d == 0 ? 0 : double(size / d) / 4));
+    CHECK(std::fabs(denominator - double(d)) <= 1e-12 * std::fabs(double(d)), "kind %d: denominator %g, not %g", int(o.kind), denominator, double(d));
+    CHECK(std::fabs(value - double(expected)) <= bound, "kind %d, %ld x %ld: %.9g, not %.9g", int(o.kind), long(rows), long(columns), value, double(expected));
+    for (int64_t r = 0; r < rows; ++r)
+        for (int64_t c = 0; c < columns; ++c) {
+            const R e = expected_dy[size_t(r)][size_t(c)];
+            // a slope is a difference of terms of at most 8 in size (|e| for MSELoss), over the denominator
+            const R terms = d == 0 ? R(0) : 8 * naive::pick(problem.batch.sample_weight, size_t(r)) / d;
+            CHECK(std::fabs(R(dy.matrix.at(r, c)) - e) <= (60 + double(columns)) * eps * (std::fabs(e) + terms),
+                  "kind %d, %ld x %ld at (%ld, %ld): dy %.9g, not %.9g", int(o.kind), long(rows), long(columns), long(r), long(c),
+                  double(dy.matrix.at(r, c)), double(e));
+        }
+    CHECK(dy.padding_zero(), "kind %d, %ld x %ld", int(o.kind), long(rows), long(columns));
+    CHECK(dy.guard_intact() && problem.y.guard_intact());
+
+    // the value alone has the same bits; so have slices, and dy over y
+    std::vector<double> again(partial.size());
+    loss_rows(loss, y, problem.target, Matrix<T>(), denominator, again.data());
+    CHECK(again == partial, "kind %d: the value without the gradient", int(o.kind));
+    Storage<T> dy2 = problem.y;
+    const int64_t cut = (rows / 2 + 15) / 16 * 16 < rows ? (rows / 2 + 15) / 16 * 16 : 0;
+    for (auto [begin, end] : {std::pair<int64_t, int64_t>{0, cut}, {cut, rows}})
+        loss_rows(loss, dy2.matrix.slice(begin, end), problem.target.slice(begin, end), dy2.matrix.slice(begin, end), denominator,
+                  again.data() + begin / loss_block);
+    CHECK(again == partial, "kind %d: slices", int(o.kind));
+    for (int64_t r = 0; r < rows; ++r) CHECK(dy2.row(r) == dy.row(r), "kind %d, %ld x %ld: slices, in place", int(o.kind), long(rows), long(columns));
+}
+
+template <class T>
+void compare_all() {
+    for (int64_t columns : {1, 2, 3, 7, 8, 9, 10, 16, 17, 25, 33, 50, 64, 100})
+        for (const auto& o : variants<Reference<T>>(columns))
+            for (int64_t rows : {1, 3, 7, 16, 17, 33, 100})
+                for (bool weighted : {false, true}) {
+                    compare<T>(o, rows, columns, false, weighted);
+                    if (o.kind == LossKind::CrossEntropyLoss) compare<T>(o, rows, columns, true, weighted);
+                }
+}
+
+TEST("all losses agree with their naive twins, float") { compare_all<float>(); }
+TEST("all losses agree with their naive twins, double") { compare_all<double>(); }
+
+TEST("the naive gradients are the slopes of the naive values") {
+    using R = long double;
+    const int64_t rows = 5, columns = 4;
+    const R h = 1e-6L;
+    for (const auto& o : variants<R>(columns))
+        for (bool probabilities : {false, true}) {
+            if (o.kind == LossKind::NLLLoss && probabilities) continue;
+            naive::Batch<R> batch = Problem<double>(o, rows, columns, probabilities, true).batch;
+            batch.y[0][0] += 0.1L;  // away from the kink
+            std::vector<std::vector<R>> dy, unused;
+            naive::loss(o, batch, dy);
+            for (size_t r = 0; r < size_t(rows); ++r)
+                for (size_t c = 0; c < size_t(columns); ++c) {
+                    naive::Batch<R> above = batch, below = batch;
+                    above.y[r][c] += h, below.y[r][c] -= h;
+                    const R slope = (naive::loss(o, above, unused) - naive::loss(o, below, unused)) / (2 * h);
+                    CHECK(std::fabs(slope - dy[r][c]) < 1e-8L, "kind %d: %Lg, not %Lg", int(o.kind), slope, dy[r][c]);
+                }
+        }
+}
+
+TEST("where every row is ignored, loss and gradient are 0") {
+    Storage<float> y(3, 4), dy(3, 4);
+    y.fill([](int64_t r, int64_t c) { return float(r + c); });
+    const int64_t indices[] = {-100, -100, -100};
+    Target<float> target{{}, indices, nullptr};
+    for (LossKind kind : {LossKind::CrossEntropyLoss, LossKind::NLLLoss}) {
+        Loss loss;
+        loss.kind = kind;
+        double partial;
+        CHECK(loss_denominator(loss, target, 3, 4) == 0);
+        loss_rows(loss, y.matrix, target, dy.matrix, 0.0, &partial);
+        CHECK(partial == 0);
+        for (int64_t r = 0; r < 3; ++r)
+            for (int64_t c = 0; c < 4; ++c) CHECK(dy.matrix.at(r, c) == 0);
+    }
+}
+
+TEST("large logits neither overflow nor lose the loss") {
+    Storage<float> y(1, 3), dy(1, 3);
+    y.fill([](int64_t, int64_t c) { return c == 0 ? 1000.0f : -1000.0f; });
+    const int64_t index[] = {1};
+    Loss loss;
+    loss.kind = LossKind::CrossEntropyLoss;
+    double partial;
+    loss_rows(loss, y.matrix, Target<float>{{}, index, nullptr}, dy.matrix, 1.0, &partial);
+    CHECK(partial == 2000 && dy.matrix.at(0, 0) == 1 && dy.matrix.at(0, 1) == -1 && dy.matrix.at(0, 2) == 0);
+}
+
+TEST("a NaN in y makes the loss NaN") {
+    for (const auto& o : variants<double>(10)) {
+        Problem<float> problem(o, 16, 10, false, false);
+        for (int64_t c = 0; c < 10; ++c) problem.y.matrix.at(5, c) = std::numeric_limits<float>::quiet_NaN();
+        Storage<float> dy(16, 10);
+        double partial;
+        loss_rows(loss_from<float>(o, 10), problem.y.matrix, problem.target, dy.matrix, 1.0, &partial);
+        CHECK(std::isnan(partial), "kind %d", int(o.kind));
+    }
+}
+
+}  // namespace
+
+TEST_MAIN

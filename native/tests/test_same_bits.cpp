@@ -1,0 +1,138 @@
+// The same bits on every instruction set that has fused multiply-adds: hashes of what the activations, losses,
+// optimizers and dropout make of fixed inputs. The baseline without FMA is held to those of the optimizers and of dropout,
+// which use none.
+#include "../src/layers/activations.h"
+#include "../src/layers/dropout.h"
+#include "../src/losses.h"
+#include "../src/optimizers.h"
+
+#include "check.h"
+#include "matrices.h"
+
+using namespace chainrule;
+
+namespace {
+
+// FNV-1a over the bytes of numbers
+struct Hash {
+    uint64_t state = 0xcbf29ce484222325;
+    template <class Number>
+    void add(Number v) {
+        unsigned char bytes[sizeof v];
+        std::memcpy(bytes, &v, sizeof v);
+        for (unsigned char b : bytes) state = (state ^ b) * 0x100000001b3;
+    }
+    template <class T>
+    void add_matrix(const Matrix<T>& m) {
+        for (int64_t r = 0; r < m.rows; ++r)
+            for (int64_t c = 0; c < m.columns; ++c) add(m.at(r, c));
+    }
+};
+
+// Numbers between -4 and 4 from a counter, exact in every type
+double number(int64_t i) { return double(int64_t(uint64_t(i + 1) * 0x9E3779B97F4A7C15 >> 44) - (1 << 19)) / (1 << 17); }
+
+template <class T>
+void expect(const char* name, const Hash& hash, uint64_t expected, bool everywhere = false) {
+    std::printf("  %-6s %-12s 0x%016llx\n", sizeof(T) == 4 ? "float" : "double", name, static_cast<unsigned long long>(hash.state));
+    if (HAS_FMA || everywhere) CHECK(hash.state == expected, "%s", name);
+}
+
+template <class T>
+Hash activations() {
+    Hash hash;
+    for (int64_t columns : {1, 7, 8, 10, 25, 64, 100})
+        for (int kind = 0; kind <= int(ActivationKind::LogSoftmax); ++kind)
+            for (bool approximate : {false, true}) {
+                Activation a;
+                a.kind = ActivationKind(kind), a.approximate_tanh = approximate;
+                Storage<T> x(33, columns), y(33, columns), dy(33, columns, T(0));
+                x.fill([&](int64_t r, int64_t c) { return number(r * columns + c) * 3; });
+                dy.fill([&](int64_t r, int64_t c) { return number(r * columns + c + 12345); });
+                activation_forward(a, x.matrix, y.matrix);
+                hash.add_matrix(y.matrix);
+                activation_backward(a, dy.matrix, (saves_output(a) ? y : x).matrix, dy.matrix);
+                hash.add_matrix(dy.matrix);
+            }
+    return hash;
+}
+
+template <class T>
+Hash losses() {
+    Hash hash;
+    const int64_t rows = 37;
+    for (int64_t columns : {1, 2, 7, 8, 10, 25, 64, 100})
+        for (int kind = 0; kind <= int(LossKind::NLLLoss); ++kind)
+            for (double smoothing : {0.0, 0.1}) {
+                Loss loss;
+                loss.kind = LossKind(kind), loss.label_smoothing = smoothing;
+                std::vector<int64_t> indices;
+                std::vector<T> weights;
+                for (int64_t r = 0; r < rows; ++r) indices.push_back(r * 7919 % columns), weights.push_back(T(r % 5) / 4);
+                Storage<T> y(rows, columns), values(rows, columns), dy(rows, columns);
+                y.fill([&](int64_t r, int64_t c) { return number(r * columns + c); });
+                values.fill([&](int64_t r, int64_t c) { return number(r * columns + c + 54321) / 8 + 0.5; });
+                Target<T> target{values.matrix, kind >= int(LossKind::CrossEntropyLoss) ? indices.data() : nullptr, weights.data()};
+                double partial[3];
+                const double denominator = loss_denominator(loss, target, rows, columns);
+                loss_rows(loss, y.matrix, target, dy.matrix, denominator, partial);
+                hash.add(denominator);
+                for (double p : partial) hash.add(p);
+                hash.add_matrix(dy.matrix);
+            }
+    return hash;
+}
+
+template <class T>
+Hash optimizers() {
+    Hash hash;
+    const int64_t n = 48;
+    for (int kind = 0; kind <= int(OptimizerKind::Adagrad); ++kind)
+        for (double momentum : {0.0, 0.9}) {
+            Optimizer o;
+            o.kind = OptimizerKind(kind), o.momentum = momentum, o.weight_decay = 0.01, o.amsgrad = o.centered = momentum > 0;
+            std::vector<T> value(static_cast<size_t>(n)), gradient(static_cast<size_t>(n)), states[3];
+            T* pointers[3];
+            for (int k = 0; k < 3; ++k) states[k].assign(size_t(n), T(0)), pointers[k] = states[k].data();
+            for (int64_t step = 1; step <= 10; ++step) {
+                for (int64_t i = 0; i < n; ++i) gradient[size_t(i)] = T(number(step * n + i));
+                const double scale = clip_scale(5, sum_of_squares(gradient.data(), n));
+                optimizer_update(o, optimizer_step(o, 0.01, step, scale, 0.75), value.data(), gradient.data(), pointers, n);
+            }
+            for (T v : value) hash.add(v);
+        }
+    return hash;
+}
+
+template <class T>
+Hash dropouts() {
+    Hash hash;
+    for (int64_t columns : {1, 8, 10, 25, 100}) {
+        Storage<T> x(33, columns);
+        x.fill([&](int64_t r, int64_t c) { return number(r * columns + c); });
+        dropout<T>(42, 1, 2, 0.3, x.matrix, x.matrix, 0);
+        hash.add_matrix(x.matrix);
+    }
+    return hash;
+}
+
+TEST("activations give the same bits") {
+    expect<float>("activations", activations<float>(), 0x38ee2443dfb1cfea);
+    expect<double>("activations", activations<double>(), 0x8536ff17591870c0);
+}
+TEST("losses give the same bits") {
+    expect<float>("losses", losses<float>(), 0xfb3f5fc4e7190a87);
+    expect<double>("losses", losses<double>(), 0x0814d8e2eb6aa18d);
+}
+TEST("optimizers give the same bits") {
+    expect<float>("optimizers", optimizers<float>(), 0xdecc37a90b81a7d2, true);
+    expect<double>("optimizers", optimizers<double>(), 0x5b93737eb07457c5, true);
+}
+TEST("dropout gives the same bits") {
+    expect<float>("dropout", dropouts<float>(), 0xa1d159418935d1ea, true);
+    expect<double>("dropout", dropouts<double>(), 0x65edadee8732f0d3, true);
+}
+
+}  // namespace
+
+TEST_MAIN

@@ -1,0 +1,162 @@
+"""The step-level door: a network on the engine, for loops that a user writes."""
+
+from typing import Any
+
+import numpy as np
+
+from ..layers import Linear
+from ..module import Module
+from ..optimizers.schedules import Schedule
+from . import native
+from .lower import CannotLower, lower
+from .plan import Plan
+from .sync import Keeper
+
+
+class Compiled:
+    """A network that runs on the engine one call at a time; made by `compile`.
+
+    It shares its parameters with the model that it was made from: what is set there is what the next call uses, and
+    what a step wrote is what `Parameter.value` shows. Each thread needs an object of its own.
+
+    plan : the program that runs; print it.
+    """
+
+    plan: Plan
+
+    def __init__(
+        self,
+        model: Module,
+        loss: Module | None = None,
+        optimizer: Any = None,
+        *,
+        batch_size: int = 256,
+        class_targets: bool = False,
+        seed: int = 0,
+        threads: int = 1,
+    ) -> None:
+        self._made_of = (model, loss, optimizer, batch_size, class_targets, seed, threads)
+        self.plan = lower(
+            model,
+            loss,
+            optimizer,
+            sample_shape=(_columns(model),),
+            class_targets=class_targets,
+            batch=batch_size,
+            seed=seed,
+            threads=threads,
+        )
+        self._native = native.compile_plan(self.plan)
+        self._keeper = Keeper(self.plan, self._native, gradients=True)
+        self._native.take = self._keeper.take
+        if optimizer is not None:
+            self._native.next_lr = self._rate if isinstance(optimizer.lr, Schedule) else None
+            self._native.lr = optimizer.current_lr
+            optimizer.watchers.add(self)
+        # The engine's own methods, so that a call goes straight there.
+        for name in ("predict", "forward", "backward", "step", "zero_grad", "update"):
+            setattr(self, name, getattr(self._native, name))
+
+    def predict(self, x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        """The outputs for x, in evaluation mode.
+
+        Shapes    x (batch, n_in) or one sample (n_in,) -> (batch, n_out) or (n_out,), of the network's dtype; into
+                  `out`, if it is given
+        """
+        raise AssertionError("replaced by the engine's own")
+
+    def forward(self, x: np.ndarray, training: bool = True) -> np.ndarray:
+        """The outputs for x, at most batch_size rows; what `backward` needs is remembered until the next call."""
+        raise AssertionError("replaced by the engine's own")
+
+    def backward(self, dy: np.ndarray) -> np.ndarray:
+        """The gradient by x, given that by the outputs; adds to the gradients of the parameters."""
+        raise AssertionError("replaced by the engine's own")
+
+    def zero_grad(self) -> None:
+        """Set every gradient to zero."""
+        raise AssertionError("replaced by the engine's own")
+
+    def update(self) -> None:
+        """Update the parameters by the gradients that `backward` has gathered."""
+        raise AssertionError("replaced by the engine's own")
+
+    def step(self, x: np.ndarray, target: np.ndarray) -> float:
+        """Forward, loss, backward, update on one batch of at most batch_size rows; returns the loss before the update.
+
+        Shapes    x (batch, n_in); target (batch, n_out), or class indices, int64 (batch,), if compiled for them
+        """
+        raise AssertionError("replaced by the engine's own")
+
+    def learning_rate_changed(self) -> None:
+        """Hear from the optimizer that its learning rate was set."""
+        self._native.next_lr = self._rate if isinstance(self.plan.optimizer.lr, Schedule) else None
+        self._native.lr = self.plan.optimizer.current_lr
+
+    def _rate(self) -> float:
+        optimizer = self.plan.optimizer
+        steps = self._keeper.steps_now() if self._native.owns else optimizer.steps
+        return float(optimizer.lr.at(steps=steps, epochs=optimizer.epochs))
+
+    def __reduce__(self) -> Any:
+        self._keeper.fetch()
+        return (_rebuild, self._made_of)
+
+    def __repr__(self) -> str:
+        return f"Compiled({self._made_of[0]!r})"
+
+
+def compile(  # noqa: A001 - the name that the field gives it
+    model: Module,
+    loss: Module | None = None,
+    optimizer: Any = None,
+    *,
+    batch_size: int = 256,
+    class_targets: bool = False,
+    seed: int = 0,
+    threads: int = 1,
+) -> Compiled:
+    """A network on the engine, for loops of your own: `predict`, `forward`, `backward`, `step`.
+
+    Parameters
+    ----------
+    model : a network of layers that the engine knows.
+    loss, optimizer : needed for `step`; the model's own optimizer serves if there is a loss and none is given.
+    batch_size : the most rows of a `forward` or a `step`; `predict` takes any number.
+    class_targets : whether the targets of `step` are class indices.
+    seed : of the dropout masks.
+    threads : the most threads that a call may use.
+
+    Raises ValueError for what the engine does not know, by name; EngineMissing if it was not built.
+
+    >>> import numpy as np, chainrule as cr
+    >>> network = cr.compile(cr.Sequential(cr.Linear(2, 1, weight=[[1.0, 2.0]], bias=[0.5])))
+    >>> network.predict(np.array([10.0, 1.0], dtype="float32"))
+    array([12.5], dtype=float32)
+    """
+    if loss is not None and optimizer is None:
+        optimizer = getattr(model, "optimizer", None)
+    try:
+        return Compiled(
+            model,
+            loss,
+            optimizer,
+            batch_size=batch_size,
+            class_targets=class_targets,
+            seed=seed,
+            threads=threads,
+        )
+    except CannotLower as reason:
+        raise ValueError(f"compile: the engine does not know {reason}") from None
+
+
+def _columns(model: Module) -> int:
+    """The columns of the network's input: what its first Linear takes."""
+    for module in model.modules():
+        if isinstance(module, Linear):
+            return module.in_features
+    raise CannotLower("a network without a Linear")
+
+
+def _rebuild(model: Module, loss: Any, optimizer: Any, batch: int, classes: bool, seed: int, threads: int) -> Compiled:
+    return compile(model, loss, optimizer, batch_size=batch, class_targets=classes, seed=seed, threads=threads)

@@ -1,0 +1,175 @@
+"""`fit` on the engine: whole epochs outside Python, about twenty visits a second."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from .. import arrays
+from ..data import Dataset
+from ..module import Module
+from ..optimizers.schedules import ReduceLROnPlateau, Schedule
+from ..train.loop import Epoch
+from ..train.watch import Watch
+from . import native
+from .lower import CannotLower, lower
+from .sync import Keeper, read_into
+
+SLICE_S = 0.05  # how long the engine runs before it comes back to look at Ctrl-C and the clock
+MOST_EPOCHS = 4096  # of one visit, which bounds the table of learning rates
+MOST_RATES = 1 << 18
+
+
+class NativeLoop:
+    """The twin of train.loop.PythonLoop: the same arguments, the same results to rounding.
+
+    `steps`, `run`, `outputs`, … are those of train.loop.Loop.
+
+    Raises CannotLower for a network, loss, optimizer or data that the engine does not know.
+    """
+
+    def __init__(
+        self,
+        model: Module,
+        loss: Module,
+        optimizer: Any,
+        data: Dataset,
+        held_out: Dataset | None,
+        *,
+        batch_size: int,
+        seed: int,
+        shuffle: bool,
+        threads: int | None,
+    ) -> None:
+        if type(data.x) is not np.ndarray:
+            raise CannotLower(f"{arrays.describe_kind(data.x)}")
+        class_targets = data.target.dtype.kind in "iu"
+        weighted = any(part is not None and part.sample_weight is not None for part in (data, held_out))
+        plan = lower(
+            model,
+            loss,
+            optimizer,
+            sample_shape=tuple(data.x.shape[1:]),
+            class_targets=class_targets,
+            sample_weights=weighted,
+            batch=min(batch_size, len(data)),
+            samples=len(data) if shuffle else 0,
+            seed=seed,
+            threads=threads or native.cores(),
+        )
+        self.plan, self.optimizer = plan, optimizer
+        self.native = native.compile_plan(plan)
+        self.name = f"native, {native.module().instruction_set}"
+        self.batch_size, self.seed, self.shuffle = plan.batch, seed, shuffle
+        self.keeper = Keeper(plan, self.native, gradients=False)
+        self.data = self._data(data)
+        self.held_out = None if held_out is None else self._data(held_out)
+        self.drawing = [module for module in model.modules() if hasattr(module, "passes")]
+        self.steps_per_epoch = -(-len(data) // plan.batch)
+        self.position = native.module().Position()
+        self.diverged = ""
+        self.initial = [parameter.value.copy() for parameter in plan.parameters]
+
+    def _data(self, data: Dataset) -> Any:
+        def rows(array: Any) -> Any:
+            return None if array is None else np.ascontiguousarray(array)
+
+        return self.native.data(rows(data.x), rows(data.target), rows(data.sample_weight))
+
+    @property
+    def steps(self) -> int:
+        """The number of updates made."""
+        return int(self.position.epoch * self.steps_per_epoch + self.position.step)
+
+    def run(self, first: int, end: int, watch: Watch) -> list[Epoch]:
+        """Train from epoch `first` to before `end`, or to the end of a slice of time; returns the epochs finished.
+
+        None are finished if `watch` ended the run before that. A loss that is not finite ends it too, and is left in
+        `diverged`.
+        """
+        end = min(end, first + MOST_EPOCHS)
+        lr, per_step = self._rates(first, end)
+        end = first + len(lr) // (self.steps_per_epoch if per_step else 1)
+        losses, validation = np.empty(end - first), np.empty(end - first if self.held_out is not None else 0)
+        begin = watch.elapsed_s
+        outcome = "interrupted"
+        while outcome == "interrupted" and self.position.epoch == first and not watch.reason():
+            if not self.native.owns:
+                self.keeper.take()
+            outcome = self.native.run(
+                self.data,
+                self.held_out,
+                lr=lr,
+                lr_per_step=per_step,
+                batch=self.batch_size,
+                shuffle=self.shuffle,
+                seed=self.seed,
+                first_epoch=first,
+                end_epoch=end,
+                max_seconds=max(0.0, min(SLICE_S, watch.max_seconds - watch.elapsed_s)),
+                keep_best=True,
+                losses=losses,
+                validation_losses=validation,
+                position=self.position,
+            )
+        finished = self.position.epoch - first
+        if outcome == "not finite":
+            at_fault = validation if math.isfinite(losses[finished]) else losses
+            self.diverged = f"the loss became {at_fault[finished]}"
+        seconds = np.linspace(begin, watch.elapsed_s, finished + 1)[1:]
+        stride = self.steps_per_epoch if per_step else 1
+        return [
+            Epoch(
+                float(losses[i]),
+                float(validation[i]) if len(validation) else None,
+                float(lr[i * stride]),
+                float(seconds[i]),
+            )
+            for i in range(finished)
+        ]
+
+    def _rates(self, first: int, end: int) -> tuple[np.ndarray, bool]:
+        """The learning rate of each epoch, or of each step if a schedule counts steps."""
+        rate, optimizer = self.optimizer.lr, self.optimizer
+        if not isinstance(rate, Schedule):
+            return np.full(end - first, rate), False
+        epochs = optimizer.epochs
+        steps = self.keeper.steps_now() if self.native.owns else optimizer.steps
+        n = self.steps_per_epoch
+        if not rate.changes_within_epochs():
+            return np.array([rate.at(steps=steps + e * n, epochs=epochs + e) for e in range(end - first)]), False
+        end = min(end, first + max(1, MOST_RATES // n))
+        return np.array(
+            [rate.at(steps=steps + e * n + i, epochs=epochs + e) for e in range(end - first) for i in range(n)]
+        ), True
+
+    def listens(self) -> bool:
+        """Whether the learning rate depends on the loss of the epoch before, so that epochs must come one by one."""
+        rate = self.optimizer.lr
+        while isinstance(rate, Schedule):
+            if isinstance(rate, ReduceLROnPlateau) or type(rate).observe is not Schedule.observe:
+                return True
+            rate = rate.lr
+        return False
+
+    def outputs(self, x: np.ndarray) -> np.ndarray:
+        """The network's outputs, in evaluation mode."""
+        if not self.native.owns:
+            self.keeper.take()
+        y: np.ndarray = self.native.predict(np.ascontiguousarray(x).reshape(len(x), -1))
+        return y
+
+    def give_back_best(self) -> None:
+        """Leave the parameters of the best epoch in Python's arrays; the initial ones if none has ended."""
+        self.keeper.fetch()
+        for i, parameter in enumerate(self.plan.parameters):
+            if self.native.best_epoch < 0:
+                parameter.value[...] = self.initial[i]
+            else:
+                read_into(parameter.value, lambda out, i=i: self.native.read_best(i, out))
+
+    def finish(self) -> None:
+        """Hand everything back to Python."""
+        self.keeper.fetch()
+        for module in self.drawing:
+            module.passes.value = self.native.dropout_pass if getattr(module, "p", 0) else 0

@@ -1,0 +1,15 @@
+"""Settings of every test: hypothesis tries the same examples on every run, PyTorch uses one thread per worker."""
+
+import torch
+from hypothesis import HealthCheck, settings
+
+settings.register_profile(
+    "chainrule",
+    deadline=None,
+    derandomize=True,
+    database=None,
+    max_examples=20,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+)
+settings.load_profile("chainrule")
+torch.set_num_threads(1)

@@ -1,0 +1,37 @@
+"""Small networks and data that several test files train."""
+
+import itertools
+
+import numpy as np
+
+import chainrule as cr
+from chainrule.arrays import to_numpy
+
+
+def report_network(activation=cr.Tanh, *optimizer, dtype="float64", hidden=25, seed=0):
+    """The report's 2-25-25-25-2."""
+    rng = np.random.default_rng(seed)
+    sizes = [2, hidden, hidden, hidden, 2]
+    layers = []
+    for n_in, n_out in itertools.pairwise(sizes):
+        layers += [cr.Linear(n_in, n_out, dtype=dtype, rng=rng), activation()]
+    return cr.Sequential(*optimizer, *layers[:-1])
+
+
+def small_network(*optimizer, n_in=2, n_out=2, hidden=8, dtype="float64", seed=0):
+    rng = np.random.default_rng(seed)
+    return cr.Sequential(
+        *optimizer,
+        cr.Linear(n_in, hidden, dtype=dtype, rng=rng),
+        cr.Tanh(),
+        cr.Linear(hidden, n_out, dtype=dtype, rng=rng),
+    )
+
+
+def values(model):
+    """Copies of all parameters as NumPy arrays."""
+    return {name: np.array(to_numpy(array)) for name, array in model.state_dict().items()}
+
+
+def bits(model):
+    return {name: (str(array.dtype), array.tobytes()) for name, array in values(model).items()}

@@ -1,0 +1,652 @@
+import functools
+import json
+import math
+import signal
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+from networks import bits, report_network, small_network, values
+
+import chainrule as cr
+
+DATA = cr.data.disk(200, seed=0, radius="balanced")
+TEST = cr.data.disk(100, seed=1, radius="balanced")
+CLASSES = cr.data.disk(200, seed=0, radius="balanced", classes=True)
+
+
+class Spy(cr.Module):
+    """A user's own layer with nothing but forward and backward: it hands on what comes, and writes it down."""
+
+    def __init__(self):
+        self.seen, self.modes = [], []
+
+    def forward(self, x):
+        self.modes.append(self.training)
+        if self.training:
+            self.seen.append(np.array(x))
+        return x, None
+
+    def backward(self, dy, saved):
+        return dy
+
+
+class Cubic(cr.Module):
+    """A user's own loss that derives only from Module: the mean of |y - target|³."""
+
+    def forward(self, y, target):
+        error = y - target
+        return abs(error**3).mean(), error
+
+    def backward(self, dvalue, error):
+        return dvalue * 3 * error * abs(error) / error.size
+
+
+@pytest.fixture(params=["auto", "python"], autouse=True)
+def engine(request, monkeypatch):
+    """Everything that `fit` promises holds natively and in Python: each test runs with both."""
+    monkeypatch.setattr(cr, "fit", functools.partial(cr.fit, engine=request.param))
+    return request.param
+
+
+def close(value):
+    """The engine's losses and those of one pass in Python differ by the rounding of their sums."""
+    return pytest.approx(value, rel=1e-6)
+
+
+# -- any data, any task
+
+
+def test_report_network_learns_the_disk():
+    train, test = cr.data.disk(1000, seed=0, radius="balanced"), cr.data.disk(1000, seed=1, radius="balanced")
+    model = report_network(cr.Tanh, cr.Adam(lr=0.01), dtype="float32")
+    history = cr.fit(model, cr.MSELoss(), train, epochs=30, batch_size=100, validation=test)
+    assert history.validation_losses[-1] < history.validation_losses[0] / 3
+    assert cr.evaluate(model, cr.MSELoss(), test).error_rate < 0.1
+
+
+def test_one_number_is_learned_from_one_number():
+    x = np.linspace(-1, 1, 64)[:, None]
+    model = small_network(cr.Adam(lr=0.02), n_in=1, n_out=1, hidden=16)
+    cr.fit(model, cr.MSELoss(), (x, np.sin(2 * x)), epochs=200, batch_size=16)
+    assert cr.evaluate(model, cr.MSELoss(), (x, np.sin(2 * x))).r2 > 0.98
+
+
+def test_outputs_without_an_axis_of_their_own_are_learned_too():
+    class Column(cr.Module):
+        def forward(self, x):
+            return x[:, 0], x.shape
+
+        def backward(self, dy, shape):
+            return dy.reshape(shape)
+
+    x = np.linspace(-1, 1, 64)[:, None]
+    model = cr.Sequential(cr.SGD(lr=0.3), cr.Linear(1, 1, dtype="float64", rng=0), Column())
+    history = cr.fit(model, cr.MSELoss(), (x, 3 * x[:, 0] + 1), epochs=100, batch_size=64)
+    assert history.losses[-1] < 1e-6
+    assert cr.predict(model, x).shape == (64,)
+
+
+def test_images_are_flattened_and_classified():
+    rng = np.random.default_rng(0)
+    target = rng.integers(0, 3, 120)
+    x = rng.normal(size=(120, 4, 5))
+    x[np.arange(120), target, target] += 6  # a bright pixel says which class it is
+    model = cr.Sequential(cr.Adam(lr=0.05), cr.Flatten(), cr.Linear(20, 3, rng=0))
+    cr.fit(model, cr.CrossEntropyLoss(), (x, target), epochs=30)
+    assert cr.evaluate(model, cr.CrossEntropyLoss(), (x, target)).accuracy > 0.95
+
+
+def test_several_outputs_and_a_sequence_of_rows_are_learned():
+    rng = np.random.default_rng(0)
+    x, matrix = rng.normal(size=(50, 7, 3)), rng.normal(size=(3, 2))
+    model = cr.Sequential(cr.SGD(lr=0.3), cr.Linear(3, 2, dtype="float64", rng=0))
+    history = cr.fit(model, cr.MSELoss(), (x, x @ matrix), epochs=60, batch_size=50)
+    assert history.losses[-1] < 1e-6
+    assert cr.predict(model, x).shape == (50, 7, 2)
+
+
+def test_yes_or_no_is_learned_from_one_logit():
+    target = CLASSES.target[:, None]
+    model = small_network(cr.Adam(lr=0.05), n_out=1, hidden=16)
+    cr.fit(model, cr.BCEWithLogitsLoss(), (CLASSES.x, target), epochs=150)
+    assert cr.evaluate(model, cr.BCEWithLogitsLoss(), (CLASSES.x, target)).accuracy > 0.9
+
+
+def test_nested_networks_are_trained_like_flat_ones():
+    def layers():
+        return [cr.Linear(2, 8, rng=1), cr.Tanh(), cr.Linear(8, 8, rng=2), cr.Tanh(), cr.Linear(8, 2, rng=3)]
+
+    flat, inner = cr.Sequential(*layers()), layers()
+    nested = cr.Sequential(inner[0], cr.Sequential(inner[1], cr.Sequential(*inner[2:4])), inner[4])
+    for model in (flat, nested):
+        cr.fit(model, cr.MSELoss(), DATA, epochs=3, optimizer=cr.Adam(lr=0.01))
+    assert list(bits(flat).values()) == list(bits(nested).values())
+
+
+def test_shared_weights_stay_shared():
+    first = cr.Linear(4, 4, rng=0)
+    model = cr.Sequential(
+        cr.Linear(2, 4, rng=1), first, cr.Tanh(), cr.Linear(4, 4, weight=first.weight), cr.Linear(4, 2, rng=2)
+    )
+    start = first.weight.value.copy()
+    cr.fit(model, cr.MSELoss(), DATA, epochs=2, optimizer=cr.SGD(lr=0.1))
+    assert model[3].weight is model[1].weight
+    assert (first.weight.value != start).any()
+
+
+def test_a_loss_that_is_only_a_module_will_do():
+    model = small_network(cr.Adam(lr=0.01))
+    history = cr.fit(model, Cubic(), DATA, epochs=20, validation=TEST)
+    assert history.losses[-1] < history.losses[0]
+    y = cr.predict(model, TEST.x)
+    assert history.best_loss == pytest.approx(np.mean(abs(y - TEST.target) ** 3), rel=1e-12)
+
+
+def test_an_optimizer_with_nothing_but_step_will_do():
+    class Plain:
+        def step(self, parameters):
+            for parameter in parameters:
+                parameter.value -= 0.1 * parameter.grad
+
+    own, sgd = small_network(), small_network()
+    history = cr.fit(own, cr.MSELoss(), DATA, epochs=3, optimizer=Plain())
+    cr.fit(sgd, cr.MSELoss(), DATA, epochs=3, optimizer=cr.SGD(lr=0.1))
+    for name, value in values(own).items():
+        np.testing.assert_allclose(value, values(sgd)[name], rtol=1e-12)
+    assert all(math.isnan(lr) for lr in history.learning_rates)
+
+
+def test_optimizer_given_to_fit_overrides_the_models_own():
+    model, other = small_network(cr.SGD(lr=0.1)), cr.Adam(lr=0.01)
+    cr.fit(model, cr.MSELoss(), DATA, epochs=1, batch_size=50, optimizer=other)
+    assert (model.optimizer.steps, other.steps) == (0, 4)
+
+
+# -- weights of samples
+
+
+@pytest.mark.parametrize("task", ["MSE", "CrossEntropy", "CrossEntropy with class weights", "BCE", "SmoothL1 sum"])
+def test_a_whole_number_as_weight_is_as_many_samples(task):
+    loss = {
+        "MSE": cr.MSELoss(),
+        "CrossEntropy": cr.CrossEntropyLoss(),
+        "CrossEntropy with class weights": cr.CrossEntropyLoss([1.0, 4.0], label_smoothing=0.1),
+        "BCE": cr.BCEWithLogitsLoss(),
+        "SmoothL1 sum": cr.SmoothL1Loss(reduction="sum"),
+    }[task]
+    x, target = DATA.x[:20], (CLASSES if loss.classes else DATA).target[:20]
+    weight = np.arange(20) % 4  # 0 is a sample that is not there
+    weighted, repeated = small_network(), small_network()
+    options = {"epochs": 10, "batch_size": 1000, "shuffle": False, "keep": "last"}
+    one = cr.fit(weighted, loss, (x, target, weight), optimizer=cr.SGD(lr=0.01, momentum=0.9), **options)
+    two = cr.fit(
+        repeated,
+        loss,
+        (np.repeat(x, weight, axis=0), np.repeat(target, weight, axis=0)),
+        optimizer=cr.SGD(lr=0.01, momentum=0.9),
+        **options,
+    )
+    np.testing.assert_allclose(one.losses, two.losses, rtol=1e-12)
+    for name, value in values(weighted).items():
+        np.testing.assert_allclose(values(repeated)[name], value, rtol=1e-10, atol=1e-14)
+
+
+# -- the order of samples, and the same numbers
+
+
+def _seen(seed=0, shuffle=True, epochs=3):
+    spy = Spy()
+    model = cr.Sequential(spy, cr.Linear(1, 1, rng=0))
+    x = np.arange(20.0)[:, None]
+    cr.fit(model, cr.MSELoss(), (x, x), epochs=epochs, batch_size=6, seed=seed, shuffle=shuffle, optimizer=cr.SGD(0.0))
+    return np.concatenate(spy.seen)[:, 0].reshape(epochs, 20).tolist()
+
+
+def test_order_is_that_of_the_dataset_for_seed_and_epoch():
+    data = cr.Dataset(np.arange(20.0)[:, None], np.zeros(20))
+    for epoch, order in enumerate(_seen(seed=3)):
+        assert order == [value for x, _ in data.batches(6, seed=3, epoch=epoch) for value in x[:, 0].tolist()]
+        assert sorted(order) == list(range(20))
+
+
+def test_every_epoch_has_an_order_of_its_own_and_so_has_every_seed():
+    orders = [*_seen(seed=0), *_seen(seed=1)]
+    assert len({tuple(order) for order in orders}) == 6
+
+
+def test_without_shuffle_samples_come_as_they_are():
+    assert _seen(shuffle=False) == [list(range(20))] * 3
+
+
+def _trained(seed=0, **options):
+    model = cr.Sequential(
+        cr.Linear(2, 8, rng=1),
+        cr.Tanh(),
+        cr.Dropout(0.4),
+        cr.Linear(8, 8, rng=2),
+        cr.Dropout(0.2),
+        cr.Linear(8, 2, rng=3),
+    )
+    history = cr.fit(model, cr.MSELoss(), DATA, epochs=3, seed=seed, optimizer=cr.Adam(lr=0.01), **options)
+    return bits(model), history.losses
+
+
+def test_same_seed_gives_the_same_bits_dropout_included():
+    first = _trained()
+    cr.seed(5)
+    np.random.seed(5)  # noqa: NPY002 - no global generator must have a say
+    assert _trained() == first
+    assert _trained(progress=False, callbacks=[lambda run: cr.predict(run.model, DATA.x)]) == first
+
+
+def test_another_seed_gives_other_numbers():
+    assert _trained(seed=1) != _trained(seed=0)
+
+
+def test_looking_at_validation_data_changes_no_step():
+    assert _trained(keep="last") == _trained(keep="last", validation=TEST, metrics=[cr.metrics.errors])
+
+
+def test_two_dropout_layers_have_masks_of_their_own():
+    spies = [Spy(), Spy()]
+    ones = np.ones((64, 8))
+    model = cr.Sequential(cr.Dropout(0.5), spies[0], cr.Dropout(0.5), spies[1], cr.Linear(8, 1, rng=0))
+    cr.fit(model, cr.MSELoss(), (ones, ones[:, :1]), epochs=1, batch_size=64, optimizer=cr.SGD(0.0))
+    first, both = spies[0].seen[0] > 0, spies[1].seen[0] > 0
+    second = both[first]
+    assert abs(second.mean() - 0.5) < 5 * math.sqrt(0.25 / second.size)  # five standard deviations
+
+
+# -- modes
+
+
+def test_validation_runs_in_evaluation_mode_and_training_in_training_mode():
+    spy = Spy()
+    model = cr.Sequential(cr.Linear(2, 2, rng=0), spy)
+    cr.fit(model, cr.MSELoss(), DATA, epochs=2, batch_size=100, validation=TEST, optimizer=cr.SGD(0.1))
+    assert spy.modes == [False, False] + [True, True, False] * 2  # one row of each is tried beforehand
+
+
+def test_validation_loss_of_a_dropout_network_is_what_evaluate_says():
+    model = cr.Sequential(cr.Linear(2, 8, rng=0), cr.Dropout(0.5), cr.Linear(8, 2, rng=1))
+    history = cr.fit(model, cr.MSELoss(), DATA, epochs=4, validation=TEST, optimizer=cr.Adam(0.01))
+    assert cr.evaluate(model, cr.MSELoss(), TEST).loss == close(history.best_loss)
+
+
+def test_modes_are_given_back_after_success_and_after_an_error():
+    def fail(run):
+        raise ZeroDivisionError
+
+    model = cr.Sequential(cr.Dropout(0.5), cr.Linear(2, 2), cr.Dropout(0.5)).eval()
+    model[2].training = True
+    modes = [module.training for module in model.modules()]
+    cr.fit(model, cr.MSELoss(), DATA, epochs=1, optimizer=cr.SGD(0.1))
+    assert [module.training for module in model.modules()] == modes
+    with pytest.raises(ZeroDivisionError):
+        cr.fit(model, cr.MSELoss(), DATA, epochs=1, optimizer=cr.SGD(0.1), callbacks=[fail])
+    assert [module.training for module in model.modules()] == modes
+
+
+# -- which parameters are kept
+
+
+def _zigzag(keep, validation=None):
+    """A run whose loss falls and rises: a callback moves the parameters to where they were told."""
+    model = cr.Sequential(cr.Linear(1, 1, weight=[[0.0]], bias=False))
+    places = iter([3.0, 1.0, 2.0])
+
+    class Rule:
+        def step(self, parameters):
+            parameters[0].value[...] = next(places)
+
+    x = np.ones((1, 1))
+    history = cr.fit(model, cr.MSELoss(), (x, x * 0), epochs=3, keep=keep, optimizer=Rule(), validation=validation)
+    return history, float(model[0].weight.value[0, 0])
+
+
+def test_best_parameters_are_those_of_the_lowest_validation_loss():
+    x = np.ones((1, 1))
+    history, weight = _zigzag("best", (x, x * 0))
+    assert history.validation_losses == [9.0, 1.0, 4.0]
+    assert (history.best_epoch, weight) == (1, 1.0)
+
+
+def test_last_parameters_are_kept_on_request():
+    x = np.ones((1, 1))
+    history, weight = _zigzag("last", (x, x * 0))
+    assert (history.best_epoch, weight) == (1, 2.0)
+
+
+def test_without_validation_data_the_training_loss_decides():
+    history, weight = _zigzag("best")
+    assert history.losses == [0.0, 9.0, 1.0]  # of the parameters as each epoch found them
+    assert (history.best_epoch, weight) == (0, 3.0)
+
+
+def test_history_has_every_epoch(engine):
+    history = cr.fit(
+        small_network(cr.SGD(lr=0.1)),
+        cr.MSELoss(),
+        DATA,
+        epochs=5,
+        batch_size=30,
+        validation=TEST,
+        metrics=[cr.metrics.errors, functools.partial(cr.metrics.accuracy, threshold=0.2), cr.metrics.r2],
+    )
+    assert history.epochs == len(history.losses) == len(history.validation_losses) == 5
+    assert history.steps == 5 * 7
+    assert sorted(history.metrics) == ["accuracy", "errors", "r2"]
+    assert all(len(course) == 5 for course in history.metrics.values())
+    assert history.epoch_s == sorted(history.epoch_s)
+    assert 0 < history.epoch_s[-1] <= history.total_s
+    assert history.stopped == "all epochs done"
+    assert history.engine.split(",")[0] == ("python" if engine == "python" else "native")
+    assert history.learning_rates == [0.1] * 5
+
+
+def test_metrics_are_those_of_the_validation_data_or_else_of_the_training_data():
+    for validation, seen in ((TEST, TEST), (None, DATA)):
+        model = small_network(cr.SGD(lr=0.1))
+        history = cr.fit(
+            model, cr.MSELoss(), DATA, epochs=2, validation=validation, keep="last", metrics=[cr.metrics.mae]
+        )
+        assert history.metrics["mae"][-1] == close(cr.evaluate(model, cr.MSELoss(), seen).mae)
+
+
+def test_two_metrics_of_one_name_are_refused():
+    with pytest.raises(ValueError, match="fit: there are two metrics named 'errors'"):
+        cr.fit(small_network(cr.SGD()), cr.MSELoss(), DATA, epochs=1, metrics=[cr.metrics.errors] * 2)
+
+
+# -- schedules
+
+
+def test_schedules_advance_by_epochs():
+    model = small_network(cr.SGD(lr=cr.StepLR(0.5, step_size=2, gamma=0.5)))
+    history = cr.fit(model, cr.MSELoss(), DATA, epochs=5, batch_size=50)
+    assert history.learning_rates == [0.5, 0.5, 0.25, 0.25, 0.125]
+    assert (model.optimizer.steps, model.optimizer.epochs) == (20, 5)
+
+
+def test_schedules_advance_by_steps_on_request():
+    model = small_network(cr.SGD(lr=cr.StepLR(0.5, step_size=4, gamma=0.5, every="step")))
+    history = cr.fit(model, cr.MSELoss(), DATA, epochs=3, batch_size=100)  # two steps an epoch
+    assert history.learning_rates == [0.5, 0.5, 0.25]
+
+
+def test_plateau_hears_the_validation_loss():
+    model = small_network(cr.SGD(lr=cr.ReduceLROnPlateau(2**-40, patience=0, factor=0.5, eps=0)))
+    history = cr.fit(model, cr.MSELoss(), DATA, epochs=4, validation=TEST)  # nothing moves enough to be better
+    assert history.learning_rates == [2**-40, 2**-40, 2**-41, 2**-42]
+    assert model.optimizer.lr.best == history.validation_losses[0]
+
+
+def test_another_run_goes_on_with_the_optimizer():
+    together, apart = small_network(cr.Adam(lr=0.01)), small_network(cr.Adam(lr=0.01))
+    options = {"batch_size": 200, "shuffle": False, "keep": "last"}
+    cr.fit(together, cr.MSELoss(), DATA, epochs=4, **options)
+    for _ in range(2):
+        cr.fit(apart, cr.MSELoss(), DATA, epochs=2, **options)
+    assert bits(together) == bits(apart)
+
+
+# -- callbacks and what ends a run
+
+
+def test_callbacks_see_the_run_after_every_epoch():
+    seen = []
+
+    def look(run):
+        assert isinstance(run, cr.Run)
+        seen.append((run.model, run.loss, run.optimizer, run.history.epochs, run.history.losses[-1]))
+
+    model, loss = small_network(cr.SGD(0.1)), cr.MSELoss()
+    history = cr.fit(model, loss, DATA, epochs=3, callbacks=[look])
+    assert seen == [(model, loss, model.optimizer, epoch + 1, history.losses[epoch]) for epoch in range(3)]
+
+
+def test_callbacks_may_set_parameters():
+    def reset(run):
+        for parameter in run.model.param():
+            parameter.value[...] = 0
+
+    model = small_network(cr.SGD(lr=0.1))
+    history = cr.fit(model, cr.MSELoss(), DATA, epochs=3, batch_size=200, callbacks=[reset], keep="last")
+    assert not any(value.any() for value in values(model).values())
+    assert history.losses[1] == history.losses[2] == pytest.approx(0.5)  # one-hot targets against zeros
+
+
+def test_callbacks_may_stop_the_run():
+    history = cr.fit(
+        small_network(cr.SGD(0.1)),
+        cr.MSELoss(),
+        DATA,
+        epochs=50,
+        callbacks=[lambda run: run.stop("good enough") if run.history.epochs == 3 else None],
+    )
+    assert (history.epochs, history.stopped) == (3, "good enough")
+
+
+def test_any_function_of_the_history_may_stop_the_run():
+    def three_epochs(history):
+        return history.epochs == 3
+
+    history = cr.fit(small_network(cr.SGD(0.1)), cr.MSELoss(), DATA, epochs=50, stop=three_epochs)
+    assert (history.epochs, history.stopped) == (3, "three_epochs")
+
+
+def test_early_stopping_leaves_the_best_parameters():
+    model = small_network(cr.SGD(lr=0.0))
+    start = bits(model)
+    history = cr.fit(
+        model,
+        cr.MSELoss(),
+        DATA,
+        epochs=50,
+        validation=TEST,
+        stop=cr.EarlyStopping(4),
+        callbacks=[lambda run: run.model[0].weight.value.__imul__(2)],
+    )
+    assert history.epochs == history.best_epoch + 5
+    assert history.stopped == "EarlyStopping(patience=4, min_delta=0.0)"
+    assert cr.evaluate(model, cr.MSELoss(), TEST).loss == close(history.best_loss)
+    assert history.best_epoch > 0 or bits(model) == start
+
+
+def test_an_error_in_a_callback_leaves_the_best_parameters_and_says_so():
+    kept = []
+
+    def fail(run):
+        kept.append(run.history)
+        if run.history.epochs == 3:
+            raise ZeroDivisionError
+
+    model = small_network(cr.SGD(0.1))
+    with pytest.raises(ZeroDivisionError):
+        cr.fit(model, cr.MSELoss(), DATA, epochs=9, validation=TEST, callbacks=[fail])
+    assert kept[-1].stopped == "an exception in epoch 3"
+    assert cr.evaluate(model, cr.MSELoss(), TEST).loss == close(kept[-1].best_loss)
+
+
+def test_time_ends_a_run():
+    history = cr.fit(small_network(cr.SGD(0.1)), cr.MSELoss(), DATA, epochs=10**9, max_seconds=0.05)
+    assert history.stopped == f"max_seconds=0.05 were over in epoch {history.epochs}"
+    assert history.total_s > 0.05
+    assert history.steps > 0
+
+
+def test_time_may_end_a_run_within_its_first_epoch():
+    model = small_network(cr.SGD(0.1))
+    history = cr.fit(model, cr.MSELoss(), DATA, epochs=1, max_seconds=1e-9)
+    assert (history.epochs, history.steps, history.best_epoch) == (0, 0, None)
+    assert "0 epochs" in repr(history)
+
+
+# -- divergence
+
+
+def _diverging(**options):
+    model = report_network(cr.ReLU, cr.SGD(lr=100.0, momentum=0.9))
+    with pytest.raises(FloatingPointError) as caught:
+        cr.fit(model, cr.MSELoss(), DATA, epochs=100, batch_size=10, **options)
+    return model, caught.value
+
+
+@pytest.mark.parametrize("keep", ["best", "last"])
+def test_divergence_is_an_error_that_names_the_epoch_and_the_causes(keep):
+    model, error = _diverging(keep=keep)
+    history = error.history
+    assert f"in epoch {history.epochs} (counted from 0)" in str(error)
+    assert "learning rate that is too high for SGD(lr=100.0, momentum=0.9)" in str(error)
+    assert "not scaled" in str(error)
+    assert history.stopped.startswith("the loss became ")
+    assert len(history.epoch_s) == history.epochs
+    assert all(np.isfinite(value).all() for value in values(model).values())
+
+
+def test_divergence_leaves_an_optimizer_that_can_go_on():
+    model, _ = _diverging()
+    for parameter in model.param():
+        for kept in model.optimizer.state.get(parameter, {}).values():
+            assert np.isfinite(kept).all()
+    model.optimizer.lr = 1e-3
+    fresh = report_network(cr.ReLU, cr.SGD(lr=1e-3, momentum=0.9))
+    fresh.load_state_dict(model.state_dict())
+    for network in (model, fresh):
+        cr.fit(network, cr.MSELoss(), DATA, epochs=2)
+    assert bits(model) == bits(fresh)
+
+
+def test_divergence_after_good_epochs_leaves_the_best_of_them():
+    model = small_network(cr.SGD(lr=0.1))
+    best = {}
+
+    def blow(run):
+        if run.history.best_epoch == run.history.epochs - 1:
+            best.update(bits(run.model))
+        if run.history.epochs == 3:
+            run.optimizer.lr = 1e200
+
+    with pytest.raises(FloatingPointError, match=r"The model is left at the parameters of epoch \d") as caught:
+        cr.fit(model, cr.MSELoss(), DATA, epochs=9, validation=TEST, callbacks=[blow])
+    assert bits(model) == best
+    assert caught.value.history.epochs == 3
+    assert cr.evaluate(model, cr.MSELoss(), TEST).loss == close(caught.value.history.best_loss)
+
+
+def test_a_validation_loss_that_is_not_finite_is_an_error_too():
+    model = small_network(cr.SGD(lr=0.1))
+    start = bits(model)
+    far = (TEST.x, np.full((100, 2), 1e200))  # finite, but not its square
+    with pytest.raises(FloatingPointError, match=r"the loss became inf in epoch 0 .* left at its initial parameters"):
+        cr.fit(model, cr.MSELoss(), DATA, epochs=3, validation=far)
+    assert bits(model) == start
+
+
+def test_a_last_update_that_is_not_finite_is_an_error():
+    class Broken(cr.MSELoss):
+        def backward(self, dvalue, saved):
+            return super().backward(dvalue, saved) * math.inf
+
+    model = small_network(cr.SGD(lr=0.1))
+    start = bits(model)
+    with pytest.raises(FloatingPointError, match="a parameter became NaN or infinite in epoch 0"):
+        cr.fit(model, Broken(), DATA, epochs=1, batch_size=200)
+    assert bits(model) == start
+
+
+# -- threads and Ctrl-C
+
+
+def test_fit_works_in_another_thread():
+    model, other, results = small_network(cr.SGD(0.1)), small_network(cr.SGD(0.1)), []
+    thread = threading.Thread(target=lambda: results.append(cr.fit(model, cr.MSELoss(), DATA, epochs=3)))
+    thread.start()
+    thread.join()
+    assert results[0].losses == cr.fit(other, cr.MSELoss(), DATA, epochs=3).losses
+    assert bits(model) == bits(other)
+
+
+INTERRUPTED = """
+import json, os, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+import numpy as np
+import chainrule as cr
+
+data, test = cr.data.disk(200, seed=0), cr.data.disk(100, seed=1)
+model = cr.Sequential(cr.SGD(lr=0.1), cr.Linear(2, 8, rng=0), cr.Tanh(), cr.Linear(8, 2, rng=1))
+
+def callback(run):
+    if run.history.epochs == 3:
+        print("three epochs", flush=True)
+        for _ in range({presses}):
+            os.kill(os.getpid(), signal.SIGINT)
+
+raised, history = False, None
+try:
+    history = cr.fit(model, cr.MSELoss(), data, epochs=10**9, validation=test, callbacks=[callback])
+except KeyboardInterrupt:
+    raised = True
+print(json.dumps({{
+    "raised": raised,
+    "stopped": history and history.stopped,
+    "epochs": history and history.epochs,
+    "best": history and history.best_loss,
+    "loss": cr.evaluate(model, cr.MSELoss(), test).loss,
+    "finite": all(bool(np.isfinite(p.value).all()) for p in model.param()),
+    "handler": signal.getsignal(signal.SIGINT) is signal.default_int_handler,
+    "training": model.training,
+}}))
+"""
+
+
+def _start(presses):
+    command = [sys.executable, "-W", "error", "-c", INTERRUPTED.format(presses=presses)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def _end(process):
+    out, err = process.communicate(timeout=50)
+    assert (process.returncode, err) == (0, "")
+    return json.loads(out.splitlines()[-1])
+
+
+needs_signals = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process")
+
+
+@needs_signals
+def test_ctrl_c_from_a_callback_returns_a_usable_model_and_history():
+    result = _end(_start(presses=1))
+    assert result["stopped"] == "interrupted by Ctrl-C in epoch 3"
+    assert result["epochs"] == 3
+    assert result["loss"] == close(result["best"])
+    assert result["finite"]
+    assert result["handler"]
+    assert result["training"]
+    assert not result["raised"]
+
+
+@needs_signals
+def test_ctrl_c_from_outside_returns_a_usable_model_and_history():
+    process = _start(presses=0)
+    assert process.stdout.readline() == "three epochs\n"
+    process.send_signal(signal.SIGINT)
+    result = _end(process)
+    assert result["stopped"] == f"interrupted by Ctrl-C in epoch {result['epochs']}"
+    assert result["epochs"] >= 3
+    assert result["loss"] == close(result["best"])
+    assert result["finite"]
+    assert result["handler"]
+    assert not result["raised"]
+
+
+@needs_signals
+def test_second_ctrl_c_raises_at_once():
+    result = _end(_start(presses=2))
+    assert result["raised"]
+    assert result["finite"]
+    assert result["handler"]
+    assert result["training"]
