@@ -14,6 +14,8 @@ import numpy as np
 
 Array: TypeAlias = Any  # an array of any library; no common base class exists
 
+_dtype_names: dict[Any, str] = {}  # NumPy takes microseconds to spell a dtype
+
 # Asking array-api-compat costs microseconds and the answer depends on the type alone, so each type is asked once.
 _namespaces: dict[type, Any] = {np.ndarray: np}
 
@@ -82,8 +84,11 @@ def dtype_name(dtype: Any) -> str:
     """The name that every library gives this dtype: "float32" for numpy.float32 and for torch.float32."""
     if isinstance(dtype, str):
         return dtype
-    name = str(np.dtype(dtype)) if isinstance(dtype, type | np.dtype) else str(dtype)
-    return name.removeprefix("torch.")
+    name = _dtype_names.get(dtype)
+    if name is None:
+        name = str(np.dtype(dtype)) if isinstance(dtype, type | np.dtype) else str(dtype).removeprefix("torch.")
+        _dtype_names[dtype] = name
+    return name
 
 
 def describe_kind(x: object) -> str:

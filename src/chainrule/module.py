@@ -159,6 +159,10 @@ class Module:
             if isinstance(value, Module):
                 yield name, value
 
+    def children(self) -> list["Module"]:
+        """The Modules directly inside this one."""
+        return [value for value in vars(self).values() if isinstance(value, Module)]
+
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, "Module"]]:
         """This module and all below it, each place once, with dotted names; a module that stands twice comes twice."""
         yield prefix, self
@@ -166,8 +170,15 @@ class Module:
             yield from child.named_modules(f"{prefix}.{name}" if prefix else name)
 
     def modules(self) -> list["Module"]:
-        """This module and all below it, each once."""
-        return list({id(module): module for _, module in self.named_modules()}.values())
+        """This module and all below it, each once, in the order of `named_modules`."""
+        found: dict[int, Module] = {}
+        ahead: list[Module] = [self]
+        while ahead:
+            module = ahead.pop()
+            if id(module) not in found:
+                found[id(module)] = module
+                ahead.extend(reversed(module.children()))
+        return list(found.values())
 
     def _named(self, kind: type) -> Iterator[tuple[str, Any]]:
         for prefix, module in self.named_modules():
@@ -189,7 +200,12 @@ class Module:
 
     def param(self) -> list[Parameter]:
         """The parameters, each with `value` and `grad`; a shared one is listed once."""
-        return [parameter for _, parameter in self.named_parameters()]
+        found: dict[int, Parameter] = {}
+        for module in self.modules():
+            for value in vars(module).values():
+                if isinstance(value, Parameter):
+                    found[id(value)] = value
+        return list(found.values())
 
     @property
     def num_parameters(self) -> int:

@@ -17,20 +17,17 @@ def arguments(instance: object, *, leave_out: tuple[str, ...] = ()) -> str:
     are not kept, such as `rng`, are left out.
     """
     shown: list[str] = []
-    named = False
+    named = False  # in a call, nothing without a name follows something with one
     for parameter in _parameters(instance.__class__):
         if parameter.name in leave_out or not hasattr(instance, parameter.name):
             continue
-        by_name = False
         value = getattr(instance, parameter.name)
         value = getattr(value, "value", value)  # a Parameter or Buffer stands for what it holds
-        if parameter.default is inspect.Parameter.empty:
-            by_name = parameter.kind is inspect.Parameter.KEYWORD_ONLY or parameter.name == "lr" or named
-            shown.append(f"{parameter.name}={_text(value)}" if by_name else _text(value))
-        elif parameter.name == "lr" or not _equal(value, parameter.default):
-            by_name = True
-            shown.append(f"{parameter.name}={_text(value)}")
-        named = named or by_name  # in a call, nothing without a name follows something with one
+        required = parameter.default is inspect.Parameter.empty
+        if not required and parameter.name != "lr" and _equal(value, parameter.default):
+            continue
+        named = named or not required or parameter.kind is inspect.Parameter.KEYWORD_ONLY or parameter.name == "lr"
+        shown.append(f"{parameter.name}={_text(value)}" if named else _text(value))
     return ", ".join(shown)
 
 

@@ -4,6 +4,8 @@ from typing import Any
 
 import numpy as np
 
+from .. import random
+from ..data.dataset import positive
 from ..layers import Linear
 from ..module import Module
 from ..optimizers.schedules import Schedule
@@ -50,9 +52,11 @@ class Compiled:
         self._keeper = Keeper(self.plan, self._native, gradients=True)
         self._native.take = self._keeper.take
         if optimizer is not None:
-            self._native.next_lr = self._rate if isinstance(optimizer.lr, Schedule) else None
-            self._native.lr = optimizer.current_lr
-            optimizer.watchers.add(self)
+            self.learning_rate_changed()
+            if hasattr(optimizer, "watchers"):
+                optimizer.watchers.add(self)
+            else:  # nobody tells when the learning rate is set, so every step asks
+                self._native.next_lr = self._rate
         # The engine's own methods, so that a call goes straight there.
         for name in ("predict", "forward", "backward", "step", "zero_grad", "update"):
             setattr(self, name, getattr(self._native, name))
@@ -95,6 +99,8 @@ class Compiled:
 
     def _rate(self) -> float:
         optimizer = self.plan.optimizer
+        if not isinstance(optimizer.lr, Schedule):
+            return float(optimizer.lr)
         steps = self._keeper.steps_now() if self._native.owns else optimizer.steps
         return float(optimizer.lr.at(steps=steps, epochs=optimizer.epochs))
 
@@ -134,6 +140,8 @@ def compile(  # noqa: A001 - the name that the field gives it
     >>> network.predict(np.array([10.0, 1.0], dtype="float32"))
     array([12.5], dtype=float32)
     """
+    batch_size, threads = positive("compile", "batch_size", batch_size), positive("compile", "threads", threads)
+    random.check_seed(seed)
     if loss is not None and optimizer is None:
         optimizer = getattr(model, "optimizer", None)
     try:

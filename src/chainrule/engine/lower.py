@@ -80,7 +80,7 @@ def _sequential(lowering: Lowering, network: layers.Sequential) -> None:
 def _linear(lowering: Lowering, layer: layers.Linear) -> None:
     n_in, n_out = lowering.width(layer), layer.out_features
     if n_in != layer.in_features:
-        layer.refuse("forward", f"x must be (batch, {layer.in_features})", f"(batch, {n_in})")
+        raise CannotLower(f"{_name(layer)}({layer.extra_repr()}) on samples of {n_in} numbers")
     lowering.add("linear", layer, n_out, weight=lowering.place(layer.weight), bias=lowering.place(layer.bias))
     lowering.shape = (n_out,)
 
@@ -96,6 +96,8 @@ def _linear(lowering: Lowering, layer: layers.Linear) -> None:
     layers.Softplus,
 )
 def _activation(lowering: Lowering, layer: Module) -> None:
+    if isinstance(layer, layers.ELU) and layer.alpha < 0:
+        raise CannotLower(f"ELU with alpha={layer.alpha}")  # its y would be positive on both sides, and backward reads y
     lowering.add("activation", layer, prod(lowering.shape))
 
 
@@ -163,14 +165,12 @@ def lower(
     lowering.lower(model)
     if len(lowering.shape) != 1:
         raise CannotLower(f"outputs of shape {lowering.shape}")
-    if loss is not None and type(loss) not in LOSSES:
-        raise CannotLower(f"{_name(loss)} has no rule")
+    if loss is not None:
+        _check_loss(loss, lowering.shape, class_targets)
     if optimizer is not None and type(optimizer) not in OPTIMIZERS:
         raise CannotLower(f"{_name(optimizer)} has no rule")
-    if isinstance(loss, losses.BCEWithLogitsLoss):
-        for weight in (loss.weight.value, loss.pos_weight.value):
-            if weight is not None and tuple(weight.shape) not in ((), (1,), lowering.shape, (1, *lowering.shape)):
-                raise CannotLower("BCEWithLogitsLoss with a weight for each sample")
+    if optimizer is not None and 0 in (optimizer.clip_value, optimizer.clip_norm):
+        raise CannotLower("clipping to 0")
     if len(lowering.parameters) != len(model.param()):
         raise CannotLower("parameters outside the layers")
     return Plan(
@@ -186,11 +186,33 @@ def lower(
     )
 
 
+def _check_loss(loss: Module, shape: tuple[int, ...], class_targets: bool) -> None:
+    """Refuse a loss that the engine does not know, or does not know for such targets."""
+    if type(loss) not in LOSSES:
+        raise CannotLower(f"{_name(loss)} has no rule")
+    if loss.reduction == "none":
+        raise CannotLower(f'{_name(loss)} with reduction="none"')
+    if class_targets and not loss.classes:
+        raise CannotLower(f"{_name(loss)} with class indices as targets")
+    if not class_targets and isinstance(loss, losses.NLLLoss):
+        raise CannotLower("NLLLoss with targets that are not class indices")
+    if isinstance(loss, losses.BCEWithLogitsLoss):
+        for weight in (loss.weight.value, loss.pos_weight.value):
+            if weight is not None and tuple(weight.shape) not in ((), (1,), shape, (1, *shape)):
+                raise CannotLower("BCEWithLogitsLoss with a weight for each sample")
+    elif loss.classes and loss.weight.value is not None and tuple(loss.weight.value.shape) != shape:
+        raise CannotLower(f"{_name(loss)} with {tuple(loss.weight.value.shape)} class weights for {shape} classes")
+
+
 def _common_dtype(parameters: list[Parameter]) -> str:
     if not parameters:
         raise CannotLower("a network without parameters")
     if any(type(parameter.value) is not np.ndarray for parameter in parameters):
         raise CannotLower("arrays that are not NumPy's")
+    if any(not parameter.value.dtype.isnative for parameter in parameters):
+        raise CannotLower("parameters in another byte order")
+    if any(not parameter.value.flags.writeable for parameter in parameters):
+        raise CannotLower("parameters that are read-only")
     dtypes = {arrays.dtype_name(parameter.value.dtype) for parameter in parameters}
     if len(dtypes) > 1 or dtypes - {"float32", "float64"}:
         raise CannotLower(f"parameters in {' and '.join(sorted(dtypes))}")

@@ -12,6 +12,7 @@ from .plan import Plan
 
 INSTRUCTION_SETS = ("avx512", "avx2", "baseline")  # the best first
 VARIABLE = "CHAINRULE_INSTRUCTION_SET"
+MOST_THREADS = 256
 
 
 class EngineMissing(ImportError):
@@ -49,10 +50,19 @@ def available() -> bool:
     return True
 
 
+@cache
+def memory() -> int:
+    """The bytes of the machine's memory: more would be promised by the system, and the process killed for using it."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # not everywhere can one ask
+        return 1 << 40
+
+
 def compile_plan(plan: Plan, limit_bytes: int | None = None) -> Any:
     """The engine's own form of a plan, with its memory taken.
 
-    Raises MemoryError if the plan needs more than `limit_bytes`.
+    Raises MemoryError if the plan needs more than `limit_bytes`, by default more than the machine has.
     """
     native = module()
     described = native.Plan()
@@ -69,10 +79,11 @@ def compile_plan(plan: Plan, limit_bytes: int | None = None) -> Any:
         described.has_optimizer, described.optimizer = True, _optimizer(native, plan.optimizer)
         described.clip_value = plan.optimizer.clip_value or 0.0
         described.clip_norm = plan.optimizer.clip_norm or 0.0
+    if plan.batch >= 1 << 48:  # before C++ has to refuse it by its type
+        raise MemoryError(f"the engine has no memory for {plan.batch:,} rows")
     described.batch, described.samples, described.seed = plan.batch, plan.samples, plan.seed
-    described.threads = plan.threads
-    if limit_bytes is not None:
-        described.limit_bytes = limit_bytes
+    described.threads = min(plan.threads, MOST_THREADS)
+    described.limit_bytes = memory() if limit_bytes is None else limit_bytes
     dtype = np.dtype(plan.dtype)
     compiled = native.Compiled(described, lambda shape: np.empty(shape, dtype))
     plan.bytes = compiled.bytes

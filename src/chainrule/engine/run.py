@@ -44,6 +44,8 @@ class NativeLoop:
         if type(data.x) is not np.ndarray:
             raise CannotLower(f"{arrays.describe_kind(data.x)}")
         class_targets = data.target.dtype.kind in "iu"
+        if held_out is not None and (held_out.target.dtype.kind in "iu") != class_targets:
+            raise CannotLower("validation targets of another kind than the training targets")
         weighted = any(part is not None and part.sample_weight is not None for part in (data, held_out))
         plan = lower(
             model,
@@ -62,19 +64,18 @@ class NativeLoop:
         self.name = f"native, {native.module().instruction_set}"
         self.batch_size, self.seed, self.shuffle = plan.batch, seed, shuffle
         self.keeper = Keeper(plan, self.native, gradients=False)
-        self.data = self._data(data)
-        self.held_out = None if held_out is None else self._data(held_out)
+        self.native.take = self.keeper.take
+        self.data, self.held_out = data, held_out
+        self.rows: tuple[Any, Any] | None = None
         self.drawing = [module for module in model.modules() if hasattr(module, "passes")]
         self.steps_per_epoch = -(-len(data) // plan.batch)
         self.position = native.module().Position()
         self.diverged = ""
         self.initial = [parameter.value.copy() for parameter in plan.parameters]
 
-    def _data(self, data: Dataset) -> Any:
-        def rows(array: Any) -> Any:
-            return None if array is None else np.ascontiguousarray(array)
-
-        return self.native.data(rows(data.x), rows(data.target), rows(data.sample_weight))
+    def _rows(self, data: Dataset) -> Any:
+        """The data as the engine reads them, in place."""
+        return self.native.data(data.x, data.target, data.sample_weight)
 
     @property
     def steps(self) -> int:
@@ -90,15 +91,14 @@ class NativeLoop:
         end = min(end, first + MOST_EPOCHS)
         lr, per_step = self._rates(first, end)
         end = first + len(lr) // (self.steps_per_epoch if per_step else 1)
+        if self.rows is None:
+            self.rows = self._rows(self.data), None if self.held_out is None else self._rows(self.held_out)
         losses, validation = np.empty(end - first), np.empty(end - first if self.held_out is not None else 0)
         begin = watch.elapsed_s
         outcome = "interrupted"
         while outcome == "interrupted" and self.position.epoch == first and not watch.reason():
-            if not self.native.owns:
-                self.keeper.take()
             outcome = self.native.run(
-                self.data,
-                self.held_out,
+                *self.rows,
                 lr=lr,
                 lr_per_step=per_step,
                 batch=self.batch_size,
@@ -116,14 +116,14 @@ class NativeLoop:
         if outcome == "not finite":
             at_fault = validation if math.isfinite(losses[finished]) else losses
             self.diverged = f"the loss became {at_fault[finished]}"
-        seconds = np.linspace(begin, watch.elapsed_s, finished + 1)[1:]
+        each_s = (watch.elapsed_s - begin) / max(finished, 1)  # the engine does not look at the clock for each epoch
         stride = self.steps_per_epoch if per_step else 1
         return [
             Epoch(
                 float(losses[i]),
                 float(validation[i]) if len(validation) else None,
                 float(lr[i * stride]),
-                float(seconds[i]),
+                begin + (i + 1) * each_s,
             )
             for i in range(finished)
         ]
@@ -134,7 +134,8 @@ class NativeLoop:
         if not isinstance(rate, Schedule):
             return np.full(end - first, rate), False
         epochs = optimizer.epochs
-        steps = self.keeper.steps_now() if self.native.owns else optimizer.steps
+        # The table begins with the epoch's first step, though a slice of time may have ended within the epoch.
+        steps = (self.keeper.steps_now() if self.native.owns else optimizer.steps) - int(self.position.step)
         n = self.steps_per_epoch
         if not rate.changes_within_epochs():
             return np.array([rate.at(steps=steps + e * n, epochs=epochs + e) for e in range(end - first)]), False
@@ -154,9 +155,7 @@ class NativeLoop:
 
     def outputs(self, x: np.ndarray) -> np.ndarray:
         """The network's outputs, in evaluation mode."""
-        if not self.native.owns:
-            self.keeper.take()
-        y: np.ndarray = self.native.predict(np.ascontiguousarray(x).reshape(len(x), -1))
+        y: np.ndarray = self.native.predict(x if x.ndim == 2 else x.reshape((len(x), -1)))
         return y
 
     def give_back_best(self) -> None:
@@ -173,3 +172,20 @@ class NativeLoop:
         self.keeper.fetch()
         for module in self.drawing:
             module.passes.value = self.native.dropout_pass if getattr(module, "p", 0) else 0
+
+
+def outputs(model: Module, x: Any) -> np.ndarray | None:
+    """The outputs of a network in evaluation mode; None where the engine does not know it, or is not there."""
+    try:
+        if type(x) is not np.ndarray:
+            return None
+        plan = lower(model, sample_shape=tuple(x.shape[1:]))
+        compiled = native.compile_plan(plan)
+    except (CannotLower, native.EngineMissing):
+        return None
+    if x.dtype != plan.dtype:
+        return None
+    for i, parameter in enumerate(plan.parameters):
+        compiled.write_value(i, np.ascontiguousarray(parameter.value))
+    y: np.ndarray = compiled.predict(np.ascontiguousarray(x).reshape((len(x), -1)))
+    return y

@@ -5,6 +5,7 @@ first, and the engine's next step fetches them again: so both always see the sam
 nobody looks. An array that was read before a step is not updated by it; read `Parameter.value` again.
 """
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,9 @@ import numpy as np
 from .. import optimizers
 from ..module import Parameter
 from .plan import Plan
+
+# One exchange at a time: a thread that reads parameters while another trains must see all of a step or nothing.
+_exchange = threading.RLock()
 
 # The names that the optimizers in Python give to the engine's arrays of state, in its order.
 STATES: dict[type, tuple[str, ...]] = {
@@ -51,6 +55,10 @@ class Keeper:
 
         Raises ValueError or TypeError if the parameters are not what the network was compiled for.
         """
+        with _exchange:
+            self._take()
+
+    def _take(self) -> None:
         if _settings(self.plan.optimizer) != self.settings:
             raise ValueError(f"{self.plan.optimizer!r} was changed after the network was compiled; compile it again")
         values = [self._checked(i, parameter) for i, parameter in enumerate(self.plan.parameters)]
@@ -67,8 +75,11 @@ class Keeper:
 
     def fetch(self) -> None:
         """Bring the engine's numbers into Python's arrays, if the engine owns them; Python owns them from here on."""
-        if not self.native.owns:
-            return
+        with _exchange:
+            if self.native.owns:
+                self._fetch()
+
+    def _fetch(self) -> None:
         self.native.owns = False
         for i, parameter in enumerate(self.plan.parameters):
             parameter.keeper = None
@@ -115,7 +126,7 @@ class Keeper:
             return
         state = optimizer.state.setdefault(parameter, {})
         for k, name in enumerate(self.names):
-            if name not in state:
+            if name not in state or state[name].dtype != self.plan.dtype:  # the model may have changed its dtype since
                 state[name] = np.empty(self.shapes[i], dtype=self.plan.dtype)
             read_into(state[name], lambda out, k=k: self.native.read_state(i, k, out))
         if not isinstance(optimizer, optimizers.SGD | optimizers.RMSprop):
@@ -139,4 +150,4 @@ def _settings(optimizer: Any) -> dict[str, Any]:
     return {k: v for k, v in vars(optimizer).items() if isinstance(v, int | float | tuple) and k not in _CHANGING}
 
 
-_CHANGING = ("lr", "steps", "epochs")
+_CHANGING = ("_lr", "steps", "epochs")

@@ -71,6 +71,9 @@ class Sequential(Module):
         for index, layer in enumerate(self.layers):
             yield str(index), layer
 
+    def children(self) -> list[Module]:
+        return self.layers
+
     def __len__(self) -> int:
         return len(self.layers)
 

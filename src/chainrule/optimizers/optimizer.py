@@ -4,7 +4,7 @@ import math
 import numbers
 from collections.abc import Iterable, Mapping
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 from .. import arrays, signature
 from ..module import Parameter
@@ -28,12 +28,24 @@ class Optimizer:
     def __init__(
         self, lr: float | Schedule, *, clip_norm: float | None = None, clip_value: float | None = None
     ) -> None:
+        self.watchers: WeakSet[Any] = WeakSet()  # compiled networks, which hear when the learning rate is set
         self.lr = lr if isinstance(lr, Schedule) else not_negative(self, "lr", lr)
         self.clip_norm = None if clip_norm is None else not_negative(self, "clip_norm", clip_norm)
         self.clip_value = None if clip_value is None else not_negative(self, "clip_value", clip_value)
         self.steps = 0  # updates made so far
         self.epochs = 0  # epochs ended so far
         self.state: WeakKeyDictionary[Parameter, dict[str, Any]] = WeakKeyDictionary()
+
+    @property
+    def lr(self) -> float | Schedule:
+        """The learning rate, a number or a schedule; it may be set at any time, for the next step."""
+        return self._lr
+
+    @lr.setter
+    def lr(self, lr: float | Schedule) -> None:
+        self._lr = lr
+        for network in self.watchers:
+            network.learning_rate_changed()
 
     @property
     def current_lr(self) -> float:
@@ -123,11 +135,11 @@ class Optimizer:
     # A WeakKeyDictionary cannot be pickled, and a deep copy of one keeps the old keys; pairs follow their Parameters.
 
     def __getstate__(self) -> dict[str, Any]:
-        return vars(self) | {"state": list(self.state.items())}
+        return vars(self) | {"state": list(self.state.items()), "watchers": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
-        self.state = WeakKeyDictionary(dict(state["state"]))
+        self.state, self.watchers = WeakKeyDictionary(dict(state["state"])), WeakSet()
 
     def __repr__(self) -> str:
         return signature.call(self)

@@ -28,11 +28,19 @@ def predict(model: Module, x: Any, *, batch_size: int = BATCH_SIZE) -> Array:
     x = inputs("predict", "x", x, reference(model))
     if x.ndim == 0 or x.shape[0] == 0:
         raise ValueError(f"predict: x must be (n, …) with at least one row, got {tuple(x.shape)}")
-    return outputs(model, x, positive("predict", "batch_size", batch_size))
+    return native_outputs(model, x, positive("predict", "batch_size", batch_size))
+
+
+def native_outputs(model: Module, x: Array, batch_size: int) -> Array:
+    """The outputs from the engine, where it knows the model, else from Python."""
+    from ..engine.run import outputs as from_engine
+
+    y = from_engine(model, x)
+    return outputs(model, x, batch_size) if y is None else y
 
 
 def outputs(model: Module, x: Array, batch_size: int = BATCH_SIZE) -> Array:
-    """`predict` without its checks."""
+    """The outputs from Python, without checks."""
     if x.shape[0] <= batch_size:
         return model(x)
     parts = [model(x[start : start + batch_size]) for start in range(0, x.shape[0], batch_size)]
@@ -99,7 +107,7 @@ def evaluate(model: Module, loss: Module, data: Any, *, batch_size: int = BATCH_
     Raises ValueError and TypeError as `fit` does.
     """
     ready = prepare("evaluate", "data", data, model, loss)
-    y = outputs(model, ready.x, positive("evaluate", "batch_size", batch_size))
+    y = native_outputs(model, ready.x, positive("evaluate", "batch_size", batch_size))
     value = loss_of(loss, y, ready.target, ready.sample_weight)
     return Evaluation(value, y, ready.target, getattr(loss, "threshold", 0.5))
 

@@ -102,13 +102,11 @@ def fit(
     threads = None if threads is None else positive("fit", "threads", threads)
     data = prepare("fit", "train", train, model, loss)
     held_out = None if validation is None else prepare("fit", "validation", validation, model, loss)
-    for part in (data, held_out):
-        if part is not None:
-            rehearse(model, loss, part)
 
-    reseed(model, seed)
     how = {"batch_size": batch_size, "seed": seed, "shuffle": shuffle}
     loop = _loop(engine, model, loss, optimizer, data, held_out, threads=threads, **how)
+    _rehearse(loop, model, loss, data, held_out)
+    reseed(model, seed)
     history = History(engine=loop.name)
     run = Run(model, loss, optimizer, history)
     one_by_one = bool(measures or callbacks or stop is not None or loop.listens())
@@ -183,8 +181,9 @@ def _loop(
 def training_mode(model: Module) -> Iterator[None]:
     """Training mode inside the block, and each module's own mode after it."""
     before = [(module, module.training) for module in model.modules()]
-    model.train()
     try:
+        for module, _ in before:
+            module.training = True
         yield
     finally:
         for module, mode in before:
@@ -219,6 +218,18 @@ def _check_options(keep: str, engine: str, max_seconds: float | None, functions:
         raise ValueError(f'fit: keep must be "best" or "last", got {keep!r}')
     if max_seconds is not None and (not isinstance(max_seconds, numbers.Real) or not max_seconds > 0):
         raise ValueError(f"fit: max_seconds must be a positive number, got {max_seconds!r}")
+
+
+def _rehearse(loop: Loop, model: Module, loss: Module, data: Dataset, held_out: Dataset | None) -> None:
+    """Try one row of all data, so that what does not fit is refused before anything is changed."""
+    try:
+        rehearse(loop.outputs, loss, data)
+        if held_out is not None:
+            same = held_out.x.shape[1:] == data.x.shape[1:]
+            rehearse(loop.outputs if same else model, loss, held_out)  # the model says best what it cannot take
+    except BaseException:
+        loop.finish()
+        raise
 
 
 def _measure(loop: Loop, data: Dataset, metrics: dict[str, Metric]) -> dict[str, float]:

@@ -1,5 +1,6 @@
 """The border of training: data are checked here once, and brought to the model's library, dtype and device."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -49,11 +50,11 @@ def prepare(who: str, name: str, data: Any, model: Module, loss: Module) -> Data
     return Dataset(x, target, weight)
 
 
-def rehearse(model: Module, loss: Module, data: Dataset) -> None:
+def rehearse(outputs: Callable[[Array], Array], loss: Module, data: Dataset) -> None:
     """Find what does not fit before anything is changed: one row is tried, and all targets are checked."""
     first = data.take(slice(0, 1))
     with np.errstate(over="ignore", invalid="ignore"):  # whether it fits is the question, not what it gives
-        y = model(first.x)
+        y = outputs(first.x)
         loss(y, first.target, *(() if first.sample_weight is None else (first.sample_weight,)))
     if isinstance(loss, Loss):
         rows = arrays.namespace(y).broadcast_to(y, (len(data), *y.shape[1:]))  # a view: no memory, no arithmetic
@@ -71,8 +72,8 @@ def inputs(who: str, name: str, x: Any, like: Array | None) -> Array:
 
 def reference(model: Module) -> Array | None:
     """An array that shows where and in which dtype the model computes; None if it has no parameters."""
-    parameters = model.param()
-    return parameters[0].value if parameters else None
+    first = next(model.named_parameters(), None)
+    return None if first is None else first[1].value
 
 
 def require_finite(who: str, name: str, x: Array) -> None:
