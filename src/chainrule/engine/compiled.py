@@ -53,10 +53,7 @@ class Compiled:
         self._native.take = self._keeper.take
         if optimizer is not None:
             self.learning_rate_changed()
-            if hasattr(optimizer, "watchers"):
-                optimizer.watchers.add(self)
-            else:  # nobody tells when the learning rate is set, so every step asks
-                self._native.next_lr = self._rate
+            optimizer.watchers.add(self)
         # The engine's own methods, so that a call goes straight there.
         for name in ("predict", "forward", "backward", "step", "zero_grad", "update"):
             setattr(self, name, getattr(self._native, name))
@@ -99,8 +96,6 @@ class Compiled:
 
     def _rate(self) -> float:
         optimizer = self.plan.optimizer
-        if not isinstance(optimizer.lr, Schedule):
-            return float(optimizer.lr)
         steps = self._keeper.steps_now() if self._native.owns else optimizer.steps
         return float(optimizer.lr.at(steps=steps, epochs=optimizer.epochs))
 

@@ -114,8 +114,9 @@ class NativeLoop:
             )
         finished = self.position.epoch - first
         if outcome == "not finite":
-            at_fault = validation if math.isfinite(losses[finished]) else losses
-            self.diverged = f"the loss became {at_fault[finished]}"
+            found = [losses[finished], *validation[finished : finished + 1]]
+            wrong = [value for value in found if not math.isfinite(value)]
+            self.diverged = f"the loss became {wrong[0]}" if wrong else "a parameter became NaN or infinite"
         each_s = (watch.elapsed_s - begin) / max(finished, 1)  # the engine does not look at the clock for each epoch
         stride = self.steps_per_epoch if per_step else 1
         return [

@@ -1,0 +1,117 @@
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+
+import chainrule as cr
+
+
+def net(*first: Any) -> cr.Sequential:
+    return cr.Sequential(*first, cr.Linear(2, 3, rng=0), cr.Tanh(), cr.Linear(3, 1, rng=1))
+
+
+def test_a_chain_by_hand() -> None:
+    double, square = cr.Linear(1, 1, weight=[[2.0]], bias=[1.0]), cr.Linear(1, 1, weight=[[3.0]], bias=False)
+    chain = cr.Sequential(double, cr.ReLU(), square)
+    y, saved = chain.forward(np.array([[2.0]], dtype="float32"))  # 3 (2 · 2 + 1)
+    assert y.tolist() == [[15.0]]
+    assert chain.backward(np.array([[1.0]], dtype="float32"), saved).tolist() == [[6.0]]
+    assert [p.grad.ravel().tolist() for p in chain.param()] == [[6.0], [3.0], [5.0]]
+
+
+def test_the_first_argument_may_be_an_optimizer() -> None:
+    sgd = cr.SGD(lr=0.1)
+    model = net(sgd)
+    assert model.optimizer is sgd
+    assert len(model) == 3
+    before = [p.value.copy() for p in model.param()]
+    for p in model.param():
+        p.grad[...] = 1
+    model.optimize()
+    for p, old in zip(model.param(), before, strict=True):
+        np.testing.assert_allclose(p.value, old - np.float32(0.1), rtol=2e-7)
+
+
+def test_a_given_optimizer_comes_before_the_own_one() -> None:
+    own, other = cr.SGD(lr=0.1), cr.SGD(lr=0.1)
+    net(own).optimize(other)
+    assert (own.steps, other.steps) == (0, 1)
+
+
+def test_optimize_without_an_optimizer_says_so() -> None:
+    with pytest.raises(ValueError, match=r"Sequential.optimize: there is no optimizer; give one"):
+        net().optimize()
+
+
+def test_layers_are_reached_by_index_and_slice() -> None:
+    model = net()
+    assert model[0] is model.layers[0]
+    assert model[-1] is model.layers[2]
+    head = model[:2]
+    assert isinstance(head, cr.Sequential)
+    assert list(head) == model.layers[:2]
+    with pytest.raises(IndexError, match="Sequential: there are 3 layers, got index 3"):
+        model[3]
+
+
+def test_append_adds_at_the_end_and_can_be_chained() -> None:
+    model = cr.Sequential().append(cr.Linear(2, 2)).append(cr.ReLU())
+    assert [type(layer) for layer in model] == [cr.Linear, cr.ReLU]
+
+
+def test_nested_networks_have_dotted_names() -> None:
+    model = cr.Sequential(net(), cr.Sequential(cr.Identity(), cr.Linear(1, 1, bias=False)))
+    names = ["0.0.weight", "0.0.bias", "0.2.weight", "0.2.bias", "1.1.weight"]
+    assert [name for name, _ in model.named_parameters()] == names
+    assert list(model.state_dict()) == names
+
+
+def test_the_outermost_optimize_updates_nested_networks_by_its_own_rule() -> None:
+    inner = net(cr.SGD(lr=1.0))
+    outer = cr.Sequential(cr.SGD(lr=0.0), inner)
+    before = inner.state_dict()
+    for p in outer.param():
+        p.grad[...] = 1
+    outer.optimize()
+    assert inner.optimizer.steps == 0
+    np.testing.assert_array_equal(inner.state_dict()["0.weight"], before["0.weight"])
+
+
+def test_an_empty_network_hands_on_what_comes() -> None:
+    x = np.ones((2, 3))
+    y, saved = cr.Sequential().forward(x)
+    assert y is x
+    assert cr.Sequential().backward(x, saved) is x
+
+
+def test_repr_prints_the_network_and_counts_parameters() -> None:
+    text = repr(cr.Sequential(cr.SGD(lr=0.1, momentum=0.9), net(), cr.ReLU()))
+    assert text.splitlines() == [
+        "Sequential(",
+        "  SGD(lr=0.1, momentum=0.9)",
+        "  (0): Sequential(",
+        "    (0): Linear(2, 3)                       9",
+        "    (1): Tanh()",
+        "    (2): Linear(3, 1)                       4",
+        "  )  # 13 parameters",
+        "  (1): ReLU()",
+        ")  # 13 parameters",
+    ]
+
+
+def test_what_is_no_module_is_refused() -> None:
+    with pytest.raises(TypeError, match=re.escape("Sequential: layer 1 must be a Module, got 'tanh'")):
+        cr.Sequential(cr.Linear(2, 2), "tanh")
+    with pytest.raises(TypeError, match=r"layer 0 must be a Module, got <class '.*Tanh'> \(call the class\)"):
+        cr.Sequential(cr.Tanh)
+    with pytest.raises(TypeError, match=r"layer 0 must be a Module, got <class '.*SGD'> \(call the class\)"):
+        cr.Sequential(cr.SGD)
+    with pytest.raises(TypeError, match=re.escape("layer 1 must be a Module, got SGD(lr=0.001)")):
+        cr.Sequential(cr.Linear(2, 2), cr.SGD())
+
+
+def test_a_layer_that_does_not_fit_names_itself() -> None:
+    model = cr.Sequential(cr.Linear(2, 3), cr.Linear(4, 1))
+    with pytest.raises(ValueError, match=re.escape("Linear(4, 1).forward: x must be (batch, 4), got (5, 3)")):
+        model.forward(np.ones((5, 2), dtype="float32"))

@@ -1,0 +1,99 @@
+import math
+import re
+
+import numpy as np
+import pytest
+import torch
+from cases import LIBRARIES, array, numpy, seeds, shapes
+from hypothesis import given
+from hypothesis import strategies as st
+
+import chainrule as cr
+
+every_library = pytest.mark.parametrize("library", LIBRARIES)
+
+
+def held(grads: list[np.ndarray], library: str = "numpy") -> list[cr.Parameter]:
+    made = [cr.Parameter(array(np.zeros(grad.shape), library)) for grad in grads]
+    for parameter, grad in zip(made, grads, strict=True):
+        parameter.grad[...] = array(grad, library)
+    return made
+
+
+def peers(grads: list[np.ndarray]) -> list[torch.Tensor]:
+    made = [torch.zeros(grad.shape, dtype=torch.float64, requires_grad=True) for grad in grads]
+    for tensor, grad in zip(made, grads, strict=True):
+        tensor.grad = torch.from_numpy(grad.copy())
+    return made
+
+
+@every_library
+@pytest.mark.parametrize("norm_type", [1.0, 2.0, 3.5, math.inf])
+@given(first=shapes(1), second=shapes(1), seed=seeds(), max_norm=st.floats(0, 20))
+def test_clipping_by_norm_is_that_of_pytorch(
+    library: str, norm_type: float, first: tuple[int, ...], second: tuple[int, ...], seed: int, max_norm: float
+) -> None:
+    rng = np.random.default_rng(seed)
+    grads = [rng.normal(size=first), rng.normal(size=second)]
+    ours, theirs = held(grads, library), peers(grads)
+    norm = cr.clip_grad_norm_(ours, max_norm, norm_type)
+    assert norm == pytest.approx(float(torch.nn.utils.clip_grad_norm_(theirs, max_norm, norm_type)), rel=1e-12)
+    for parameter, tensor in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(numpy(parameter.grad), numpy(tensor.grad), rtol=1e-12)
+
+
+@every_library
+@given(shape=shapes(1), seed=seeds(), clip_value=st.floats(0, 3))
+def test_clipping_by_value_is_that_of_pytorch(
+    library: str, shape: tuple[int, ...], seed: int, clip_value: float
+) -> None:
+    grads = [np.random.default_rng(seed).normal(size=shape)]
+    ours, theirs = held(grads, library), peers(grads)
+    cr.clip_grad_value_(ours, clip_value)
+    torch.nn.utils.clip_grad_value_(theirs, clip_value)
+    np.testing.assert_array_equal(numpy(ours[0].grad), numpy(theirs[0].grad))
+
+
+def test_clipping_by_hand() -> None:
+    parameters = held([np.array([3.0]), np.array([-4.0])])
+    assert cr.clip_grad_norm_(parameters, 10.0) == 5.0
+    assert [p.grad.tolist() for p in parameters] == [[3.0], [-4.0]]
+    cr.clip_grad_norm_(parameters, 1.0)
+    np.testing.assert_allclose([p.grad[0] for p in parameters], [0.6, -0.8], rtol=1e-6)
+    cr.clip_grad_value_(parameters, 0.7)
+    assert parameters[1].grad.tolist() == [-0.7]
+
+
+def test_no_gradients_have_no_norm() -> None:
+    assert cr.clip_grad_norm_([], 1.0) == 0.0
+    assert cr.clip_grad_norm_(held([np.zeros((0, 2))]), 1.0) == 0.0
+    assert cr.clip_grad_norm_(held([np.zeros(3)]), 1.0) == 0.0
+
+
+def test_generators_of_parameters_are_clipped_too() -> None:
+    parameters = held([np.array([3.0]), np.array([-4.0])])
+    cr.clip_grad_norm_((p for p in parameters), 1.0)
+    assert abs(parameters[1].grad[0]) < 1
+
+
+@pytest.mark.parametrize("clipping", [{"clip_norm": 0.5}, {"clip_value": 0.5}, {"clip_norm": 0.5, "clip_value": 0.4}])
+def test_an_optimizer_clips_before_it_steps_by_value_and_then_by_norm(clipping: dict[str, float]) -> None:
+    grads = [np.array([3.0, 0.1]), np.array([-4.0])]
+    ours, theirs = held(grads), peers(grads)
+    cr.SGD(lr=1.0, **clipping).step(ours)
+    if "clip_value" in clipping:
+        torch.nn.utils.clip_grad_value_(theirs, clipping["clip_value"])
+    if "clip_norm" in clipping:
+        torch.nn.utils.clip_grad_norm_(theirs, clipping["clip_norm"])
+    for parameter, tensor in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(parameter.value, -numpy(tensor.grad), rtol=1e-14)
+
+
+@pytest.mark.parametrize("bound", [-1.0, math.nan])
+def test_bounds_that_bound_nothing_are_refused(bound: float) -> None:
+    with pytest.raises(ValueError, match=re.escape(f"clip_grad_norm_: max_norm must be at least 0, got {bound}")):
+        cr.clip_grad_norm_([], bound)
+    with pytest.raises(ValueError, match=re.escape(f"clip_grad_value_: clip_value must be at least 0, got {bound}")):
+        cr.clip_grad_value_([], bound)
+    with pytest.raises(ValueError, match=re.escape(f"clip_grad_norm_: norm_type must be positive, got {bound}")):
+        cr.clip_grad_norm_([], 1.0, norm_type=bound)

@@ -1,0 +1,382 @@
+"""Every optimizer with every combination of its options, step by step against torch.optim."""
+
+import copy
+import itertools
+import math
+import pickle
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from cases import LIBRARIES, array, numpy
+
+import chainrule as cr
+
+STEPS = 25
+
+
+def combinations(name: str, **choices: tuple[Any, ...]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """An optimizer's name with every combination of the choices for its arguments."""
+    for values in itertools.product(*choices.values()):
+        yield name, dict(zip(choices, values, strict=True))
+
+
+EVERY = [
+    *combinations(
+        "SGD",
+        lr=(0.1,),
+        momentum=(0.0, 0.9),
+        dampening=(0.0, 0.3),
+        weight_decay=(0.0, 0.05),
+        nesterov=(False, True),
+    ),
+    *combinations(
+        "Adam", lr=(0.1,), betas=((0.9, 0.999), (0.5, 0.7)), eps=(1e-8, 1e-2), weight_decay=(0, 0.05), amsgrad=(0, 1)
+    ),
+    *combinations(
+        "AdamW", lr=(0.1,), betas=((0.9, 0.999), (0.5, 0.7)), eps=(1e-8, 1e-2), weight_decay=(0, 0.05), amsgrad=(0, 1)
+    ),
+    *combinations(
+        "RMSprop",
+        lr=(0.05,),
+        alpha=(0.99, 0.5),
+        eps=(1e-8, 1e-2),
+        weight_decay=(0.0, 0.05),
+        momentum=(0.0, 0.9),
+        centered=(False, True),
+    ),
+    *combinations(
+        "Adagrad",
+        lr=(0.1,),
+        lr_decay=(0.0, 0.1),
+        weight_decay=(0.0, 0.05),
+        initial_accumulator_value=(0.0, 0.5),
+        eps=(1e-10, 1e-2),
+    ),
+]
+EVERY = [(n, o) for n, o in EVERY if not o.get("nesterov") or (o["momentum"] and not o["dampening"])]
+DEFAULTS = [(name, {}) for name in ("SGD", "Adam", "AdamW", "RMSprop", "Adagrad")]
+every_optimizer = pytest.mark.parametrize(("name", "options"), EVERY + DEFAULTS, ids=lambda value: str(value))
+one_of_each = pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("SGD", {"lr": 0.1, "momentum": 0.9, "nesterov": True}),
+        ("Adam", {"lr": 0.1, "amsgrad": True}),
+        ("AdamW", {"lr": 0.1}),
+        ("RMSprop", {"lr": 0.05, "momentum": 0.9, "centered": True}),
+        ("Adagrad", {"lr": 0.1, "lr_decay": 0.1}),
+    ],
+)
+every_library = pytest.mark.parametrize("library", LIBRARIES)
+
+
+def parameters(library: str = "numpy") -> list[cr.Parameter]:
+    """A weight and a bias."""
+    rng = np.random.default_rng(0)
+    return [cr.Parameter(array(rng.normal(size=shape), library)) for shape in ((3, 4), (3,))]
+
+
+def gradients(step: int) -> list[np.ndarray]:
+    """Gradients that change from step to step, some zero, over a range of sizes."""
+    rng = np.random.default_rng(1000 + step)
+    return [rng.normal(size=shape) * rng.choice([0.0, 0.01, 1.0, 10.0], size=shape) for shape in ((3, 4), (3,))]
+
+
+def take_steps(optimizer: cr.Optimizer, held: list[cr.Parameter], steps: range) -> None:
+    for step in steps:
+        for parameter, grad in zip(held, gradients(step), strict=True):
+            parameter.grad[...] = array(grad, "torch" if isinstance(parameter.grad, torch.Tensor) else "numpy")
+        optimizer.step(held)
+
+
+def values(held: list[cr.Parameter]) -> list[np.ndarray]:
+    return [numpy(parameter.value).copy() for parameter in held]
+
+
+def assert_same(found: list[np.ndarray], expected: list[np.ndarray], rtol: float = 1e-10) -> None:
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=rtol, atol=rtol)
+
+
+@every_optimizer
+@every_library
+def test_every_step_is_that_of_pytorch(name: str, options: dict[str, Any], library: str) -> None:
+    held, peers = parameters(library), [torch.nn.Parameter(torch.from_numpy(v)) for v in values(parameters())]
+    optimizer, peer = getattr(cr, name)(**options), getattr(torch.optim, name)(peers, **options)
+    for step in range(STEPS):
+        take_steps(optimizer, held, range(step, step + 1))
+        for tensor, grad in zip(peers, gradients(step), strict=True):
+            tensor.grad = torch.from_numpy(grad)
+        peer.step()
+        assert_same(values(held), [numpy(tensor) for tensor in peers])
+
+
+@one_of_each
+@every_library
+def test_a_step_changes_values_in_place_and_leaves_gradients_alone(
+    name: str, options: dict[str, Any], library: str
+) -> None:
+    held, optimizer = parameters(library), getattr(cr, name)(**options)
+    places = [(parameter.value, parameter.grad) for parameter in held]
+    take_steps(optimizer, held, range(3))
+    for parameter, (value, grad), expected in zip(held, places, gradients(2), strict=True):
+        assert parameter.value is value
+        assert parameter.grad is grad
+        np.testing.assert_array_equal(numpy(grad), expected)
+    assert optimizer.steps == 3
+
+
+@one_of_each
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@every_library
+def test_the_dtype_is_kept(name: str, options: dict[str, Any], dtype: str, library: str) -> None:
+    parameter = cr.Parameter(array(np.ones((2, 2)), library, dtype))
+    parameter.grad[...] = 1
+    optimizer = getattr(cr, name)(**options)
+    optimizer.step([parameter])
+    optimizer.step([parameter])
+    assert numpy(parameter.value).dtype == dtype
+    kept = [numpy(value).dtype for value in optimizer.state[parameter].values() if not isinstance(value, int)]
+    assert set(kept) <= {np.dtype(dtype)}
+
+
+@one_of_each
+def test_state_goes_on_after_saving_and_loading(name: str, options: dict[str, Any]) -> None:
+    held, optimizer = parameters(), getattr(cr, name)(**options)
+    take_steps(optimizer, held, range(10))
+    state, half_way = optimizer.state_dict(held), values(held)
+    take_steps(optimizer, held, range(10, STEPS))
+    fresh, again = [cr.Parameter(value) for value in half_way], getattr(cr, name)(**options)
+    again.load_state_dict(fresh, state)
+    take_steps(again, fresh, range(10, STEPS))
+    for one, other in zip(values(fresh), values(held), strict=True):
+        np.testing.assert_array_equal(one, other)  # the same bits
+    assert again.steps == STEPS
+
+
+@one_of_each
+def test_a_saved_state_is_a_copy(name: str, options: dict[str, Any]) -> None:
+    held, optimizer = parameters(), getattr(cr, name)(**options)
+    take_steps(optimizer, held, range(3))
+    state = optimizer.state_dict(held)
+    kept = copy.deepcopy(state)
+    take_steps(optimizer, held, range(3, 6))
+    again = getattr(cr, name)(**options)
+    again.load_state_dict(held, state)
+    take_steps(again, held, range(6, 9))
+    np.testing.assert_equal(state, kept)
+
+
+@one_of_each
+@pytest.mark.parametrize("there", ["torch", "numpy"])
+def test_a_module_may_be_moved_in_the_middle(name: str, options: dict[str, Any], there: str) -> None:
+    x, target = np.random.default_rng(0).normal(size=(2, 8, 2))
+    models = [cr.Sequential(cr.Linear(2, 5, rng=0), cr.Tanh(), cr.Linear(5, 2, rng=1)).double() for _ in range(2)]
+    here = "numpy" if there == "torch" else "torch"
+    loss = cr.MSELoss()
+    for model, moved in zip(models, (False, True), strict=True):
+        optimizer, library = getattr(cr, name)(**options), here
+        model.to(here)
+        for step in range(STEPS):
+            if moved and step == 10:
+                model.to(there)
+                library = there
+            y, saved = model.forward(array(x, library))
+            _, saved_loss = loss.forward(y, array(target, library))
+            model.zero_grad()
+            model.backward(loss.backward(1.0, saved_loss), saved)
+            optimizer.step(model.param())
+        assert isinstance(model.param()[0].value, torch.Tensor if library == "torch" else np.ndarray)
+    # Matrix products of NumPy and PyTorch add in different orders; 25 steps carry that rounding on.
+    assert_same(values(models[1].param()), values(models[0].param()))
+
+
+@one_of_each
+def test_a_model_may_change_its_dtype_in_the_middle(name: str, options: dict[str, Any]) -> None:
+    parameter, optimizer = cr.Parameter(np.ones(3, "float32")), getattr(cr, name)(**options)
+    parameter.grad[...] = 0.5
+    optimizer.step([parameter])
+    parameter.value, parameter.grad = parameter.value.astype("float64"), parameter.grad.astype("float64")
+    optimizer.step([parameter])
+    assert parameter.value.dtype == np.float64
+    assert all(value.dtype == np.float64 for value in optimizer.state[parameter].values() if np.ndim(value))
+
+
+@one_of_each
+def test_one_optimizer_trains_two_models_each_on_its_own(name: str, options: dict[str, Any]) -> None:
+    first, second, alone = parameters(), parameters(), parameters()
+    optimizer, other = getattr(cr, name)(**options), getattr(cr, name)(**options)
+    for step in range(STEPS):
+        take_steps(optimizer, first, range(step, step + 1))
+        take_steps(optimizer, second, range(100 + step, 101 + step))
+        take_steps(other, alone, range(step, step + 1))
+    assert_same(values(first), values(alone), rtol=0)
+    assert optimizer.steps == 2 * STEPS
+
+
+@one_of_each
+def test_several_optimizers_train_one_model_one_after_another(name: str, options: dict[str, Any]) -> None:
+    held, peers = parameters(), [torch.nn.Parameter(torch.from_numpy(v)) for v in values(parameters())]
+    for kind, settings in ((name, options), ("SGD", {"lr": 0.01, "momentum": 0.5})):
+        optimizer, peer = getattr(cr, kind)(**settings), getattr(torch.optim, kind)(peers, **settings)
+        for step in range(10):
+            take_steps(optimizer, held, range(step, step + 1))
+            for tensor, grad in zip(peers, gradients(step), strict=True):
+                tensor.grad = torch.from_numpy(grad)
+            peer.step()
+    assert_same(values(held), [numpy(tensor) for tensor in peers])
+
+
+@one_of_each
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
+def test_a_copied_model_goes_on_with_a_copy_of_its_optimizer(name: str, options: dict[str, Any], copied: Any) -> None:
+    model = cr.Sequential(getattr(cr, name)(**options), cr.Linear(4, 3, rng=0, dtype="float64"))
+    take_steps(model.optimizer, model.param(), range(5))
+    twin = copied(model)
+    take_steps(model.optimizer, model.param(), range(5, 10))
+    take_steps(twin.optimizer, twin.param(), range(5, 10))
+    assert_same(values(twin.param()), values(model.param()), rtol=0)
+    assert twin.optimizer.steps == 10
+
+
+@one_of_each
+def test_forget_starts_again(name: str, options: dict[str, Any]) -> None:
+    held, optimizer = parameters(), getattr(cr, name)(**options)
+    take_steps(optimizer, held, range(5))
+    optimizer.end_epoch(1.0)
+    optimizer.forget()
+    assert (optimizer.steps, optimizer.epochs, len(optimizer.state)) == (0, 0, 0)
+    fresh, again = [cr.Parameter(value) for value in values(held)], getattr(cr, name)(**options)
+    take_steps(optimizer, held, range(5, 8))
+    take_steps(again, fresh, range(5, 8))
+    assert_same(values(held), values(fresh), rtol=0)
+
+
+def test_what_is_remembered_goes_with_the_parameter() -> None:
+    optimizer, held = cr.Adam(), parameters()
+    take_steps(optimizer, held, range(1))
+    assert len(optimizer.state) == 2
+    held.clear()
+    assert len(optimizer.state) == 0
+
+
+@one_of_each
+def test_repr_is_the_call_that_makes_the_optimizer(name: str, options: dict[str, Any]) -> None:
+    optimizer = getattr(cr, name)(**options)
+    again = eval(repr(optimizer), vars(cr))
+    assert vars(again) | {"state": 0} == vars(optimizer) | {"state": 0}
+    assert repr(cr.SGD(lr=0.1, momentum=0.9)) == "SGD(lr=0.1, momentum=0.9)"
+    assert repr(cr.Adam(cr.StepLR(0.1, 30), clip_norm=1)) == "Adam(lr=StepLR(lr=0.1, step_size=30), clip_norm=1.0)"
+
+
+# -- by hand
+
+
+def one_number(value: float, grad: float) -> cr.Parameter:
+    parameter = cr.Parameter(np.array([value]))
+    parameter.grad[...] = grad
+    return parameter
+
+
+def test_sgd_by_hand() -> None:
+    w, sgd = one_number(1.0, 2.0), cr.SGD(lr=0.5, momentum=0.5)
+    sgd.step([w])  # v = 2, w = 1 - 0.5 · 2
+    assert w.value.tolist() == [0.0]
+    sgd.step([w])  # v = 0.5 · 2 + 2 = 3, w = 0 - 0.5 · 3
+    assert w.value.tolist() == [-1.5]
+
+
+def test_adam_by_hand() -> None:
+    w, adam = one_number(1.0, -3.0), cr.Adam(lr=0.25, eps=0.0)
+    adam.step([w])  # m̂ = g and v̂ = g², whatever the betas: a step of lr against the sign
+    assert w.value.tolist() == pytest.approx([1.25], rel=1e-14)
+
+
+def test_adamw_by_hand() -> None:
+    w = one_number(2.0, -3.0)
+    cr.AdamW(lr=0.25, eps=0.0, weight_decay=0.5).step([w])  # 2 (1 - 0.25 · 0.5) + 0.25
+    assert w.value.tolist() == pytest.approx([2.0], rel=1e-14)
+
+
+def test_rmsprop_by_hand() -> None:
+    w = one_number(1.0, 2.0)
+    cr.RMSprop(lr=0.5, alpha=0.75, eps=0.0).step([w])  # v = 0.25 · 4 = 1, w = 1 - 0.5 · 2 / 1
+    assert w.value.tolist() == [0.0]
+
+
+def test_adagrad_by_hand() -> None:
+    w, adagrad = one_number(1.0, 3.0), cr.Adagrad(lr=0.5, initial_accumulator_value=7.0, eps=0.0)
+    adagrad.step([w])  # s = 7 + 9 = 16, w = 1 - 0.5 · 3 / 4
+    assert w.value.tolist() == [0.625]
+
+
+@every_library
+def test_centered_rmsprop_stays_finite_where_the_variance_rounds_to_less_than_zero(library: str) -> None:
+    parameter = cr.Parameter(array(np.zeros(4), library))
+    parameter.grad[...] = array(np.array([0.1, 0.3, 0.7, 1.1]), library)
+    optimizer = cr.RMSprop(alpha=0.5, centered=True)
+    for _ in range(200):
+        optimizer.step([parameter])
+    assert np.isfinite(numpy(parameter.value)).all()
+
+
+# -- bad input
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "error", "message"),
+    [
+        ("SGD", {"lr": -0.1}, ValueError, "SGD: lr must be at least 0 and finite, got -0.1"),
+        ("SGD", {"lr": math.nan}, ValueError, "SGD: lr must be at least 0 and finite, got nan"),
+        ("SGD", {"lr": math.inf}, ValueError, "SGD: lr must be at least 0 and finite, got inf"),
+        ("SGD", {"lr": "0.1"}, TypeError, "SGD: lr must be a number, got '0.1'"),
+        ("SGD", {"lr": True}, TypeError, "SGD: lr must be a number, got True"),
+        ("SGD", {"lr": None}, TypeError, "SGD: lr must be a number, got None"),
+        ("SGD", {"momentum": 1.0}, ValueError, "SGD: momentum must be at least 0 and below 1, got 1.0"),
+        ("SGD", {"nesterov": True}, ValueError, "SGD: nesterov needs momentum above 0 and dampening of 0, got"),
+        ("SGD", {"weight_decay": -1}, ValueError, "SGD: weight_decay must be at least 0 and finite, got -1"),
+        ("SGD", {"clip_norm": -1}, ValueError, "SGD: clip_norm must be at least 0 and finite, got -1"),
+        ("SGD", {"clip_value": -1}, ValueError, "SGD: clip_value must be at least 0 and finite, got -1"),
+        ("Adam", {"betas": (0.9, 1.0)}, ValueError, "Adam: betas[1] must be at least 0 and below 1, got 1.0"),
+        ("Adam", {"betas": (-0.9, 0.9)}, ValueError, "Adam: betas[0] must be at least 0 and below 1, got -0.9"),
+        ("Adam", {"eps": -1e-8}, ValueError, "Adam: eps must be at least 0 and finite, got -1e-08"),
+        ("AdamW", {"weight_decay": "a"}, TypeError, "AdamW: weight_decay must be a number, got 'a'"),
+        ("RMSprop", {"alpha": 1.5}, ValueError, "RMSprop: alpha must be at least 0 and below 1, got 1.5"),
+        ("Adagrad", {"lr_decay": -1}, ValueError, "Adagrad: lr_decay must be at least 0 and finite, got -1"),
+    ],
+)
+def test_settings_out_of_range_are_refused(
+    name: str, options: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=re.escape(message)):
+        getattr(cr, name)(**options)
+
+
+@pytest.mark.parametrize(
+    ("given", "came"),
+    [(cr.Linear(2, 2), "Linear"), ([np.ones(2)], "ndarray"), ([torch.ones(2)], "Tensor"), ([cr.ReLU()], "ReLU")],
+)
+def test_what_are_no_parameters_is_refused(given: Any, came: str) -> None:
+    message = f"Adam.step: expected Parameters, as module.param() lists them, got a {came}"
+    with pytest.raises(TypeError, match=re.escape(message)):
+        cr.Adam().step(given)
+
+
+def test_a_state_of_other_parameters_is_refused_and_changes_nothing() -> None:
+    held, optimizer = parameters(), cr.Adam()
+    take_steps(optimizer, held, range(3))
+    state = optimizer.state_dict(held)
+    fresh = cr.Adam()
+    with pytest.raises(ValueError, match=re.escape("Adam.load_state_dict: 1 parameters expected, got the state of 2")):
+        fresh.load_state_dict(held[:1], state)
+    with pytest.raises(ValueError, match=re.escape("Adam.load_state_dict: exp_avg must be (3,), got (3, 4)")):
+        fresh.load_state_dict(held[::-1], state)
+    assert (fresh.steps, len(fresh.state)) == (0, 0)
+
+
+def test_the_base_has_no_rule() -> None:
+    with pytest.raises(NotImplementedError, match="Optimizer has no update"):
+        cr.Optimizer(0.1).step(parameters())

@@ -1,0 +1,276 @@
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from cases import LIBRARIES, array, numpy
+
+import chainrule as cr
+from chainrule import Buffer, Module, Parameter
+
+
+class Scaled(Module):
+    """A layer as a user would write it: y = scale · x, with a count of passes and an inner layer."""
+
+    def __init__(self) -> None:
+        self.scale = Parameter(np.array([2.0, 3.0]))
+        self.inner = cr.Linear(2, 2, bias=False, dtype="float64", rng=0)
+        self.mean = Buffer(np.array([0.5, 0.5]))
+        self.count = Buffer(0)
+        self.cache = Buffer(np.zeros(1), persistent=False)
+        self.note = "no state"
+
+    def forward(self, x: Any) -> tuple[Any, Any]:
+        y, saved = self.inner.forward(x)
+        return y * self.scale.value, (y, saved)
+
+    def backward(self, dy: Any, kept: Any) -> Any:
+        y, saved = kept
+        self.scale.grad += (dy * y).sum(axis=0)
+        return self.inner.backward(dy * self.scale.value, saved)
+
+
+# -- Parameter and Buffer
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize(
+    ("dtype", "kept"), [("float32", "float32"), ("float64", "float64"), ("int64", "float32"), ("bool", "float32")]
+)
+def test_a_parameter_is_a_copy_with_a_gradient_of_the_same_kind(library: str, dtype: str, kept: str) -> None:
+    given = array(np.ones((2, 3), dtype), library, dtype)
+    parameter = Parameter(given)
+    given[...] = 0
+    assert numpy(parameter.value).tolist() == [[1.0] * 3] * 2
+    assert numpy(parameter.grad).tolist() == [[0.0] * 3] * 2
+    assert numpy(parameter.value).dtype == numpy(parameter.grad).dtype == kept
+    assert (parameter.shape, parameter.size) == ((2, 3), 6)
+    assert repr(parameter) == f"Parameter(2, 3) {kept}"
+
+
+def test_a_parameter_keeps_nothing_of_read_only_and_big_endian_arrays() -> None:
+    given = np.broadcast_to(np.array([1.0, 2.0], ">f8"), (3, 2))
+    parameter = Parameter(given)
+    parameter.value += 1
+    assert parameter.value.dtype.isnative
+    assert parameter.value[0].tolist() == [2.0, 3.0]
+
+
+def test_a_buffer_says_what_it_holds() -> None:
+    assert repr(Buffer(3)) == "Buffer(3)"
+
+
+# -- what is inside
+
+
+def test_parameters_buffers_and_inner_modules_are_found_by_name() -> None:
+    module = Scaled()
+    assert [name for name, _ in module.named_parameters()] == ["scale", "inner.weight"]
+    assert [name for name, _ in module.named_buffers()] == ["mean", "count", "cache"]
+    assert [name for name, _ in module.named_modules()] == ["", "inner"]
+    assert [name for name, _ in module.named_children()] == ["inner"]
+    assert module.param() == [module.scale, module.inner.weight]
+    assert module.num_parameters == 6
+    cr.check_gradients(module, np.random.default_rng(0).normal(size=(3, 2)))
+
+
+def test_a_module_that_stands_twice_is_one_module_with_two_names() -> None:
+    layer = cr.Linear(2, 2)
+    net = cr.Sequential(layer, cr.Tanh(), layer)
+    assert [name for name, _ in net.named_modules()] == ["", "0", "1", "2"]
+    assert len(net.modules()) == 3
+    assert [name for name, _ in net.named_parameters()] == ["0.weight", "0.bias"]
+    assert list(net.state_dict()) == ["0.weight", "0.bias", "2.weight", "2.bias"]  # as in PyTorch
+
+
+def test_a_module_without_passes_says_so() -> None:
+    class Nothing(Module):
+        pass
+
+    with pytest.raises(NotImplementedError, match="Nothing has no forward"):
+        Nothing()(np.ones((1, 1)))
+    with pytest.raises(NotImplementedError, match="Nothing has no backward"):
+        Nothing().backward(np.ones((1, 1)), None)
+    assert repr(Nothing()) == "Nothing()"
+
+
+# -- training
+
+
+def test_zero_grad_is_in_place() -> None:
+    module = Scaled()
+    grads = [parameter.grad for parameter in module.param()]
+    for grad in grads:
+        grad[...] = 5
+    module.zero_grad()
+    for parameter, grad in zip(module.param(), grads, strict=True):
+        assert parameter.grad is grad
+        assert not grad.any()
+
+
+def test_optimize_asks_nothing_of_an_optimizer_but_a_step() -> None:
+    class Halve:
+        def step(self, parameters: Any) -> None:
+            for parameter in parameters:
+                parameter.value *= 0.5
+
+    module = Scaled()
+    module.optimize(Halve())
+    assert module.scale.value.tolist() == [1.0, 1.5]
+
+
+def test_train_and_eval_reach_everything_below() -> None:
+    net = cr.Sequential(cr.Dropout(), cr.Sequential(cr.Dropout(), cr.ReLU()))
+    assert net.eval() is net
+    assert not any(module.training for module in net.modules())
+    assert net.train() is net
+    assert all(module.training for module in net.modules())
+    net[1].eval()
+    assert [module.training for module in net.modules()] == [True, True, False, False, False]
+
+
+def test_a_call_that_fails_leaves_training_flags_as_they_were() -> None:
+    net = cr.Sequential(cr.Dropout(), cr.Linear(2, 2))
+    for module in (net, Scaled()):
+        with pytest.raises(ValueError, match="x must be"):
+            module(np.ones((1, 3), "float32") if module is net else np.ones((1, 3)))
+        assert all(inner.training for inner in module.modules())
+
+
+def test_a_call_is_inference() -> None:
+    x = np.ones((4, 2))
+    net = cr.Sequential(cr.Dropout(0.5), Scaled())
+    np.testing.assert_array_equal(net(x), net[1](x))
+
+
+# -- state
+
+
+def test_state_dict_holds_copies_of_parameters_and_persistent_buffers() -> None:
+    module = Scaled()
+    state = module.state_dict()
+    assert list(state) == ["scale", "inner.weight", "mean", "count"]
+    module.scale.value[...] = module.mean.value[...] = 7
+    assert state["scale"].tolist() == [2.0, 3.0]
+    assert state["mean"].tolist() == [0.5, 0.5]
+
+
+def test_load_state_dict_restores_all_of_it_in_place() -> None:
+    module, other = Scaled(), Scaled()
+    for p in other.param():
+        p.value[...] = 9
+    other.mean.value, other.count.value = np.array([4.0, 4.0]), 12
+    place = module.scale.value
+    module.load_state_dict(other.state_dict())
+    assert module.scale.value is place
+    assert place.tolist() == [9.0, 9.0]
+    assert (module.mean.value.tolist(), module.count.value) == ([4.0, 4.0], 12)
+    other.mean.value[...] = 0
+    assert module.mean.value.tolist() == [4.0, 4.0]
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize("dtype", ["float32", "float64", ">f8", "list"])
+def test_load_state_dict_converts_to_the_modules_own_kind(library: str, dtype: str) -> None:
+    layer = cr.Linear(2, 1, bias=False).to(library)
+    value = [[1.0, 2.0]] if dtype == "list" else np.array([[1.0, 2.0]], dtype)
+    layer.load_state_dict({"weight": value})
+    assert numpy(layer.weight.value).tolist() == [[1.0, 2.0]]
+    assert numpy(layer.weight.value).dtype == np.float32
+    layer.load_state_dict({"weight": torch.tensor([[3.0, 4.0]], requires_grad=True)})
+    assert numpy(layer.weight.value).tolist() == [[3.0, 4.0]]
+
+
+def test_states_are_exchanged_with_pytorch() -> None:
+    ours = cr.Sequential(cr.Linear(3, 4), cr.Tanh(), cr.Linear(4, 2))
+    theirs = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Tanh(), torch.nn.Linear(4, 2))
+    ours.load_state_dict(theirs.state_dict())
+    x = np.random.default_rng(0).normal(size=(5, 3)).astype("float32")
+    # Sums of at most 5 products near 1, twice.
+    np.testing.assert_allclose(ours(x), numpy(theirs(torch.from_numpy(x))), atol=16 * np.finfo("float32").eps)
+    theirs.load_state_dict(ours.to("torch").state_dict())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"scale": None}, "Scaled.load_state_dict: the names differ; missing: ['scale'], unknown: []"),
+        ({"more": np.ones(1)}, "Scaled.load_state_dict: the names differ; missing: [], unknown: ['more']"),
+        ({"inner.weight": np.ones((2, 3))}, "Scaled.load_state_dict: inner.weight must be (2, 2), got (2, 3)"),
+        ({"mean": np.ones(1)}, "Scaled.load_state_dict: mean must be (2,), got (1,)"),
+    ],
+)
+def test_a_state_that_does_not_fit_is_refused_and_changes_nothing(change: dict[str, Any], message: str) -> None:
+    module = Scaled()
+    before = module.state_dict()
+    state = {name: np.full_like(value, 7.0) for name, value in before.items()} | change
+    state = {name: value for name, value in state.items() if value is not None}
+    with pytest.raises(ValueError, match=re.escape(message)):
+        module.load_state_dict(state)
+    np.testing.assert_equal(module.state_dict(), before)
+
+
+# -- moving
+
+
+@pytest.mark.parametrize("library", [*LIBRARIES, torch, np])
+def test_to_moves_values_gradients_and_buffers_and_keeps_their_numbers(library: Any) -> None:
+    module = Scaled()
+    module.scale.grad[...] = 3
+    assert module.to(library) is module
+    kind = torch.Tensor if library in ("torch", torch) else np.ndarray
+    for value in (module.scale.value, module.scale.grad, module.inner.weight.value, module.mean.value):
+        assert isinstance(value, kind)
+    assert numpy(module.scale.value).tolist() == [2.0, 3.0]
+    assert numpy(module.scale.grad).tolist() == [3.0, 3.0]
+    assert module.count.value == 0
+
+
+def test_float_and_double_change_the_dtype_of_floating_state_only() -> None:
+    module = Scaled()
+    module.numbers = Buffer(np.array([1, 2]))
+    assert module.float() is module
+    assert module.scale.value.dtype == module.scale.grad.dtype == module.mean.value.dtype == np.float32
+    assert module.numbers.value.dtype == np.int64
+    assert module.double().inner.weight.value.dtype == np.float64
+
+
+@pytest.mark.parametrize("dtype", ["float32", np.float32, np.dtype("float32"), torch.float32])
+def test_to_takes_dtypes_of_any_library(dtype: Any) -> None:
+    assert Scaled().to(dtype=dtype).scale.value.dtype == np.float32
+
+
+def test_a_shared_parameter_stays_shared() -> None:
+    first = cr.Linear(2, 2)
+    net = cr.Sequential(first, cr.Linear(2, 2, weight=first.weight)).to("torch", dtype="float64")
+    assert net[0].weight is net[1].weight
+    assert len(net.param()) == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"library": "jax"}, ValueError, 'library must be "numpy", "torch" or "cupy", got \'jax\''),
+        ({"dtype": "int64"}, TypeError, "Scaled.to: dtype must be floating-point, got int64"),
+        ({"dtype": "bfloat16"}, TypeError, "dtype 'bfloat16' has no counterpart in NumPy"),
+        ({"device": "cuda"}, ValueError, "NumPy arrays live on device"),
+    ],
+)
+def test_a_move_that_fails_leaves_the_module_whole(
+    arguments: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    module = Scaled()
+    before = module.state_dict()
+    with pytest.raises(error, match=re.escape(message)):
+        module.to(**arguments)
+    np.testing.assert_equal(module.state_dict(), before)
+    assert all(type(p.value) is np.ndarray for p in module.param())
+
+
+# -- words
+
+
+def test_refuse_says_who_what_and_what_came() -> None:
+    with pytest.raises(TypeError, match=re.escape("ELU(alpha=2.0).forward: x must be nice, got 5")):
+        cr.ELU(2.0).refuse("forward", "x must be nice", 5, TypeError)
