@@ -136,7 +136,7 @@ int main(int count, char** arguments) {
     std::vector<Cell> cells;
     auto add = [&](std::vector<int> widths, std::vector<int> batches) {
         std::string name;
-        for (int w : widths) name += (name.empty() ? "" : "-") + std::to_string(w);
+        for (int w : widths) (name += name.empty() ? "" : "-") += std::to_string(w);
         if (name.find(only) == std::string::npos) return;
         for (int b : batches) cells.emplace_back(widths, b, threads, activation, adam);
     };
@@ -159,7 +159,7 @@ int main(int count, char** arguments) {
     std::printf("%-24s %6s %12s %12s %12s %8s\n", "network", "batch", "us/step", "shuffled", "best", "of peak");
     for (Cell& c : cells) {
         std::string name;
-        for (int w : c.widths) name += (name.empty() ? "" : "-") + std::to_string(w);
+        for (int w : c.widths) (name += name.empty() ? "" : "-") += std::to_string(w);
         const double best = *std::min_element(c.plain.begin(), c.plain.end());
         std::printf("%-24s %6d %12.3f %12.3f %12.3f %7.0f%%\n", name.c_str(), c.batch, median(c.plain),
                     median(c.shuffled), best, c.operations / best * 1e-3 / peak * 100);

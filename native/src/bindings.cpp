@@ -71,6 +71,10 @@ public:
 
     void* data() const { return view_.buf; }
     bool single() const { return view_.ndim == 1; }
+    bool overlaps(const Rows& other) const {
+        const auto *begin = static_cast<const char*>(view_.buf), *others = static_cast<const char*>(other.view_.buf);
+        return begin < others + other.view_.len && others < begin + view_.len;
+    }
     int64_t rows = 0;
 
 private:
@@ -90,7 +94,7 @@ struct Data {
 // A network compiled from a plan, with the manners that Python expects: one thread at a time, no GIL during long work.
 class Compiled {
 public:
-    Compiled(const Plan& plan, nb::object empty) : engine_(chainrule_engine.create(plan)), plan_(plan), empty_(std::move(empty)) {
+    Compiled(const Plan& plan, nb::object empty) : engine_(create(plan)), plan_(plan), empty_(std::move(empty)) {
         double flops = 0;
         for (const ParameterShape& p : plan.parameters) flops += 2.0 * double(p.n_out) * double(p.n_in > 0 ? p.n_in : 1);
         flops_per_row_ = flops;
@@ -175,7 +179,7 @@ public:
         data.view.x = numbers(data, x, "x", -1, plan_.n_in);
         const int64_t rows = data.view.rows;
         if (plan_.class_targets) {
-            Indices indices = nb::cast<Indices>(target);
+            Indices indices = indices_of(target, "target");
             if (int64_t(indices.size()) != rows) throw nb::value_error("target must have as many rows as x");
             data.view.indices = indices.data();
             data.kept.push_back(target);
@@ -188,13 +192,18 @@ public:
 
     std::string run(const Data& data, const Data* validation, Doubles lr, bool lr_per_step, int64_t batch, bool shuffle,
                     uint64_t seed, int64_t first_epoch, int64_t end_epoch, double max_seconds, bool keep_best,
-                    Doubles losses, Doubles validation_losses, Position& position) {
+                    Doubles losses, Doubles validation_losses, Position& position, nb::object seconds) {
         const int64_t epochs = end_epoch - first_epoch;
         const int64_t steps = (data.view.rows + batch - 1) / (batch > 0 ? batch : 1);
         if (epochs < 1 || int64_t(losses.size()) < epochs || int64_t(lr.size()) < epochs * (lr_per_step ? steps : 1) ||
             (validation && int64_t(validation_losses.size()) < epochs))
             throw std::invalid_argument("run: lr or losses are too short for the epochs");
         Training training;
+        if (!seconds.is_none()) {
+            Doubles times = nb::cast<Doubles>(seconds);
+            if (int64_t(times.size()) < epochs) throw std::invalid_argument("run: seconds is too short for the epochs");
+            training.seconds = times.data();
+        }
         training.batch = batch;
         training.shuffle = shuffle;
         training.seed = seed;
@@ -207,6 +216,7 @@ public:
         training.validation = validation ? &validation->view : nullptr;
         training.validation_losses = validation ? validation_losses.data() : nullptr;
         training.keep_best = keep_best;
+        refresh();
         Turn turn(*this);
         Outcome outcome;
         {
@@ -240,6 +250,7 @@ public:
         nb::object y = out.is_none() ? fresh(from) : nb::borrow(out);
         Rows to(y, plan_.dtype, n_out_, "predict: out", true);
         if (to.rows != from.rows) throw nb::value_error("predict: out must have as many rows as x");
+        if (to.overlaps(from)) throw nb::value_error("predict: out must not overlap x");
         refresh();
         Turn turn(*this);
         without_gil(double(from.rows), [&] { engine_->predict(from.data(), from.rows, to.data()); });
@@ -272,7 +283,7 @@ public:
         batch.rows = from.rows;
         batch.x = from.data();
         if (plan_.class_targets) {
-            Indices indices = nb::cast<Indices>(target);
+            Indices indices = indices_of(target, "step: target");
             if (int64_t(indices.size()) != from.rows) throw nb::value_error("step: target must have as many rows as x");
             check_indices(indices);
             batch.indices = indices.data();
@@ -285,9 +296,9 @@ public:
     }
 
     void update() {
-        refresh();
+        const double rate = rate_and_refresh();
         Turn turn(*this);
-        engine_->update(current_lr());
+        engine_->update(rate);
     }
     void zero_gradients() {
         refresh();
@@ -317,6 +328,14 @@ public:
     }
 
 private:
+    static std::unique_ptr<Engine> create(const Plan& plan) {
+        try {
+            return chainrule_engine.create(plan);
+        } catch (const std::length_error& error) {  // more memory than the limit, or than can be counted
+            PyErr_SetString(PyExc_MemoryError, error.what());
+            throw nb::python_error();
+        }
+    }
     void check(int i, nb::dlpack::dtype dtype, int64_t size) const {
         if (i < 0 || size_t(i) >= plan_.parameters.size()) throw std::out_of_range("there is no such parameter");
         const ParameterShape& shape = plan_.parameters[size_t(i)];
@@ -332,7 +351,9 @@ private:
         }
     }
     const void* numbers(Data& data, nb::object array, const char* name, int64_t rows, int64_t columns) const {
-        InputArray numbers = nb::cast<InputArray>(array);
+        InputArray numbers;
+        if (!nb::try_cast(array, numbers, false))
+            throw nb::type_error((std::string(name) + " must be a C-contiguous array").c_str());
         if (numbers.dtype() != dtype_of(plan_.dtype))
             throw nb::type_error((std::string(name) + " must be " + name_of(plan_.dtype)).c_str());
         if (numbers.ndim() < 1) throw nb::value_error((std::string(name) + " must have rows").c_str());
@@ -346,13 +367,27 @@ private:
     nb::object fresh(const Rows& x) const {
         return x.single() ? empty_(n_out_) : empty_(nb::make_tuple(x.rows, n_out_));
     }
+    // A loop, because Python may switch threads as `take` returns, and the other one may read the parameters.
     void refresh() {
-        if (!owns && take.is_valid() && !take.is_none()) take();
+        while (!owns && take.is_valid() && !take.is_none()) take();
+    }
+    // Class indices in place: a conversion would cut floats, and would not outlive the call.
+    Indices indices_of(nb::handle target, const char* name) const {
+        Indices indices;
+        if (!nb::try_cast(target, indices, false))
+            throw nb::type_error((std::string(name) + " must hold class indices, a contiguous int64 array (batch,)").c_str());
+        return indices;
+    }
+    // A learning rate and, after it, the newest numbers: asking for the rate runs Python, where they may be read.
+    double rate_and_refresh() {
+        refresh();
+        const double rate = current_lr();
+        refresh();
+        return rate;
     }
     double current_lr() { return next_lr.is_valid() && !next_lr.is_none() ? nb::cast<double>(next_lr()) : lr; }
     double run_step(const Dataset& batch) {
-        refresh();
-        const double rate = current_lr();
+        const double rate = rate_and_refresh();
         Turn turn(*this);
         double loss = 0;
         without_gil(3.0 * double(batch.rows), [&] { loss = engine_->step(batch, rate); });
@@ -504,7 +539,7 @@ NB_MODULE(CHAINRULE_MODULE, m) {
         .def("data", &Compiled::data, "x"_a, "target"_a, "sample_weight"_a.none())
         .def("run", &Compiled::run, "data"_a, "validation"_a.none(), "lr"_a, "lr_per_step"_a, "batch"_a, "shuffle"_a,
              "seed"_a, "first_epoch"_a, "end_epoch"_a, "max_seconds"_a, "keep_best"_a, "losses"_a, "validation_losses"_a,
-             "position"_a)
+             "position"_a, "seconds"_a.none() = nb::none())
         .def("evaluate", &Compiled::evaluate, "data"_a, "y"_a.none())
         .def("predict", &Compiled::predict, "x"_a, "out"_a.none() = nb::none())
         .def("forward", &Compiled::forward, "x"_a, "training"_a = true)

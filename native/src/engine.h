@@ -43,12 +43,15 @@ struct Training {
     int64_t max_steps = -1;     // of this call; -1: no limit
     double max_seconds = -1;    // of this call; -1: no limit
     double* losses = nullptr;   // loss of every finished epoch (may be null)
+    double* seconds = nullptr;  // from the start of this call to the end of each epoch (may be null)
     const Dataset* validation = nullptr;
     double* validation_losses = nullptr;
     bool keep_best = false;     // remember the parameters of the epoch with the lowest (validation) loss
 };
 
-enum class Outcome { finished, interrupted, not_finite };  // interrupted: by max_steps or max_seconds
+// interrupted: by max_steps or max_seconds. not_finite: a loss, or a parameter at the end of an epoch, is NaN or infinite;
+// that epoch is never the best.
+enum class Outcome { finished, interrupted, not_finite };
 
 struct Best {
     int64_t epoch = -1;
@@ -63,7 +66,9 @@ public:
     virtual int64_t bytes() const = 0;  // of the arena
     virtual int threads_used(int64_t batch) const = 0;
 
-    // Parameters, gradients (what the last backward left), and the k-th array of optimizer state, in Python's layout.
+    // Parameters, gradients, and the k-th array of optimizer state, in Python's layout.
+    // Gradients are those that `backward` gathers for `update`; what `run` and `step` leave there means nothing, because
+    // plain SGD updates the weights without storing any.
     virtual void read_parameter(int i, void* to) const = 0;
     virtual void write_parameter(int i, const void* from) = 0;
     virtual void read_gradient(int i, void* to) const = 0;

@@ -128,16 +128,20 @@ public:
             }
             double value = loss_of(at.loss);
             if (training.losses) training.losses[nth] = value;
-            if (!std::isfinite(value)) return Outcome::not_finite;
-            if (training.validation) {
+            bool finite = std::isfinite(value);
+            if (finite && training.validation) {
                 value = loss_of(evaluate_chunks(*training.validation, nullptr));
                 if (training.validation_losses) training.validation_losses[nth] = value;
+                finite = std::isfinite(value);
             }
+            // The last update may have ruined what the losses, measured before it, or an activation that saturates, hide.
+            finite = finite && network_.parameters_are_finite();
+            if (training.seconds) training.seconds[nth] = clock.since_start();
+            if (!finite) return Outcome::not_finite;
             if (training.keep_best && (best_.epoch < 0 || value < best_.loss)) {
                 best_ = {at.epoch, value};
                 network_.keep_best();
             }
-            if (!std::isfinite(value)) return Outcome::not_finite;
         }
         return Outcome::finished;
     }
@@ -149,6 +153,7 @@ public:
     }
 
     void predict(const void* x, int64_t rows, void* y) override {
+        const FlushDenormals flush;
         const T* from = static_cast<const T*>(x);
         T* to = static_cast<T*>(y);
         for (int64_t first = 0; first < rows; first += Network<T>::evaluation_rows) {
@@ -163,8 +168,9 @@ public:
         const FlushDenormals flush;
         remembers_ = 0;
         gather(network_.input(0, rows), static_cast<const T*>(x), nullptr, 0);
+        network_.dropout_active = training;
         if (training) network_.dropout_pass = passes_++;
-        network_.forward(0, rows, training);
+        network_.forward(0, rows);
         unpack(network_.output(0, rows), static_cast<T*>(y), n_out());
         remembers_ = rows;
     }
@@ -234,12 +240,8 @@ private:
     // Reads the clock rarely where steps are short: about every 20 microseconds.
     class Clock {
     public:
-        explicit Clock(double seconds) : limited_(seconds >= 0) {
-            if (limited_) {
-                last_ = now();
-                end_ = last_ + seconds;
-            }
-        }
+        explicit Clock(double seconds) : limited_(seconds >= 0), start_(now()), end_(start_ + seconds), last_(start_) {}
+        double since_start() const { return now() - start_; }
         bool is_over() {
             if (!limited_ || --wait_ > 0) return false;
             const double t = now();
@@ -254,7 +256,7 @@ private:
             return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
         }
         bool limited_;
-        double end_ = 0, last_ = 0;
+        double start_, end_, last_;
         int wait_ = 2, interval_ = 1;
     };
 
@@ -297,12 +299,13 @@ private:
         if (add) zero_gradients();
         const Backward how{.add = add, .update = true, .lr = lr, .input = false};
         LossSum loss;
+        network_.dropout_active = true;
         network_.dropout_pass = passes_++;
         network_.count_step();
         const bool shared = network_.worth_threads(rows) && pool_.expects_help();
         if (!shared) {
             gather_batch(data, order, first, 0, rows);
-            network_.forward(0, rows, true);
+            network_.forward(0, rows);
             const Target<T> target = target_of(data, 0, rows);
             loss.denominator = loss_denominator<T>(plan.loss, target, rows, n_out());
             loss_rows<T>(plan.loss, network_.output(0, rows), target, network_.output_gradient(0, rows), loss.denominator,
@@ -321,7 +324,7 @@ private:
             pool_.phase(parts, [&](Share share) {
                 const int64_t begin = share.begin(rows, row_block), end = share.end(rows, row_block);
                 if (begin == end) return;
-                network_.forward(begin, end, true);
+                network_.forward(begin, end);
                 loss_rows<T>(plan.loss, network_.output(begin, end), target_of(data, begin, end),
                              network_.output_gradient(begin, end), loss.denominator, network_.partial() + begin / row_block);
                 network_.backward_rows(begin, end);
@@ -349,7 +352,9 @@ private:
             const Matrix<T> output = network_.evaluate(rows);
             Target<T> target{};
             if (plan.class_targets) {
-                target.indices = data.indices + first;
+                // A copy, because other threads may write to what lies in Python's arrays.
+                std::memcpy(network_.indices(), data.indices + first, size_t(rows) * sizeof(int64_t));
+                target.indices = network_.indices();
             } else {
                 target.values = network_.evaluation_targets(rows);
                 gather(target.values, static_cast<const T*>(data.target), nullptr, first);

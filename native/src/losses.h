@@ -174,12 +174,13 @@ NO_INLINE void element_blocks(Loss loss, Matrix<T> y, Target<T> target, Matrix<T
     constexpr int V = Lanes16<T>::vectors, L = lanes<T>;
     const Vec<T> scale = broadcast<T>(T(denominator != 0 ? 1 / denominator : 0));
     Mask<T> one_row[V], two_rows[V];  // lanes that hold numbers, not padding
-    for (int j = 0; j < V; ++j)
-        for (int i = 0; i < L; ++i) {
-            const int lane = j * L + i;
-            two_rows[j][i] = lane % narrow_panel < y.columns ? -1 : 0;
-            one_row[j][i] = lane < y.columns ? -1 : 0;
-        }
+    const IntVec<T> columns = broadcast<Integer<T>>(Integer<T>(y.columns));
+#pragma GCC unroll 8
+    for (int j = 0; j < V; ++j) {
+        const IntVec<T> lane = iota<Integer<T>>() + broadcast<Integer<T>>(Integer<T>(j * L));
+        two_rows[j] = (lane & broadcast<Integer<T>>(narrow_panel - 1)) < columns;
+        one_row[j] = lane < columns;
+    }
     for (int64_t begin = 0; begin < y.rows; begin += loss_block) {
         const int64_t end = (begin + loss_block < y.rows ? begin + loss_block : y.rows) * narrow_panel;
         Lanes16<T> total = Lanes16<T>::zeros();
@@ -231,6 +232,12 @@ FORCE_INLINE void element_rows(Loss loss, Matrix<T> y, Target<T> target, Matrix<
     });
 }
 
+// Does a row with this class index count for nothing? Indices are checked at the border; what slips through, because
+// another thread writes to them, is ignored too, so that nothing is ever read out of bounds.
+FORCE_INLINE bool is_ignored(int64_t index, int64_t columns, int64_t ignore_index) {
+    return index == ignore_index || uint64_t(index) >= uint64_t(columns);
+}
+
 // Class indices, no label smoothing: softmax and log cancel, dy = weight (p - [c = target]).
 template <RowKind kind, class T>
 FORCE_INLINE void cross_entropy_rows(const Loss& loss, Matrix<T> y, Target<T> target, Matrix<T> dy, double denominator, double* partial) {
@@ -244,7 +251,7 @@ FORCE_INLINE void cross_entropy_rows(const Loss& loss, Matrix<T> y, Target<T> ta
         T at_target[lanes<T>] = {};
         int64_t index[lanes<T>];
         for (int i = 0; i < n; ++i) {
-            const bool ignored = target.indices[r + i] == ignore_index;
+            const bool ignored = is_ignored(target.indices[r + i], y.columns, ignore_index);
             index[i] = ignored ? 0 : target.indices[r + i];
             w[i] = ignored ? 0.0 : target.sample_weight ? double(target.sample_weight[r + i]) : 1.0;
             if (class_weight) w[i] *= class_weight[index[i]];
@@ -305,7 +312,7 @@ FORCE_INLINE void cross_entropy_distribution_rows(const Loss& loss, Matrix<T> y,
         T masses[lanes<T>], products[lanes<T>];
         rows.find_largest(y, r, n);
         for (int i = 0; i < n; ++i) {
-            const bool ignored = target.indices && target.indices[r + i] == ignore_index;
+            const bool ignored = target.indices && is_ignored(target.indices[r + i], y.columns, ignore_index);
             w[i] = ignored ? 0.0 : target.sample_weight ? double(target.sample_weight[r + i]) : 1.0;
         }
         auto mass_of = [&](int i) ALWAYS_INLINE {
@@ -354,7 +361,7 @@ FORCE_INLINE void nll_rows(const Loss& loss, Matrix<T> y, Target<T> target, Matr
     const int64_t ignore_index = loss.ignore_index;
     const ChunkMask<T> tail = tail_mask<T>(y.columns);
     for (int64_t r = 0; r < y.rows; ++r) {
-        const bool ignored = target.indices[r] == ignore_index;
+        const bool ignored = is_ignored(target.indices[r], y.columns, ignore_index);
         const int64_t index = ignored ? 0 : target.indices[r];
         double w = ignored ? 0.0 : target.sample_weight ? double(target.sample_weight[r]) : 1.0;
         if (class_weight) w *= class_weight[index];
@@ -390,13 +397,13 @@ double loss_denominator(const Loss& loss, const Target<T>& target, int64_t rows,
         if (target.indices && !loss.weight.empty())
             return sum_double(rows, [&](int64_t r) {
                 const int64_t index = target.indices[r];
-                return index == loss.ignore_index ? 0.0 : weight(r) * loss.weight.as_double[size_t(index)];
+                return is_ignored(index, columns, loss.ignore_index) ? 0.0 : weight(r) * loss.weight.as_double[size_t(index)];
             });
         if (target.indices && target.sample_weight)
-            return sum_double(rows, [&](int64_t r) { return target.indices[r] == loss.ignore_index ? 0.0 : weight(r); });
+            return sum_double(rows, [&](int64_t r) { return is_ignored(target.indices[r], columns, loss.ignore_index) ? 0.0 : weight(r); });
         if (target.indices) {
             int64_t ignored = 0;
-            for (int64_t r = 0; r < rows; ++r) ignored += target.indices[r] == loss.ignore_index;
+            for (int64_t r = 0; r < rows; ++r) ignored += is_ignored(target.indices[r], columns, loss.ignore_index);
             return double(rows - ignored);
         }
         columns = 1;  // one loss per row

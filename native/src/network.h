@@ -61,6 +61,9 @@ struct Stage {
     T* bias_gradient = nullptr;
     bool in_place = false;  // dx takes the place of x
     Matrix<T> transposed;   // W for dx = dy W, where that is a tile product
+    // A batch of one row takes so little time that making these views anew would be a tenth of it.
+    Matrix<T> row_x, row_y, row_dx, row_dy;
+    const T* row_mask = nullptr;
 };
 
 struct Backward {
@@ -158,14 +161,19 @@ public:
     // ---- passes ----
 
     // Rows begin … end - 1 of the batch, from input() to output().
-    void forward(int64_t begin, int64_t end, bool training) {
+    void forward(int64_t begin, int64_t end) {
+        const bool single = begin == 0 && end == 1;
         for (Stage<T>& s : stages_) {
+            if (single && s.kind == OpKind::linear) {
+                linear_row_forward<T>(s.row_x, s.weight, s.bias, s.row_y, s.relu ? Finish::relu : Finish::plain);
+                continue;
+            }
             const Matrix<T> x = value(s.in, begin, end), y = value(s.out, begin, end);
             switch (s.kind) {
                 case OpKind::linear: forward_linear(s, x, y); break;
                 case OpKind::activation: activation_forward<T>(s.activation, x, y); break;
                 case OpKind::dropout:
-                    if (training) dropout<T>(plan_.seed, s.dropout_layer, uint64_t(dropout_pass), s.p, x, y, begin);
+                    if (dropout_active) dropout<T>(plan_.seed, s.dropout_layer, uint64_t(dropout_pass), s.p, x, y, begin);
                     else copy(x, y);
                     break;
             }
@@ -213,13 +221,11 @@ public:
             }
             mask_own_relu(s, 0, rows);
             const LinearGradient<T> to = gradient_of(s, how);
-            const Matrix<T> x = value(s.in, 0, rows), dy = gradient(s.out, 0, rows);
             if (rows == 1) {
-                const bool wanted = s.in != 0 || how.input;
-                linear_row_backward<T>(x, dy, s.weight, wanted ? gradient(s.in, 0, rows) : Matrix<T>{},
-                                       wanted ? mask_of(s, 0) : nullptr, to);
+                linear_row_backward<T>(s.row_x, s.row_dy, s.weight, s.in != 0 || how.input ? s.row_dx : Matrix<T>{}, s.row_mask, to);
                 continue;
             }
+            const Matrix<T> x = value(s.in, 0, rows), dy = gradient(s.out, 0, rows);
             if (s.in == 0 && !how.input) {
                 linear_gradient<T>(x, dy, to, 0, s.n_in);
                 continue;
@@ -305,11 +311,13 @@ public:
         if (padding_divides_by_zero()) clear_padding();
     }
 
-    // The factor by which clip_norm scales all gradients: min(1, clip_norm / (norm + 1e-6)). Row by row over sixteen
-    // virtual lanes, so that the sum does not depend on how wide a panel is.
+    // The factor by which clip_norm scales all gradients, after clip_value has cut them: min(1, clip_norm / (norm + 1e-6)).
+    // Row by row over sixteen virtual lanes, so that the sum does not depend on how wide a panel is.
     double clipping_scale() const {
         if (!(plan_.clip_norm > 0)) return 1;
         double squares = 0;
+        const bool cut = plan_.clip_value > 0;
+        const Vec<T> bound = broadcast<T>(T(plan_.clip_value));
         for (size_t i = 0; i < plan_.parameters.size(); ++i) {
             if (!plan_.parameters[i].trainable || !used_[i]) continue;
             const ParameterShape& shape = plan_.parameters[i];
@@ -319,7 +327,9 @@ public:
                 Lanes16<T> sum = Lanes16<T>::zeros();
                 for (int64_t c = 0; c < g.columns; c += virtual_lanes) {
                     const int n = int(g.columns - c < virtual_lanes ? g.columns - c : virtual_lanes);
-                    const Lanes16<T> a = Lanes16<T>::load_partial(g.row(c / g.width(), r) + c % g.width(), n);
+                    Lanes16<T> a = Lanes16<T>::load_partial(g.row(c / g.width(), r) + c % g.width(), n);
+                    for (int j = 0; cut && j < Lanes16<T>::vectors; ++j)
+                        a.v[j] = at_most<T>(bound, at_least<T>(-bound, a.v[j]));
                     sum.add_product(a, a);
                 }
                 squares += double(sum.sum());
@@ -338,9 +348,24 @@ public:
         return operations > 4e6;
     }
 
+    // Neither infinite nor NaN, every one of them.
+    bool parameters_are_finite() const {
+        Lanes16<T> sums[4];  // of v - v, which is 0, or NaN once and for all
+        for (Lanes16<T>& sum : sums) sum = Lanes16<T>::zeros();
+        for (int64_t i = 0; i < flat_size_; i += 4 * virtual_lanes)  // parameters are padded to 64 numbers
+            for (int q = 0; q < 4; ++q) {
+                Lanes16<T> v = Lanes16<T>::load(values_ + i + q * virtual_lanes);
+                for (int j = 0; j < Lanes16<T>::vectors; ++j) sums[q].v[j] += v.v[j] - v.v[j];
+            }
+        for (int q = 1; q < 4; ++q) sums[0].add(sums[q]);
+        return sums[0].sum() == 0;
+    }
+
     void keep_best() { std::memcpy(best_, values_, size_t(flat_size_) * sizeof(T)); }
 
-    int64_t dropout_pass = 0;  // of the pass that is running: its masks, forward and backward
+    // Of the pass that is running, forward and backward: its masks, and whether it has any.
+    int64_t dropout_pass = 0;
+    bool dropout_active = true;
 
 private:
     FORCE_INLINE static void forward_linear(const Stage<T>& s, const Matrix<T>& x, const Matrix<T>& y) {
@@ -374,7 +399,8 @@ private:
     void backward_elementwise(const Stage<T>& s, int64_t begin, int64_t end) {
         const Matrix<T> dy = gradient(s.out, begin, end), dx = gradient(s.in, begin, end);
         if (s.kind == OpKind::activation) activation_backward<T>(s.activation, dy, value(saves_output(s.activation) ? s.out : s.in, begin, end), dx);
-        else dropout<T>(plan_.seed, s.dropout_layer, uint64_t(dropout_pass), s.p, dy, dx, begin);
+        else if (dropout_active) dropout<T>(plan_.seed, s.dropout_layer, uint64_t(dropout_pass), s.p, dy, dx, begin);
+        else copy(dy, dx);
     }
 
     LinearGradient<T> gradient_of(const Stage<T>& s, const Backward& how) const {
@@ -562,6 +588,9 @@ private:
         int64_t kept = 0;
         for (Stage<T>& s : stages_) {
             if (s.kind != OpKind::linear) continue;
+            s.row_x = value(s.in, 0, 1), s.row_y = value(s.out, 0, 1);
+            s.row_dx = gradient(s.in, 0, 1), s.row_dy = gradient(s.out, 0, 1);
+            s.row_mask = mask_of(s, 0);
             s.weight = weight_matrix<T>(values_ + offset_[size_t(s.weight_index)], s.n_in, s.n_out);
             s.bias = s.bias_index >= 0 ? values_ + offset_[size_t(s.bias_index)] : zeros_;
             s.weight_gradient = gradients_ + offset_[size_t(s.weight_index)];

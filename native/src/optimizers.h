@@ -76,7 +76,7 @@ inline OptimizerStep optimizer_step(const Optimizer& o, double lr, int64_t step,
 
 namespace optimizers_detail {
 
-// g clipped: scaled by the norm's factor, or held within ±clip_value. NaN stays NaN.
+// g clipped: held within ±clip_value, then scaled by the norm's factor (the norm is that of bounded gradients). NaN stays NaN.
 template <class T>
 struct Clip {
     Vec<T> scale, bound;
@@ -144,7 +144,7 @@ struct Adam {
 };
 
 // square = alpha · square + (1 - alpha) · g², value -= lr · g / (√square + eps)        (Tieleman and Hinton, 2012)
-// centered: √(square - mean²), with mean = alpha · mean + (1 - alpha) · g; momentum: buffer = momentum · buffer + g / root
+// centered: √max(square - mean², 0), with mean = alpha · mean + (1 - alpha) · g; momentum: buffer = momentum · buffer + g / root
 template <class T, bool centered, bool with_momentum>
 struct RMSprop {
     static constexpr int states = 1 + centered + with_momentum;
@@ -161,7 +161,7 @@ struct RMSprop {
         Vec<T> square = state[0];
         if constexpr (centered) {
             state[1] = optimizers_detail::lerp<T>(state[1], g, fresh_mean);
-            square = square - state[1] * state[1];
+            square = at_least<T>(zero<T>(), square - state[1] * state[1]);  // rounding may lead below 0
         }
         const Vec<T> root = sqrt<T>(square) + eps;
         if constexpr (with_momentum) {
@@ -234,7 +234,7 @@ void optimizer_update(const Optimizer& o, const OptimizerStep& s, T* value, cons
             }
         });
     };
-    if (s.clip_value > 0) run([&](Vec<T> g) ALWAYS_INLINE { return clip.bounded(clip.scaled(g)); });
+    if (s.clip_value > 0) run([&](Vec<T> g) ALWAYS_INLINE { return clip.scaled(clip.bounded(g)); });
     else if (s.gradient_scale != 1) run([&](Vec<T> g) ALWAYS_INLINE { return clip.scaled(g); });
     else run([](Vec<T> g) ALWAYS_INLINE { return g; });
 }

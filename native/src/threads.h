@@ -27,7 +27,7 @@ FORCE_INLINE void pause() {
 
 class Pool {
 public:
-    explicit Pool(int size) : size_(size) {}
+    explicit Pool(int size) : size_(size < most ? size : most) {}
     Pool(const Pool&) = delete;
     Pool& operator=(const Pool&) = delete;
     ~Pool() {
@@ -91,6 +91,7 @@ public:
     }
 
 private:
+    static constexpr int most = 1024;  // the ticket has 16 bits for parts
     static constexpr int spin_turns = 3000;  // about 50 µs: from phase to phase and from step to step, not much longer
     static constexpr int patience = 64;  // steps without help: they cost next to nothing, and waking takes 100 µs or more
     static constexpr int first_pause = 64;

@@ -1,6 +1,7 @@
 // The naive twin of optimizers.h: PyTorch's single-tensor loops (torch/optim), one number at a time, in the type R.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
@@ -23,8 +24,8 @@ R clamp(R g, R bound) { return g < -bound ? -bound : g > bound ? bound : g; }
 template <class R>
 void update(const Optimizer& o, Parameter<R>& p, R g, R lr, R gradient_scale, R clip_value) {
     ++p.step;
-    g *= gradient_scale;
     if (clip_value > 0) g = clamp(g, clip_value);
+    g *= gradient_scale;
     if (o.kind == OptimizerKind::AdamW) p.value *= 1 - lr * R(o.weight_decay);
     else g += R(o.weight_decay) * p.value;
     switch (o.kind) {
@@ -47,7 +48,7 @@ void update(const Optimizer& o, Parameter<R>& p, R g, R lr, R gradient_scale, R 
         case OptimizerKind::RMSprop: {
             p.square = R(o.alpha) * p.square + (1 - R(o.alpha)) * g * g;
             p.mean = R(o.alpha) * p.mean + (1 - R(o.alpha)) * g;
-            const R root = std::sqrt(o.centered ? p.square - p.mean * p.mean : p.square) + R(o.eps);
+            const R root = std::sqrt(o.centered ? std::max(p.square - p.mean * p.mean, R(0)) : p.square) + R(o.eps);
             if (o.momentum > 0) {
                 p.buffer = R(o.momentum) * p.buffer + g / root;
                 p.value -= lr * p.buffer;

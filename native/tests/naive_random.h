@@ -39,7 +39,7 @@ inline std::vector<int64_t> sample_order(uint64_t seed, uint64_t epoch, int64_t 
 
 // The factor of element (row, column) of a batch: 0 or 65536 / (65536 - t).
 inline double dropout_factor(uint64_t seed, uint32_t layer, uint64_t pass, double p, int64_t columns, int64_t row, int64_t column) {
-    long t = std::lround(p * 65536);
+    long t = std::lrint(p * 65536);  // halves to even
     auto w = philox4x32(seed, uint32_t((row / 8) * columns + column), pass, 1 + layer);
     uint32_t word = w[size_t(row % 8 / 2)];
     uint32_t halfword = row % 2 ? word >> 16 : word & 0xFFFF;

@@ -40,7 +40,7 @@ template <class T>
 void compare_sizes() {
     for (int64_t rows : {1, 3, 7, 8, 17, 33, 100})
         for (int64_t columns : {1, 2, 7, 8, 9, 16, 17, 25, 33, 50, 64, 100, 257})
-            for (double p : {0.0, 0.1, 0.5, 0.999, 1.0}) compare<T>(rows, columns, p);
+            for (double p : {0.0, 0.5 / 65536, 0.1, 0.5, 0.999, 1.0}) compare<T>(rows, columns, p);
 }
 
 TEST("every element is kept or dropped as in the scalar twin, float") { compare_sizes<float>(); }

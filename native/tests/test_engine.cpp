@@ -4,6 +4,7 @@
 #include <cstring>
 #include <limits>
 #include <random>
+#include <tuple>
 
 #include "../src/engine.h"
 #include "check.h"
@@ -318,15 +319,15 @@ TEST("a run equals forward, loss, backward and update one by one, for every opti
     optimizers[7].kind = OptimizerKind::SGD;
     optimizers[8].kind = OptimizerKind::Adam, optimizers[8].eps = 0;
     for (size_t o = 0; o < optimizers.size(); ++o)
-        for (int clipping = 0; clipping < 3; ++clipping)
+        for (int clipping = 0; clipping < 4; ++clipping)
             for (int batch : {1, 9, 40})
                 for (int loss = 0; loss < 2; ++loss)
                     for (const auto& widths : {std::vector<int>{3, 25, 25, 5}, {4, 12, 12, 40}, {2, 6, 6, 3}}) {
                         const int samples = 43, n_out = widths.back();
                         Plan plan = plan_of({widths, ActivationKind::Tanh, o % 2 == 0}, batch, samples, DType::float64);
                         plan.optimizer = optimizers[o];
-                        if (clipping == 1) plan.clip_norm = 0.3;
-                        if (clipping == 2) plan.clip_value = 0.02;
+                        if (clipping % 2 == 1) plan.clip_norm = clipping == 1 ? 0.3 : 0.1;
+                        if (clipping >= 2) plan.clip_value = 0.02;
                         plan.class_targets = loss == 1;
                         plan.sample_weights = true;
                         if (loss == 1) plan.loss.kind = LossKind::CrossEntropyLoss;
@@ -413,6 +414,87 @@ TEST("evaluate gives the loss of the whole data set, and dropout is quiet in it"
     engine->forward(problem.x.data(), 32, y3.data(), true);
     engine->forward(problem.x.data(), 32, y2.data(), true);
     CHECK(y3[0] != y[0] && y2[0] != y3[0]);
+}
+
+// The numbers of Python's layout are all there is: nothing that lies in the padding may reach a result.
+TEST("an engine that takes over another's parameters goes on with the same bits, for every activation") {
+    auto compare = [](auto type, ActivationKind kind, const std::vector<int>& widths, int batch, int threads) {
+        using T = decltype(type);
+        const int n_out = widths.back();
+        const Plan plan = plan_of({widths, kind}, batch, batch, sizeof(T) == 4 ? DType::float32 : DType::float64, threads);
+        auto first = chainrule_engine.create(plan), second = chainrule_engine.create(plan);
+        Problem<T> problem(plan, n_out, batch, 6);
+        problem.write(*first);
+        for (int step = 0; step < 4; ++step) first->step(problem.data, 0.001);
+        for (size_t i = 0; i < plan.parameters.size(); ++i) {
+            std::vector<T> v(problem.parameters[i].size());
+            first->read_parameter(int(i), v.data());
+            second->write_parameter(int(i), v.data());
+        }
+        std::vector<T> y(size_t(batch * n_out)), y2 = y, dx(problem.x.size()), dx2 = dx;
+        for (auto [engine, to, dx_to] : {std::tuple{first.get(), &y, &dx}, {second.get(), &y2, &dx2}}) {
+            engine->predict(problem.x.data(), batch, to->data());
+            const double loss = engine->step(problem.data, 0.001);
+            CHECK(std::isfinite(loss));
+            engine->forward(problem.x.data(), batch, to->data(), true);
+            engine->backward(problem.target.data(), batch, dx_to->data());
+        }
+        CHECK(std::memcmp(y.data(), y2.data(), y.size() * sizeof(T)) == 0 && std::memcmp(dx.data(), dx2.data(), dx.size() * sizeof(T)) == 0 &&
+                  read_all<T>(*first) == read_all<T>(*second),
+              "activation %d, batch %d, %d-%d, %d threads", int(kind), batch, widths[0], widths[1], threads);
+    };
+    for (int kind = 0; kind <= int(ActivationKind::LogSoftmax); ++kind)
+        for (const auto& widths : {std::vector<int>{2, 25, 25, 2}, {3, 5, 3}, {9, 33, 17, 40}, {20, 9, 1}, {4, 6, 30, 4}})
+            for (int batch : {1, 10}) {
+                compare(float(), ActivationKind(kind), widths, batch, 1);
+                compare(double(), ActivationKind(kind), widths, batch, 1);
+            }
+    compare(float(), ActivationKind::Sigmoid, {9, 100, 90, 5}, 600, 3);
+}
+
+TEST("what is not finite ends the run, and is never the best") {
+    Plan plan = plan_of({{2, 20, 2}, ActivationKind::Tanh}, 10, 20, DType::float32);
+    Problem<float> problem(plan, 2, 20, 1);
+    Problem<float> held_out = problem;
+    held_out.data = {20, held_out.x.data(), held_out.target.data(), nullptr, nullptr};
+    std::vector<double> losses(3), validation(3), seconds(3), lr(3, 0.01);
+    Training training;
+    training.batch = 10;
+    training.lr = lr.data();
+    training.end_epoch = 3;
+    training.losses = losses.data();
+    training.validation = &held_out.data;
+    training.validation_losses = validation.data();
+    training.seconds = seconds.data();
+    training.keep_best = true;
+    auto run = [&](Engine& engine) {
+        Position at;
+        problem.write(engine);
+        engine.set_best({});
+        return engine.run(problem.data, training, at);
+    };
+    auto engine = chainrule_engine.create(plan);
+    CHECK(run(*engine) == Outcome::finished && engine->best().epoch >= 0);
+    CHECK(0 < seconds[0] && seconds[0] < seconds[1] && seconds[1] < seconds[2]);
+    held_out.x[7] = std::numeric_limits<float>::quiet_NaN();
+    CHECK(run(*engine) == Outcome::not_finite && engine->best().epoch == -1);
+    held_out.x[7] = 0;
+    held_out.target[3] = -std::numeric_limits<float>::infinity();
+    CHECK(run(*engine) == Outcome::not_finite && engine->best().epoch == -1);
+    held_out.target[3] = 0;
+    problem.x[3] = std::numeric_limits<float>::infinity();
+    CHECK(run(*engine) == Outcome::not_finite && engine->best().epoch == -1);
+    problem.x[3] = 0;
+    // tanh hides weights that are infinite, and no loss of this epoch shows what its last update does
+    lr[0] = 1e38;
+    for (float& w : problem.parameters[2]) w = 0;
+    training.batch = 10;
+    plan.batch = 20;
+    engine = chainrule_engine.create(plan);
+    training.batch = 20;
+    training.validation = nullptr;
+    problem.target[0] = 1e3f;
+    CHECK(run(*engine) == Outcome::not_finite && engine->best().epoch == -1 && std::isfinite(losses[0]), "loss %g", losses[0]);
 }
 
 TEST("what does not fit is refused with a message, before anything runs") {

@@ -188,6 +188,34 @@ TEST("where every row is ignored, loss and gradient are 0") {
     }
 }
 
+TEST("a class index out of range is ignored, and nothing is read out of bounds") {
+    const int64_t rows = 5, columns = 3, far = int64_t(1) << 40;
+    std::vector<float> y{1, 2, 3, 0, 1, 0, 2, 2, 1, 4, 3, 0, 1, 1, 1};
+    for (LossKind kind : {LossKind::CrossEntropyLoss, LossKind::NLLLoss})
+        for (double smoothing : {0.0, 0.1})
+            for (bool weighted : {false, true}) {
+                Loss loss;
+                loss.kind = kind;
+                loss.label_smoothing = smoothing;
+                if (weighted) loss.set_weights({1, 2, 3}, {}, columns);
+                std::vector<int64_t> strange{0, 3, -1, far, 2}, ignored{0, -100, -100, -100, 2};
+                std::vector<double> value;
+                std::vector<std::vector<float>> slope;
+                for (const auto& indices : {strange, ignored}) {
+                    Storage<float> m(rows, columns), d(rows, columns, 0);
+                    m.fill([&](int64_t r, int64_t c) { return y[size_t(r * columns + c)]; });
+                    Target<float> target{};
+                    target.indices = indices.data();
+                    double partial = 0;
+                    const double denominator = loss_denominator<float>(loss, target, rows, columns);
+                    loss_rows<float>(loss, m.matrix, target, d.matrix, denominator, &partial);
+                    value.push_back(partial / denominator);
+                    slope.push_back(d.memory);
+                }
+                CHECK(value[0] == value[1] && slope[0] == slope[1] && std::isfinite(value[0]));
+            }
+}
+
 TEST("large logits neither overflow nor lose the loss") {
     Storage<float> y(1, 3), dy(1, 3);
     y.fill([](int64_t, int64_t c) { return c == 0 ? 1000.0f : -1000.0f; });

@@ -74,7 +74,7 @@ FORCE_INLINE void narrow_rows(uint64_t seed, uint32_t stream, uint64_t pass, uin
 template <class T>
 void dropout(uint64_t seed, uint32_t layer, uint64_t pass, double p, Matrix<T> x, Matrix<T> y, int64_t first_row) {
     using namespace dropout_detail;
-    const uint32_t threshold = uint32_t(p * 65536 + 0.5);
+    const uint32_t threshold = uint32_t(__builtin_nearbyint(p * 65536));  // halves to even, as Python
     const Vec<T> factor = broadcast<T>(threshold < 65536 ? T(65536.0 / (65536.0 - threshold)) : T(0));
     const uint32_t stream = 1 + layer;
     for (int64_t r = 0; r < x.rows; r += 8) {

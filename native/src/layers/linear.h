@@ -350,6 +350,14 @@ NO_INLINE void narrow_backward(const Matrix<T>& x, const Matrix<T>& dy, const Ma
             }
         }
         if (WithGradient) {
+            if (c + NV * lanes<T> > w.columns) {  // x's padding may be other than 0 (a sigmoid's is 1/2), the weights' may not
+#pragma GCC unroll 2
+                for (int v = 0; v < NV; ++v) {
+                    const Mask<T> real = first_lanes<T>(int(w.columns - c) - v * lanes<T>);
+#pragma GCC unroll 8
+                    for (int j = 0; j < N; ++j) gradient[j][v] = keep<T>(real, gradient[j][v]);
+                }
+            }
 #pragma GCC unroll 8
             for (int j = 0; j < N; ++j)
 #pragma GCC unroll 2

@@ -72,14 +72,16 @@ NO_INLINE void forward_narrow(const Matrix<T>& x, const Matrix<T>& w, const T* b
     }
 }
 
-// dx (if wanted) and dW, all of one row. W is transposed (n_in × n_out); XS and WS are the panel widths of x and W.
-// FromZero: the gradient is stored; otherwise a step is added to what is there (the weights, or earlier gradients).
-template <class T, bool WithDx, bool FromZero, int XS, int WS>
+enum class Into { gradient, gradient_sum, weight };
+
+// dx (if wanted) and dW, all of one row: stored, added to earlier gradients, or as a step of the weights. W is transposed (n_in × n_out); XS and WS are the panel widths of x and W.
+template <class T, bool WithDx, Into into, int XS, int WS>
 NO_INLINE void backward(const Matrix<T>& x, const Matrix<T>& dy, const Matrix<T>& weight, const Matrix<T>& dx,
                         const T* mask, const LinearGradient<T>& to) {
     constexpr int L = lanes<T>;
     constexpr int chunk = WS < virtual_lanes ? WS : virtual_lanes;  // a panel of 8 fills half of the virtual lanes
     constexpr int V = Lanes16<T>::vectors;
+    constexpr int chunks = V == 1 && WS == 2 * chunk ? 2 : 1;  // two where there are registers: one broadcast serves both
     // Copies, because stores of vectors may alias the views as far as the compiler knows.
     const int64_t n_in = x.columns, panels = weight.panels(), x_pitch = x.pitch, dy_pitch = dy.pitch, w_pitch = weight.pitch;
     const T *const x_data = x.data, *const dy_data = dy.data, *const w_data = weight.data;
@@ -95,25 +97,34 @@ NO_INLINE void backward(const Matrix<T>& x, const Matrix<T>& dy, const Matrix<T>
         for (int i = 0; i < L; ++i) sums[i] = Lanes16<T>::zeros();
         for (int64_t p = 0; p < panels; ++p)
 #pragma GCC unroll 2
-            for (int c = 0; c < WS; c += chunk) {
-                const int64_t at = p * w_pitch + k0 * WS + c;
+            for (int c0 = 0; c0 < WS; c0 += chunks * chunk) {
+                const int64_t at = p * w_pitch + k0 * WS + c0;
                 const T* const w_at = w_data + at;
                 T* const out_at = out + at;
-                const Lanes16<T> dyc = Lanes16<T>::load_partial(dy_data + p * dy_pitch + c, chunk);
-                Lanes16<T> step;
+                Lanes16<T> dyc[chunks], step[chunks];
+#pragma GCC unroll 2
+                for (int c = 0; c < chunks; ++c) {
+                    dyc[c] = Lanes16<T>::load_partial(dy_data + p * dy_pitch + c0 + c * chunk, chunk);
 #pragma GCC unroll 4
-                for (int v = 0; v < V; ++v) step.v[v] = dyc.v[v] * factor;
+                    for (int v = 0; v < V; ++v) step[c].v[v] = dyc[c].v[v] * factor;
+                }
                 auto row = [&](int i) ALWAYS_INLINE {
                     const Vec<T> xi = broadcast<T>(x_group[i]);
+#pragma GCC unroll 2
+                    for (int c = 0; c < chunks; ++c)
 #pragma GCC unroll 4
-                    for (int v = 0; v * L < chunk; ++v) {
-                        T* place = out_at + i * WS + v * L;
-                        if constexpr (WithDx)
-                            sums[i].v[v] = fma(dyc.v[v], load_unaligned(w_at + i * WS + v * L), sums[i].v[v]);
-                        const Vec<T> new_value = FromZero ? xi * step.v[v] : fma(xi, step.v[v], load_unaligned(place));
-                        if constexpr (L > chunk) store_partial(place, new_value, chunk);
-                        else store_unaligned(place, new_value);
-                    }
+                        for (int v = 0; v * L < chunk; ++v) {
+                            const int offset = i * WS + c * chunk + v * L;
+                            T* place = out_at + offset;
+                            Vec<T> old{}, w{};
+                            if constexpr (WithDx || into == Into::weight) w = hide(load_unaligned(w_at + offset));  // loaded once
+                            if constexpr (into == Into::weight) old = w;
+                            if constexpr (into == Into::gradient_sum) old = load_unaligned(place);
+                            if constexpr (WithDx) sums[i].v[v] = fma(dyc[c].v[v], w, sums[i].v[v]);
+                            const Vec<T> new_value = into == Into::gradient ? xi * step[c].v[v] : fma(xi, step[c].v[v], old);
+                            if constexpr (L > chunk) store_partial(place, new_value, chunk);
+                            else store_unaligned(place, new_value);
+                        }
                 };
                 if (n == L) {
 #pragma GCC unroll 16
@@ -142,14 +153,15 @@ NO_INLINE void backward(const Matrix<T>& x, const Matrix<T>& dy, const Matrix<T>
 template <class T, bool WithDx>
 FORCE_INLINE void backward_by_width(const Matrix<T>& x, const Matrix<T>& dy, const Matrix<T>& weight, const Matrix<T>& dx,
                                     const T* mask, const LinearGradient<T>& to) {
-    auto go = [&](auto from_zero) ALWAYS_INLINE {
-        constexpr bool zero = decltype(from_zero)::value;
-        if (!x.is_narrow()) backward<T, WithDx, zero, panel<T>, panel<T>>(x, dy, weight, dx, mask, to);
-        else if (!weight.is_narrow()) backward<T, WithDx, zero, narrow_panel, panel<T>>(x, dy, weight, dx, mask, to);
-        else backward<T, WithDx, zero, narrow_panel, narrow_panel>(x, dy, weight, dx, mask, to);
+    auto go = [&](auto where) ALWAYS_INLINE {
+        constexpr Into into = decltype(where)::value;
+        if (!x.is_narrow()) backward<T, WithDx, into, panel<T>, panel<T>>(x, dy, weight, dx, mask, to);
+        else if (!weight.is_narrow()) backward<T, WithDx, into, narrow_panel, panel<T>>(x, dy, weight, dx, mask, to);
+        else backward<T, WithDx, into, narrow_panel, narrow_panel>(x, dy, weight, dx, mask, to);
     };
-    if (to.update || to.add) go(std::false_type{});
-    else go(std::true_type{});
+    if (to.update) go(std::integral_constant<Into, Into::weight>{});
+    else if (to.add) go(std::integral_constant<Into, Into::gradient_sum>{});
+    else go(std::integral_constant<Into, Into::gradient>{});
 }
 
 }  // namespace linear_row
