@@ -6,10 +6,10 @@ BIN    := $(VENV)/bin
 OUT    ?= chainrule-disk
 NATIVE := $(wildcard native/CMakeLists.txt native/src/* native/src/*/*)
 
-.PHONY: demo test native sanitize check format dist clean help
+.PHONY: demo test native native-aarch64 sanitize check format dist clean help
 
 help:        ## this list
-	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | sort
+	@grep -E '^[a-z0-9-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | sort
 
 demo: $(VENV)/.demo  ## install chainrule into .venv and run the report's experiment, with pictures
 	$(BIN)/chainrule disk --out $(OUT)
@@ -20,14 +20,22 @@ test: $(VENV)/.test  ## install with the test extra and run every test
 native: $(VENV)/.dev  ## build the engine's own tests and run them
 	$(BIN)/cmake -S native -B build/native -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja
 	$(BIN)/cmake --build build/native
-	$(BIN)/ctest --test-dir build/native --output-on-failure
+	$(BIN)/ctest --test-dir build/native --output-on-failure -j2
+
+native-aarch64: $(VENV)/.dev  ## the same cross-compiled and emulated; needs Debian's g++-aarch64-linux-gnu and qemu-user
+	$(BIN)/cmake -S native -B build/aarch64 -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja -DCMAKE_BUILD_TYPE=Checked \
+	    -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 \
+	    -DCMAKE_C_COMPILER=aarch64-linux-gnu-gcc -DCMAKE_CXX_COMPILER=aarch64-linux-gnu-g++ \
+	    -DCMAKE_CROSSCOMPILING_EMULATOR='qemu-aarch64;-L;/usr/aarch64-linux-gnu'
+	$(BIN)/cmake --build build/aarch64
+	$(BIN)/ctest --test-dir build/aarch64 --output-on-failure -j2
 
 sanitize: $(VENV)/.dev  ## the same under AddressSanitizer with UndefinedBehaviorSanitizer, then under ThreadSanitizer
 	$(BIN)/cmake -S native -B build/sanitize -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja -DSANITIZE=ON
 	$(BIN)/cmake --build build/sanitize
-	$(BIN)/ctest --test-dir build/sanitize --output-on-failure
+	$(BIN)/ctest --test-dir build/sanitize --output-on-failure -j2
 	$(BIN)/cmake -S native -B build/threads -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja -DSANITIZE_THREADS=ON
-	$(BIN)/cmake --build build/threads
+	$(BIN)/cmake --build build/threads --target threaded
 	$(BIN)/ctest --test-dir build/threads --output-on-failure -R test_engine
 
 check: $(VENV)/.dev  ## lint, formatting, types

@@ -11,6 +11,7 @@
 #include <nanobind/stl/vector.h>
 
 #include <atomic>
+#include <chrono>
 #include <cstring>
 #include <mutex>
 #include <thread>
@@ -86,6 +87,29 @@ private:
     const char* name_;
 };
 
+// Gives the GIL away for as long as it lives. Where the interpreter ends meanwhile, Python 3.10 to 3.13 end a thread that
+// asks for the GIL again by unwinding it, which C++ takes for a crash; such a thread waits for the end of the process
+// instead, as it does from Python 3.14 on.
+class WithoutGil {
+public:
+    WithoutGil() : state_(PyEval_SaveThread()) {}
+    WithoutGil(const WithoutGil&) = delete;
+    ~WithoutGil() noexcept(false) {
+        Stay stay;
+        PyEval_RestoreThread(state_);
+        stay.returned = true;
+    }
+
+private:
+    struct Stay {
+        bool returned = false;
+        ~Stay() {
+            while (!returned) std::this_thread::sleep_for(std::chrono::hours(1));
+        }
+    };
+    PyThreadState* state_;
+};
+
 struct Data {
     Dataset view;
     std::vector<nb::object> kept;  // the arrays that the view points into
@@ -119,7 +143,7 @@ public:
     public:
         explicit Wait(Compiled& c) : c_(c) {
             while (c_.busy_.test_and_set(std::memory_order_acquire)) {
-                nb::gil_scoped_release release;
+                const WithoutGil release;
                 std::this_thread::yield();
             }
         }
@@ -134,7 +158,7 @@ public:
         // Giving the GIL away costs more than a tiny step takes.
         if (rows * flops_per_row_ < 20000) work();
         else {
-            nb::gil_scoped_release release;
+            const WithoutGil release;
             work();
         }
     }
@@ -220,7 +244,7 @@ public:
         Turn turn(*this);
         Outcome outcome;
         {
-            nb::gil_scoped_release release;
+            const WithoutGil release;
             outcome = engine_->run(data.view, training, position);
         }
         return outcome == Outcome::finished ? "finished" : outcome == Outcome::interrupted ? "interrupted" : "not finite";
@@ -237,7 +261,7 @@ public:
         Turn turn(*this);
         LossSum loss;
         {
-            nb::gil_scoped_release release;
+            const WithoutGil release;
             loss = engine_->evaluate(data.view, to);
         }
         return {loss.sum, loss.denominator};

@@ -180,6 +180,7 @@ public:
         need(rows == remembers_, "backward: dy must have as many rows as the last forward");
         remembers_ = 0;
         const FlushDenormals flush;
+        network_.weights_changed();  // packing W for dx takes the place of its transposes
         pack(network_.output_gradient(0, rows), static_cast<const T*>(dy), n_out());
         network_.backward(rows, {.add = true, .update = false, .lr = 0, .input = dx != nullptr});
         if (dx) unpack(network_.input_gradient(0, rows), static_cast<T*>(dx), network_.n_in());
@@ -194,6 +195,7 @@ public:
         const FlushDenormals flush;
         network_.count_step();
         network_.update(lr, network_.clipping_scale(), false, {});
+        network_.weights_changed();
         network_.clear_padding_if_needed();
     }
 
@@ -269,18 +271,23 @@ private:
         return network_.worth_threads(rows) ? pool_.size() : 1;
     }
 
-    void gather_batch(const Dataset& data, const int64_t* order, int64_t first, int64_t begin, int64_t end) {
-        const Plan& plan = network_.plan();
+    void gather_batch(const Dataset& data, const int64_t* order, int64_t first, int64_t rows) {
+        gather_targets_of_all(data, order, first, rows);
+        gather_rows(data, order, first, 0, rows);
+    }
+    void gather_rows(const Dataset& data, const int64_t* order, int64_t first, int64_t begin, int64_t end) {
         gather(network_.input(begin, end), static_cast<const T*>(data.x), order, first + begin);
-        if (plan.class_targets) {
-            for (int64_t r = begin; r < end; ++r)
-                network_.indices()[r] = data.indices[order ? order[first + r] : first + r];
-        } else {
+        if (!network_.plan().class_targets)
             gather(network_.targets(begin, end), static_cast<const T*>(data.target), order, first + begin);
-        }
+    }
+    // What the denominator of the mean depends on: one number for each row of the whole batch.
+    void gather_targets_of_all(const Dataset& data, const int64_t* order, int64_t first, int64_t rows) {
+        if (network_.plan().class_targets)
+            for (int64_t r = 0; r < rows; ++r)
+                network_.indices()[r] = data.indices[order ? order[first + r] : first + r];
         if (data.sample_weight) {
             const T* weight = static_cast<const T*>(data.sample_weight);
-            for (int64_t r = begin; r < end; ++r)
+            for (int64_t r = 0; r < rows; ++r)
                 network_.sample_weights()[r] = weight[order ? order[first + r] : first + r];
         }
     }
@@ -302,9 +309,11 @@ private:
         network_.dropout_active = true;
         network_.dropout_pass = passes_++;
         network_.count_step();
-        const bool shared = network_.worth_threads(rows) && pool_.expects_help();
+        const bool sharable = pool_.size() > 1 && network_.worth_threads(rows), shared = sharable && judge_.wants_help();
+        if (sharable) judge_.begin_step();
         if (!shared) {
-            gather_batch(data, order, first, 0, rows);
+            network_.weights_changed();
+            gather_batch(data, order, first, rows);
             network_.forward(0, rows);
             const Target<T> target = target_of(data, 0, rows);
             loss.denominator = loss_denominator<T>(plan.loss, target, rows, n_out());
@@ -315,29 +324,28 @@ private:
         } else {
             pool_.start();
             const int parts = pool_.size();
-            pool_.phase(parts, [&](Share share) {
-                const int64_t begin = share.begin(rows, row_block), end = share.end(rows, row_block);
-                gather_batch(data, order, first, begin, end);
-                network_.transpose_weights(share);
-            });
+            if (!network_.weights_are_transposed()) pool_.phase(parts, [&](Share share) { network_.transpose_weights(share); });
+            gather_targets_of_all(data, order, first, rows);
             loss.denominator = loss_denominator<T>(plan.loss, target_of(data, 0, rows), rows, n_out());
             pool_.phase(parts, [&](Share share) {
                 const int64_t begin = share.begin(rows, row_block), end = share.end(rows, row_block);
                 if (begin == end) return;
+                gather_rows(data, order, first, begin, end);
                 network_.forward(begin, end);
                 loss_rows<T>(plan.loss, network_.output(begin, end), target_of(data, begin, end),
                              network_.output_gradient(begin, end), loss.denominator, network_.partial() + begin / row_block);
                 network_.backward_rows(begin, end);
             });
             pool_.phase(parts, [&](Share share) { network_.backward_parameters(rows, how, share); });
+            network_.parameters_stepped();
             if (!network_.all_updates_fused()) {
                 const double scale = network_.clipping_scale();
                 pool_.phase(parts, [&](Share share) { network_.update(lr, scale, true, share); });
             }
-            pool_.learn();
         }
         if (!network_.all_updates_fused()) network_.clear_padding_if_needed();
         for (int64_t b = 0; b < (rows + row_block - 1) / row_block; ++b) loss.sum += network_.partial()[b];
+        if (sharable) judge_.end_step(rows);
         return loss;
     }
 
@@ -371,6 +379,7 @@ private:
 
     Network<T> network_;
     Pool pool_;
+    Judge judge_;
     Best best_;
     int64_t remembers_ = 0;  // rows of the last forward that backward may go back through
     int64_t passes_ = 0;     // training passes so far

@@ -123,6 +123,7 @@ public:
         each_number(i, [&](int64_t at) { *to++ = flat[at]; });
     }
     void write(T* flat, size_t i, const T* from) {
+        transposed_ = false;
         each_number(i, [&](int64_t at) { flat[at] = *from++; });
     }
 
@@ -251,13 +252,13 @@ public:
         }
     }
 
-    // The same in two halves for several threads. Before the first: transpose_weights; between them: a barrier.
+    // The same in two halves for several threads. Before the first: the Wᵀ of all layers; between them: a barrier. Where
+    // plain SGD updates W as its gradient is made, the thread that made a slice of W transposes it for the next step.
+    bool weights_are_transposed() const { return transposed_; }
+    void weights_changed() { transposed_ = false; }
     void transpose_weights(Share share) {
         for (Stage<T>& s : stages_)
-            if (s.kind == OpKind::linear && s.in != 0 && dx_needs_transpose(s.n_in, s.n_out)) {
-                const int64_t begin = share.begin(s.n_out, panel<T>), end = share.end(s.n_out, panel<T>);
-                if (begin < end) transpose<T>(s.weight, s.transposed, begin, end);
-            }
+            if (s.kind == OpKind::linear && s.in != 0) transpose_slice(s, share.begin(s.n_in, panel<T>), share.end(s.n_in, panel<T>));
     }
     void backward_rows(int64_t begin, int64_t end) {
         for (size_t i = stages_.size(); i-- > 0;) {
@@ -277,10 +278,12 @@ public:
             Stage<T>& s = stages_[i];
             if (s.kind != OpKind::linear) continue;
             const int64_t begin = share.begin(s.n_in, panel<T>), end = share.end(s.n_in, panel<T>);
-            if (begin < end)
-                linear_gradient<T>(value(s.in, 0, rows), gradient(s.out, 0, rows), gradient_of(s, how), begin, end);
+            if (begin == end) continue;
+            linear_gradient<T>(value(s.in, 0, rows), gradient(s.out, 0, rows), gradient_of(s, how), begin, end);
+            if (all_fused_ && s.in != 0) transpose_slice(s, begin, end);
         }
     }
+    void parameters_stepped() { transposed_ = all_fused_; }
 
     // Which parameters are updated in the same pass as their gradient is made.
     bool all_updates_fused() const { return all_fused_; }
@@ -413,6 +416,17 @@ private:
         to.weight_value = const_cast<T*>(s.weight.data);
         to.bias_value = const_cast<T*>(s.bias);
         return to;
+    }
+
+    // Wᵀ's columns begin … end - 1 (inputs), as linear_dx wants them.
+    static void transpose_slice(const Stage<T>& s, int64_t begin, int64_t end) {
+        if (begin >= end || !dx_needs_transpose(s.n_in, s.n_out)) return;
+        Matrix<T> to = s.transposed;
+        if (!to.is_narrow()) {
+            to.data += to.column_offset(begin);
+            to.columns = round_up(end - begin, panel<T>);
+        }
+        transpose<T>(s.weight.slice(begin, end), to, 0, s.n_out);
     }
 
     // dx = dy W without writing all of Wᵀ where it is big: one panel of inputs is transposed, used, and forgotten.
@@ -635,6 +649,7 @@ private:
     std::vector<bool> used_, fused_;
     Activation relu_{};
     int states_ = 0, last_ = 0;
+    bool transposed_ = false;  // every layer's Wᵀ is that of its weights, for several threads
     bool all_fused_ = true, any_fused_ = false, uniform_ = true, zero_first_ = false, in_place_output_ = false;
     int64_t flat_size_ = 0;
     Arena arena_;

@@ -2,12 +2,14 @@
 //
 // A step is a row of phases, a phase a number of parts, and whoever is free takes the next part: the thread that leads,
 // or a helper. The leader never waits for a helper that has not come (another process may have its core), only for
-// parts that somebody has begun. So a busy machine costs a little, and never a collapse: a barrier for all threads,
-// spinning, turned 17 µs into 111-278 in a trial. When helpers do not come for several steps they are not called for
-// a while.
+// parts that somebody has begun. A barrier for all threads, spinning, turned 17 µs into 111-278 in a trial.
+//
+// Even so a helper can do harm: it may lose its core in the midst of a part, or be given the leader's. So `Judge` times
+// steps with and without help, and help is asked for only while it pays.
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <mutex>
 #include <thread>
@@ -24,6 +26,54 @@ FORCE_INLINE void pause() {
     asm volatile("yield");
 #endif
 }
+
+// Steps with help, or without? Whichever took less time per row of late; the other is tried again now and then, for a
+// hundredth of the time where the answer does not change.
+class Judge {
+public:
+    bool wants_help() const { return helped_; }
+
+    void begin_step() { start_ = std::chrono::steady_clock::now(); }
+    void end_step(int64_t rows) {
+        const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+        if (warming_ > 0) {
+            warming_ -= seconds;
+            return;
+        }
+        seconds_ += seconds;
+        rows_ += rows;
+        if (seconds_ < (helped_ == prefers_help_ ? 2e-3 : 1e-3)) return;
+        double& cost = cost_[helped_];
+        const double now = seconds_ / double(rows_);
+        cost = cost == 0 ? now : 0.75 * cost + 0.25 * now;
+        if (helped_ != prefers_help_) {  // that was a trial
+            const bool helps = now < cost_[!helped_] ? helped_ : !helped_;
+            patience_ = helps == prefers_help_ ? (patience_ < longest ? 2 * patience_ : patience_) : shortest;
+            if (helps != prefers_help_) cost = now;
+            prefers_help_ = helps;
+            left_ = patience_;
+            turn_to(helps);
+        } else if (--left_ <= 0) {
+            turn_to(!helped_);
+        } else {
+            seconds_ = 0, rows_ = 0;
+        }
+    }
+
+private:
+    static constexpr int shortest = 2, longest = 64;
+    void turn_to(bool help) {
+        helped_ = help;
+        seconds_ = 0, rows_ = 0;
+        warming_ = 2e-4;  // helpers have to wake up
+    }
+    bool helped_ = true, prefers_help_ = true;
+    int left_ = shortest, patience_ = shortest;
+    double cost_[2] = {0, 0};  // seconds per row, without and with help
+    double seconds_ = 0, warming_ = 2e-4;
+    int64_t rows_ = 0;
+    std::chrono::steady_clock::time_point start_;
+};
 
 class Pool {
 public:
@@ -46,28 +96,6 @@ public:
         while (int(threads_.size()) + 1 < size_) threads_.emplace_back([this] { help(); });
     }
 
-    // Is help likely to come? Asked once per step.
-    bool expects_help() {
-        if (size_ == 1) return false;
-        if (alone_ > 0) {
-            --alone_;
-            return false;
-        }
-        return true;
-    }
-
-    // Called after a step with help: looks whether any came.
-    void learn() {
-        if (helped_.exchange(0, std::memory_order_relaxed) > 0) {
-            missed_ = 0;
-            pause_steps_ = first_pause;
-        } else if (++missed_ == patience) {
-            missed_ = 0;
-            alone_ = pause_steps_;
-            pause_steps_ = pause_steps_ < 4096 ? 2 * pause_steps_ : pause_steps_;
-        }
-    }
-
     // Runs f(Share{part, parts}) for every part, each by one thread, and returns when all are done.
     template <class F>
     void phase(int parts, const F& f) {
@@ -83,7 +111,7 @@ public:
             }
             wake_.notify_all();
         }
-        while (take_part(false)) {}
+        while (take_part()) {}
         for (int turns = 0; done_.load(std::memory_order_acquire) != parts; ++turns) {
             if (turns < 2000) pause();
             else std::this_thread::yield();
@@ -93,21 +121,18 @@ public:
 private:
     static constexpr int most = 1024;  // the ticket has 16 bits for parts
     static constexpr int spin_turns = 3000;  // about 50 µs: from phase to phase and from step to step, not much longer
-    static constexpr int patience = 64;  // steps without help: they cost next to nothing, and waking takes 100 µs or more
-    static constexpr int first_pause = 64;
 
     // The ticket holds the number of the phase, its parts, and the next part that nobody has taken.
     bool part_is_free() const {
         const uint64_t t = ticket_.load(std::memory_order_acquire);
         return (t & 0xffff) < (t >> 16 & 0xffff);
     }
-    bool take_part(bool helper) {
+    bool take_part() {
         if (!part_is_free()) return false;
         const uint64_t t = ticket_.fetch_add(1, std::memory_order_acq_rel);
         const int part = int(t & 0xffff), parts = int(t >> 16 & 0xffff);
         if (part >= parts) return false;
         call_(function_, Share{part, parts});
-        if (helper) helped_.fetch_add(1, std::memory_order_relaxed);
         done_.fetch_add(1, std::memory_order_release);
         return true;
     }
@@ -115,7 +140,7 @@ private:
     void help() {
         const FlushDenormals flush;
         for (int turns = 0; !stop_.load(std::memory_order_relaxed);) {
-            if (take_part(true)) {
+            if (take_part()) {
                 turns = 0;
             } else if (++turns < spin_turns) {
                 pause();
@@ -130,7 +155,6 @@ private:
     }
 
     int size_;
-    int alone_ = 0, missed_ = 0, pause_steps_ = first_pause;
     std::vector<std::thread> threads_;
     std::mutex mutex_;
     std::condition_variable wake_;
@@ -140,7 +164,6 @@ private:
     const void* function_ = nullptr;
     alignas(128) std::atomic<uint64_t> ticket_{0};
     alignas(128) std::atomic<int> done_{0};
-    std::atomic<int> helped_{0};
 };
 
 }  // namespace chainrule

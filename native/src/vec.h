@@ -195,14 +195,16 @@ FORCE_INLINE V hide(V v) {
 template <class T>
 FORCE_INLINE Vec<T> zero() { return hide(Vec<T>{}); }
 
-// The larger of the bound and x; a NaN in x comes through (a NaN in the bound does not: order matters).
+// The larger of the bound and x (hidden, or GCC selects under a mask what has an instruction of its own); a NaN in x comes through (a NaN in the bound does not: order matters).
 template <class T>
 FORCE_INLINE Vec<T> at_least(std::type_identity_t<Vec<T>> bound, std::type_identity_t<Vec<T>> x) {
+    bound = hide(bound), x = hide(x);
     return bound > x ? bound : x;
 }
 
 template <class T>
 FORCE_INLINE Vec<T> at_most(std::type_identity_t<Vec<T>> bound, std::type_identity_t<Vec<T>> x) {
+    bound = hide(bound), x = hide(x);
     return bound < x ? bound : x;
 }
 

@@ -11,11 +11,9 @@ the first terms are exact and stand outside the polynomial, so rounding costs le
 Needs mpmath.
 """
 
-import struct
 import sys
 from pathlib import Path
 
-import mpmath
 from mpmath import mp, mpf
 
 mp.dps = 60
@@ -33,7 +31,9 @@ def remez(f, weight, low, high, degree):
     """The coefficients that minimise max |weight(x) (f(x) - sum of c_i x^i)| on [low, high]."""
     grid = grid_on(low, high)
     weights, values = [weight(x) for x in grid], [f(x) for x in grid]
-    points = [round(GRID * (i + 0.5) / (degree + 2)) for i in range(degree + 2)]  # near the extrema of a Chebyshev polynomial
+    points = [
+        round(GRID * (i + 0.5) / (degree + 2)) for i in range(degree + 2)
+    ]  # near the extrema of a Chebyshev polynomial
     for _ in range(40):
         matrix, right = mp.matrix(degree + 2), mp.matrix(degree + 2, 1)
         for i, p in enumerate(points):
@@ -103,6 +103,7 @@ def series(f, x, terms, threshold):
 
 # What is fitted. Names are those of elementary.h.
 
+
 def expm1_tail(x):  # (e^x - 1 - x) / x^2
     return series(lambda x: (mp.expm1(x) - x) / x**2, x, [1 / mp.factorial(k + 2) for k in range(20)], mpf(10) ** -3)
 
@@ -124,14 +125,17 @@ def log1p_weight(x):
 def atanh_tail(z):  # (2 atanh(s) - 2 s) / s^3 with z = s^2
     return series(
         lambda z: (2 * mp.atanh(mp.sqrt(z)) - 2 * mp.sqrt(z)) / mp.sqrt(z) ** 3,
-        z, [mpf(2) / (2 * k + 3) for k in range(20)], mpf(10) ** -5,
+        z,
+        [mpf(2) / (2 * k + 3) for k in range(20)],
+        mpf(10) ** -5,
     )
 
 
 def erf_head(z):  # erf(x) / x - 1 with z = x^2
     return series(
         lambda z: mp.erf(mp.sqrt(z)) / mp.sqrt(z) - 1,
-        z, [2 / mp.sqrt(mp.pi) * mpf(-1) ** k / (mp.factorial(k) * (2 * k + 1)) - (k == 0) for k in range(20)],
+        z,
+        [2 / mp.sqrt(mp.pi) * mpf(-1) ** k / (mp.factorial(k) * (2 * k + 1)) - (k == 0) for k in range(20)],
         mpf(10) ** -5,
     )
 
@@ -153,14 +157,59 @@ SQRT_ATANH = mpf("0.1716")  # |f / (2 + f)| for 1 + f in [1/sqrt 2, sqrt 2], whi
 
 POLYNOMIALS = [
     # name, type, what it approximates, function, weight, low, high, degree
-    ("expm1_tail", "float", "(e^r - 1 - r) / r^2, error relative to e^r - 1", expm1_tail, expm1_weight, -HALF_LN2, HALF_LN2, 4),
-    ("expm1_tail", "double", "(e^r - 1 - r) / r^2, error relative to e^r - 1", expm1_tail, expm1_weight, -HALF_LN2, HALF_LN2, 10),
-    ("log1p_tail", "float", "(log(1 + f) - f + f^2 / 2) / f^3, error relative to log(1 + f)", log1p_tail, log1p_weight, mpf(-1) / 3, mpf(1) / 3, 7),
-    ("log1p_tail", "double", "(2 atanh(s) - 2 s) / s^3 in z = s^2, error relative to 2 atanh(s)", atanh_tail, lambda z: z * mp.sqrt(z) / (2 * mp.atanh(mp.sqrt(z))) if z else mpf(0), 0, SQRT_ATANH**2, 6),
+    (
+        "expm1_tail",
+        "float",
+        "(e^r - 1 - r) / r^2, error relative to e^r - 1",
+        expm1_tail,
+        expm1_weight,
+        -HALF_LN2,
+        HALF_LN2,
+        4,
+    ),
+    (
+        "expm1_tail",
+        "double",
+        "(e^r - 1 - r) / r^2, error relative to e^r - 1",
+        expm1_tail,
+        expm1_weight,
+        -HALF_LN2,
+        HALF_LN2,
+        10,
+    ),
+    (
+        "log1p_tail",
+        "float",
+        "(log(1 + f) - f + f^2 / 2) / f^3, error relative to log(1 + f)",
+        log1p_tail,
+        log1p_weight,
+        mpf(-1) / 3,
+        mpf(1) / 3,
+        7,
+    ),
+    (
+        "log1p_tail",
+        "double",
+        "(2 atanh(s) - 2 s) / s^3 in z = s^2, error relative to 2 atanh(s)",
+        atanh_tail,
+        lambda z: z * mp.sqrt(z) / (2 * mp.atanh(mp.sqrt(z))) if z else mpf(0),
+        0,
+        SQRT_ATANH**2,
+        6,
+    ),
     ("erf_head", "float", "erf(x) / x - 1 in z = x^2, error relative to erf(x)", erf_head, erf_head_weight, 0, 1, 6),
     ("erf_head", "double", "erf(x) / x - 1 in z = x^2, error relative to erf(x)", erf_head, erf_head_weight, 0, 1, 11),
     ("erfc_exponent", "float", "-log(erfc(x)) / x, error as it appears in erf(x)", erfc_exponent, erfc_weight, 1, 4, 6),
-    ("erfc_exponent", "double", "-log(erfc(x)) / x, error as it appears in erf(x)", erfc_exponent, erfc_weight, 1, 6, 17),
+    (
+        "erfc_exponent",
+        "double",
+        "-log(erfc(x)) / x, error as it appears in erf(x)",
+        erfc_exponent,
+        erfc_weight,
+        1,
+        6,
+        17,
+    ),
 ]
 
 
@@ -196,7 +245,9 @@ def header():
                 continue
             coefficients, error = fit(f, weight, lowest, highest, degree, type)
             print(f"{name} {type}: 2^{mp.nstr(mp.log(error, 2), 4)}", file=sys.stderr)
-            lines.append(f"    // {says}, on [{mp.nstr(mpf(lowest), 5)}, {mp.nstr(mpf(highest), 5)}]: 2^{mp.nstr(mp.log(error, 2), 4)}")
+            lines.append(
+                f"    // {says}, on [{mp.nstr(mpf(lowest), 5)}, {mp.nstr(mpf(highest), 5)}]: 2^{mp.nstr(mp.log(error, 2), 4)}"
+            )
             lines.append(f"    static constexpr {type} {name}[] = {{")
             lines += [f"        {literal(c, type)}," for c in coefficients]
             lines.append("    };")

@@ -97,7 +97,7 @@ def _linear(lowering: Lowering, layer: layers.Linear) -> None:
 )
 def _activation(lowering: Lowering, layer: Module) -> None:
     if isinstance(layer, layers.ELU) and layer.alpha < 0:
-        raise CannotLower(f"ELU with alpha={layer.alpha}")  # its y would be positive on both sides, and backward reads y
+        raise CannotLower(f"ELU with alpha={layer.alpha}")  # y is then positive on both sides, and backward reads y
     lowering.add("activation", layer, prod(lowering.shape))
 
 
@@ -186,7 +186,7 @@ def lower(
     )
 
 
-def _check_loss(loss: Module, shape: tuple[int, ...], class_targets: bool) -> None:
+def _check_loss(loss: Any, shape: tuple[int, ...], class_targets: bool) -> None:
     """Refuse a loss that the engine does not know, or does not know for such targets."""
     if type(loss) not in LOSSES:
         raise CannotLower(f"{_name(loss)} has no rule")
