@@ -1,0 +1,423 @@
+"""Python and the engine see the same numbers, whoever changes them."""
+
+import copy
+import gc
+import pickle
+
+import numpy as np
+import pytest
+from networks import bits, small_network, values
+
+import chainrule as cr
+
+X, Y = np.random.default_rng(0).normal(size=(2, 6, 2))
+RULES = {
+    "SGD": lambda: cr.SGD(lr=0.1),
+    "momentum": lambda: cr.SGD(lr=0.1, momentum=0.9),
+    "dampening": lambda: cr.SGD(lr=0.1, momentum=0.9, dampening=0.5),
+    "Adam": lambda: cr.Adam(lr=0.01),
+    "amsgrad": lambda: cr.AdamW(lr=0.01, amsgrad=True),
+    "RMSprop": lambda: cr.RMSprop(lr=0.001, centered=True, momentum=0.5),
+    "Adagrad": lambda: cr.Adagrad(lr=0.01, lr_decay=0.1, initial_accumulator_value=0.1),
+}
+
+
+def compiled(model, optimizer=None, **options):
+    return cr.compile(model, cr.MSELoss(), optimizer or cr.SGD(lr=0.1), **options)
+
+
+def step(model, optimizer, x=X, target=Y):
+    """The same step in Python."""
+    loss = cr.MSELoss()
+    y, saved = model.forward(x)
+    value, saved_loss = loss.forward(y, target)
+    model.zero_grad()
+    model.backward(loss.backward(1.0, saved_loss), saved)
+    optimizer.step(model.param())
+    return float(value)
+
+
+def home(thing):
+    """Read something, which brings all numbers from the engine into Python's arrays."""
+    for parameter in thing.param() if isinstance(thing, cr.Module) else [thing]:
+        assert parameter.value is not None
+
+
+def assert_same(model, twin, steps):
+    """Equal to what the rounding of so many steps on 6 rows and layers of 8 leaves."""
+    for name, value in values(twin).items():
+        floor = steps * (6 + 8) * np.finfo(np.float64).eps * max(1.0, abs(value).max())
+        np.testing.assert_allclose(values(model)[name], value, rtol=1e-12, atol=floor, err_msg=name)
+
+
+# -- parameters
+
+
+SET = {
+    "an element": lambda parameter: parameter.value.__setitem__((0, 0), 0.5),
+    "all in place": lambda parameter: parameter.value.__imul__(0.5),
+    "another array": lambda parameter: setattr(parameter, "value", np.full(parameter.shape, 0.1)),
+    "another order of memory": lambda parameter: setattr(parameter, "value", np.full(parameter.shape[::-1], 0.1).T),
+}
+
+
+@pytest.mark.parametrize("change", SET.values(), ids=SET)
+def test_what_is_set_between_two_steps_is_what_the_next_step_uses(change):
+    model, twin = small_network(), small_network()
+    network, optimizer = compiled(model, cr.Adam(lr=0.01)), cr.Adam(lr=0.01)
+    for _ in range(3):
+        for net in (model, twin):
+            change(net[0].weight)
+        assert network.step(X, Y) == pytest.approx(step(twin, optimizer), rel=1e-13)
+        np.testing.assert_allclose(network.predict(X), twin(X), rtol=1e-12)
+    assert_same(model, twin, 3)
+
+
+def test_load_state_dict_is_seen_by_the_next_call():
+    model, other = small_network(), small_network(seed=1)
+    network = compiled(model)
+    network.step(X, Y)
+    model.load_state_dict(other.state_dict())
+    np.testing.assert_allclose(network.predict(X), other(X), rtol=1e-13)
+
+
+def test_what_is_read_after_a_step_is_what_it_wrote():
+    model, twin = small_network(), small_network()
+    network, optimizer = compiled(model), cr.SGD(lr=0.1)
+    for steps in range(1, 4):
+        network.step(X, Y)
+        step(twin, optimizer)
+        assert_same(model, twin, steps)
+        np.testing.assert_allclose(model(X), network.predict(X), rtol=1e-13)
+
+
+def test_a_python_step_and_a_compiled_step_may_alternate():
+    model, twin = small_network(), small_network()
+    optimizer, twins = cr.Adam(lr=0.01), cr.Adam(lr=0.01)
+    network = compiled(model, optimizer)
+    for i in range(6):
+        network.step(X, Y) if i % 2 else step(model, optimizer)
+        step(twin, twins)
+    assert_same(model, twin, 6)
+    home(model)
+    assert optimizer.steps == 6
+
+
+def test_two_compiled_objects_on_one_model_take_turns():
+    model, twin = small_network(), small_network()
+    optimizer, twins = cr.Adam(lr=0.01), cr.Adam(lr=0.01)
+    networks = [compiled(model, optimizer), compiled(model, optimizer)]
+    for i in range(7):
+        networks[i % 3 % 2].step(X, Y)
+        step(twin, twins)
+        np.testing.assert_allclose(networks[1].predict(X), twin(X), rtol=1e-12)
+    assert_same(model, twin, 7)
+    assert optimizer.steps == 7
+
+
+def test_networks_that_share_a_layer_see_each_others_steps():
+    shared = cr.Linear(2, 2, dtype="float64", rng=0)
+    one = cr.Sequential(shared, cr.Tanh(), cr.Linear(2, 2, dtype="float64", rng=1))
+    two = cr.Sequential(shared, cr.Tanh(), cr.Linear(2, 2, dtype="float64", rng=2))
+    twins = copy.deepcopy((one, two))
+    networks = [compiled(one), compiled(two)]
+    for _ in range(3):
+        for network, twin in zip(networks, twins, strict=True):
+            network.step(X, Y)
+            step(twin, cr.SGD(lr=0.1))
+    assert_same(one, twins[0], 6)
+    assert_same(two, twins[1], 6)
+
+
+def test_fit_continues_where_steps_ended_and_steps_where_fit_did():
+    model, twin = small_network(), small_network()
+    optimizer, twins = cr.Adam(lr=0.01), cr.Adam(lr=0.01)
+    network = compiled(model, optimizer)
+    options = {"epochs": 2, "batch_size": 6, "shuffle": False, "keep": "last"}
+    for _ in range(2):
+        network.step(X, Y)
+        cr.fit(model, cr.MSELoss(), (X, Y), optimizer=optimizer, engine="native", **options)
+        step(twin, twins)
+        cr.fit(twin, cr.MSELoss(), (X, Y), optimizer=twins, engine="python", **options)
+    assert_same(model, twin, 6)
+    assert optimizer.steps == 6
+
+
+# -- gradients
+
+
+def test_gradients_gather_over_backward_passes_and_are_read_and_set_from_python():
+    model, twin = small_network(), small_network()
+    network = cr.compile(model)
+    dy = np.random.default_rng(1).normal(size=Y.shape)
+    for i in range(3):
+        for net in (model, twin):
+            if i == 2:
+                net[0].weight.grad[...] = 1.5
+        network.forward(X)
+        dx = network.backward(dy)
+        _, saved = twin.forward(X)
+        np.testing.assert_allclose(dx, twin.backward(dy, saved), rtol=1e-12, atol=1e-15)
+        for parameter, other in zip(model.param(), twin.param(), strict=True):
+            np.testing.assert_allclose(parameter.grad, other.grad, rtol=1e-12, atol=1e-14)
+    network.zero_grad()
+    assert not any(parameter.grad.any() for parameter in model.param())
+
+
+def test_zero_grad_of_the_model_is_seen_by_the_engine():
+    model = small_network()
+    network = cr.compile(model)
+    network.forward(X)
+    network.backward(Y)
+    once = model[0].weight.grad.copy()
+    model.zero_grad()
+    network.forward(X)
+    network.backward(Y)
+    np.testing.assert_array_equal(model[0].weight.grad, once)
+
+
+# -- what no longer fits
+
+
+def test_a_parameter_of_another_shape_is_refused_by_both_shapes():
+    model = small_network()
+    network = compiled(model)
+    network.step(X, Y)
+    model[0].weight.value = np.zeros((8, 3))
+    for call in (lambda: network.step(X, Y), lambda: network.predict(X), lambda: network.forward(X)):
+        with pytest.raises(ValueError, match=r"parameter 0 was a float64 \(8, 2\) array .* is float64 \(8, 3\) now"):
+            call()
+    model[0].weight.value = np.zeros((8, 2))
+    network.step(X, Y)  # and as it was, it goes on
+
+
+@pytest.mark.parametrize(
+    "value", [np.zeros((8, 2), "float32"), np.zeros((8, 2), ">f8"), np.zeros((8, 2), int), [[0.0, 0.0]] * 8, None]
+)
+def test_a_parameter_of_another_dtype_is_refused(value):
+    model = small_network()
+    network = compiled(model)
+    network.step(X, Y)
+    model[0].weight.value = value
+    with pytest.raises(ValueError, match=r"parameter 0 was a float64 .* compile it again"):
+        network.step(X, Y)
+
+
+def test_a_model_in_another_dtype_has_to_be_compiled_again():
+    model = small_network()
+    network = compiled(model)
+    network.step(X, Y)
+    model.float()
+    with pytest.raises(ValueError, match=r"is float32 \(8, 2\) now; compile it again"):
+        network.step(X, Y)
+    assert model[0].weight.value.dtype == np.float32
+    assert np.isfinite(compiled(model).step(X.astype("float32"), Y.astype("float32")))
+
+
+@pytest.mark.parametrize("name", ["momentum", "weight_decay", "clip_norm", "nesterov"])
+def test_an_optimizer_with_other_options_has_to_be_compiled_again(name):
+    model, optimizer = small_network(), cr.SGD(lr=0.1, momentum=0.9)
+    network = compiled(model, optimizer)
+    network.step(X, Y)
+    setattr(optimizer, name, 0.5)
+    home(model)  # the engine looks when it takes the numbers over
+    with pytest.raises(ValueError, match=r"SGD\(.*was changed after the network was compiled; compile it again"):
+        network.step(X, Y)
+
+
+# -- the optimizer's state
+
+
+@pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
+def test_state_is_handed_over_both_ways(rule):
+    """Native, Python, native continues to the numbers of one run."""
+    model, twin = small_network(), small_network()
+    optimizer, twins = rule(), rule()
+    network = compiled(model, optimizer)
+    for _ in range(2):
+        for _ in range(3):
+            network.step(X, Y)
+        for _ in range(3):
+            step(model, optimizer)
+    network.step(X, Y)
+    for _ in range(13):
+        step(twin, twins)
+    assert_same(model, twin, 13)
+    assert optimizer.steps == twins.steps == 13
+    for parameter, other in zip(model.param(), twin.param(), strict=True):
+        assert optimizer.state[parameter].keys() == twins.state[other].keys()
+        for name, array in twins.state[other].items():
+            np.testing.assert_allclose(
+                optimizer.state[parameter][name], array, rtol=1e-12, atol=13 * 14 * 2.3e-16, err_msg=name
+            )
+
+
+@pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
+def test_fit_hands_state_over_both_ways(rule):
+    found = []
+    for engines in (("python", "python", "python"), ("native", "python", "native")):
+        model, optimizer = small_network(), rule()
+        for seed, engine in enumerate(engines):
+            cr.fit(
+                model,
+                cr.MSELoss(),
+                (X, Y),
+                epochs=3,
+                batch_size=4,
+                optimizer=optimizer,
+                seed=seed,
+                engine=engine,
+                keep="last",
+            )
+        assert (optimizer.steps, optimizer.epochs) == (18, 9)
+        found.append((model, optimizer.state_dict(model.param())))
+    (twin, expected), (model, state) = found
+    assert_same(model, twin, 18)
+    for kept, other in zip(state["parameters"], expected["parameters"], strict=True):
+        assert kept.keys() == other.keys()
+
+
+def test_load_state_dict_of_an_optimizer_is_what_the_next_step_uses():
+    model, twin = small_network(), small_network()
+    optimizer, twins = cr.Adam(lr=0.01), cr.Adam(lr=0.01)
+    for _ in range(3):
+        step(twin, twins)
+    network = compiled(model, optimizer)
+    network.step(X, Y)
+    model.load_state_dict(twin.state_dict())
+    optimizer.load_state_dict(model.param(), twins.state_dict(twin.param()))
+    network.step(X, Y)
+    step(twin, twins)
+    assert_same(model, twin, 4)
+    assert optimizer.steps == 4
+
+
+STALE = pytest.mark.xfail(reason="the optimizer's own numbers do not come home when they are read: E1, 6")
+
+
+@STALE
+def test_the_count_of_steps_is_right_whenever_it_is_read():
+    optimizer = cr.Adam(lr=0.01)
+    network = compiled(small_network(), optimizer)
+    network.step(X, Y)
+    network.step(X, Y)
+    assert optimizer.steps == 2
+
+
+@STALE
+def test_the_state_of_the_optimizer_is_right_whenever_it_is_read():
+    model, optimizer = small_network(), cr.Adam(lr=0.01)
+    network = compiled(model, optimizer)
+    network.step(X, Y)
+    state = optimizer.state_dict(model.param())
+    assert [kept.get("step") for kept in state["parameters"]] == [1, 1, 1, 1]
+    assert state["steps"] == 1
+
+
+@STALE
+def test_an_optimizer_that_forgets_starts_again():
+    model, twin = small_network(), small_network()
+    optimizer, twins = cr.SGD(lr=0.1, momentum=0.9), cr.SGD(lr=0.1, momentum=0.9)
+    network = compiled(model, optimizer)
+    for _ in range(2):
+        network.step(X, Y)
+        step(twin, twins)
+        for rule in (optimizer, twins):
+            rule.forget()
+    network.step(X, Y)
+    step(twin, twins)
+    assert_same(model, twin, 3)
+
+
+@STALE
+def test_a_callback_reads_the_right_count_of_steps():
+    seen = []
+    cr.fit(
+        small_network(),
+        cr.MSELoss(),
+        (X, Y),
+        epochs=3,
+        batch_size=4,
+        optimizer=cr.Adam(lr=0.01),
+        engine="native",
+        callbacks=[lambda run: seen.append(run.optimizer.steps)],
+    )
+    assert seen == [2, 4, 6]
+
+
+# -- the learning rate
+
+
+def test_the_learning_rate_may_be_set_between_steps():
+    model, twin = small_network(), small_network()
+    optimizer, twins = cr.SGD(lr=0.1), cr.SGD(lr=0.1)
+    network = compiled(model, optimizer)
+    for lr in (0.1, 0.5, cr.ExponentialLR(0.1, 0.5, every="step"), cr.StepLR(0.2, 1), 0.0, 0.3):
+        optimizer.lr = twins.lr = lr
+        for _ in range(2):
+            network.step(X, Y)
+            step(twin, twins)
+    assert_same(model, twin, 12)
+
+
+def test_schedules_count_steps_and_epochs_of_loops_written_by_hand():
+    rate = cr.LinearLR(cr.StepLR(0.4, 1, 0.5), total_iters=7, every="step")
+    model, twin = small_network(), small_network()
+    optimizer, twins = cr.SGD(lr=rate), cr.SGD(lr=rate)
+    network = compiled(model, optimizer)
+    for epoch in range(3):
+        for _ in range(4):
+            network.step(X, Y)
+            step(twin, twins)
+            if epoch == 1:
+                home(model)  # whoever owns the numbers, the count goes on
+        optimizer.end_epoch()
+        twins.end_epoch()
+    assert_same(model, twin, 12)
+
+
+# -- copies
+
+
+def test_copies_of_a_compiled_model_are_as_the_last_step_left_it():
+    model, twin = small_network(cr.Adam(lr=0.01)), small_network()
+    network, optimizer = compiled(model, model.optimizer), cr.Adam(lr=0.01)
+    for _ in range(3):
+        network.step(X, Y)
+        step(twin, optimizer)
+    for copied in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert bits(copied) == bits(model)
+        before = bits(model)
+        step(copied, copied.optimizer)
+        assert bits(model) == before  # a copy goes its own way
+        assert bits(copied) != before
+    assert_same(model, twin, 3)
+    network.step(X, Y)
+    step(twin, optimizer)
+    assert_same(model, twin, 4)
+
+
+def test_a_pickled_network_is_rebuilt_with_its_numbers():
+    model = small_network(cr.Adam(lr=0.01))
+    network = compiled(model, model.optimizer, batch_size=6)
+    for _ in range(3):
+        network.step(X, Y)
+    for copied in (pickle.loads(pickle.dumps(network)), copy.deepcopy(network)):
+        np.testing.assert_array_equal(copied.predict(X), network.predict(X))
+        losses = [copied.step(X, Y) for _ in range(3)]
+        assert copied.plan.optimizer is not model.optimizer
+        home(copied.plan.parameters[0])
+        assert copied.plan.optimizer.steps == 6
+        assert losses[1] < losses[0]
+    again = [network.step(X, Y) for _ in range(3)]
+    assert again == losses  # the same moments, so the same bits
+
+
+def test_a_model_outlives_its_compiled_network():
+    model, twin = small_network(), small_network()
+    network = compiled(model)
+    network.step(X, Y)
+    step(twin, cr.SGD(lr=0.1))
+    del network
+    gc.collect()
+    assert_same(model, twin, 1)
