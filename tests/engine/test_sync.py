@@ -292,7 +292,7 @@ def test_load_state_dict_of_an_optimizer_is_what_the_next_step_uses():
     assert optimizer.steps == 4
 
 
-STALE = pytest.mark.xfail(reason="the optimizer's own numbers do not come home when they are read: E1, 6")
+STALE = pytest.mark.xfail(reason="the optimizer's own numbers come home only with those of a Parameter")
 
 
 @STALE
