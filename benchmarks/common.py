@@ -75,7 +75,7 @@ class Timing:
 
 
 def long_enough(widths: Sequence[int], at_least: float, share: float = 0.01) -> float:
-    """Seconds that a timing has to last, for what `fit` does once (take memory, copy parameters) to be a small share."""
+    """Seconds that a timing lasts at least, so that what `fit` does once (memory, copies) is a small share of it."""
     parameters = sum((n_in + 1) * n_out for n_in, n_out in pairwise(widths))
     return at_least + COPYING_S * parameters / share
 
