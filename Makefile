@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 OUT    ?= chainrule-disk
 NATIVE := $(wildcard native/CMakeLists.txt native/src/* native/src/*/*)
 
-.PHONY: demo test native native-aarch64 sanitize check format dist clean help
+.PHONY: demo test bench native native-aarch64 sanitize check format dist clean help
 
 help:        ## this list
 	@grep -E '^[a-z0-9-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | sort
@@ -16,6 +16,9 @@ demo: $(VENV)/.demo  ## install chainrule into .venv and run the report's experi
 
 test: $(VENV)/.test  ## install with the test extra and run every test
 	$(BIN)/python -m pytest -n auto -q
+
+bench: $(VENV)/.bench  ## install the peers and time training steps next to theirs; benchmarks/ has more
+	$(BIN)/python benchmarks/training_speed.py
 
 native: $(VENV)/.dev  ## build the engine's own tests and run them
 	$(BIN)/cmake -S native -B build/native -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja
@@ -63,6 +66,11 @@ $(VENV)/.demo: $(VENV)/pyvenv.cfg pyproject.toml $(NATIVE)
 
 $(VENV)/.test: $(VENV)/pyvenv.cfg pyproject.toml $(NATIVE)
 	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	@touch $@ $(VENV)/.demo
+
+$(VENV)/.bench: $(VENV)/pyvenv.cfg pyproject.toml $(NATIVE)
+	$(BIN)/python -m pip install --quiet torch==2.13.0
+	$(BIN)/python -m pip install --quiet --editable '.[bench]'
 	@touch $@ $(VENV)/.demo
 
 $(VENV)/.dev: $(VENV)/pyvenv.cfg pyproject.toml $(NATIVE)

@@ -271,9 +271,9 @@ def test_reading_the_model_from_another_thread_loses_no_step():
         model = report_network(cr.Tanh, cr.Adam(lr=0.01))
         done = threading.Event()
 
-        def read(model=model, done=done):
+        def read(parameters=model.param(), done=done):  # noqa: B008
             while not done.is_set():
-                assert all(np.isfinite(parameter.value).all() for parameter in model.param())
+                assert all(np.isfinite(parameter.value).all() for parameter in parameters)
 
         threads = [threading.Thread(target=read) for _ in range(readers)]
         for thread in threads:

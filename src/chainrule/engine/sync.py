@@ -82,11 +82,12 @@ class Keeper:
     def _fetch(self) -> None:
         self.native.owns = False
         for i, parameter in enumerate(self.plan.parameters):
-            parameter.keeper = None
             read_into(parameter.value, lambda out, i=i: self.native.read_value(i, out))
             if self.gradients:
                 read_into(parameter.grad, lambda out, i=i: self.native.read_gradient(i, out))
             self._fetch_state(i, parameter)
+        for parameter in self.plan.parameters:  # not before: other threads that read meanwhile have to wait
+            parameter.keeper = None
         if self.plan.optimizer is not None:
             self.plan.optimizer.steps = self.steps_now()
 
