@@ -171,9 +171,7 @@ class NativeLoop:
     def finish(self) -> None:
         """Hand everything back to Python."""
         self.keeper.fetch()
-        self.native.take = (
-            None  # it holds the keeper, which holds it: cut, the memory goes back now and not at a collection
-        )
+        self.native.take = None  # it holds the keeper, which holds it: cut, the memory goes back now
         for module in self.drawing:
             module.passes.value = self.native.dropout_pass if getattr(module, "p", 0) else 0
 
