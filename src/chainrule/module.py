@@ -155,13 +155,13 @@ class Module:
 
     def named_children(self) -> Iterator[tuple[str, "Module"]]:
         """The Modules directly inside this one, with their names."""
-        for name, value in vars(self).items():
+        for name, value in list(vars(self).items()):
             if isinstance(value, Module):
                 yield name, value
 
     def children(self) -> list["Module"]:
         """The Modules directly inside this one."""
-        return [value for value in vars(self).values() if isinstance(value, Module)]
+        return [value for value in list(vars(self).values()) if isinstance(value, Module)]
 
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, "Module"]]:
         """This module and all below it, each place once, with dotted names; a module that stands twice comes twice."""
@@ -182,7 +182,7 @@ class Module:
 
     def _named(self, kind: type) -> Iterator[tuple[str, Any]]:
         for prefix, module in self.named_modules():
-            for name, value in vars(module).items():
+            for name, value in list(vars(module).items()):
                 if isinstance(value, kind):
                     yield f"{prefix}.{name}" if prefix else name, value
 
@@ -202,7 +202,7 @@ class Module:
         """The parameters, each with `value` and `grad`; a shared one is listed once."""
         found: dict[int, Parameter] = {}
         for module in self.modules():
-            for value in vars(module).values():
+            for value in list(vars(module).values()):  # a copy: `fit` in another thread may set `training` meanwhile
                 if isinstance(value, Parameter):
                     found[id(value)] = value
         return list(found.values())
