@@ -1,8 +1,10 @@
 """What importing chainrule costs, and whether what it offers is explained."""
 
+import ast
 import inspect
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -53,3 +55,38 @@ def test_public_methods_of_public_classes_are_documented(name):
 
 def test_version_is_three_numbers():
     assert [part.isdigit() for part in cr.__version__.split(".")] == [True] * 3
+
+
+# Each part imports what stands above it, and nothing below.
+ORDER = [
+    ("arrays", "extras", "random", "signature"),
+    ("initializers", "module"),
+    ("data", "layers", "losses", "optimizers"),
+    ("checks", "engine"),
+    ("train",),
+    ("plots",),
+    ("studies",),
+    ("commands",),
+]
+
+
+def _imported_parts(path, depth):
+    """The parts of chainrule that a file `depth` folders deep imports."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.level == depth:
+            yield from [node.module.split(".")[0]] if node.module else [name.name for name in node.names]
+
+
+def test_imports_point_one_way():
+    rank = {part: i for i, parts in enumerate(ORDER) for part in parts}
+    root = Path(cr.__file__).parent
+    files = [(path, path.relative_to(root).with_suffix("").parts) for path in sorted(root.rglob("*.py"))]
+    assert {inside[0] for _, inside in files} - {"__init__"} == rank.keys()
+    wrong = [
+        f"{'/'.join(inside)} imports {part}"
+        for path, inside in files
+        if inside != ("__init__",)
+        for part in _imported_parts(path, len(inside))
+        if rank.get(part, -1) > rank[inside[0]]
+    ]
+    assert wrong == []

@@ -1,5 +1,5 @@
 // The border to Python, and the only file that knows it. One module per instruction set is compiled from this file and
-// engine.cpp; chainrule.engine.run imports the one that the CPU can run.
+// engine.cpp; chainrule.engine.native imports the one that the CPU can run.
 //
 // Arrays of the epoch-level calls are typed arguments, checked here. The step-level calls (predict, forward, backward,
 // step) read arrays through the buffer protocol instead, because converting an argument costs more than a small

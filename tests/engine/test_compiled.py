@@ -470,6 +470,26 @@ def test_reading_while_another_thread_steps_loses_nothing():
     assert bits(model) == bits(twin)
 
 
+# -- memory
+
+
+def test_a_network_that_is_gone_gives_its_memory_back():
+    code = """
+import gc, weakref, numpy as np, chainrule as cr
+model = cr.Sequential(cr.Adam(lr=1e-4), cr.Linear(8, 32, rng=0), cr.Tanh(), cr.Linear(32, 8, rng=1))
+x = np.ones((4, 8), dtype="float32")
+compiled = cr.compile(model, cr.MSELoss(), model.optimizer)
+compiled.step(x, x)
+gone = weakref.ref(compiled)
+model.param()[0].value
+del compiled
+gc.collect()
+assert gone() is None
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (run.returncode, run.stderr) == (0, "")  # nanobind would tell of what is left at the end
+
+
 # -- a program that ends
 
 

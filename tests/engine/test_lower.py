@@ -1,4 +1,4 @@
-"""From Modules to a Plan. What is refused is tested where users meet it: test_run.py and test_compiled.py."""
+"""From Modules to a Plan. What is refused is tested where users meet it: in `fit` and `compile`."""
 
 import numpy as np
 import pytest

@@ -16,7 +16,7 @@ import pytest
 
 import chainrule as cr
 from chainrule.engine import native
-from chainrule.engine import run as run_module
+from chainrule.train import native_loop
 
 WITH_FMA = ("avx512", "avx2")  # the baseline rounds products before it adds them, so its bits are its own
 
@@ -172,7 +172,7 @@ def test_a_repeated_run_gives_the_same_bits(name, once):
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("slice_s", [0.0, 2e-4])
 def test_a_run_cut_into_slices_gives_the_same_bits(name, slice_s, once, monkeypatch):
-    monkeypatch.setattr(run_module, "SLICE_S", slice_s)
+    monkeypatch.setattr(native_loop, "SLICE_S", slice_s)
     assert digest(name, threads=1) == once[name]
 
 

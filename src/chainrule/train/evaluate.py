@@ -5,6 +5,7 @@ from typing import Any
 from .. import arrays
 from ..arrays import Array
 from ..data.dataset import positive
+from ..engine import run
 from ..module import Module
 from . import metrics
 from .prepare import inputs, prepare, reference
@@ -33,9 +34,7 @@ def predict(model: Module, x: Any, *, batch_size: int = BATCH_SIZE) -> Array:
 
 def native_outputs(model: Module, x: Array, batch_size: int) -> Array:
     """The outputs from the engine, where it knows the model, else from Python."""
-    from ..engine.run import outputs as from_engine
-
-    y = from_engine(model, x)
+    y = run.outputs(model, x)
     return outputs(model, x, batch_size) if y is None else y
 
 

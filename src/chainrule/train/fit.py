@@ -11,9 +11,11 @@ import numpy as np
 from .. import random
 from ..arrays import Array
 from ..data.dataset import Dataset, positive
+from ..engine import CannotLower, EngineMissing
 from ..module import Module, UpdateRule
 from .history import History
 from .loop import Diverged, Loop, PythonLoop
+from .native_loop import NativeLoop
 from .prepare import prepare, rehearse
 from .progress import Progress
 from .watch import Watch
@@ -162,9 +164,6 @@ def _loop(
     """The native loop where the engine knows everything that is asked for, else the Python loop."""
     if engine == "python":
         return PythonLoop(model, loss, optimizer, data, held_out, **how)
-    from ..engine import CannotLower, EngineMissing
-    from ..engine.run import NativeLoop
-
     try:
         return NativeLoop(model, loss, optimizer, data, held_out, threads=threads, **how)
     except (CannotLower, EngineMissing) as reason:

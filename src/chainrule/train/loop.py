@@ -38,7 +38,7 @@ class Epoch:
 
 
 class Loop(Protocol):
-    """What `fit` drives: PythonLoop, or the engine's NativeLoop."""
+    """What `fit` drives: PythonLoop or NativeLoop."""
 
     name: str
     diverged: str  # why the run cannot go on; empty while it can

@@ -1,0 +1,175 @@
+"""Epochs on the engine: whole ones outside Python, about twenty visits a second."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from .. import arrays
+from ..data import Dataset
+from ..engine import CannotLower, lower, native
+from ..engine.sync import Keeper, read_into
+from ..module import Module
+from ..optimizers.schedules import ReduceLROnPlateau, Schedule
+from .loop import Epoch
+from .watch import Watch
+
+SLICE_S = 0.05  # how long the engine runs before it comes back to look at Ctrl-C and the clock
+MOST_EPOCHS = 4096  # of one visit, which bounds the table of learning rates
+MOST_RATES = 1 << 18
+
+
+class NativeLoop:
+    """The twin of PythonLoop: the same arguments, the same results to rounding.
+
+    `steps`, `run`, `outputs`, … are those of Loop.
+
+    Raises CannotLower for a network, loss, optimizer or data that the engine does not know.
+    """
+
+    def __init__(
+        self,
+        model: Module,
+        loss: Module,
+        optimizer: Any,
+        data: Dataset,
+        held_out: Dataset | None,
+        *,
+        batch_size: int,
+        seed: int,
+        shuffle: bool,
+        threads: int | None,
+    ) -> None:
+        if type(data.x) is not np.ndarray:
+            raise CannotLower(f"{arrays.describe_kind(data.x)}")
+        class_targets = data.target.dtype.kind in "iu"
+        if held_out is not None and (held_out.target.dtype.kind in "iu") != class_targets:
+            raise CannotLower("validation targets of another kind than the training targets")
+        weighted = any(part is not None and part.sample_weight is not None for part in (data, held_out))
+        plan = lower(
+            model,
+            loss,
+            optimizer,
+            sample_shape=tuple(data.x.shape[1:]),
+            class_targets=class_targets,
+            sample_weights=weighted,
+            batch=min(batch_size, len(data)),
+            samples=len(data) if shuffle else 0,
+            seed=seed,
+            threads=threads or native.cores(),
+        )
+        self.plan, self.optimizer = plan, optimizer
+        self.native = native.compile_plan(plan)
+        self.name = f"native, {native.module().instruction_set}"
+        self.batch_size, self.seed, self.shuffle = plan.batch, seed, shuffle
+        self.keeper = Keeper(plan, self.native, gradients=False)
+        self.native.take = self.keeper.take
+        self.data, self.held_out = data, held_out
+        self.rows: tuple[Any, Any] | None = None
+        self.drawing = [module for module in model.modules() if hasattr(module, "passes")]
+        self.steps_per_epoch = -(-len(data) // plan.batch)
+        self.position = native.module().Position()
+        self.diverged = ""
+        self.initial = [parameter.value.copy() for parameter in plan.parameters]
+
+    def _rows(self, data: Dataset) -> Any:
+        """The data as the engine reads them, in place."""
+        return self.native.data(data.x, data.target, data.sample_weight)
+
+    @property
+    def steps(self) -> int:
+        """The number of updates made."""
+        return int(self.position.epoch * self.steps_per_epoch + self.position.step)
+
+    def run(self, first: int, end: int, watch: Watch) -> list[Epoch]:
+        """Train from epoch `first` to before `end`, or to the end of a slice of time; returns the epochs finished.
+
+        None are finished if `watch` ended the run before that. A loss that is not finite ends it too, and is left in
+        `diverged`.
+        """
+        end = min(end, first + MOST_EPOCHS)
+        lr, per_step = self._rates(first, end)
+        end = first + len(lr) // (self.steps_per_epoch if per_step else 1)
+        if self.rows is None:
+            self.rows = self._rows(self.data), None if self.held_out is None else self._rows(self.held_out)
+        losses, validation = np.empty(end - first), np.empty(end - first if self.held_out is not None else 0)
+        begin = watch.elapsed_s
+        outcome = "interrupted"
+        while outcome == "interrupted" and self.position.epoch == first and not watch.reason():
+            outcome = self.native.run(
+                *self.rows,
+                lr=lr,
+                lr_per_step=per_step,
+                batch=self.batch_size,
+                shuffle=self.shuffle,
+                seed=self.seed,
+                first_epoch=first,
+                end_epoch=end,
+                max_seconds=max(0.0, min(SLICE_S, watch.max_seconds - watch.elapsed_s)),
+                keep_best=True,
+                losses=losses,
+                validation_losses=validation,
+                position=self.position,
+            )
+        finished = self.position.epoch - first
+        if outcome == "not finite":
+            found = [losses[finished], *validation[finished : finished + 1]]
+            wrong = [value for value in found if not math.isfinite(value)]
+            self.diverged = f"the loss became {wrong[0]}" if wrong else "a parameter became NaN or infinite"
+        each_s = (watch.elapsed_s - begin) / max(finished, 1)  # the engine does not look at the clock for each epoch
+        stride = self.steps_per_epoch if per_step else 1
+        return [
+            Epoch(
+                float(losses[i]),
+                float(validation[i]) if len(validation) else None,
+                float(lr[i * stride]),
+                begin + (i + 1) * each_s,
+            )
+            for i in range(finished)
+        ]
+
+    def _rates(self, first: int, end: int) -> tuple[np.ndarray, bool]:
+        """The learning rate of each epoch, or of each step if a schedule counts steps."""
+        rate, optimizer = self.optimizer.lr, self.optimizer
+        if not isinstance(rate, Schedule):
+            return np.full(end - first, rate), False
+        epochs = optimizer.epochs
+        # The table begins with the epoch's first step, though a slice of time may have ended within the epoch.
+        steps = (self.keeper.steps_now() if self.native.owns else optimizer.steps) - int(self.position.step)
+        n = self.steps_per_epoch
+        if not rate.changes_within_epochs():
+            return np.array([rate.at(steps=steps + e * n, epochs=epochs + e) for e in range(end - first)]), False
+        end = min(end, first + max(1, MOST_RATES // n))
+        return np.array(
+            [rate.at(steps=steps + e * n + i, epochs=epochs + e) for e in range(end - first) for i in range(n)]
+        ), True
+
+    def listens(self) -> bool:
+        """Whether the learning rate depends on the loss of the epoch before, so that epochs must come one by one."""
+        rate = self.optimizer.lr
+        while isinstance(rate, Schedule):
+            if isinstance(rate, ReduceLROnPlateau) or type(rate).observe is not Schedule.observe:
+                return True
+            rate = rate.lr
+        return False
+
+    def outputs(self, x: np.ndarray) -> np.ndarray:
+        """The network's outputs, in evaluation mode."""
+        y: np.ndarray = self.native.predict(x if x.ndim == 2 else x.reshape((len(x), -1)))
+        return y
+
+    def give_back_best(self) -> None:
+        """Leave the parameters of the best epoch in Python's arrays; the initial ones if none has ended."""
+        self.keeper.fetch()
+        for i, parameter in enumerate(self.plan.parameters):
+            if self.native.best_epoch < 0:
+                parameter.value[...] = self.initial[i]
+            else:
+                read_into(parameter.value, lambda out, i=i: self.native.read_best(i, out))
+
+    def finish(self) -> None:
+        """Hand everything back to Python."""
+        self.keeper.fetch()
+        self.native.take = None  # it holds the keeper, which holds it: cut, the memory goes back now
+        for module in self.drawing:
+            module.passes.value = self.native.dropout_pass if getattr(module, "p", 0) else 0
