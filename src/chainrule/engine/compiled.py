@@ -12,7 +12,7 @@ from ..optimizers.schedules import Schedule
 from . import native
 from .lower import CannotLower, lower
 from .plan import Plan
-from .sync import Keeper
+from .sync import Keeper, steps_now
 
 
 class Compiled:
@@ -96,8 +96,7 @@ class Compiled:
 
     def _rate(self) -> float:
         optimizer = self.plan.optimizer
-        steps = self._keeper.steps_now() if self._native.owns else optimizer.steps
-        return float(optimizer.lr.at(steps=steps, epochs=optimizer.epochs))
+        return float(optimizer.lr.at(steps=steps_now(optimizer), epochs=optimizer.epochs))
 
     def __reduce__(self) -> Any:
         self._keeper.fetch()

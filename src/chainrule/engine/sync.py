@@ -1,11 +1,13 @@
 """One set of numbers, two owners: Python's arrays and the engine's memory.
 
-While the engine owns the numbers, nobody has to copy them. Whoever reads or sets `Parameter.value` takes them back
-first, and the engine's next step fetches them again: so both always see the same numbers, and a step costs nothing when
-nobody looks. An array that was read before a step is not updated by it; read `Parameter.value` again.
+While the engine owns the numbers, nobody has to copy them. Whoever reads or sets `Parameter.value`, `Optimizer.steps`
+or `Optimizer.state` takes them back first, and the engine's next step fetches them again: so both always see the same
+numbers, and a step costs nothing when nobody looks. An array that was read before a step is not updated by it; read
+`Parameter.value` again.
 """
 
 import threading
+import weakref
 from typing import Any
 
 import numpy as np
@@ -48,7 +50,7 @@ class Keeper:
         self.shapes = [parameter.shape for parameter in plan.parameters]
         self.names = state_names(plan.optimizer, native.states)
         self.settings = _settings(plan.optimizer)
-        self.steps = (0, 0)  # of the optimizer in Python and of the engine, when the engine took over
+        self.counted = 0  # the engine's count of steps, of which the optimizer in Python knows
 
     def take(self) -> None:
         """Bring Python's numbers into the engine, which owns them from here on.
@@ -70,7 +72,8 @@ class Keeper:
         for parameter in self.plan.parameters:
             parameter.keeper = self
         if self.plan.optimizer is not None:
-            self.steps = (self.plan.optimizer.steps, self.native.steps_taken(0))
+            self.counted = self.native.steps_taken(0)
+            self._tell(weakref.ref(self))
         self.native.owns = True
 
     def fetch(self) -> None:
@@ -89,12 +92,17 @@ class Keeper:
         for parameter in self.plan.parameters:  # not before: other threads that read meanwhile have to wait
             parameter.keeper = None
         if self.plan.optimizer is not None:
-            self.plan.optimizer.steps = self.steps_now()
+            self.plan.optimizer._steps += self.steps_ahead()
+            self._tell()
 
-    def steps_now(self) -> int:
-        """The optimizer's count of steps, those in the engine included."""
-        before, taken = self.steps
-        return int(before + self.native.steps_taken(0) - taken)
+    def _tell(self, *keeper: Any) -> None:
+        """Set whether the optimizer has to ask this keeper first; a tuple is never seen half changed by a thread."""
+        others = (known for known in self.plan.optimizer.keepers if known() not in (None, self))
+        self.plan.optimizer.keepers = (*others, *keeper)
+
+    def steps_ahead(self) -> int:
+        """How many steps the engine has made of which the optimizer in Python does not know."""
+        return int(self.native.steps_taken(0)) - self.counted
 
     def _checked(self, i: int, parameter: Parameter) -> np.ndarray:
         value = parameter.value
@@ -110,7 +118,8 @@ class Keeper:
         optimizer = self.plan.optimizer
         if optimizer is None:
             return
-        state = optimizer.state.get(parameter, {})
+        # Not optimizer.state: that would fetch what other networks with this optimizer have, and they are not asked.
+        state = optimizer._state.get(parameter, {})
         begun = all(name in state for name in self.names) and bool(state)
         # Only Adam and Adagrad count their steps; for the others all that matters is whether there was one before.
         self.native.set_steps_taken(i, int(state.get("step", 1)) if begun else 0)
@@ -125,13 +134,21 @@ class Keeper:
         optimizer = self.plan.optimizer
         if optimizer is None or not self.native.steps_taken(i):
             return
-        state = optimizer.state.setdefault(parameter, {})
+        state = optimizer._state.setdefault(parameter, {})
         for k, name in enumerate(self.names):
             if name not in state or state[name].dtype != self.plan.dtype:  # the model may have changed its dtype since
                 state[name] = np.empty(self.shapes[i], dtype=self.plan.dtype)
             read_into(state[name], lambda out, k=k: self.native.read_state(i, k, out))
         if not isinstance(optimizer, optimizers.SGD | optimizers.RMSprop):
             state["step"] = self.native.steps_taken(i)
+
+
+def steps_now(optimizer: Any) -> int:
+    """An optimizer's count of steps, those in engines included, which are left where they are."""
+    with _exchange:
+        keepers = [known() for known in optimizer.keepers]
+        ahead = sum(keeper.steps_ahead() for keeper in keepers if keeper is not None)
+        return int(optimizer._steps + ahead)
 
 
 def read_into(array: np.ndarray, read: Any) -> None:
@@ -151,4 +168,4 @@ def _settings(optimizer: Any) -> dict[str, Any]:
     return {k: v for k, v in vars(optimizer).items() if isinstance(v, int | float | tuple) and k not in _CHANGING}
 
 
-_CHANGING = ("_lr", "steps", "epochs")
+_CHANGING = ("_lr", "_steps", "epochs", "keepers")

@@ -4,10 +4,10 @@ import math
 import numbers
 from collections.abc import Iterable, Mapping
 from typing import Any
-from weakref import WeakKeyDictionary, WeakSet
+from weakref import WeakKeyDictionary, WeakSet, ref
 
 from .. import arrays, signature
-from ..module import Parameter
+from ..module import Keeper, Parameter
 from .clipping import clip_grad_norm_, clip_grad_value_
 from .schedules import Schedule
 
@@ -29,12 +29,13 @@ class Optimizer:
         self, lr: float | Schedule, *, clip_norm: float | None = None, clip_value: float | None = None
     ) -> None:
         self.watchers: WeakSet[Any] = WeakSet()  # compiled networks, which hear when the learning rate is set
+        self.keepers: tuple[ref[Keeper], ...] = ()  # who made steps that are not counted here yet: compiled networks
         self.lr = lr if isinstance(lr, Schedule) else not_negative(self, "lr", lr)
         self.clip_norm = None if clip_norm is None else not_negative(self, "clip_norm", clip_norm)
         self.clip_value = None if clip_value is None else not_negative(self, "clip_value", clip_value)
-        self.steps = 0  # updates made so far
+        self._steps = 0
         self.epochs = 0  # epochs ended so far
-        self.state: WeakKeyDictionary[Parameter, dict[str, Any]] = WeakKeyDictionary()
+        self._state: WeakKeyDictionary[Parameter, dict[str, Any]] = WeakKeyDictionary()
 
     @property
     def lr(self) -> float | Schedule:
@@ -46,6 +47,29 @@ class Optimizer:
         self._lr = lr
         for network in self.watchers:
             network.learning_rate_changed()
+
+    @property
+    def steps(self) -> int:
+        """Updates made so far."""
+        self._fetch()
+        return self._steps
+
+    @steps.setter
+    def steps(self, steps: int) -> None:
+        self._fetch()
+        self._steps = steps
+
+    @property
+    def state(self) -> WeakKeyDictionary[Parameter, dict[str, Any]]:
+        """What is remembered of each Parameter; read it again after steps of a compiled network."""
+        self._fetch()
+        return self._state
+
+    def _fetch(self) -> None:
+        """Bring home what compiled networks have newer."""
+        for keeper in self.keepers:
+            if (alive := keeper()) is not None:
+                alive.fetch()
 
     @property
     def current_lr(self) -> float:
@@ -65,9 +89,9 @@ class Optimizer:
             clip_grad_value_(parameters, self.clip_value)
         if self.clip_norm is not None:
             clip_grad_norm_(parameters, self.clip_norm)
-        lr = self.current_lr
+        lr, states = self.current_lr, self.state
         for parameter in parameters:
-            state = self.state.setdefault(parameter, {})
+            state = states.setdefault(parameter, {})
             self._follow(parameter.value, state)
             self.update(parameter, state, lr)
         self.steps += 1
@@ -135,11 +159,11 @@ class Optimizer:
     # A WeakKeyDictionary cannot be pickled, and a deep copy of one keeps the old keys; pairs follow their Parameters.
 
     def __getstate__(self) -> dict[str, Any]:
-        return vars(self) | {"state": list(self.state.items()), "watchers": None}
+        return vars(self) | {"_state": list(self.state.items()), "watchers": None, "keepers": ()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
-        self.state, self.watchers = WeakKeyDictionary(dict(state["state"])), WeakSet()
+        self._state, self.watchers = WeakKeyDictionary(dict(state["_state"])), WeakSet()
 
     def __repr__(self) -> str:
         return signature.call(self)

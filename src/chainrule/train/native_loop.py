@@ -8,7 +8,7 @@ import numpy as np
 from .. import arrays
 from ..data import Dataset
 from ..engine import CannotLower, lower, native
-from ..engine.sync import Keeper, read_into
+from ..engine.sync import Keeper, read_into, steps_now
 from ..module import Module
 from ..optimizers.schedules import ReduceLROnPlateau, Schedule
 from .loop import Epoch
@@ -135,7 +135,7 @@ class NativeLoop:
             return np.full(end - first, rate), False
         epochs = optimizer.epochs
         # The table begins with the epoch's first step, though a slice of time may have ended within the epoch.
-        steps = (self.keeper.steps_now() if self.native.owns else optimizer.steps) - int(self.position.step)
+        steps = steps_now(optimizer) - int(self.position.step)
         n = self.steps_per_epoch
         if not rate.changes_within_epochs():
             return np.array([rate.at(steps=steps + e * n, epochs=epochs + e) for e in range(end - first)]), False
