@@ -2,9 +2,10 @@
 
     python benchmarks/grid.py [--quick | --full] [--json FILE]
 
-One core, ReLU, mean squared error, SGD, shuffling, float32: networks of 1 to 6 layers of one width, 1 to 1024, and
-three of odd sizes, with batches of 1 to 4096. The default takes minutes on an idle core, --full hours. The
-peers are those that can be fastest anywhere; torch.compile, which compiles for seconds, takes part with --full only.
+One core, ReLU, mean squared error, SGD, shuffling, float32: networks of one and three layers with nine widths from 1 to
+1024, of up to six layers with some of them, and three of odd sizes, with batches of 1 to 4096. The default takes about
+ten minutes on an idle core, --full, 26 widths with every depth, hours. The peers are those that are fastest anywhere:
+PyTorch eager is nowhere, and torch.compile, which compiles for seconds, takes part with --full only.
 
 The peak is measured before and after by a loop of fused multiply-adds (peak.c). Without a C compiler it is a lower
 bound, the best of large products by NumPy, and is called so.
@@ -16,7 +17,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from itertools import pairwise
+from itertools import chain, pairwise, product
 from pathlib import Path
 
 import common
@@ -24,17 +25,37 @@ import numpy as np
 import peers
 
 ODD = ((3, 17, 33, 5), (7, 50, 1), (100, 1000, 1))
-WIDTHS, DEPTHS, BATCHES = (1, 4, 25, 64, 256, 1024), (1, 3, 6), (1, 16, 128, 1024, 4096)
+WIDTHS, BATCHES = (1, 4, 10, 25, 64, 128, 256, 512, 1024), (1, 16, 128, 1024, 4096)
+DEEP_WIDTHS, DEEP_BATCHES = (1, 4, 25, 64, 256, 1024), (1, 128)
 FULL_WIDTHS = (1, 2, 3, 4, 5, 7, 8, 10, 13, 16, 17, 25, 31, 32, 33, 48, 64, 65, 100, 128, 200, 256, 300, 512, 777, 1024)
-FULL_DEPTHS, FULL_BATCHES = (1, 2, 3, 4, 5, 6), (1, 2, 3, 4, 5, 8, 13, 16, 32, 64, 100, 128, 256, 512, 1024, 4096)
-RIVALS = ("JAX scan", "NumPy", "PyTorch eager")
-SAMPLES = 1000  # about as many, but whole batches
+DEPTHS, FULL_BATCHES = (1, 2, 3, 4, 5, 6), (1, 2, 3, 4, 5, 8, 13, 16, 32, 64, 100, 128, 256, 512, 1024, 4096)
+RIVALS = ("JAX scan", "NumPy")
+SAMPLES, LEAST_STEPS = 1000, 8  # of an epoch, so that what a peer does once in an epoch is shared by several steps
+MOST_OPERATIONS = 4e9  # of an epoch, some 20 ms
 
 
 def operations(widths, batch: int) -> int:
     """Multiplications and additions of a step: y, dW and, except for the first layer, dx."""
     products = [n_in * n_out for n_in, n_out in pairwise(widths)]
     return 2 * batch * (3 * sum(products) - products[0])
+
+
+def cells(options) -> list[tuple[tuple[int, ...], int]]:
+    """What is measured: pairs of a network's widths and a batch."""
+    batches = BATCHES
+    if options.quick:
+        batches, sizes = (1, 128), product((4, 25, 64), (1, 3), (1, 128))
+    elif options.full:
+        batches, sizes = FULL_BATCHES, product(FULL_WIDTHS, DEPTHS, FULL_BATCHES)
+    else:
+        sizes = chain(product(WIDTHS, (1, 3), BATCHES), product(DEEP_WIDTHS, (2, 4, 5, 6), DEEP_BATCHES))
+    regular = [((width,) * (depth + 1), batch) for width, depth, batch in sizes]
+    return regular + list(product(ODD, batches))
+
+
+def steps_of(work: int, batch: int) -> int:
+    """How many steps an epoch has."""
+    return min(max(math.ceil(SAMPLES / batch), LEAST_STEPS), math.ceil(MOST_OPERATIONS / work))
 
 
 def peak(seconds: float = 0.5) -> tuple[float, str]:
@@ -66,7 +87,8 @@ def _best(operations_done, seconds: float) -> float:
 
 def cell(widths, batch, taking_part, **how) -> dict:
     """One row: our time and those of the peers."""
-    work, steps = operations(widths, batch), math.ceil(SAMPLES / batch)
+    work = operations(widths, batch)
+    steps = steps_of(work, batch)
     x, target = peers.samples(widths, steps * batch)
     trainers = {peer.name: peer.make(widths, "ReLU", "SGD", x, target, batch).run for peer in taking_part}
     timings = common.interleave(trainers, min_s=common.long_enough(widths, 0.02, share=0.03), **how)
@@ -76,6 +98,7 @@ def cell(widths, batch, taking_part, **how) -> dict:
     return {
         "network": common.network_name(widths),
         "width": max(widths[:-1]),
+        "depth": len(widths) - 1,
         "regular": len(set(widths)) == 1,
         "batch": batch,
         "us": own * 1e6,
@@ -93,24 +116,16 @@ def main() -> None:
     options = common.arguments(__doc__, full=full)
     common.one_core()
     report = common.Report("Is any size slower than at the fastest peer?", options)
-    widths, depths, batches = (FULL_WIDTHS, FULL_DEPTHS, FULL_BATCHES) if options.full else (WIDTHS, DEPTHS, BATCHES)
-    if options.quick:
-        widths, depths, batches = (4, 25, 64), (1, 3), (1, 128)
-    networks = [(width,) * (depth + 1) for width in widths for depth in depths] + list(ODD)
     taking_part, absent = peers.available("chainrule", *RIVALS, *(["torch.compile"] if options.full else []))
     report.absent(absent)
     how = {"rounds": 3} if options.quick else {"rounds": 5, "most_s": 3}
 
     before, kind = peak()
     rows: list[dict] = []
-    for network in networks:
-        for batch in batches:
-            row = cell(network, batch, taking_part, **how)
-            rows.append(row)
-            print(
-                f"{row['network']}, batch {batch}: {row['us']:.3g} µs, {row['ratio']:.2f} × {row['fastest']}",
-                flush=True,
-            )
+    for network, batch in cells(options):
+        row = cell(network, batch, taking_part, **how)
+        rows.append(row)
+        print(f"{row['network']}, batch {batch}: {row['us']:.3g} µs, {row['ratio']:.2f} × {row['fastest']}", flush=True)
     highest = max(before, peak()[0])
     for row in rows:
         row["share"] = row["rate"] / highest
