@@ -9,9 +9,10 @@ A Module says how to go forward and how the gradient comes back:
 itself, so one layer may stand twice in a network, or in two networks at once.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from types import ModuleType
 from typing import Any, NoReturn, Protocol, TypeVar, runtime_checkable
+from weakref import WeakSet
 
 import numpy as np
 
@@ -123,7 +124,28 @@ class UpdateRule(Protocol):
         """Update every parameter by its gradient."""
 
 
-class Module:
+class Watched:
+    """Something that networks are compiled from, and that tells them when one of its attributes is set."""
+
+    watchers: Collection[Any] = ()
+
+    def watch(self, network: Any) -> None:
+        """Call `network.changed(name)` from here on, after each attribute that is set."""
+        if not self.watchers:
+            object.__setattr__(self, "watchers", WeakSet())
+        self.watchers.add(network)  # type: ignore[attr-defined]
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+        if self.watchers:
+            for network in list(self.watchers):
+                network.changed(name)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "watchers"}  # nobody watches a copy
+
+
+class Module(Watched):
     """Something with a forward and a backward pass: a layer, an activation, a loss, or a network of them.
 
     Subclasses write `forward` and `backward` and keep their Parameters, Buffers and inner Modules as attributes; the
@@ -144,12 +166,12 @@ class Module:
         """Inference: the output alone, in evaluation mode, with nothing saved."""
         training = [module for module in self.modules() if module.training]
         for module in training:
-            module.training = False
+            vars(module)["training"] = False  # so set, it is not told to compiled networks: they need not know
         try:
             return self.forward(*inputs, **options)[0]
         finally:
             for module in training:
-                module.training = True
+                vars(module)["training"] = True
 
     # -- what is inside
 

@@ -215,15 +215,90 @@ def test_a_model_in_another_dtype_has_to_be_compiled_again():
     assert np.isfinite(compiled(model).step(X.astype("float32"), Y.astype("float32")))
 
 
-@pytest.mark.parametrize("name", ["momentum", "weight_decay", "clip_norm", "nesterov"])
-def test_an_optimizer_with_other_options_has_to_be_compiled_again(name):
-    model, optimizer = small_network(), cr.SGD(lr=0.1, momentum=0.9)
-    network = compiled(model, optimizer)
+CHANGED = {
+    "a layer appended": ("op 3 was nothing .* is ReLU() now", lambda net, loss, rule: net.append(cr.ReLU())),
+    "a layer replaced": (
+        "op 1 was Tanh() .* is LeakyReLU(negative_slope=0.01) now",
+        lambda net, loss, rule: net.__setitem__(1, cr.LeakyReLU()),
+    ),
+    "a layer removed": (
+        "op 1 was Tanh() .* is linear(weight=2, bias=3) now",
+        lambda net, loss, rule: setattr(net, "layers", (net[0], net[2])),
+    ),
+    "a Linear replaced": (
+        "parameter 2 was Parameter(2, 8) float64 .* is another one now",
+        lambda net, loss, rule: net.__setitem__(2, cr.Linear(8, 2, dtype="float64", rng=0)),
+    ),
+    "a Parameter replaced": (
+        "parameter 1 was Parameter(8,) float64 .* is another one now",
+        lambda net, loss, rule: setattr(net[0], "bias", cr.Parameter(np.zeros(8))),
+    ),
+    "a bias removed": (
+        "op 2 was linear(weight=2, bias=3) .* is linear(weight=2, bias=-1) now",
+        lambda net, loss, rule: setattr(net[2], "bias", None),
+    ),
+    "an unknown layer": (
+        "the model was changed after compile: the engine does not know Linear",
+        lambda net, loss, rule: net.append(cr.Linear(3, 3)),
+    ),
+    "a loss": ("the loss was MSELoss(mean=True", lambda net, loss, rule: setattr(loss, "reduction", "sum")),
+    "momentum": ("the optimizer was SGD(.*momentum=0.9,", lambda net, loss, rule: setattr(rule, "momentum", 0.5)),
+    "weight decay": ("SGD(weight_decay=0.5,.* now;", lambda net, loss, rule: setattr(rule, "weight_decay", 0.5)),
+    "clipping": ("clip_norm=0.5) now", lambda net, loss, rule: setattr(rule, "clip_norm", 0.5)),
+    "nesterov": ("nesterov=True.* now", lambda net, loss, rule: setattr(rule, "nesterov", True)),
+    "the optimizer": (
+        "the optimizer was SGD(lr=0.1, momentum=0.9) .* is SGD(lr=0.5, momentum=0.9) now",
+        lambda net, loss, rule: setattr(net, "optimizer", cr.SGD(lr=0.5, momentum=0.9)),
+    ),
+}
+
+
+@pytest.mark.parametrize(("message", "change"), CHANGED.values(), ids=CHANGED)
+def test_what_was_changed_has_to_be_compiled_again(message, change):
+    model, loss = small_network(cr.SGD(lr=0.1, momentum=0.9)), cr.MSELoss()
+    network = cr.compile(model, loss)
     network.step(X, Y)
-    setattr(optimizer, name, 0.5)
-    home(model)  # the engine looks when it takes the numbers over
-    with pytest.raises(ValueError, match=r"SGD\(.*was changed after the network was compiled; compile it again"):
-        network.step(X, Y)
+    change(model, loss, model.optimizer)
+    for call in (lambda: network.step(X, Y), lambda: network.predict(X), lambda: network.forward(X)):
+        with pytest.raises(ValueError, match=message.replace("(", r"\(").replace(")", r"\)")):
+            call()
+    assert all(np.isfinite(parameter.value).all() for parameter in model.param())  # they came home before
+
+
+def test_options_of_a_layer_that_were_changed_have_to_be_compiled_again():
+    model = cr.Sequential(cr.Linear(2, 2, rng=0), cr.Sequential(cr.LeakyReLU(0.5)), cr.Dropout(0.5))
+    network = cr.compile(model)
+    x = X.astype("float32")
+    for layer, name, value in ((model[1][0], "negative_slope", 0.25), (model[2], "p", 0.25), (model[2], "p", 0)):
+        before = getattr(layer, name)
+        setattr(layer, name, value)
+        with pytest.raises(ValueError, match=r"was .* when the network was compiled, and is .* now; compile it again"):
+            network.predict(x)
+        setattr(layer, name, before)
+        np.testing.assert_allclose(network.predict(x), model(x), rtol=1e-6)  # and as it was, it goes on
+
+
+def test_what_changes_no_program_needs_no_compiling():
+    model = cr.Sequential(cr.Linear(2, 8, rng=0), cr.Dropout(0.5, rng=0), cr.Linear(8, 2, rng=1))
+    loss, optimizer = cr.MSELoss(), cr.SGD(lr=0.1)
+    network = cr.compile(model, loss, optimizer)
+    model.eval().train()
+    model.note = "mine"
+    optimizer.lr, optimizer.epochs, optimizer.clip_norm = 0.01, 3, None
+    loss.reduction = "mean"
+    x, y = X.astype("float32"), Y.astype("float32")
+    cr.fit(model, loss, (x, y), optimizer=optimizer, epochs=1)
+    network.step(x, y)
+    assert optimizer.steps == 2
+
+
+def test_a_copy_of_the_model_is_not_the_one_that_was_compiled():
+    model = small_network()
+    network = compiled(model)
+    for copied in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        copied.append(cr.ReLU())
+        copied[0].weight = cr.Parameter(np.zeros((8, 2)))
+    network.step(X, Y)
 
 
 # -- the optimizer's state
@@ -460,6 +535,16 @@ def test_a_pickled_network_is_rebuilt_with_its_numbers():
         assert losses[1] < losses[0]
     again = [network.step(X, Y) for _ in range(3)]
     assert again == losses  # the same moments, so the same bits
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda network: pickle.loads(pickle.dumps(network))])
+def test_a_copy_of_a_network_goes_on_with_its_masks(copied):
+    model = cr.Sequential(cr.Linear(2, 50, dtype="float64", rng=0), cr.Dropout(0.5, rng=0))
+    network = cr.compile(model, seed=3)
+    network.forward(X)
+    other = copied(network)
+    for _ in range(2):
+        np.testing.assert_array_equal(other.forward(X), network.forward(X))
 
 
 def test_a_model_outlives_its_compiled_network():

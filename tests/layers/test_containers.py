@@ -50,7 +50,7 @@ def test_layers_are_reached_by_index_and_slice() -> None:
     assert model[-1] is model.layers[2]
     head = model[:2]
     assert isinstance(head, cr.Sequential)
-    assert list(head) == model.layers[:2]
+    assert head.layers == model.layers[:2]
     with pytest.raises(IndexError, match="Sequential: there are 3 layers, got index 3"):
         model[3]
 
@@ -58,6 +58,18 @@ def test_layers_are_reached_by_index_and_slice() -> None:
 def test_append_adds_at_the_end_and_can_be_chained() -> None:
     model = cr.Sequential().append(cr.Linear(2, 2)).append(cr.ReLU())
     assert [type(layer) for layer in model] == [cr.Linear, cr.ReLU]
+
+
+def test_a_layer_may_be_replaced() -> None:
+    model = net()
+    model[1] = relu = cr.ReLU()
+    model[-1] = last = cr.Linear(3, 2, rng=0)
+    assert [type(layer) for layer in model] == [cr.Linear, cr.ReLU, cr.Linear]
+    assert (model[1], model[2]) == (relu, last)
+    with pytest.raises(IndexError, match="Sequential: there are 3 layers, got index 3"):
+        model[3] = relu
+    with pytest.raises(TypeError, match="Sequential: layer 0 must be a Module, got 'relu'"):
+        model[0] = "relu"  # type: ignore[assignment]
 
 
 def test_nested_networks_have_dotted_names() -> None:

@@ -14,6 +14,8 @@ from .lower import CannotLower, lower
 from .plan import Plan
 from .sync import Keeper, steps_now
 
+HARMLESS = ("training", "epochs", "keepers", "_steps")  # attributes that the engine is not told of, and often set
+
 
 class Compiled:
     """A network that runs on the engine one call at a time; made by `compile`.
@@ -37,23 +39,23 @@ class Compiled:
         seed: int = 0,
         threads: int = 1,
     ) -> None:
-        self._made_of = (model, loss, optimizer, batch_size, class_targets, seed, threads)
-        self.plan = lower(
-            model,
-            loss,
-            optimizer,
-            sample_shape=(_columns(model),),
-            class_targets=class_targets,
-            batch=batch_size,
-            seed=seed,
-            threads=threads,
-        )
+        self._made_of = (model, loss, optimizer)
+        self._options: dict[str, Any] = {
+            "batch_size": batch_size,
+            "class_targets": class_targets,
+            "seed": seed,
+            "threads": threads,
+        }
+        self.plan = self._lowered()
         self._native = native.compile_plan(self.plan)
+        self._program = native.program(self.plan)
         self._keeper = Keeper(self.plan, self._native, gradients=True)
         self._native.take = self._keeper.take
-        if optimizer is not None:
-            self.learning_rate_changed()
-            optimizer.watchers.add(self)
+        for module in model.modules() + ([] if loss is None else [loss]):
+            module.watch(self)
+        if self.plan.optimizer is not None:
+            self.changed("lr")
+            self.plan.optimizer.watch(self)
         # The engine's own methods, so that a call goes straight there.
         for name in ("predict", "forward", "backward", "step", "zero_grad", "update"):
             setattr(self, name, getattr(self._native, name))
@@ -89,10 +91,41 @@ class Compiled:
         """
         raise AssertionError("replaced by the engine's own")
 
-    def learning_rate_changed(self) -> None:
-        """Hear from the optimizer that its learning rate was set."""
-        self._native.next_lr = self._rate if isinstance(self.plan.optimizer.lr, Schedule) else None
-        self._native.lr = self.plan.optimizer.current_lr
+    def changed(self, name: str) -> None:
+        """Hear that an attribute of the model, the loss or the optimizer was set; the next call looks what it means."""
+        optimizer = self.plan.optimizer
+        if name == "lr" and optimizer is not None:
+            self._native.next_lr = self._rate if isinstance(optimizer.lr, Schedule) else None
+            self._native.lr = optimizer.current_lr
+        elif name not in HARMLESS:
+            self._keeper.fetch()
+            self._native.take = self._check_and_take
+
+    def _check_and_take(self) -> None:
+        self._require_unchanged()
+        self._native.take = self._keeper.take
+        self._keeper.take()
+
+    def _require_unchanged(self) -> None:
+        """Raise ValueError if the program is no longer that of the model, the loss and the optimizer."""
+        try:
+            plan = self._lowered()
+        except CannotLower as reason:
+            raise ValueError(f"the model was changed after compile: the engine does not know {reason}") from None
+        program = native.program(plan)
+        for name in self._program | program:
+            _require_same(name, _text(self._program.get(name)), _text(program.get(name)))
+        _require_same("the optimizer", self.plan.optimizer, plan.optimizer)
+        for i, (before, now) in enumerate(zip(self.plan.parameters, plan.parameters, strict=True)):
+            _require_same(f"parameter {i}", before, now)
+
+    def _lowered(self) -> Plan:
+        model, loss, optimizer = self._made_of
+        if loss is not None and optimizer is None:
+            optimizer = getattr(model, "optimizer", None)
+        options = dict(self._options)
+        batch = options.pop("batch_size")
+        return lower(model, loss, optimizer, sample_shape=(_columns(model),), batch=batch, **options)
 
     def _rate(self) -> float:
         optimizer = self.plan.optimizer
@@ -100,7 +133,7 @@ class Compiled:
 
     def __reduce__(self) -> Any:
         self._keeper.fetch()
-        return (_rebuild, self._made_of)
+        return (_rebuild, (self._made_of, self._options, self._native.dropout_pass))
 
     def __repr__(self) -> str:
         return f"Compiled({self._made_of[0]!r})"
@@ -129,6 +162,10 @@ def compile(  # noqa: A001 - the name that the field gives it
 
     Raises ValueError for what the engine does not know, by name; EngineMissing if it was not built.
 
+    The numbers of the parameters and the learning rate may change at any time. After any other change of the model, the
+    loss or the optimizer (a layer appended or replaced, another Parameter, an option set) the next call raises
+    ValueError: compile the network again. Only writing into the weights of a loss goes unnoticed; they are copied here.
+
     >>> import numpy as np, chainrule as cr
     >>> network = cr.compile(cr.Sequential(cr.Linear(2, 1, weight=[[1.0, 2.0]], bias=[0.5])))
     >>> network.predict(np.array([10.0, 1.0], dtype="float32"))
@@ -136,8 +173,6 @@ def compile(  # noqa: A001 - the name that the field gives it
     """
     batch_size, threads = positive("compile", "batch_size", batch_size), positive("compile", "threads", threads)
     random.check_seed(seed)
-    if loss is not None and optimizer is None:
-        optimizer = getattr(model, "optimizer", None)
     try:
         return Compiled(
             model,
@@ -160,5 +195,20 @@ def _columns(model: Module) -> int:
     raise CannotLower("a network without a Linear")
 
 
-def _rebuild(model: Module, loss: Any, optimizer: Any, batch: int, classes: bool, seed: int, threads: int) -> Compiled:
-    return compile(model, loss, optimizer, batch_size=batch, class_targets=classes, seed=seed, threads=threads)
+def _rebuild(made_of: tuple[Any, ...], options: dict[str, Any], dropout_pass: int) -> Compiled:
+    compiled = Compiled(*made_of, **options)
+    compiled._native.dropout_pass = dropout_pass
+    return compiled
+
+
+def _text(settings: dict[str, Any] | None) -> str:
+    if settings is None:
+        return "nothing"
+    kind, *rest = settings.items()
+    return f"{kind[1]}({', '.join(f'{name}={value}' for name, value in rest)})"
+
+
+def _require_same(name: str, before: Any, now: Any) -> None:
+    if now is not before and (type(now) is not str or now != before):
+        another = "another one" if repr(now) == repr(before) else now
+        raise ValueError(f"{name} was {before} when the network was compiled, and is {another} now; compile it again")

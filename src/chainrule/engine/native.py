@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from .. import arrays, layers, losses
-from .plan import Plan
+from .. import arrays, layers
+from .plan import Op, Plan
 
 INSTRUCTION_SETS = ("avx512", "avx2", "baseline")  # the best first
 VARIABLE = "CHAINRULE_INSTRUCTION_SET"
@@ -71,14 +71,15 @@ def compile_plan(plan: Plan, limit_bytes: int | None = None) -> Any:
     for parameter in plan.parameters:
         n_out, n_in = (*parameter.shape, 0)[:2]
         described.add_parameter(n_out, n_in)
-    described.ops = [_op(native, op) for op in plan.ops]
+    described.ops = [_op(native, op_settings(op)) for op in plan.ops]
     if plan.loss is not None:
-        described.has_loss, described.loss = True, _loss(native, plan.loss, plan.n_out)
+        described.has_loss, described.loss = True, _loss(native, loss_settings(plan.loss), plan.n_out)
         described.class_targets, described.sample_weights = plan.class_targets, plan.sample_weights
     if plan.optimizer is not None:
-        described.has_optimizer, described.optimizer = True, _optimizer(native, plan.optimizer)
-        described.clip_value = plan.optimizer.clip_value or 0.0
-        described.clip_norm = plan.optimizer.clip_norm or 0.0
+        settings = optimizer_settings(plan.optimizer)
+        described.clip_value, described.clip_norm = settings.pop("clip_value"), settings.pop("clip_norm")
+        described.has_optimizer = True
+        described.optimizer = _filled(native.Optimizer(), native.OptimizerKind, settings)
     if plan.batch >= 1 << 48:  # before C++ has to refuse it by its type
         raise MemoryError(f"the engine has no memory for {plan.batch:,} rows")
     described.batch, described.samples, described.seed = plan.batch, plan.samples, plan.seed
@@ -90,32 +91,87 @@ def compile_plan(plan: Plan, limit_bytes: int | None = None) -> Any:
     return compiled
 
 
-def _op(native: Any, op: Any) -> Any:
-    described = native.Op()
-    described.kind = getattr(native.OpKind, op.kind)
+# What the engine is told of each thing, by the engine's own names, as plain values that can be compared.
+
+Settings = dict[str, Any]
+
+
+def program(plan: Plan) -> dict[str, Settings]:
+    """All that the engine is told of a plan but its sizes."""
+    program = {f"op {i}": op_settings(op) for i, op in enumerate(plan.ops)}
+    if plan.loss is not None:
+        program["the loss"] = loss_settings(plan.loss)
+    if plan.optimizer is not None:
+        program["the optimizer"] = optimizer_settings(plan.optimizer)
+    return program
+
+
+def op_settings(op: Op) -> Settings:
+    """Of an op: of a linear one the places of its parameters, of the others what their layers say."""
     if op.kind == "linear":
-        described.weight, described.bias = op.weight, op.bias
-    elif op.kind == "dropout":
-        described.p, described.dropout_layer = op.layer.p, op.stream
-    else:
-        activation = native.Activation()
-        activation.kind = getattr(native.ActivationKind, type(op.layer).__name__)
-        for name in ("negative_slope", "alpha", "beta", "threshold"):
-            if hasattr(op.layer, name):
-                setattr(activation, name, float(getattr(op.layer, name)))
-        activation.approximate_tanh = isinstance(op.layer, layers.GELU) and op.layer.approximate == "tanh"
-        described.activation = activation
+        return {"kind": "linear", "weight": op.weight, "bias": op.bias}
+    if op.kind == "dropout":
+        return {"kind": "dropout", "p": op.layer.p, "dropout_layer": op.stream}
+    settings = _named(op.layer, ("negative_slope", "alpha", "beta", "threshold"))
+    if isinstance(op.layer, layers.GELU):
+        settings["approximate_tanh"] = op.layer.approximate == "tanh"
+    return settings
+
+
+def loss_settings(loss: Any) -> Settings:
+    """Of a loss."""
+    settings = _named(loss, ("beta", "delta", "ignore_index", "label_smoothing"))
+    settings["mean"] = loss.reduction == "mean"
+    weights = {name: _numbers(getattr(loss, name, None)) for name in ("weight", "pos_weight")}
+    return settings | weights
+
+
+def optimizer_settings(optimizer: Any) -> Settings:
+    """Of an optimizer, but for its learning rate, which may change at any time."""
+    settings = _named(optimizer, _OPTIMIZER_NAMES)
+    if hasattr(optimizer, "betas"):
+        settings["beta1"], settings["beta2"] = optimizer.betas
+    settings["clip_value"], settings["clip_norm"] = optimizer.clip_value or 0.0, optimizer.clip_norm or 0.0
+    return settings
+
+
+_OPTIMIZER_NAMES = (
+    "weight_decay",
+    "momentum",
+    "dampening",
+    "nesterov",
+    "eps",
+    "amsgrad",
+    "alpha",
+    "centered",
+    "lr_decay",
+    "initial_accumulator_value",
+)
+
+
+def _named(thing: Any, names: tuple[str, ...]) -> Settings:
+    own = vars(thing)
+    return {"kind": type(thing).__name__} | {name: own[name] for name in names if name in own}
+
+
+def _filled(described: Any, kinds: Any, settings: Settings) -> Any:
+    for name, value in settings.items():
+        setattr(described, name, getattr(kinds, value) if name == "kind" else value)
     return described
 
 
-def _loss(native: Any, loss: losses.Loss, n_out: int) -> Any:
-    described = native.Loss()
-    described.kind = getattr(native.LossKind, type(loss).__name__)
-    described.mean = loss.reduction == "mean"
-    for name in ("beta", "delta", "ignore_index", "label_smoothing"):
-        if hasattr(loss, name):
-            setattr(described, name, getattr(loss, name))
-    weight, pos_weight = (_numbers(getattr(loss, name, None)) for name in ("weight", "pos_weight"))
+def _op(native: Any, settings: Settings) -> Any:
+    if settings["kind"] in ("linear", "dropout"):
+        return _filled(native.Op(), native.OpKind, settings)
+    described = native.Op()
+    described.kind = native.OpKind.activation
+    described.activation = _filled(native.Activation(), native.ActivationKind, settings)
+    return described
+
+
+def _loss(native: Any, settings: Settings, n_out: int) -> Any:
+    weight, pos_weight = settings.pop("weight"), settings.pop("pos_weight")
+    described = _filled(native.Loss(), native.LossKind, settings)
     if weight or pos_weight:
         described.set_weights(weight, pos_weight, n_out)
     return described
@@ -123,15 +179,3 @@ def _loss(native: Any, loss: losses.Loss, n_out: int) -> Any:
 
 def _numbers(buffer: Any) -> list[float]:
     return [] if buffer is None or buffer.value is None else arrays.to_numpy(buffer.value).reshape(-1).tolist()
-
-
-def _optimizer(native: Any, optimizer: Any) -> Any:
-    described = native.Optimizer()
-    described.kind = getattr(native.OptimizerKind, type(optimizer).__name__)
-    names = ("weight_decay", "momentum", "dampening", "nesterov", "eps", "amsgrad", "alpha", "centered", "lr_decay")
-    for name in (*names, "initial_accumulator_value"):
-        if hasattr(optimizer, name):
-            setattr(described, name, getattr(optimizer, name))
-    if hasattr(optimizer, "betas"):
-        described.beta1, described.beta2 = optimizer.betas
-    return described

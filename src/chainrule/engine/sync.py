@@ -168,4 +168,4 @@ def _settings(optimizer: Any) -> dict[str, Any]:
     return {k: v for k, v in vars(optimizer).items() if isinstance(v, int | float | tuple) and k not in _CHANGING}
 
 
-_CHANGING = ("_lr", "_steps", "epochs", "keepers")
+_CHANGING = ("lr", "_steps", "epochs", "keepers")

@@ -31,16 +31,13 @@ class Sequential(Module):
     def __init__(self, *layers: Module | UpdateRule) -> None:
         first = layers[0] if layers else None
         self.optimizer = first if isinstance(first, UpdateRule) and not isinstance(first, type) else None
-        self.layers: list[Module] = []
-        for layer in layers[self.optimizer is not None :]:
-            self.append(layer)
+        rest = layers[self.optimizer is not None :]
+        # A tuple, so that a change is an attribute that is set, of which compiled networks hear.
+        self.layers = tuple(_module(index, layer) for index, layer in enumerate(rest))
 
     def append(self, layer: Module | UpdateRule) -> "Sequential":
         """Add a layer at the end; returns the network."""
-        if not isinstance(layer, Module):
-            hint = " (call the class)" if isinstance(layer, type) else ""
-            raise TypeError(f"Sequential: layer {len(self.layers)} must be a Module, got {layer!r}{hint}")
-        self.layers.append(layer)
+        self.layers = (*self.layers, _module(len(self), layer))
         return self
 
     def forward(self, x: Array) -> tuple[Array, list[Any]]:
@@ -72,7 +69,7 @@ class Sequential(Module):
             yield str(index), layer
 
     def children(self) -> list[Module]:
-        return self.layers
+        return list(self.layers)
 
     def __len__(self) -> int:
         return len(self.layers)
@@ -88,10 +85,19 @@ class Sequential(Module):
         """One layer, or for a slice a network of those layers, which shares them with this one."""
         if isinstance(index, slice):
             return Sequential(*self.layers[index])
-        try:
-            return self.layers[index]
-        except IndexError:
-            raise IndexError(f"Sequential: there are {len(self)} layers, got index {index}") from None
+        self._check_index(index)
+        return self.layers[index]
+
+    def __setitem__(self, index: int, layer: Module) -> None:
+        """Put a layer in the place of another."""
+        self._check_index(index)
+        layers = list(self.layers)
+        layers[index] = _module(index, layer)
+        self.layers = tuple(layers)
+
+    def _check_index(self, index: int) -> None:
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"Sequential: there are {len(self)} layers, got index {index}")
 
     def __repr__(self) -> str:
         lines = ["Sequential("]
@@ -103,3 +109,10 @@ class Sequential(Module):
             lines.append(f"  ({index}): {first:28}{n:8,}" if n and not rest else f"  ({index}): {first}")
             lines += [f"  {line}" for line in rest]
         return "\n".join([*lines, f")  # {self.num_parameters:,} parameters"])
+
+
+def _module(index: int, layer: Module | UpdateRule) -> Module:
+    if isinstance(layer, Module):
+        return layer
+    hint = " (call the class)" if isinstance(layer, type) else ""
+    raise TypeError(f"Sequential: layer {index} must be a Module, got {layer!r}{hint}")

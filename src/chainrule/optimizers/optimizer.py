@@ -4,15 +4,15 @@ import math
 import numbers
 from collections.abc import Iterable, Mapping
 from typing import Any
-from weakref import WeakKeyDictionary, WeakSet, ref
+from weakref import WeakKeyDictionary, ref
 
 from .. import arrays, signature
-from ..module import Keeper, Parameter
+from ..module import Keeper, Parameter, Watched
 from .clipping import clip_grad_norm_, clip_grad_value_
 from .schedules import Schedule
 
 
-class Optimizer:
+class Optimizer(Watched):
     """A rule that turns gradients into updates: `optimizer.step(module.param())`.
 
     Subclasses write `update`. An optimizer belongs to no model: what it remembers is kept for each Parameter (found by
@@ -20,7 +20,7 @@ class Optimizer:
 
     Parameters
     ----------
-    lr : the learning rate, a number or a schedule.
+    lr : the learning rate, a number or a schedule; it may be set at any time, for the next step.
     clip_norm : before an update, scale all gradients of the step down to this 2-norm together, if theirs is larger.
     clip_value : before an update, cut each element of the gradients to ± this.
     """
@@ -28,7 +28,6 @@ class Optimizer:
     def __init__(
         self, lr: float | Schedule, *, clip_norm: float | None = None, clip_value: float | None = None
     ) -> None:
-        self.watchers: WeakSet[Any] = WeakSet()  # compiled networks, which hear when the learning rate is set
         self.keepers: tuple[ref[Keeper], ...] = ()  # who made steps that are not counted here yet: compiled networks
         self.lr = lr if isinstance(lr, Schedule) else not_negative(self, "lr", lr)
         self.clip_norm = None if clip_norm is None else not_negative(self, "clip_norm", clip_norm)
@@ -36,17 +35,6 @@ class Optimizer:
         self._steps = 0
         self.epochs = 0  # epochs ended so far
         self._state: WeakKeyDictionary[Parameter, dict[str, Any]] = WeakKeyDictionary()
-
-    @property
-    def lr(self) -> float | Schedule:
-        """The learning rate, a number or a schedule; it may be set at any time, for the next step."""
-        return self._lr
-
-    @lr.setter
-    def lr(self, lr: float | Schedule) -> None:
-        self._lr = lr
-        for network in self.watchers:
-            network.learning_rate_changed()
 
     @property
     def steps(self) -> int:
@@ -159,11 +147,12 @@ class Optimizer:
     # A WeakKeyDictionary cannot be pickled, and a deep copy of one keeps the old keys; pairs follow their Parameters.
 
     def __getstate__(self) -> dict[str, Any]:
-        return vars(self) | {"_state": list(self.state.items()), "watchers": None, "keepers": ()}
+        pairs = list(self.state.items())
+        return super().__getstate__() | {"_state": pairs, "keepers": ()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
-        self._state, self.watchers = WeakKeyDictionary(dict(state["_state"])), WeakSet()
+        self._state = WeakKeyDictionary(dict(state["_state"]))
 
     def __repr__(self) -> str:
         return signature.call(self)

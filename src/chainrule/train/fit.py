@@ -182,11 +182,11 @@ def training_mode(model: Module) -> Iterator[None]:
     before = [(module, module.training) for module in model.modules()]
     try:
         for module, _ in before:
-            module.training = True
+            vars(module)["training"] = True  # so set, it is not told to compiled networks: they need not know
         yield
     finally:
         for module, mode in before:
-            module.training = mode
+            vars(module)["training"] = mode
 
 
 def reseed(model: Module, seed: int) -> None:
