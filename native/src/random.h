@@ -64,64 +64,99 @@ FORCE_INLINE PhiloxWords philox4x32(uint64_t seed, UnsignedVec<double> block, ui
 
 // ---- the order of samples ----------------------------------------------------------------------------------------
 
-// Buckets per key: more of them leave fewer keys to be put in order inside a bucket, and cost more memory to count in.
-inline constexpr int64_t buckets_per_sample = 2;
+// A sample's key: 63 random bits, of which the low ones make way for the sample's own number, so that keys are sorted as
+// single numbers and none is like another. n <= 2^31.
+inline int index_bits(int64_t n) {
+    int bits = 4;
+    while ((n - 1) >> bits) ++bits;
+    return bits;
+}
+
+// Keys are counted into that many buckets: two for each, so that few share one.
+inline int64_t key_buckets(int64_t n) { return int64_t(2) << index_bits(n); }
 
 // Bytes of scratch memory that sample_order needs.
 inline int64_t sample_order_scratch(int64_t n) {
-    const int64_t keys = round_up(n, 2 * lanes<double>);
-    return 2 * keys * int64_t(sizeof(uint64_t)) + (buckets_per_sample * n + 1) * int64_t(sizeof(uint32_t));
+    return 2 * round_up(n, virtual_lanes) * int64_t(sizeof(int64_t)) + key_buckets(n) * int64_t(sizeof(uint32_t));
 }
 
-// The order of n samples in an epoch: the stable ascending argsort of n random 64-bit keys, of which block b holds two,
-// w0 | w1 << 32 and w2 | w3 << 32. Random keys fill buckets evenly, so they are counted into buckets by their high bits
-// and only the few that share one are compared: linear time, no allocation. n < 2^31.
-inline void sample_order(uint64_t seed, uint64_t epoch, int64_t n, int64_t* order, void* scratch) {
-    const int64_t padded = round_up(n, 2 * lanes<double>), buckets = buckets_per_sample * n;
-    uint64_t* keys = static_cast<uint64_t*>(scratch);
-    uint64_t* sorted = keys + padded;
-    uint32_t* ends = reinterpret_cast<uint32_t*>(sorted + padded);
-    auto bucket = [&](uint64_t key) ALWAYS_INLINE {  // key / 2^64 · buckets, which ascends with the key
-        return int64_t((static_cast<unsigned __int128>(key) * uint64_t(buckets)) >> 64);
-    };
+namespace sorting {
 
-    std::memset(ends, 0, size_t(buckets + 1) * sizeof(uint32_t));
-    const UnsignedVec<double> low = broadcast<uint64_t>(0xFFFFFFFF);
-    for (int64_t b = 0; 2 * b < n; b += lanes<double>) {
-        const PhiloxWords r = philox4x32(seed, iota<uint64_t>() + broadcast<uint64_t>(uint64_t(b)), epoch, 0);
-        uint64_t even[lanes<double>], odd[lanes<double>];
-        store_unaligned(even, (r.w[0] & low) | (r.w[1] << 32));
-        store_unaligned(odd, (r.w[2] & low) | (r.w[3] << 32));
-        for (int i = 0; i < lanes<double>; ++i) {
-            keys[2 * (b + i)] = even[i];
-            keys[2 * (b + i) + 1] = odd[i];
-        }
+inline constexpr auto key_lanes = std::make_integer_sequence<int, lanes<double>>{};
+inline constexpr auto count_lanes = std::make_integer_sequence<int, lanes<float>>{};
+
+template <int... I>
+FORCE_INLINE Vec<int64_t> partners(Vec<int64_t> v, std::integer_sequence<int, I...>) {
+    return __builtin_shufflevector(v, v, (I ^ 1)...);
+}
+
+// Puts keys 0 and 1, 2 and 3, … in order, without a branch that could be predicted wrongly.
+FORCE_INLINE void order_pairs(int64_t* keys, int64_t n) {
+    const Vec<int64_t> upper = Vec<int64_t>{} - (iota<int64_t>() & 1);  // the lanes that shall have the larger one
+    for (int64_t i = 0; i + lanes<double> <= n; i += lanes<double>) {
+        const Vec<int64_t> mine = load_unaligned(keys + i), other = partners(mine, key_lanes), trade = (mine > other) ^ upper;
+        store_unaligned(keys + i, (trade & other) | (~trade & mine));
     }
-    for (int64_t i = 0; i < n; ++i) ++ends[bucket(keys[i])];
-    uint32_t sum = 0;
-    for (int64_t i = 0; i < buckets; ++i) {  // the number in a bucket becomes where the bucket begins
-        const uint32_t count = ends[i];
-        ends[i] = sum;
-        sum += count;
+}
+
+// v plus v moved up by Step lanes, and so on with twice as many: lane i becomes the sum of the lanes up to i.
+template <int Step, int... I>
+FORCE_INLINE Vec<uint32_t> sums_up_to(Vec<uint32_t> v, std::integer_sequence<int, I...> all) {
+    if constexpr (Step >= lanes<float>) return v;
+    else return sums_up_to<2 * Step>(v + __builtin_shufflevector(Vec<uint32_t>{}, v, (I < Step ? 0 : lanes<float> + I - Step)...), all);
+}
+// counts[i] becomes the sum of those before it. n is a multiple of a vector.
+FORCE_INLINE void sums_before(uint32_t* counts, int64_t n) {
+    uint32_t before = 0;
+    for (int64_t i = 0; i < n; i += lanes<float>) {
+        const Vec<uint32_t> count = load_unaligned(counts + i), sum = sums_up_to<1>(count, count_lanes);
+        store_unaligned(counts + i, sum - count + broadcast<uint32_t>(before));
+        before += sum[lanes<float> - 1];
     }
-    for (int64_t i = 0; i < n; ++i) {
-        const uint32_t at = ends[bucket(keys[i])]++;
-        sorted[at] = keys[i];
-        order[at] = i;
+}
+
+}  // namespace sorting
+
+// The order of n samples in an epoch: their keys sorted. Block b of the generator holds two, w0 | w1 << 32 and
+// w2 | w3 << 32, each shifted right by one. Random keys fill buckets evenly, so they are counted into buckets by their
+// high bits, and only the few that share one are compared: linear time, no allocation.
+inline void sample_order(uint64_t seed, uint64_t epoch, int64_t n, int64_t* order, void* scratch) {
+    using Words = UnsignedVec<double>;
+    const int64_t padded = round_up(n, virtual_lanes), buckets = key_buckets(n);
+    const int64_t index_mask = (int64_t(1) << index_bits(n)) - 1;
+    const int shift = 62 - index_bits(n);  // from a key to its bucket
+    int64_t* keys = static_cast<int64_t*>(scratch);
+    int64_t* sorted = keys + padded;
+    uint32_t* places = reinterpret_cast<uint32_t*>(sorted + padded);
+
+    const Words low = broadcast<uint64_t>(0xFFFFFFFF), random_bits = broadcast<uint64_t>(~uint64_t(index_mask));
+    for (int64_t b = 0; 2 * b < padded; b += lanes<double>) {
+        const Words block = iota<uint64_t>() + broadcast<uint64_t>(uint64_t(b));
+        const PhiloxWords r = philox4x32(seed, block, epoch, 0);
+        const Words first = ((r.w[0] & low) | (r.w[1] << 32)) >> 1, second = ((r.w[2] & low) | (r.w[3] << 32)) >> 1;
+        store_unaligned(keys + 2 * b, Vec<int64_t>((first & random_bits) | (block << 1)));
+        store_unaligned(keys + 2 * b + lanes<double>, Vec<int64_t>((second & random_bits) | (block << 1) | 1));
     }
-    // Insertion sort never leaves a bucket: keys of an earlier bucket are smaller. Equal keys stay in their order.
-    for (int64_t i = 1; i < n; ++i) {
-        const uint64_t key = sorted[i];
+    for (int64_t i = padded - virtual_lanes; i < padded; ++i)  // what is there only to fill vectors comes last
+        if ((keys[i] & index_mask) >= n) keys[i] |= INT64_MAX ^ index_mask;
+
+    std::memset(places, 0, size_t(buckets) * sizeof(uint32_t));
+    for (int64_t i = 0; i < padded; ++i) ++places[keys[i] >> shift];
+    sorting::sums_before(places, buckets);
+    for (int64_t i = 0; i < padded; ++i) sorted[places[keys[i] >> shift]++] = keys[i];
+
+    // Two keys in one bucket are the rule where there are several: they are put in order first. The rest is left to
+    // insertion, which never leaves a bucket.
+    sorting::order_pairs(sorted, padded);
+    sorting::order_pairs(sorted + 1, padded - 1);
+    for (int64_t i = 1; i < padded; ++i) {
+        const int64_t key = sorted[i];
         if (sorted[i - 1] <= key) continue;
-        const int64_t sample = order[i];
         int64_t at = i;
-        for (; at > 0 && sorted[at - 1] > key; --at) {
-            sorted[at] = sorted[at - 1];
-            order[at] = order[at - 1];
-        }
+        for (; at > 0 && sorted[at - 1] > key; --at) sorted[at] = sorted[at - 1];
         sorted[at] = key;
-        order[at] = sample;
     }
+    for (int64_t i = 0; i < n; ++i) order[i] = sorted[i] & index_mask;
 }
 
 }  // namespace chainrule

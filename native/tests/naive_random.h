@@ -24,17 +24,20 @@ inline std::array<uint32_t, 4> philox4x32(uint64_t seed, uint32_t block, uint64_
                       std::array<uint32_t, 2>{uint32_t(seed), uint32_t(seed >> 32)});
 }
 
+// Sorts 63-bit keys whose low bits are the samples' numbers.
 inline std::vector<int64_t> sample_order(uint64_t seed, uint64_t epoch, int64_t n) {
-    std::vector<uint64_t> keys;
+    int64_t numbers = 16;
+    while (numbers < n) numbers *= 2;
+    std::vector<int64_t> keys;
     for (uint32_t block = 0; int64_t(keys.size()) < n; ++block) {
         auto w = philox4x32(seed, block, epoch, 0);
-        keys.push_back(w[0] | uint64_t(w[1]) << 32);
-        keys.push_back(w[2] | uint64_t(w[3]) << 32);
+        for (uint64_t key : {w[0] | uint64_t(w[1]) << 32, w[2] | uint64_t(w[3]) << 32})
+            keys.push_back(int64_t(key / 2) / numbers * numbers + int64_t(keys.size()));
     }
-    std::vector<int64_t> order(static_cast<size_t>(n));
-    std::iota(order.begin(), order.end(), int64_t(0));
-    std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) { return keys[size_t(a)] < keys[size_t(b)]; });
-    return order;
+    keys.resize(size_t(n));
+    std::sort(keys.begin(), keys.end());
+    for (int64_t& key : keys) key %= numbers;
+    return keys;
 }
 
 // The factor of element (row, column) of a batch: 0 or 65536 / (65536 - t).

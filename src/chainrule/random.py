@@ -75,13 +75,16 @@ def philox(n_blocks: int, *, seed: int, index: int, stream: int) -> np.ndarray:
 
 
 def order(n: int, *, seed: int, epoch: int) -> np.ndarray:
-    """The order in which epoch `epoch` visits n samples: every sample draws a 64-bit key, and the keys are sorted.
+    """The order in which epoch `epoch` visits n samples: every sample draws a 63-bit key, and the keys are sorted.
+
+    A key's low bits make way for the number of its sample. So no two are alike, and sorting the keys sorts the samples.
 
     Shapes    -> (n,) int64
     """
     words = philox((n + 1) // 2, seed=seed, index=epoch, stream=ORDER_STREAM).astype(np.uint64)
-    keys = words[:, 0::2] | words[:, 1::2] << np.uint64(32)
-    return np.argsort(keys.reshape(-1)[:n], kind="stable")
+    keys = (words[:, 0::2] | words[:, 1::2] << np.uint64(32)).reshape(-1)[:n] >> np.uint64(1)
+    numbers = np.int64((1 << max(n - 1, 15).bit_length()) - 1)  # the bits that a number takes, at least four
+    return np.sort(keys.astype(np.int64) & ~numbers | np.arange(n)) & numbers
 
 
 def dropout_mask(shape: tuple[int, ...], p: float, *, seed: int, layer: int, index: int) -> np.ndarray:

@@ -186,8 +186,11 @@ FORCE_INLINE ColumnsTile<T> columns_tile_for(int rows, int vectors, bool sum) {
     return (vectors == 1 ? columns_table<T, 1, false> : columns_table<T, 2, false>).by_rows[rows - 1];
 }
 
-// The sum over rows is one more row of accumulators: where registers are few the first tiles are one row smaller.
-inline constexpr int max_rows_with_sum = max_tile_rows == 6 ? 5 : max_tile_rows;
+// The sum over rows is one more row of accumulators, so the first tiles are one row smaller: with thirteen rows of two
+// vectors and the sum, registers spill (25 inputs took a quarter longer). Tiles of one vector have registers to spare.
+constexpr int max_rows_with_sum(int vectors) {
+    return vectors == 1 && max_tile_rows > 6 ? max_tile_rows : max_tile_rows - 1;
+}
 
 // dWᵀ, rows begin … end - 1 (inputs); the slice that has row 0 also makes db.
 template <class T>
@@ -208,7 +211,7 @@ void gradient_transposed(const Matrix<T>& x, const Matrix<T>& dy, const LinearGr
                 const int64_t panel_end = x.is_narrow() ? end : in - in % panel<T> + panel<T>;
                 const int64_t stop = panel_end < end ? panel_end : end;
                 const T* x_block = at_column(x, in) + k * x_width;
-                split_evenly(stop - in, in == 0 && to.bias ? max_rows_with_sum : max_tile_rows,
+                split_evenly(stop - in, in == 0 && to.bias ? max_rows_with_sum(vectors) : max_tile_rows,
                              [&](int64_t i, int rows) ALWAYS_INLINE {
                                  const bool sum = in + i == 0 && to.bias;
                                  const int64_t at = offset + (in + i) * width;
