@@ -82,6 +82,15 @@ def test_kinds_of_numbers_are_told_apart(library: str, dtype: str, floating: boo
     assert arrays.describe_kind(x) == f"a {library} {dtype} array"
 
 
+@pytest.mark.parametrize(
+    ("dtype", "kind"),
+    [(">f4", "real floating"), ("u1", "integral"), ("?", "bool"), ("c8", "complex floating"), ("U3", "other")],
+)
+def test_the_kind_of_an_array_is_said_in_the_words_of_the_standard(dtype: str, kind: str) -> None:
+    for _ in range(2):  # the second time it is remembered
+        assert arrays.kind(np.zeros(2, dtype)) == kind
+
+
 def test_kinds_of_anything_else_are_named_by_type() -> None:
     assert arrays.describe_kind([1]) == "a list"
     assert arrays.describe_kind(np.ones(2, ">f4")) == "a numpy >f4 array"

@@ -15,6 +15,7 @@ import numpy as np
 Array: TypeAlias = Any  # an array of any library; no common base class exists
 
 _dtype_names: dict[Any, str] = {}  # NumPy takes microseconds to spell a dtype
+_kinds: dict[Any, str] = {}  # and to say what kind it is of
 
 # Asking array-api-compat costs microseconds and the answer depends on the type alone, so each type is asked once.
 _namespaces: dict[type, Any] = {np.ndarray: np}
@@ -65,14 +66,24 @@ def library(name: str | ModuleType) -> Any:
     return importlib.import_module(f"array_api_compat.{name}")
 
 
+def kind(x: Array) -> str:
+    """What x holds, in the words of the standard: "real floating", "integral", "bool", …; "other" for no numbers."""
+    isdtype = namespace(x).isdtype
+    found = _kinds.get(x.dtype)
+    if found is None:
+        kinds = ("real floating", "integral", "bool", "complex floating")
+        found = _kinds[x.dtype] = next((kind for kind in kinds if isdtype(x.dtype, kind)), "other")
+    return found
+
+
 def is_floating(x: Array) -> bool:
     """Whether x holds real floating-point numbers."""
-    return bool(namespace(x).isdtype(x.dtype, "real floating"))
+    return kind(x) == "real floating"
 
 
 def is_integer(x: Array) -> bool:
     """Whether x holds integers; booleans are none."""
-    return bool(namespace(x).isdtype(x.dtype, "integral"))
+    return kind(x) == "integral"
 
 
 def size(x: Array) -> int:

@@ -11,7 +11,7 @@ itself, so one layer may stand twice in a network, or in two networks at once.
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from types import ModuleType
-from typing import Any, NoReturn, Protocol, TypeVar, runtime_checkable
+from typing import Any, NoReturn, Protocol, TypeGuard, TypeVar
 from weakref import WeakSet
 
 import numpy as np
@@ -116,12 +116,16 @@ class Buffer:
         return f"Buffer({self.value!r})"
 
 
-@runtime_checkable
 class UpdateRule(Protocol):
     """What a Module asks of an optimizer, which is all it knows about one."""
 
     def step(self, parameters: Sequence[Parameter]) -> None:
         """Update every parameter by its gradient."""
+
+
+def is_update_rule(thing: object) -> TypeGuard[UpdateRule]:
+    """Whether thing is an optimizer; a class of optimizers is none."""
+    return not isinstance(thing, type) and callable(getattr(thing, "step", None))
 
 
 class Watched:

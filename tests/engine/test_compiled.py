@@ -63,7 +63,7 @@ def test_predict_is_the_model_in_evaluation_mode(network: Network, rows, seed):
 def test_forward_and_backward_are_those_of_the_model(network: Network, rows, seed, again):
     """In training, dropout included: `seed` counts the masks as `fit` does."""
     model, twin = network.build("float64", seed).train(), network.build("float64", seed).train()
-    reseed(twin, 7)
+    reseed(twin.modules(), 7)
     compiled = cr.compile(model, batch_size=64, seed=7)
     rng = np.random.default_rng(seed)
     for _ in range(1 + again):
@@ -83,7 +83,7 @@ def test_step_is_forward_loss_backward_and_update(data):
     task = data.draw(tasks(network.n_out))
     rows, seed = data.draw(st.integers(1, 32)), data.draw(st.integers(0, 2**16))
     model, twin = network.build("float64", seed), network.build("float64", seed)
-    reseed(twin, 3)
+    reseed(twin.modules(), 3)
     loss, classes = made(task.loss), task.target == "classes"
     optimizer, twins = (cr.SGD(lr=1e-4, momentum=0.9, clip_norm=1.0) for _ in range(2))
     compiled = cr.compile(model, loss, optimizer, batch_size=32, class_targets=classes, seed=3)
@@ -364,7 +364,7 @@ def test_huge_batches_are_counted_before_memory_is_taken():
 def test_seeds_of_64_bits_draw_the_masks_of_python():
     network = Network((4,), ("Dropout(0.5, rng=0)", "Tanh()"), 4)
     model = cr.Sequential(network.build("float64", 0), cr.Linear(4, 4, weight=np.eye(4), bias=False))
-    reseed(model, 2**64 - 1)
+    reseed(model.modules(), 2**64 - 1)
     compiled = cr.compile(model, seed=2**64 - 1)
     x = np.ones((9, 4))
     np.testing.assert_allclose(compiled.forward(x), model.train().forward(x)[0], rtol=1e-15)

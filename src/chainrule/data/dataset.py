@@ -97,7 +97,7 @@ def as_array(who: str, name: str, values: Any) -> Array:
             array = np.asarray(values)
         except ValueError as error:  # rows of different lengths
             raise ValueError(f"{who}: {name} must be an array of numbers, but {error}") from None
-    if not arrays.namespace(array).isdtype(array.dtype, ("bool", "integral", "real floating")):
+    if arrays.kind(array) not in ("real floating", "integral", "bool"):
         raise TypeError(f"{who}: {name} must hold real numbers, got dtype {arrays.dtype_name(array.dtype)}")
     return array
 

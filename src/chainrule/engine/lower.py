@@ -207,13 +207,16 @@ def _check_loss(loss: Any, shape: tuple[int, ...], class_targets: bool) -> None:
 def _common_dtype(parameters: list[Parameter]) -> str:
     if not parameters:
         raise CannotLower("a network without parameters")
-    if any(type(parameter.value) is not np.ndarray for parameter in parameters):
-        raise CannotLower("arrays that are not NumPy's")
-    if any(not parameter.value.dtype.isnative for parameter in parameters):
-        raise CannotLower("parameters in another byte order")
-    if any(not parameter.value.flags.writeable for parameter in parameters):
-        raise CannotLower("parameters that are read-only")
-    dtypes = {arrays.dtype_name(parameter.value.dtype) for parameter in parameters}
+    dtypes = set()
+    for parameter in parameters:
+        value = parameter.value
+        if type(value) is not np.ndarray:
+            raise CannotLower("arrays that are not NumPy's")
+        if not value.dtype.isnative:
+            raise CannotLower("parameters in another byte order")
+        if not value.flags.writeable:
+            raise CannotLower("parameters that are read-only")
+        dtypes.add(arrays.dtype_name(value.dtype))
     if len(dtypes) > 1 or dtypes - {"float32", "float64"}:
         raise CannotLower(f"parameters in {' and '.join(sorted(dtypes))}")
     return dtypes.pop()

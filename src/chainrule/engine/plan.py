@@ -1,14 +1,13 @@
 """What the engine is to run, as plain data that prints as a table."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from .. import signature
 from ..module import Parameter
 
 
-@dataclass(frozen=True)
-class Op:
+class Op(NamedTuple):
     """One step of the program: a matrix (batch, n_in) becomes one of (batch, n_out).
 
     kind : "linear", "activation" or "dropout".

@@ -116,7 +116,7 @@ class Keeper:
 
     def _take_state(self, i: int, parameter: Parameter) -> None:
         optimizer = self.plan.optimizer
-        if optimizer is None:
+        if not self.names:  # nothing is remembered
             return
         # Not optimizer.state: that would fetch what other networks with this optimizer have, and they are not asked.
         state = optimizer._state.get(parameter, {})

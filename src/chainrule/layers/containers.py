@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any, overload
 
 from ..arrays import Array
-from ..module import Module, UpdateRule
+from ..module import Module, UpdateRule, is_update_rule
 
 
 class Sequential(Module):
@@ -30,7 +30,7 @@ class Sequential(Module):
 
     def __init__(self, *layers: Module | UpdateRule) -> None:
         first = layers[0] if layers else None
-        self.optimizer = first if isinstance(first, UpdateRule) and not isinstance(first, type) else None
+        self.optimizer = first if is_update_rule(first) else None
         rest = layers[self.optimizer is not None :]
         # A tuple, so that a change is an attribute that is set, of which compiled networks hear.
         self.layers = tuple(_module(index, layer) for index, layer in enumerate(rest))

@@ -12,11 +12,11 @@ from .. import random
 from ..arrays import Array
 from ..data.dataset import Dataset, positive
 from ..engine import CannotLower, EngineMissing
-from ..module import Module, UpdateRule
+from ..module import Module, UpdateRule, is_update_rule
 from .history import History
 from .loop import Diverged, Loop, PythonLoop
 from .native_loop import NativeLoop
-from .prepare import prepare, rehearse
+from .prepare import prepare
 from .progress import Progress
 from .watch import Watch
 
@@ -95,7 +95,7 @@ def fit(
     `error.history`.
     """
     optimizer = optimizer if optimizer is not None else getattr(model, "optimizer", None)
-    if not isinstance(optimizer, UpdateRule) or isinstance(optimizer, type):
+    if not is_update_rule(optimizer):
         raise ValueError("fit: no optimizer; give optimizer=…, or make one the first argument of Sequential")
     measures, callbacks = _named(metrics), list(callbacks)
     _check_options(keep, engine, max_seconds, [stop, *measures.values(), *callbacks])
@@ -107,14 +107,15 @@ def fit(
 
     how = {"batch_size": batch_size, "seed": seed, "shuffle": shuffle}
     loop = _loop(engine, model, loss, optimizer, data, held_out, threads=threads, **how)
-    _rehearse(loop, model, loss, data, held_out)
-    reseed(model, seed)
+    _rehearse(loop, data, held_out)
+    modules = model.modules()
+    reseed(modules, seed)
     history = History(engine=loop.name)
     run = Run(model, loss, optimizer, history)
     one_by_one = bool(measures or callbacks or stop is not None or loop.listens())
     # A loss that is not finite raises; what NumPy would warn of on the way there says it less clearly.
     quiet = np.errstate(over="ignore", invalid="ignore")
-    with Watch(max_seconds) as watch, Progress(epochs, progress) as bar, training_mode(model), quiet:
+    with Watch(max_seconds) as watch, Progress(epochs, progress) as bar, training_mode(modules), quiet:
         try:
             while not history.stopped:
                 end = history.epochs + 1 if one_by_one else epochs
@@ -177,9 +178,9 @@ def _loop(
 
 
 @contextmanager
-def training_mode(model: Module) -> Iterator[None]:
+def training_mode(modules: list[Module]) -> Iterator[None]:
     """Training mode inside the block, and each module's own mode after it."""
-    before = [(module, module.training) for module in model.modules()]
+    before = [(module, module.training) for module in modules]
     try:
         for module, _ in before:
             vars(module)["training"] = True  # so set, it is not told to compiled networks: they need not know
@@ -189,9 +190,9 @@ def training_mode(model: Module) -> Iterator[None]:
             vars(module)["training"] = mode
 
 
-def reseed(model: Module, seed: int) -> None:
+def reseed(modules: list[Module], seed: int) -> None:
     """Give each module that draws random numbers its own place in the sequence of `seed`."""
-    drawing = [module for module in model.modules() if hasattr(module, "reseed")]
+    drawing = [module for module in modules if hasattr(module, "reseed")]
     for layer, module in enumerate(drawing):
         module.reseed(seed, layer)
 
@@ -219,13 +220,12 @@ def _check_options(keep: str, engine: str, max_seconds: float | None, functions:
         raise ValueError(f"fit: max_seconds must be a positive number, got {max_seconds!r}")
 
 
-def _rehearse(loop: Loop, model: Module, loss: Module, data: Dataset, held_out: Dataset | None) -> None:
-    """Try one row of all data, so that what does not fit is refused before anything is changed."""
+def _rehearse(loop: Loop, data: Dataset, held_out: Dataset | None) -> None:
+    """Refuse what does not fit before anything is changed."""
     try:
-        rehearse(loop.outputs, loss, data)
+        loop.rehearse(data)
         if held_out is not None:
-            same = held_out.x.shape[1:] == data.x.shape[1:]
-            rehearse(loop.outputs if same else model, loss, held_out)  # the model says best what it cannot take
+            loop.rehearse(held_out)
     except BaseException:
         loop.finish()
         raise

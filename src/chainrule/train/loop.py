@@ -9,6 +9,7 @@ from ..arrays import Array, namespace
 from ..data import Dataset
 from ..module import Module, Parameter, UpdateRule
 from .evaluate import loss_of, outputs
+from .prepare import rehearse
 from .watch import Watch
 
 
@@ -46,6 +47,9 @@ class Loop(Protocol):
     @property
     def steps(self) -> int:
         """Updates made."""
+
+    def rehearse(self, data: Dataset) -> None:
+        """Find what does not fit together, before anything is changed."""
 
     def run(self, first: int, end: int, watch: Watch) -> list[Epoch]:
         """Train from epoch `first` to before `end` at most; returns the epochs that were finished."""
@@ -113,6 +117,10 @@ class PythonLoop:
         self.diverged = ""
         self.sums = getattr(loss, "reduction", "mean") == "sum"
         self.steps = 0
+
+    def rehearse(self, data: Dataset) -> None:
+        """Try one row, and look at all targets."""
+        rehearse(self.model, self.loss, data)
 
     def run(self, first: int, end: int, watch: Watch) -> list[Epoch]:
         """Train for one epoch; the list is empty if `watch` ended the run before it was over, or it diverged."""

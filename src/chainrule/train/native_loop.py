@@ -12,6 +12,7 @@ from ..engine.sync import Keeper, read_into, steps_now
 from ..module import Module
 from ..optimizers.schedules import ReduceLROnPlateau, Schedule
 from .loop import Epoch
+from .prepare import check_targets, rehearse
 from .watch import Watch
 
 SLICE_S = 0.05  # how long the engine runs before it comes back to look at Ctrl-C and the clock
@@ -58,7 +59,7 @@ class NativeLoop:
             seed=seed,
             threads=threads or native.cores(),
         )
-        self.plan, self.optimizer = plan, optimizer
+        self.model, self.plan, self.optimizer = model, plan, optimizer
         self.native = native.compile_plan(plan)
         self.name = f"native, {native.module().instruction_set}"
         self.batch_size, self.seed, self.shuffle = plan.batch, seed, shuffle
@@ -66,7 +67,6 @@ class NativeLoop:
         self.native.take = self.keeper.take
         self.data, self.held_out = data, held_out
         self.rows: tuple[Any, Any] | None = None
-        self.drawing = [module for module in model.modules() if hasattr(module, "passes")]
         self.steps_per_epoch = -(-len(data) // plan.batch)
         self.position = native.module().Position()
         self.diverged = ""
@@ -80,6 +80,12 @@ class NativeLoop:
     def steps(self) -> int:
         """The number of updates made."""
         return int(self.position.epoch * self.steps_per_epoch + self.position.step)
+
+    def rehearse(self, data: Dataset) -> None:
+        """Look at all targets; that the engine knows the network and the loss says the rest."""
+        if data.x.shape[1:] != self.data.x.shape[1:]:
+            rehearse(self.model, self.plan.loss, data)  # the model says best what it cannot take
+        check_targets(self.plan.loss, np.zeros((1, self.plan.n_out), self.plan.dtype), data)
 
     def run(self, first: int, end: int, watch: Watch) -> list[Epoch]:
         """Train from epoch `first` to before `end`, or to the end of a slice of time; returns the epochs finished.
@@ -171,5 +177,6 @@ class NativeLoop:
         """Hand everything back to Python."""
         self.keeper.fetch()
         self.native.take = None  # it holds the keeper, which holds it: cut, the memory goes back now
-        for module in self.drawing:
-            module.passes.value = self.native.dropout_pass if getattr(module, "p", 0) else 0
+        for op in self.plan.ops:
+            if op.kind == "dropout":
+                op.layer.passes.value = self.native.dropout_pass

@@ -1,6 +1,5 @@
 """The border of training: data are checked here once, and brought to the model's library, dtype and device."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -50,15 +49,20 @@ def prepare(who: str, name: str, data: Any, model: Module, loss: Module) -> Data
     return Dataset(x, target, weight)
 
 
-def rehearse(outputs: Callable[[Array], Array], loss: Module, data: Dataset) -> None:
+def rehearse(model: Module, loss: Module, data: Dataset) -> None:
     """Find what does not fit before anything is changed: one row is tried, and all targets are checked."""
     first = data.take(slice(0, 1))
     with np.errstate(over="ignore", invalid="ignore"):  # whether it fits is the question, not what it gives
-        y = outputs(first.x)
+        y = model(first.x)
         loss(y, first.target, *(() if first.sample_weight is None else (first.sample_weight,)))
     if isinstance(loss, Loss):
-        rows = arrays.namespace(y).broadcast_to(y, (len(data), *y.shape[1:]))  # a view: no memory, no arithmetic
-        loss.check(rows, data.target, data.sample_weight)
+        check_targets(loss, y, data)
+
+
+def check_targets(loss: Loss, y: Array, data: Dataset) -> None:
+    """Check all targets of `data`, given one row of outputs: their shape and dtype are what counts."""
+    rows = arrays.namespace(y).broadcast_to(y, (len(data), *y.shape[1:]))  # a view: no memory, no arithmetic
+    loss.check(rows, data.target, data.sample_weight)
 
 
 def inputs(who: str, name: str, x: Any, like: Array | None) -> Array:
