@@ -4,9 +4,10 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 OUT    ?= chainrule-disk
+BENCHMARKS := training_speed grid options_cost prediction_latency threads time_to_loss import_time
 NATIVE := $(wildcard native/CMakeLists.txt native/src/* native/src/*/*)
 
-.PHONY: demo test bench native native-aarch64 sanitize check format dist clean help
+.PHONY: demo test bench performance native native-aarch64 sanitize check format dist clean help
 
 help:        ## this list
 	@grep -E '^[a-z0-9-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | sort
@@ -19,6 +20,12 @@ test: $(VENV)/.test  ## install with the test extra and run every test
 
 bench: $(VENV)/.bench  ## install the peers and time training steps next to theirs; benchmarks/ has more
 	$(BIN)/python benchmarks/training_speed.py
+
+performance: $(VENV)/.bench  ## run every benchmark, which takes half an hour on an idle machine, and write docs/performance.md
+	mkdir -p benchmarks/results
+	for name in $(BENCHMARKS); do \
+	    $(BIN)/python benchmarks/$$name.py --json benchmarks/results/$$name.json || exit 1; done
+	$(BIN)/python benchmarks/performance_page.py
 
 native: $(VENV)/.dev  ## build the engine's own tests and run them
 	$(BIN)/cmake -S native -B build/native -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja

@@ -129,6 +129,7 @@ def main() -> None:
     highest = max(before, peak()[0])
     for row in rows:
         row["share"] = row["rate"] / highest
+    report.results["peak_kind"] = kind
     report.note("peak", highest, f"\npeak of the core: {highest / 1e9:.0f} GF/s ({kind})\n")
 
     columns = {"network": "network", "batch": "batch", "us": "µs per step", "fastest": "fastest peer"}
@@ -145,7 +146,8 @@ def main() -> None:
         group = [row for row in rows if row["regular"] and low <= row["width"] <= high and row["batch"] >= 100]
         if group:
             weakest = min(group, key=lambda row: row["share"])
-            label = f"share of the peak, width {low} to {high}, batch ≥ 100; weakest {weakest['network']}"
+            widths = f"width {low}" if low == high else f"widths {low} to {high}"
+            label = f"share of the peak, {widths}, batch ≥ 100; weakest {weakest['network']}"
             asked.append((f"{label}, batch {weakest['batch']}", weakest["share"], "≥", share))
     report.targets(asked)
     report.save()

@@ -1,0 +1,30 @@
+"""docs/performance.md says what the results beside the benchmarks say."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGE, RESULTS = ROOT / "docs/performance.md", ROOT / "benchmarks/results"
+
+pytestmark = pytest.mark.skipif(not RESULTS.exists(), reason="no results have been kept")
+
+
+def test_the_page_is_what_the_results_make_it(tmp_path):
+    command = [sys.executable, ROOT / "benchmarks/performance_page.py", "--out", tmp_path]
+    run = subprocess.run(command, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert (tmp_path / "performance.md").read_text("utf-8") == PAGE.read_text("utf-8"), "run performance_page.py"
+    drawn = {path.name for path in (tmp_path / "images").iterdir()}
+    assert drawn == set(re.findall(r'images/([\w.-]+)"', PAGE.read_text("utf-8")))
+    assert all((PAGE.parent / "images" / name).exists() for name in drawn)
+
+
+def test_its_links_lead_somewhere():
+    text = PAGE.read_text("utf-8")
+    headings = {re.sub(r"\W+", "-", heading.lower()) for heading in re.findall(r"^## (.*)$", text, re.M)}
+    for link in re.findall(r"\]\(([^)]+)\)", text):
+        assert link[1:] in headings if link.startswith("#") else (PAGE.parent / link).exists(), link
