@@ -143,6 +143,28 @@ def test_a_wrong_input_is_refused_by_name(x: Any, error: type[Exception], expect
         cr.Linear(2, 25).forward(x)
 
 
+@pytest.mark.parametrize(
+    ("dy", "error", "message"),
+    [
+        (np.ones((4, 2), "float32"), ValueError, "dy must be (batch, 3), got (4, 2)"),
+        (np.ones(3, "float32"), ValueError, "dy must be (batch, 3), got (3,)"),
+        (np.ones((1, 3), "float32"), ValueError, "dy must be (4, 3) for x (4, 2), got (1, 3)"),
+        (np.ones((2, 2, 3), "float32"), ValueError, "dy must be (4, 3) for x (4, 2), got (2, 2, 3)"),
+        (np.ones((4, 3)), TypeError, "dy must be a numpy float32 array like the weight, got a numpy float64 array"),
+        ([[1.0] * 3] * 4, TypeError, "dy must be a numpy float32 array like the weight, got a list"),
+        (1.0, TypeError, "dy must be a numpy float32 array like the weight, got a float"),
+    ],
+)
+def test_a_gradient_that_does_not_fit_is_refused_and_changes_nothing(
+    dy: Any, error: type[Exception], message: str
+) -> None:
+    layer = cr.Linear(2, 3)
+    _, saved = layer.forward(np.ones((4, 2), "float32"))
+    with pytest.raises(error, match=re.escape(f"Linear(2, 3).backward: {message}")):
+        layer.backward(dy, saved)
+    assert not any(parameter.grad.any() for parameter in layer.param())
+
+
 @pytest.mark.parametrize("kind", ["matrix", "masked"])
 def test_matrices_and_masked_arrays_are_refused(kind: str) -> None:
     x = np.ma.masked_array(np.ones((3, 2), "float32"))

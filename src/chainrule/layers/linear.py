@@ -30,7 +30,8 @@ class Linear(Module):
     dtype : of weight and bias if neither is given; float32 like PyTorch.
     rng : a generator or a seed for the initial values; by default the one that `chainrule.seed` sets.
 
-    Raises ValueError for given values of the wrong shape, and in `forward` for x of the wrong width or dtype.
+    Raises ValueError for given values of the wrong shape, and in `forward` and `backward` for x and dy of the wrong
+    shape; TypeError for another dtype or library.
 
     >>> layer = Linear(2, 1, weight=[[1.0, 2.0]], bias=[0.5])
     >>> layer(np.array([[10.0, 1.0]], dtype="float32"))
@@ -62,24 +63,29 @@ class Linear(Module):
     def forward(self, x: Array) -> tuple[Array, Array]:
         weight = self.weight.value
         if type(x) is not type(weight) or x.dtype != weight.dtype or x.ndim < 2 or x.shape[-1] != self.in_features:
-            self._explain(x)
+            self._explain("forward", "x", x, self.in_features)
         y = x @ weight.T
         return y if self.bias is None else y + self.bias.value, x
 
     def backward(self, dy: Array, x: Array) -> Array:
+        weight, shape = self.weight.value, (*x.shape[:-1], self.out_features)
+        if type(dy) is not type(weight) or dy.dtype != weight.dtype or dy.shape != shape:
+            self._explain("backward", "dy", dy, self.out_features)
+        if dy.shape != shape:
+            self.refuse("backward", f"dy must be {shape} for x {tuple(x.shape)}", tuple(dy.shape))
         dy_rows, x_rows = _rows(dy), _rows(x)
         self.weight.grad += dy_rows.T @ x_rows
         if self.bias is not None:
             self.bias.grad += dy_rows.sum(axis=0)  # the bias reaches every row, so its gradient gathers them
-        return dy @ self.weight.value
+        return dy @ weight
 
-    def _explain(self, x: Any) -> None:
+    def _explain(self, method: str, name: str, x: Any, width: int) -> None:
         """Raise the error that names what is wrong with x, if it is wrong."""
         expected = arrays.describe_kind(self.weight.value)
         if not arrays.is_array(x) or arrays.describe_kind(x) != expected:
-            self.refuse("forward", f"x must be {expected} like the weight", arrays.describe_kind(x), TypeError)
-        if x.ndim < 2 or x.shape[-1] != self.in_features:
-            self.refuse("forward", f"x must be (batch, {self.in_features})", tuple(x.shape))
+            self.refuse(method, f"{name} must be {expected} like the weight", arrays.describe_kind(x), TypeError)
+        if x.ndim < 2 or x.shape[-1] != width:
+            self.refuse(method, f"{name} must be (batch, {width})", tuple(x.shape))
 
     def _parameter(self, name: str, value: Any, shape: tuple[int, ...]) -> Parameter:
         parameter = value if isinstance(value, Parameter) else Parameter(_floating(value))
