@@ -356,6 +356,21 @@ def test_metrics_are_those_of_the_validation_data_or_else_of_the_training_data()
         assert history.metrics["mae"][-1] == close(cr.evaluate(model, cr.MSELoss(), seen).mae)
 
 
+@pytest.mark.parametrize("loss", [cr.BCEWithLogitsLoss(), cr.MSELoss()])
+def test_metrics_of_classes_go_by_the_threshold_of_the_loss_as_in_evaluate(loss):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(64, 2))
+    data = x, (x[:, :1] + 0.5 * rng.normal(size=(64, 1)) > 0).astype(float)
+    model = small_network(cr.SGD(lr=0.01), n_out=1)
+    by = cr.metrics.errors, cr.metrics.error_rate, cr.metrics.accuracy
+    history = cr.fit(model, loss, data, epochs=2, keep="last", metrics=by)
+    found = cr.evaluate(model, loss, data)
+    assert [history.metrics[metric.__name__][-1] for metric in by] == [found.errors, found.error_rate, found.accuracy]
+    other = functools.partial(cr.metrics.errors, threshold=-1e9)  # what a user says counts
+    history = cr.fit(model, loss, data, epochs=1, metrics=[other])
+    assert history.metrics["errors"] == [np.count_nonzero(data[1] == 0)]
+
+
 def test_two_metrics_of_one_name_are_refused():
     with pytest.raises(ValueError, match="fit: there are two metrics named 'errors'"):
         cr.fit(small_network(cr.SGD()), cr.MSELoss(), DATA, epochs=1, metrics=[cr.metrics.errors] * 2)

@@ -108,7 +108,7 @@ def evaluate(model: Module, loss: Module, data: Any, *, batch_size: int = BATCH_
     ready = prepare("evaluate", "data", data, model, loss)
     y = native_outputs(model, ready.x, positive("evaluate", "batch_size", batch_size))
     value = loss_of(loss, y, ready.target, ready.sample_weight)
-    return Evaluation(value, y, ready.target, getattr(loss, "threshold", 0.5))
+    return Evaluation(value, y, ready.target, metrics.threshold_of(loss))
 
 
 def loss_of(loss: Module, y: Array, target: Array, sample_weight: Array | None) -> float:

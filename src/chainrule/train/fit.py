@@ -15,6 +15,7 @@ from ..engine import CannotLower, EngineMissing
 from ..module import Module, UpdateRule, is_update_rule
 from .history import History
 from .loop import Diverged, Loop, PythonLoop
+from .metrics import for_loss
 from .native_loop import NativeLoop
 from .prepare import prepare
 from .progress import Progress
@@ -78,7 +79,8 @@ def fit(
     keep : "best" leaves the parameters of the epoch with the lowest loss (validation loss where there is one), "last"
         those of the last epoch.
     stop : a function of the History that says True to end the run, such as `EarlyStopping(patience=10)`.
-    metrics : functions (y, target) -> number, computed after every epoch on the validation data, or else on `train`.
+    metrics : functions (y, target) -> number, computed after every epoch on the validation data, or else on `train`;
+        `errors`, `error_rate` and `accuracy` by the threshold of the loss, as in `evaluate`.
     callbacks : functions called with a `Run` after every epoch.
     progress : show a progress bar; by default, if standard error is a terminal.
     max_seconds : end the run after this many seconds, between two steps.
@@ -97,7 +99,7 @@ def fit(
     optimizer = optimizer if optimizer is not None else getattr(model, "optimizer", None)
     if not is_update_rule(optimizer):
         raise ValueError("fit: no optimizer; give optimizer=…, or make one the first argument of Sequential")
-    measures, callbacks = _named(metrics), list(callbacks)
+    measures, callbacks = _named(metrics, loss), list(callbacks)
     _check_options(keep, engine, max_seconds, [stop, *measures.values(), *callbacks])
     epochs, batch_size = positive("fit", "epochs", epochs), positive("fit", "batch_size", batch_size)
     random.check_seed(seed)
@@ -197,14 +199,14 @@ def reseed(modules: list[Module], seed: int) -> None:
         module.reseed(seed, layer)
 
 
-def _named(metrics: Iterable[Metric]) -> dict[str, Metric]:
-    """The metrics by name; a functools.partial goes by the name of its function."""
+def _named(metrics: Iterable[Metric], loss: Module) -> dict[str, Metric]:
+    """The metrics by name, as `loss` means them; a functools.partial goes by the name of its function."""
     named: dict[str, Metric] = {}
     for metric in metrics:
         name = getattr(getattr(metric, "func", metric), "__name__", repr(metric))
         if name in named:
             raise ValueError(f"fit: there are two metrics named {name!r}; give one a __name__ of its own")
-        named[name] = metric
+        named[name] = for_loss(metric, loss)
     return named
 
 

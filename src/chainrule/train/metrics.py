@@ -1,10 +1,14 @@
 """What people ask of a trained network. Each metric takes (y, target) for all samples and returns a number.
 
-A class is the largest of several outputs; of a single output, whether it lies above `threshold` (0.5; for logits, such
-as BCEWithLogitsLoss wants, 0: `functools.partial(errors, threshold=0.0)`). Targets are class indices or the like rows.
+A class is the largest of several outputs; of a single output, whether it lies above `threshold`: 0.5 unless given, and
+in `fit` and `evaluate` what the loss says (BCEWithLogitsLoss: 0, as its outputs are logits). Targets are class indices
+or the like rows.
 """
 
 import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -42,6 +46,16 @@ def error_rate(y: Array, target: Array, threshold: float = 0.5) -> float:
 def accuracy(y: Array, target: Array, threshold: float = 0.5) -> float:
     """The share of samples that are put into the right class, 0 … 1."""
     return 1 - error_rate(y, target, threshold)
+
+
+def for_loss(metric: Callable[..., Any], loss: object) -> Callable[[Array, Array], Any]:
+    """The metric as it is meant for a network that was trained with `loss`: by the threshold of that loss."""
+    return partial(metric, threshold=threshold_of(loss)) if metric in (errors, error_rate, accuracy) else metric
+
+
+def threshold_of(loss: object) -> float:
+    """Above which value a single output says "class 1"."""
+    return float(getattr(loss, "threshold", 0.5))
 
 
 def mae(y: Array, target: Array) -> float:
