@@ -201,7 +201,7 @@ def grid(result: dict[str, Any]) -> dict[str, str]:
     )
     shown = slower or sorted(cells, key=lambda cell: cell["ratio"])[:5]
     if slower:
-        text = f"{compared} In {len(slower)} of them a peer is faster; these are all of them."
+        text = f"{compared} A peer is faster in {len(slower)} of them, every one listed here."
     else:
         text = f"{compared} No peer is faster in any of them; the {len(shown)} closest are these."
     rows = [
