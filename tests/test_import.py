@@ -59,7 +59,7 @@ def test_version_is_three_numbers():
 
 # Each part imports what stands above it, and nothing below.
 ORDER = [
-    ("arrays", "extras", "random", "signature"),
+    ("arguments", "arrays", "extras", "random", "signature"),
     ("initializers", "module"),
     ("data", "layers", "losses", "optimizers"),
     ("checks", "engine"),

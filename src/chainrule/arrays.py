@@ -14,6 +14,8 @@ import numpy as np
 
 Array: TypeAlias = Any  # an array of any library; no common base class exists
 
+FLOATING = ("float16", "bfloat16", "float32", "float64")  # the names of the dtypes that layers compute in
+
 _dtype_names: dict[Any, str] = {}  # NumPy takes microseconds to spell a dtype
 _kinds: dict[Any, str] = {}  # and to say what kind it is of
 

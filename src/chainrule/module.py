@@ -42,6 +42,8 @@ class Parameter:
     def __init__(self, value: Array) -> None:
         self.keeper: Keeper | None = None  # who has newer numbers: a compiled network, after its steps
         value = value if arrays.is_array(value) else np.asarray(value)
+        if arrays.kind(value) not in ("real floating", "integral", "bool"):
+            raise TypeError(f"Parameter: value must hold real numbers, got dtype {arrays.dtype_name(value.dtype)}")
         self._value: Array = arrays.convert(value, dtype=None if arrays.is_floating(value) else "float32")
         self._grad: Array = arrays.namespace(self._value).zeros_like(self._value)
 
@@ -313,7 +315,7 @@ class Module(Watched):
         device : what the library understands, such as "cuda".
         """
         xp = None if library is None else arrays.library(library)
-        if dtype is not None and arrays.dtype_name(dtype) not in ("float16", "bfloat16", "float32", "float64"):
+        if dtype is not None and arrays.dtype_name(dtype) not in arrays.FLOATING:
             raise TypeError(f"{type(self).__name__}.to: dtype must be floating-point, got {arrays.dtype_name(dtype)}")
 
         def moved(x: Array) -> Array:

@@ -29,18 +29,18 @@ def generator(rng: np.random.Generator | int | None = None) -> np.random.Generat
     if rng is not None:
         if not isinstance(rng, np.random.Generator | numbers.Integral):
             raise TypeError(f"rng must be a numpy.random.Generator, an integer seed or None, got {type(rng).__name__}")
-        return np.random.default_rng(rng)
+        return np.random.default_rng(rng if isinstance(rng, np.random.Generator) else check_seed(rng, "rng"))
     if _default is None:
         _default = np.random.default_rng()
     return _default
 
 
-def check_seed(n: int) -> int:
+def check_seed(n: int, name: str = "seed") -> int:
     """n, if it is a usable seed: an integer of 64 bits, not negative."""
     if isinstance(n, bool) or not isinstance(n, numbers.Integral):
-        raise TypeError(f"seed must be an integer, got {n!r}")
+        raise TypeError(f"{name} must be an integer, got {n!r}")
     if not 0 <= n < 2**64:
-        raise ValueError(f"seed must be in 0 … 2⁶⁴-1, got {n}")
+        raise ValueError(f"{name} must be in 0 … 2⁶⁴-1, got {n}")
     return int(n)
 
 

@@ -62,7 +62,7 @@ def test_state_dict_holds_nothing_as_in_pytorch() -> None:
 
 @pytest.mark.parametrize("p", [-0.1, 1.1, float("nan")])
 def test_a_probability_outside_zero_to_one_is_refused(p: float) -> None:
-    with pytest.raises(ValueError, match=re.escape(f"Dropout: p must be in 0 … 1, got {p}")):
+    with pytest.raises(ValueError, match=re.escape(f"Dropout: p must be at least 0 and at most 1, got {p}")):
         cr.Dropout(p)
 
 

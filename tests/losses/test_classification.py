@@ -265,6 +265,6 @@ def test_binary_weights_that_do_not_broadcast_are_refused() -> None:
 
 @pytest.mark.parametrize("smoothing", [-0.1, 1.1, math.nan])
 def test_a_smoothing_outside_zero_to_one_is_refused(smoothing: float) -> None:
-    message = f"CrossEntropyLoss: label_smoothing must be in 0 … 1, got {smoothing}"
+    message = f"CrossEntropyLoss: label_smoothing must be at least 0 and at most 1, got {smoothing}"
     with pytest.raises(ValueError, match=message):
         cr.CrossEntropyLoss(label_smoothing=smoothing)

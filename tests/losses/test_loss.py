@@ -165,6 +165,6 @@ def test_what_does_not_fit_together_is_refused_by_name(
 
 @pytest.mark.parametrize("case", [case for case in LOSSES if case.label.endswith("Loss(mean)")], ids=str)
 def test_an_unknown_reduction_is_refused(case: Case) -> None:
-    message = f"{case.kind.__name__}: reduction must be one of ('mean', 'sum', 'none'), got 'avg'"
+    message = f'{case.kind.__name__}: reduction must be "mean", "sum" or "none", got \'avg\''
     with pytest.raises(ValueError, match=re.escape(message)):
         case.kind(reduction="avg")

@@ -66,8 +66,8 @@ def test_at_kinks_and_far_out_the_numbers_are_those_of_pytorch(name: str, reduct
 
 @pytest.mark.parametrize("width", [0.0, -1.0, math.nan])
 def test_a_width_that_is_not_positive_is_refused(width: float) -> None:
-    with pytest.raises(ValueError, match=f"HuberLoss: delta must be positive, got {width}"):
+    with pytest.raises(ValueError, match=f"HuberLoss: delta must be above 0 and finite, got {width}"):
         cr.HuberLoss(delta=width)
     if width != 0:
-        with pytest.raises(ValueError, match=f"SmoothL1Loss: beta must not be negative, got {width}"):
+        with pytest.raises(ValueError, match=f"SmoothL1Loss: beta must be at least 0 and finite, got {width}"):
             cr.SmoothL1Loss(beta=width)

@@ -209,7 +209,7 @@ def test_repr_is_the_call_that_makes_the_schedule() -> None:
         (lambda: cr.CosineAnnealingLR(0.1, 0), ValueError, "CosineAnnealingLR: T_max must be at least 1, got 0"),
         (lambda: cr.LinearLR(0.1, total_iters=0), ValueError, "LinearLR: total_iters must be at least 1, got 0"),
         (lambda: cr.StepLR(0.1, 3, every="day"), ValueError, 'StepLR: every must be "epoch" or "step", got \'day\''),
-        (lambda: cr.ReduceLROnPlateau(0.1, "least"), ValueError, 'mode must be "min" or "max" and threshold_mode'),
+        (lambda: cr.ReduceLROnPlateau(0.1, "least"), ValueError, 'ReduceLROnPlateau: mode must be "min" or "max", got'),
         (lambda: cr.ReduceLROnPlateau(0.1, factor=1.0), ValueError, "factor must be at least 0 and below 1, got 1.0"),
     ],
 )

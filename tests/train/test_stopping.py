@@ -58,5 +58,5 @@ def test_patience_must_be_a_positive_integer(patience):
 
 @pytest.mark.parametrize("min_delta", [-0.1, math.nan])
 def test_min_delta_must_not_be_negative(min_delta):
-    with pytest.raises(ValueError, match="EarlyStopping: min_delta must not be negative, got"):
+    with pytest.raises(ValueError, match="EarlyStopping: min_delta must be at least 0 and finite, got"):
         EarlyStopping(min_delta=min_delta)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from .. import arrays, random
+from ..arguments import as_array, positive
 from ..arrays import Array
 
 
@@ -85,28 +86,6 @@ class Dataset:
             raise ValueError(f"Dataset.split: {fraction} of {len(self)} samples leaves one part empty")
         order = random.order(len(self), seed=random.check_seed(seed), epoch=0)
         return self.take(order[:n]), self.take(order[n:])
-
-
-def as_array(who: str, name: str, values: Any) -> Array:
-    """values as an array of real numbers: itself if it is one, or else what NumPy makes of it."""
-    array = values
-    if not arrays.is_array(values):
-        if isinstance(values, np.ma.MaskedArray):
-            raise TypeError(f"{who}: {name} must be a plain array, got a masked one; use its filled()")
-        try:
-            array = np.asarray(values)
-        except ValueError as error:  # rows of different lengths
-            raise ValueError(f"{who}: {name} must be an array of numbers, but {error}") from None
-    if arrays.kind(array) not in ("real floating", "integral", "bool"):
-        raise TypeError(f"{who}: {name} must hold real numbers, got dtype {arrays.dtype_name(array.dtype)}")
-    return array
-
-
-def positive(who: str, name: str, value: Any) -> int:
-    """value, if it is an integer of at least 1."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
-        raise ValueError(f"{who}: {name} must be a positive integer, got {value!r}")
-    return int(value)
 
 
 def _take(array: Array, index: Any) -> Array:

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from .. import random
-from ..data.dataset import positive
+from ..arguments import positive
 from ..layers import Linear
 from ..module import Module
 from ..optimizers.schedules import Schedule

@@ -6,6 +6,7 @@ Each derivative is written with what is at hand: the output y where it suffices 
 import math
 
 from .. import arrays
+from ..arguments import choice, number
 from ..arrays import Array, namespace
 from ..module import Module
 
@@ -35,7 +36,7 @@ class LeakyReLU(Module):
     """
 
     def __init__(self, negative_slope: float = 0.01) -> None:
-        self.negative_slope = negative_slope
+        self.negative_slope = number(self, "negative_slope", negative_slope)
 
     def forward(self, x: Array) -> tuple[Array, Array]:
         return self.namespace(x).where(x > 0, x, self.negative_slope * x), x
@@ -53,7 +54,7 @@ class ELU(Module):
     """
 
     def __init__(self, alpha: float = 1.0) -> None:
-        self.alpha = alpha
+        self.alpha = number(self, "alpha", alpha)
 
     def forward(self, x: Array) -> tuple[Array, Array]:
         xp = self.namespace(x)
@@ -130,9 +131,7 @@ class GELU(Module):
     """
 
     def __init__(self, approximate: str = "none") -> None:
-        if approximate not in ("none", "tanh"):
-            raise ValueError(f'GELU: approximate must be "none" or "tanh", got {approximate!r}')
-        self.approximate = approximate
+        self.approximate = choice(self, "approximate", approximate, ("none", "tanh"))
 
     def forward(self, x: Array) -> tuple[Array, Array]:
         xp = self.namespace(x)
@@ -167,7 +166,8 @@ class Softplus(Module):
     """
 
     def __init__(self, beta: float = 1.0, threshold: float = 20.0) -> None:
-        self.beta, self.threshold = beta, threshold
+        self.beta = number(self, "beta", beta, above=0)
+        self.threshold = number(self, "threshold", threshold)
 
     def forward(self, x: Array) -> tuple[Array, Array]:
         xp = self.namespace(x)

@@ -3,6 +3,7 @@
 import numpy as np
 
 from .. import arrays, random
+from ..arguments import number
 from ..arrays import Array
 from ..module import Buffer, Module
 
@@ -25,9 +26,7 @@ class Dropout(Module):
     """
 
     def __init__(self, p: float = 0.5, *, rng: np.random.Generator | int | None = None) -> None:
-        if not 0 <= p <= 1:
-            raise ValueError(f"Dropout: p must be in 0 … 1, got {p}")
-        self.p = p
+        self.p = number(self, "p", p, least=0, most=1)
         self.seed, self.layer = int(random.generator(rng).integers(2**63)), 0
         self.passes = Buffer(0, persistent=False)  # training passes made so far: which mask comes next
 

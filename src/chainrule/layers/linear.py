@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from .. import arrays, initializers
+from ..arguments import as_array, positive
 from ..arrays import Array
 from ..module import Module, Parameter
 from ..random import generator
@@ -49,11 +50,14 @@ class Linear(Module):
         dtype: Any = None,
         rng: np.random.Generator | int | None = None,
     ) -> None:
-        self.in_features, self.out_features = _size(in_features, "in_features"), _size(out_features, "out_features")
+        self.in_features = positive(self, "in_features", in_features)
+        self.out_features = positive(self, "out_features", out_features)
         shape = (self.out_features, self.in_features)
         rng = generator(rng)
+        if init is not None and not callable(init):
+            raise TypeError(f"Linear: init must be a function of chainrule.initializers, got {init!r}")
         if weight is None:
-            weight = arrays.convert((init or initializers.torch_default)(shape, rng), dtype=dtype or "float32")
+            weight = arrays.convert((init or initializers.torch_default)(shape, rng), dtype=_floating_dtype(dtype))
         self.weight = self._parameter("weight", weight, shape)
         if bias is True:
             bound = 0.0 if init else 1.0 / math.sqrt(self.in_features)
@@ -88,7 +92,7 @@ class Linear(Module):
             self.refuse(method, f"{name} must be (batch, {width})", tuple(x.shape))
 
     def _parameter(self, name: str, value: Any, shape: tuple[int, ...]) -> Parameter:
-        parameter = value if isinstance(value, Parameter) else Parameter(_floating(value))
+        parameter = value if isinstance(value, Parameter) else Parameter(_floating(name, value))
         if parameter.shape != shape:
             raise ValueError(
                 f"Linear({self.in_features}, {self.out_features}): {name} must be {shape}, got {parameter.shape}"
@@ -104,12 +108,18 @@ def _rows(x: Array) -> Array:
     return x if x.ndim == 2 else x.reshape((-1, x.shape[-1]))
 
 
-def _floating(value: Any) -> Array:
+def _floating(name: str, value: Any) -> Array:
     """Given initial values as an array; lists of numbers become float32, arrays keep their dtype."""
-    return value if arrays.is_array(value) else np.asarray(value, dtype="float32")
+    array = as_array("Linear", name, value)
+    return value if arrays.is_array(value) else array.astype("float32")
 
 
-def _size(value: Any, name: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-        raise ValueError(f"Linear: {name} must be a positive integer, got {value!r}")
-    return int(value)
+def _floating_dtype(dtype: Any) -> str:
+    """The name of a dtype, by default float32."""
+    try:
+        name = arrays.dtype_name("float32" if dtype is None else dtype)
+    except TypeError:  # what can be no dtype of any library
+        name = ""
+    if name not in arrays.FLOATING:
+        raise TypeError(f"Linear: dtype must be one of {', '.join(arrays.FLOATING)}, got {dtype!r}")
+    return name

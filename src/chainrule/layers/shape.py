@@ -2,6 +2,7 @@
 
 import math
 
+from ..arguments import whole
 from ..arrays import Array
 from ..module import Module
 
@@ -30,7 +31,7 @@ class Flatten(Module):
     """
 
     def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
-        self.start_dim, self.end_dim = start_dim, end_dim
+        self.start_dim, self.end_dim = whole(self, "start_dim", start_dim), whole(self, "end_dim", end_dim)
 
     def forward(self, x: Array) -> tuple[Array, tuple[int, ...]]:
         self.namespace(x)  # refuses what is no array

@@ -1,5 +1,6 @@
 """Activations that turn the numbers along one axis into probabilities, or their logarithms."""
 
+from ..arguments import whole
 from ..arrays import Array, namespace
 from ..module import Module
 
@@ -20,7 +21,7 @@ def softmax(x: Array, axis: int) -> Array:
 
 class _AlongOneAxis(Module):
     def __init__(self, dim: int = -1) -> None:
-        self.dim = dim
+        self.dim = whole(self, "dim", dim)
 
     def check(self, x: Array) -> None:
         """Refuse what has no axis `dim`."""

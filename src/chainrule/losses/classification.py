@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from .. import arrays
+from ..arguments import number, whole
 from ..arrays import Array, namespace
 from ..layers.activations import sigmoid
 from ..layers.softmax import log_softmax
@@ -19,7 +20,7 @@ class ClassLoss(Loss):
     def __init__(self, weight: Any = None, *, ignore_index: int = -100, reduction: str = "mean") -> None:
         super().__init__(reduction=reduction)
         self.weight = weight_buffer(type(self).__name__, "weight", weight)
-        self.ignore_index = ignore_index
+        self.ignore_index = whole(self, "ignore_index", ignore_index)
 
     def class_weight(self, y: Array) -> Array:
         """The weight of each class, shaped to go along axis 1 of y; 1 if none was given."""
@@ -100,9 +101,7 @@ class CrossEntropyLoss(ClassLoss):
         self, weight: Any = None, *, ignore_index: int = -100, reduction: str = "mean", label_smoothing: float = 0.0
     ) -> None:
         super().__init__(weight, ignore_index=ignore_index, reduction=reduction)
-        if not 0 <= label_smoothing <= 1:
-            raise ValueError(f"CrossEntropyLoss: label_smoothing must be in 0 … 1, got {label_smoothing}")
-        self.label_smoothing = label_smoothing
+        self.label_smoothing = number(self, "label_smoothing", label_smoothing, least=0, most=1)
 
     def check(self, y: Array, target: Array, sample_weight: Array | None) -> None:
         """Refuse what are neither class indices nor probabilities for y (batch, classes, …)."""

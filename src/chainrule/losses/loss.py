@@ -2,13 +2,10 @@
 
 from typing import Any
 
-import numpy as np
-
 from .. import arrays
+from ..arguments import as_array, choice
 from ..arrays import Array, namespace
 from ..module import Buffer, Module
-
-REDUCTIONS = ("mean", "sum", "none")
 
 
 class Loss(Module):
@@ -36,9 +33,7 @@ class Loss(Module):
     threshold = 0.5  # of a single output, above which it says "class 1"
 
     def __init__(self, *, reduction: str = "mean") -> None:
-        if reduction not in REDUCTIONS:
-            raise ValueError(f"{type(self).__name__}: reduction must be one of {REDUCTIONS}, got {reduction!r}")
-        self.reduction = reduction
+        self.reduction = choice(self, "reduction", reduction, ("mean", "sum", "none"))
 
     def forward(self, y: Array, target: Array, sample_weight: Array | None = None) -> tuple[Array, Any]:
         raise NotImplementedError
@@ -94,10 +89,10 @@ def weight_buffer(owner: str, name: str, weight: Any) -> Buffer:
     """Weights of classes or elements, kept as state of the loss; None stays None."""
     if weight is None:
         return Buffer(None, persistent=False)
-    weight = arrays.convert(weight if arrays.is_array(weight) else np.asarray(weight, dtype="float64"))
+    weight = arrays.convert(as_array(owner, name, weight))
     if not arrays.is_floating(weight):
         weight = arrays.convert(weight, dtype="float64")  # all digits: each pass takes them in the dtype of y
     xp = namespace(weight)
     if not bool(xp.all(xp.isfinite(weight))) or bool(xp.any(weight < 0)):
-        raise ValueError(f"{owner}: {name} must hold finite numbers that are not negative")
+        raise ValueError(f"{owner}: {name} must hold finite numbers that are not negative, got {weight}")
     return Buffer(weight)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from ..arguments import number
 from ..arrays import Array, namespace
 from .loss import Loss
 
@@ -53,9 +54,7 @@ class HuberLoss(Loss):
 
     def __init__(self, *, reduction: str = "mean", delta: float = 1.0) -> None:
         super().__init__(reduction=reduction)
-        if not delta > 0:
-            raise ValueError(f"HuberLoss: delta must be positive, got {delta}")
-        self.delta = delta
+        self.delta = number(self, "delta", delta, above=0)
 
     def forward(self, y: Array, target: Array, sample_weight: Array | None = None) -> tuple[Array, Any]:
         self.check(y, target, sample_weight)
@@ -80,9 +79,7 @@ class SmoothL1Loss(Loss):
 
     def __init__(self, *, reduction: str = "mean", beta: float = 1.0) -> None:
         super().__init__(reduction=reduction)
-        if not beta >= 0:
-            raise ValueError(f"SmoothL1Loss: beta must not be negative, got {beta}")
-        self.beta = beta
+        self.beta = number(self, "beta", beta, least=0)
 
     def forward(self, y: Array, target: Array, sample_weight: Array | None = None) -> tuple[Array, Any]:
         self.check(y, target, sample_weight)

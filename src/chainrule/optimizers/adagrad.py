@@ -2,9 +2,10 @@
 
 from typing import Any
 
+from ..arguments import number
 from ..arrays import namespace
 from ..module import Parameter
-from .optimizer import Optimizer, not_negative
+from .optimizer import Optimizer
 from .schedules import Schedule
 
 
@@ -36,10 +37,10 @@ class Adagrad(Optimizer):
         clip_value: float | None = None,
     ) -> None:
         super().__init__(lr, clip_norm=clip_norm, clip_value=clip_value)
-        self.lr_decay = not_negative(self, "lr_decay", lr_decay)
-        self.weight_decay = not_negative(self, "weight_decay", weight_decay)
-        self.initial_accumulator_value = not_negative(self, "initial_accumulator_value", initial_accumulator_value)
-        self.eps = not_negative(self, "eps", eps)
+        self.lr_decay = number(self, "lr_decay", lr_decay, least=0)
+        self.weight_decay = number(self, "weight_decay", weight_decay, least=0)
+        self.initial_accumulator_value = number(self, "initial_accumulator_value", initial_accumulator_value, least=0)
+        self.eps = number(self, "eps", eps, least=0)
 
     def update(self, parameter: Parameter, state: dict[str, Any], lr: float) -> None:
         xp, w, g = namespace(parameter.value), parameter.value, parameter.grad

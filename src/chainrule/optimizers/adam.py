@@ -3,9 +3,10 @@
 import math
 from typing import Any
 
+from ..arguments import flag, number
 from ..arrays import namespace
 from ..module import Parameter
-from .optimizer import Optimizer, in_range, not_negative
+from .optimizer import Optimizer
 from .schedules import Schedule
 
 
@@ -39,10 +40,13 @@ class Adam(Optimizer):
         clip_value: float | None = None,
     ) -> None:
         super().__init__(lr, clip_norm=clip_norm, clip_value=clip_value)
-        self.betas = (in_range(self, "betas[0]", betas[0]), in_range(self, "betas[1]", betas[1]))
-        self.eps = not_negative(self, "eps", eps)
-        self.weight_decay = not_negative(self, "weight_decay", weight_decay)
-        self.amsgrad = amsgrad
+        if not isinstance(betas, tuple | list) or len(betas) != 2:
+            raise TypeError(f"{type(self).__name__}: betas must be two numbers, got {betas!r}")
+        beta1, beta2 = (number(self, f"betas[{i}]", beta, least=0, below=1) for i, beta in enumerate(betas))
+        self.betas = (beta1, beta2)
+        self.eps = number(self, "eps", eps, least=0)
+        self.weight_decay = number(self, "weight_decay", weight_decay, least=0)
+        self.amsgrad = flag(self, "amsgrad", amsgrad)
 
     def decay(self, parameter: Parameter, lr: float) -> Any:
         """The gradient with weight decay as an extra term of the loss, (weight_decay / 2) ‖w‖²."""

@@ -4,12 +4,13 @@ import math
 from collections.abc import Iterable
 
 from .. import arrays
+from ..arguments import number
 from ..module import Parameter
 
 
 def clip_grad_value_(parameters: Iterable[Parameter], clip_value: float) -> None:
     """Cut each element of the gradients to ± clip_value, in place. Named as in PyTorch."""
-    _check("clip_grad_value_: clip_value must be at least 0", clip_value, clip_value >= 0)
+    clip_value = number("clip_grad_value_", "clip_value", clip_value, least=0, finite=False)
     for parameter in parameters:
         parameter.grad[...] = arrays.namespace(parameter.grad).clip(parameter.grad, -clip_value, clip_value)
 
@@ -23,8 +24,8 @@ def clip_grad_norm_(parameters: Iterable[Parameter], max_norm: float, norm_type:
     Source    Pascanu, Mikolov, Bengio 2013, "On the difficulty of training recurrent neural networks", section 3.2;
               the 1e-6 is PyTorch's
     """
-    _check("clip_grad_norm_: max_norm must be at least 0", max_norm, max_norm >= 0)
-    _check("clip_grad_norm_: norm_type must be positive", norm_type, norm_type > 0)
+    max_norm = number("clip_grad_norm_", "max_norm", max_norm, least=0, finite=False)
+    norm_type = number("clip_grad_norm_", "norm_type", norm_type, above=0, finite=False)
     grads = [parameter.grad for parameter in parameters]
     sizes = [arrays.namespace(grad).abs(grad) for grad in grads if arrays.size(grad)]
     if not sizes:
@@ -38,8 +39,3 @@ def clip_grad_norm_(parameters: Iterable[Parameter], max_norm: float, norm_type:
         for grad in grads:
             grad *= scale
     return norm
-
-
-def _check(expected: str, value: float, right: bool) -> None:
-    if not right:
-        raise ValueError(f"{expected}, got {value}")

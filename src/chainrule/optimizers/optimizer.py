@@ -1,12 +1,11 @@
 """The contract of an optimizer, and what all of them share: the learning rate, clipping, state for each Parameter."""
 
-import math
-import numbers
 from collections.abc import Iterable, Mapping
 from typing import Any
 from weakref import WeakKeyDictionary, ref
 
 from .. import arrays, signature
+from ..arguments import number
 from ..module import Keeper, Parameter, Watched
 from .clipping import clip_grad_norm_, clip_grad_value_
 from .schedules import Schedule
@@ -29,9 +28,9 @@ class Optimizer(Watched):
         self, lr: float | Schedule, *, clip_norm: float | None = None, clip_value: float | None = None
     ) -> None:
         self.keepers: tuple[ref[Keeper], ...] = ()  # who made steps that are not counted here yet: compiled networks
-        self.lr = lr if isinstance(lr, Schedule) else not_negative(self, "lr", lr)
-        self.clip_norm = None if clip_norm is None else not_negative(self, "clip_norm", clip_norm)
-        self.clip_value = None if clip_value is None else not_negative(self, "clip_value", clip_value)
+        self.lr = lr if isinstance(lr, Schedule) else number(self, "lr", lr, least=0)
+        self.clip_norm = None if clip_norm is None else number(self, "clip_norm", clip_norm, least=0)
+        self.clip_value = None if clip_value is None else number(self, "clip_value", clip_value, least=0)
         self._steps = 0
         self.epochs = 0  # epochs ended so far
         self._state: WeakKeyDictionary[Parameter, dict[str, Any]] = WeakKeyDictionary()
@@ -156,18 +155,3 @@ class Optimizer(Watched):
 
     def __repr__(self) -> str:
         return signature.call(self)
-
-
-def not_negative(owner: object, name: str, value: float) -> float:
-    """value, if it is a finite number of at least 0."""
-    return in_range(owner, name, value, upper=math.inf)
-
-
-def in_range(owner: object, name: str, value: float, *, upper: float = 1.0) -> float:
-    """value, if it is a number with 0 <= value < upper."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise TypeError(f"{type(owner).__name__}: {name} must be a number, got {value!r}")
-    if not 0 <= value < upper:
-        bound = "finite" if math.isinf(upper) else f"below {upper:g}"
-        raise ValueError(f"{type(owner).__name__}: {name} must be at least 0 and {bound}, got {value}")
-    return float(value)

@@ -2,9 +2,10 @@
 
 from typing import Any
 
+from ..arguments import flag, number
 from ..arrays import namespace
 from ..module import Parameter
-from .optimizer import Optimizer, in_range, not_negative
+from .optimizer import Optimizer
 from .schedules import Schedule
 
 
@@ -41,11 +42,11 @@ class RMSprop(Optimizer):
         clip_value: float | None = None,
     ) -> None:
         super().__init__(lr, clip_norm=clip_norm, clip_value=clip_value)
-        self.alpha = in_range(self, "alpha", alpha)
-        self.eps = not_negative(self, "eps", eps)
-        self.weight_decay = not_negative(self, "weight_decay", weight_decay)
-        self.momentum = in_range(self, "momentum", momentum)
-        self.centered = centered
+        self.alpha = number(self, "alpha", alpha, least=0, below=1)
+        self.eps = number(self, "eps", eps, least=0)
+        self.weight_decay = number(self, "weight_decay", weight_decay, least=0)
+        self.momentum = number(self, "momentum", momentum, least=0, below=1)
+        self.centered = flag(self, "centered", centered)
 
     def update(self, parameter: Parameter, state: dict[str, Any], lr: float) -> None:
         xp, w, g, alpha = namespace(parameter.value), parameter.value, parameter.grad, self.alpha

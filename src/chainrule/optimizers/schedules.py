@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from .. import signature
+from ..arguments import choice, number, whole
 
 
 class Schedule:
@@ -27,14 +28,10 @@ class Schedule:
     """
 
     def __init__(self, lr: "float | Schedule", *, every: str = "epoch") -> None:
-        if every not in ("epoch", "step"):
-            raise ValueError(f'{type(self).__name__}: every must be "epoch" or "step", got {every!r}')
         if isinstance(lr, bool) or not isinstance(lr, Schedule | numbers.Real):
             raise TypeError(f"{type(self).__name__}: lr must be a number or a schedule, got {lr!r}")
-        if not isinstance(lr, Schedule) and not 0 <= lr < math.inf:
-            raise ValueError(f"{type(self).__name__}: lr must be at least 0 and finite, got {lr}")
-        self.lr = lr
-        self.every = every
+        self.lr = lr if isinstance(lr, Schedule) else number(self, "lr", lr, least=0)
+        self.every = choice(self, "every", every, ("epoch", "step"))
 
     def after(self, lr: float, t: int) -> float:
         """The learning rate after t epochs (or steps), where `lr` is what this schedule starts from."""
@@ -80,9 +77,8 @@ class StepLR(Schedule):
 
     def __init__(self, lr: float | Schedule, step_size: int, gamma: float = 0.1, *, every: str = "epoch") -> None:
         super().__init__(lr, every=every)
-        if step_size < 1:
-            raise ValueError(f"StepLR: step_size must be at least 1, got {step_size}")
-        self.step_size, self.gamma = step_size, gamma
+        self.step_size = whole(self, "step_size", step_size, least=1)
+        self.gamma = number(self, "gamma", gamma, least=0)
 
     def after(self, lr: float, t: int) -> float:
         return float(lr * self.gamma ** (t // self.step_size))
@@ -98,7 +94,10 @@ class MultiStepLR(Schedule):
         self, lr: float | Schedule, milestones: Iterable[int], gamma: float = 0.1, *, every: str = "epoch"
     ) -> None:
         super().__init__(lr, every=every)
-        self.milestones, self.gamma = sorted(milestones), gamma
+        if not isinstance(milestones, Iterable) or isinstance(milestones, str | bytes):
+            raise TypeError(f"MultiStepLR: milestones must be integers, got {milestones!r}")
+        self.milestones = sorted(whole(self, "milestones", milestone, least=0) for milestone in milestones)
+        self.gamma = number(self, "gamma", gamma, least=0)
 
     def after(self, lr: float, t: int) -> float:
         return float(lr * self.gamma ** bisect_right(self.milestones, t))
@@ -112,7 +111,7 @@ class ExponentialLR(Schedule):
 
     def __init__(self, lr: float | Schedule, gamma: float, *, every: str = "epoch") -> None:
         super().__init__(lr, every=every)
-        self.gamma = gamma
+        self.gamma = number(self, "gamma", gamma, least=0)
 
     def after(self, lr: float, t: int) -> float:
         return float(lr * self.gamma**t)
@@ -127,9 +126,8 @@ class CosineAnnealingLR(Schedule):
 
     def __init__(self, lr: float | Schedule, T_max: int, eta_min: float = 0.0, *, every: str = "epoch") -> None:
         super().__init__(lr, every=every)
-        if T_max < 1:
-            raise ValueError(f"CosineAnnealingLR: T_max must be at least 1, got {T_max}")
-        self.T_max, self.eta_min = T_max, eta_min
+        self.T_max = whole(self, "T_max", T_max, least=1)
+        self.eta_min = number(self, "eta_min", eta_min, least=0)
 
     def after(self, lr: float, t: int) -> float:
         return self.eta_min + (lr - self.eta_min) * (1 + math.cos(math.pi * t / self.T_max)) / 2
@@ -152,9 +150,9 @@ class LinearLR(Schedule):
         every: str = "epoch",
     ) -> None:
         super().__init__(lr, every=every)
-        if total_iters < 1:
-            raise ValueError(f"LinearLR: total_iters must be at least 1, got {total_iters}")
-        self.start_factor, self.end_factor, self.total_iters = start_factor, end_factor, total_iters
+        self.start_factor = number(self, "start_factor", start_factor, least=0)
+        self.end_factor = number(self, "end_factor", end_factor, least=0)
+        self.total_iters = whole(self, "total_iters", total_iters, least=1)
 
     def after(self, lr: float, t: int) -> float:
         progress = min(t, self.total_iters) / self.total_iters
@@ -184,16 +182,15 @@ class ReduceLROnPlateau(Schedule):
         eps: float = 1e-8,
     ) -> None:
         super().__init__(lr)
-        if mode not in ("min", "max") or threshold_mode not in ("rel", "abs"):
-            raise ValueError(
-                'ReduceLROnPlateau: mode must be "min" or "max" and threshold_mode "rel" or "abs", '
-                f"got {mode!r} and {threshold_mode!r}"
-            )
-        if not 0 <= factor < 1:
-            raise ValueError(f"ReduceLROnPlateau: factor must be at least 0 and below 1, got {factor}")
-        self.mode, self.factor, self.patience = mode, factor, patience
-        self.threshold, self.threshold_mode = threshold, threshold_mode
-        self.cooldown, self.min_lr, self.eps = cooldown, min_lr, eps
+        self.mode = choice(self, "mode", mode, ("min", "max"))
+        self.threshold_mode = choice(self, "threshold_mode", threshold_mode, ("rel", "abs"))
+        self.factor = number(self, "factor", factor, least=0, below=1)
+        self.patience, self.cooldown = (
+            whole(self, "patience", patience, least=0),
+            whole(self, "cooldown", cooldown, least=0),
+        )
+        self.threshold = number(self, "threshold", threshold, least=0)
+        self.min_lr, self.eps = number(self, "min_lr", min_lr, least=0), number(self, "eps", eps, least=0)
         self.best: float
         self.bad_epochs: int
         self.cooling: int

@@ -2,8 +2,9 @@
 
 from typing import Any
 
+from ..arguments import flag, number
 from ..module import Parameter
-from .optimizer import Optimizer, in_range, not_negative
+from .optimizer import Optimizer
 from .schedules import Schedule
 
 
@@ -37,10 +38,10 @@ class SGD(Optimizer):
         clip_value: float | None = None,
     ) -> None:
         super().__init__(lr, clip_norm=clip_norm, clip_value=clip_value)
-        self.momentum = in_range(self, "momentum", momentum)
-        self.dampening = not_negative(self, "dampening", dampening)
-        self.weight_decay = not_negative(self, "weight_decay", weight_decay)
-        self.nesterov = nesterov
+        self.momentum = number(self, "momentum", momentum, least=0, below=1)
+        self.dampening = number(self, "dampening", dampening, least=0)
+        self.weight_decay = number(self, "weight_decay", weight_decay, least=0)
+        self.nesterov = flag(self, "nesterov", nesterov)
         if nesterov and (momentum == 0 or dampening != 0):
             raise ValueError(
                 f"SGD: nesterov needs momentum above 0 and dampening of 0, got {momentum=} and {dampening=}"

@@ -3,8 +3,8 @@
 from typing import Any
 
 from .. import arrays
+from ..arguments import positive
 from ..arrays import Array
-from ..data.dataset import positive
 from ..engine import run
 from ..module import Module
 from . import metrics

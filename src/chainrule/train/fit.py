@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from .. import random
+from ..arguments import positive
 from ..arrays import Array
-from ..data.dataset import Dataset, positive
+from ..data.dataset import Dataset
 from ..engine import CannotLower, EngineMissing
 from ..module import Module, UpdateRule, is_update_rule
 from .history import History

@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 
 from .. import arrays
+from ..arguments import as_array
 from ..arrays import Array
-from ..data.dataset import Dataset, as_array
+from ..data.dataset import Dataset
 from ..losses import Loss
 from ..module import Module
 

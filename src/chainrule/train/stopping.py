@@ -1,6 +1,6 @@
 """When to stop training."""
 
-from ..data.dataset import positive
+from ..arguments import number, positive
 from .history import History
 
 
@@ -20,9 +20,8 @@ class EarlyStopping:
     """
 
     def __init__(self, patience: int = 10, *, min_delta: float = 0.0) -> None:
-        if not min_delta >= 0:
-            raise ValueError(f"EarlyStopping: min_delta must not be negative, got {min_delta}")
-        self.patience, self.min_delta = positive("EarlyStopping", "patience", patience), min_delta
+        self.patience = positive(self, "patience", patience)
+        self.min_delta = number(self, "min_delta", min_delta, least=0)
 
     def __call__(self, history: History) -> bool:
         """Whether the run is to stop now; it depends on the losses alone, so a resumed run decides the same."""

@@ -1,0 +1,109 @@
+"""Every public constructor refuses nonsense, by an error that names the argument and what came."""
+
+import inspect
+import math
+import re
+
+import numpy as np
+import pytest
+from cases import BASES, exported_modules
+
+import chainrule as cr
+from chainrule.arguments import flag, number, positive, whole
+
+REQUIRED = {
+    cr.Linear: {"in_features": 2, "out_features": 3},
+    cr.StepLR: {"step_size": 3},
+    cr.MultiStepLR: {"milestones": [1, 2]},
+    cr.ExponentialLR: {"gamma": 0.5},
+    cr.CosineAnnealingLR: {"T_max": 3},
+}
+OPTIMIZERS = [cr.SGD, cr.Adam, cr.AdamW, cr.RMSprop, cr.Adagrad]
+SCHEDULES = [cr.StepLR, cr.MultiStepLR, cr.ExponentialLR, cr.CosineAnnealingLR, cr.LinearLR, cr.ReduceLROnPlateau]
+PLACES = ("dim", "start_dim", "end_dim", "ignore_index")  # axes and classes count from the end, too
+SIGNED = ("negative_slope", "alpha", "threshold")  # of activations, any numbers
+
+NONSENSE = ("a", b"a", None, -1, -0.5, math.nan, math.inf, -math.inf, 1j, object(), {}, (), "0.1", np.ones(2))
+
+
+def makes_sense(kind, name, value):
+    """What is no nonsense after all."""
+    module = issubclass(kind, cr.Module)
+    if value is None:
+        return name in ("weight", "pos_weight", "bias", "init", "dtype", "rng", "clip_norm", "clip_value")
+    if type(value) in (int, float) and math.isfinite(value):
+        return (name in PLACES and type(value) is int) or (module and name in SIGNED)
+    if name in ("weight", "pos_weight") and not issubclass(kind, cr.Linear):
+        return isinstance(value, np.ndarray | tuple)  # how many classes there are is known later
+    return name == "milestones" and type(value) in (tuple, dict)
+
+
+def arguments():
+    for kind in [*sorted(set(exported_modules()) - BASES, key=str), *OPTIMIZERS, *SCHEDULES, cr.EarlyStopping]:
+        for parameter in inspect.signature(kind).parameters.values():
+            if parameter.kind is not inspect.Parameter.VAR_POSITIONAL:
+                yield pytest.param(kind, parameter.name, id=f"{kind.__name__}({parameter.name}=)")
+
+
+@pytest.mark.parametrize(("kind", "name"), list(arguments()))
+def test_nonsense_is_refused_by_who_and_what(kind, name):
+    options = REQUIRED.get(kind, {}) | ({"lr": 0.1} if issubclass(kind, cr.Schedule) else {})
+    kind(**options)
+    for value in NONSENSE:
+        if not makes_sense(kind, name, value):
+            with pytest.raises((TypeError, ValueError)) as caught:
+                kind(**options | {name: value})
+            said = str(caught.value)
+            assert name in said, said
+            assert kind.__name__ in said or name == "rng", said
+            assert "got" in said, said
+
+
+def test_what_makes_sense_is_taken():
+    assert cr.Flatten(-2, -1).start_dim == -2
+    assert cr.LeakyReLU(np.float64(0.5)).negative_slope == 0.5
+    assert cr.SGD(lr=1, momentum=np.float32(0.5), nesterov=1).nesterov is True
+    assert cr.MultiStepLR(0.1, np.array([2, 1])).milestones == [1, 2]
+    assert cr.clip_grad_norm_([], math.inf, norm_type=math.inf) == 0
+
+
+def test_a_number_of_numpy_does_not_change_the_dtype():
+    y = cr.LeakyReLU(np.float64(0.5))(np.array([-1.0], "float32"))
+    assert y.dtype == np.float32
+
+
+@pytest.mark.parametrize("value", ["a", None, 1j, object(), {}])
+def test_a_parameter_must_hold_numbers(value):
+    with pytest.raises(TypeError, match="Parameter: value must hold real numbers, got dtype"):
+        cr.Parameter(value)
+
+
+@pytest.mark.parametrize(
+    ("bounds", "right", "wrong", "message"),
+    [
+        ({}, (-1e300, 0, 2), (math.nan, math.inf, -math.inf), "finite"),
+        ({"least": 0}, (0, 1e300), (-1e-300, math.inf), "at least 0 and finite"),
+        ({"least": 0, "most": 1}, (0, 1), (-0.1, 1.1, math.nan), "at least 0 and at most 1"),
+        ({"least": 0, "below": 1}, (0, 0.5), (1, -1), "at least 0 and below 1"),
+        ({"above": 0}, (1e-300, 2), (0, -1, math.inf), "above 0 and finite"),
+        ({"least": 0, "finite": False}, (0, math.inf), (-1, math.nan), "at least 0"),
+    ],
+)
+def test_a_number_is_within_its_bounds(bounds, right, wrong, message):
+    for value in right:
+        assert number("f", "x", value, **bounds) == value
+    for value in wrong:
+        with pytest.raises(ValueError, match=re.escape(f"f: x must be {message}, got {value}")):
+            number("f", "x", value, **bounds)
+
+
+def test_integers_and_flags():
+    assert (whole("f", "n", np.int8(-3)), positive("f", "n", 3), flag("f", "n", np.True_)) == (-3, 3, True)
+    for wrong in (True, 2.0, "2", None):
+        with pytest.raises(TypeError, match="f: n must be an integer, got"):
+            whole("f", "n", wrong)
+    with pytest.raises(ValueError, match="f: n must be at least 2, got 1"):
+        whole("f", "n", 1, least=2)
+    for wrong in (2, 1.0, "yes", None):
+        with pytest.raises(TypeError, match="f: n must be True or False, got"):
+            flag("f", "n", wrong)
