@@ -61,7 +61,7 @@ def test_a_loss_that_is_not_finite_changes_nothing():
     model[2].bias.value[...] = 1e200  # finite, but not its square
     before = bits(model)
     loop = loop_of(model, cr.MSELoss(), optimizer=cr.SGD(lr=0.1))
-    with pytest.raises(Diverged, match="the loss became inf"), np.errstate(over="ignore"):
+    with pytest.raises(Diverged, match="the loss became NaN or infinite"), np.errstate(over="ignore"):
         loop.epoch(0, Watch())
     assert loop.steps == 0
     assert bits(model) == before
@@ -76,7 +76,7 @@ def test_a_parameter_that_is_not_finite_ends_the_epoch():
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_losses_that_are_not_finite_are_named(value):
-    with pytest.raises(Diverged, match=f"the loss became {value}"):
+    with pytest.raises(Diverged, match="the loss became NaN or infinite"):
         require_finite_loss(value)
 
 

@@ -20,7 +20,7 @@ class Diverged(Exception):
 def require_finite_loss(value: float) -> None:
     """Raise Diverged for a loss that is NaN or infinite."""
     if not math.isfinite(value):
-        raise Diverged(f"the loss became {value}")
+        raise Diverged("the loss became NaN or infinite")  # which of them depends on who looks, and when
 
 
 @dataclass(frozen=True)

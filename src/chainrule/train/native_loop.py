@@ -120,8 +120,8 @@ class NativeLoop:
         finished = self.position.epoch - first
         if outcome == "not finite":
             found = [losses[finished], *validation[finished : finished + 1]]
-            wrong = [value for value in found if not math.isfinite(value)]
-            self.diverged = f"the loss became {wrong[0]}" if wrong else "a parameter became NaN or infinite"
+            what = "a parameter" if all(math.isfinite(value) for value in found) else "the loss"
+            self.diverged = f"{what} became NaN or infinite"
         each_s = (watch.elapsed_s - begin) / max(finished, 1)  # the engine does not look at the clock for each epoch
         stride = self.steps_per_epoch if per_step else 1
         return [
