@@ -47,6 +47,8 @@ def test_address_zero_gives_the_known_answer_of_random123() -> None:
     words = random.philox(1, seed=0, index=0, stream=0)
     assert words.dtype == np.uint32
     assert words.tolist() == [[0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8]]
+    seven = random.philox(1, seed=0, index=0, stream=0, rounds=7)
+    assert seven.tolist() == [[0x5F6FB709, 0x0D893F64, 0x4F121F81, 0x4F730A48]]
 
 
 @given(
@@ -145,11 +147,11 @@ def test_a_mask_of_more_rows_begins_with_that_of_fewer() -> None:
 
 
 def test_a_mask_by_hand() -> None:
-    # Eight rows of column c take the eight halfwords of block c, low half first.
-    mask = random.dropout_mask((8, 2), 0.25, seed=5, layer=4, index=3)
-    for column, block in enumerate(random.philox(2, seed=5, index=3, stream=5).tolist()):
-        halves = [half for word in block for half in (word & 0xFFFF, word >> 16)]
-        assert mask[:, column].tolist() == [4 / 3 if half >= 0x4000 else 0.0 for half in halves]
+    # Element after element takes the eight halfwords of block after block, low half first.
+    mask = random.dropout_mask((3, 5), 0.25, seed=5, layer=4, index=3)
+    blocks = random.philox(2, seed=5, index=3, stream=5, rounds=7).tolist()
+    halves = [half for block in blocks for word in block for half in (word & 0xFFFF, word >> 16)]
+    assert mask.ravel().tolist() == [4 / 3 if half >= 0x4000 else 0.0 for half in halves[:15]]
 
 
 def test_seed_sets_the_default_generator() -> None:

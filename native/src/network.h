@@ -52,7 +52,7 @@ struct Stage {
     // linear
     int64_t n_in = 0, n_out = 0;
     int weight_index = -1, bias_index = -1;
-    bool relu = false;
+    bool relu = false;  // its output is that of a ReLU: of a Linear's own, or of a Dropout behind one
     bool weight_shared = false, bias_shared = false;  // a later op in the list used it: its gradient is there already
     bool update_fused = false;
     Matrix<T> weight;
@@ -175,7 +175,7 @@ public:
                 case OpKind::activation: activation_forward<T>(s.activation, x, y); break;
                 case OpKind::dropout:
                     if (dropout_active) dropout<T>(plan_.seed, s.dropout_layer, uint64_t(dropout_pass), s.p, x, y, begin);
-                    else copy(x, y);
+                    else if (s.in != s.out) copy(x, y);
                     break;
             }
         }
@@ -402,6 +402,9 @@ private:
     void backward_elementwise(const Stage<T>& s, int64_t begin, int64_t end) {
         const Matrix<T> dy = gradient(s.out, begin, end), dx = gradient(s.in, begin, end);
         if (s.kind == OpKind::activation) activation_backward<T>(s.activation, dy, value(saves_output(s.activation) ? s.out : s.in, begin, end), dx);
+        else if (s.in == s.out) {
+            if (dropout_active) dropout_scale<T>(s.p, dx);
+        }
         else if (dropout_active) dropout<T>(plan_.seed, s.dropout_layer, uint64_t(dropout_pass), s.p, dy, dx, begin);
         else copy(dy, dx);
     }
@@ -493,7 +496,9 @@ private:
             } else if (op.kind == OpKind::dropout) {
                 s.p = op.p;
                 s.dropout_layer = op.dropout_layer;
-                buffers_.push_back({op_columns_[i]});
+                // Behind a ReLU it works in place: what it drops is 0, and so is masked with what the ReLU cut off.
+                s.relu = !stages_.empty() && stages_.back().relu;
+                if (!s.relu) buffers_.push_back({op_columns_[i]});
             } else {
                 s.weight_index = op.weight;
                 s.bias_index = op.bias;
@@ -539,7 +544,7 @@ private:
             if (s.kind != OpKind::linear || s.in == 0) continue;
             const Stage<T>& before = stages_[i - 1];
             const bool from_linear = before.kind == OpKind::linear;
-            buffers_[size_t(s.in)].masked_by_reader = from_linear && before.relu;
+            buffers_[size_t(s.in)].masked_by_reader = before.relu;
             const bool big = checked_product(s.n_in, s.n_out) * int64_t(sizeof(T)) > big_weight;
             s.in_place = !threaded && (from_linear || before.kind == OpKind::dropout) && s.n_out <= k_block && !big;
         }

@@ -23,7 +23,8 @@ namespace philox {
 // The two multipliers and the two Weyl increments of the paper (table 2 and section 4.3; golden ratio and √3 - 1).
 inline constexpr uint64_t multiplier0 = 0xD2511F53, multiplier1 = 0xCD9E8D57;
 inline constexpr uint32_t weyl0 = 0x9E3779B9, weyl1 = 0xBB67AE85;
-inline constexpr int rounds = 10;
+// Ten rounds are the paper's choice with a margin; seven pass every test of BigCrush (its table 2), and do for dropout.
+inline constexpr int rounds = 10, rounds_for_dropout = 7;
 
 // The 64-bit products of the low halves.
 FORCE_INLINE UnsignedVec<double> multiply_low(UnsignedVec<double> a, UnsignedVec<double> b) {
@@ -43,6 +44,7 @@ FORCE_INLINE UnsignedVec<double> multiply_low(UnsignedVec<double> a, UnsignedVec
 
 }  // namespace philox
 
+template <int Rounds = philox::rounds>
 FORCE_INLINE PhiloxWords philox4x32(uint64_t seed, UnsignedVec<double> block, uint64_t index, uint32_t stream) {
     using namespace philox;
     UnsignedVec<double> c0 = block, c1 = broadcast<uint64_t>(index), c2 = broadcast<uint64_t>(index >> 32),
@@ -50,7 +52,7 @@ FORCE_INLINE PhiloxWords philox4x32(uint64_t seed, UnsignedVec<double> block, ui
     const UnsignedVec<double> m0 = broadcast<uint64_t>(multiplier0), m1 = broadcast<uint64_t>(multiplier1);
     uint32_t k0 = uint32_t(seed), k1 = uint32_t(seed >> 32);
 #pragma GCC unroll 10
-    for (int round = 0; round < rounds; ++round) {
+    for (int round = 0; round < Rounds; ++round) {
         const UnsignedVec<double> p0 = multiply_low(m0, c0), p1 = multiply_low(m1, c2);
         c0 = (p1 >> 32) ^ c1 ^ broadcast<uint64_t>(k0);
         c2 = (p0 >> 32) ^ c3 ^ broadcast<uint64_t>(k1);
@@ -62,13 +64,21 @@ FORCE_INLINE PhiloxWords philox4x32(uint64_t seed, UnsignedVec<double> block, ui
     return {{c0, c1, c2, c3}};
 }
 
+// The first two words of each block as one number, and the last two.
+FORCE_INLINE UnsignedVec<double> first_pair(const PhiloxWords& r) {
+    return (r.w[0] & broadcast<uint64_t>(0xFFFFFFFF)) | (r.w[1] << 32);
+}
+FORCE_INLINE UnsignedVec<double> second_pair(const PhiloxWords& r) {
+    return (r.w[2] & broadcast<uint64_t>(0xFFFFFFFF)) | (r.w[3] << 32);
+}
+
 // ---- the order of samples ----------------------------------------------------------------------------------------
 
 // A sample's key: 63 random bits, of which the low ones make way for the sample's own number, so that keys are sorted as
 // single numbers and none is like another. n <= 2^31.
 inline int index_bits(int64_t n) {
     int bits = 4;
-    while ((n - 1) >> bits) ++bits;
+    while (int64_t(1) << bits < n) ++bits;
     return bits;
 }
 
@@ -129,13 +139,12 @@ inline void sample_order(uint64_t seed, uint64_t epoch, int64_t n, int64_t* orde
     int64_t* sorted = keys + padded;
     uint32_t* places = reinterpret_cast<uint32_t*>(sorted + padded);
 
-    const Words low = broadcast<uint64_t>(0xFFFFFFFF), random_bits = broadcast<uint64_t>(~uint64_t(index_mask));
+    const Words random_bits = broadcast<uint64_t>(~uint64_t(index_mask));
     for (int64_t b = 0; 2 * b < padded; b += lanes<double>) {
         const Words block = iota<uint64_t>() + broadcast<uint64_t>(uint64_t(b));
         const PhiloxWords r = philox4x32(seed, block, epoch, 0);
-        const Words first = ((r.w[0] & low) | (r.w[1] << 32)) >> 1, second = ((r.w[2] & low) | (r.w[3] << 32)) >> 1;
-        store_unaligned(keys + 2 * b, Vec<int64_t>((first & random_bits) | (block << 1)));
-        store_unaligned(keys + 2 * b + lanes<double>, Vec<int64_t>((second & random_bits) | (block << 1) | 1));
+        store_unaligned(keys + 2 * b, Vec<int64_t>((first_pair(r) >> 1 & random_bits) | (block << 1)));
+        store_unaligned(keys + 2 * b + lanes<double>, Vec<int64_t>((second_pair(r) >> 1 & random_bits) | (block << 1) | 1));
     }
     for (int64_t i = padded - virtual_lanes; i < padded; ++i)  // what is there only to fill vectors comes last
         if ((keys[i] & index_mask) >= n) keys[i] |= INT64_MAX ^ index_mask;

@@ -10,8 +10,8 @@
 
 namespace naive {
 
-inline std::array<uint32_t, 4> philox4x32(std::array<uint32_t, 4> c, std::array<uint32_t, 2> k) {
-    for (int round = 0; round < 10; ++round) {
+inline std::array<uint32_t, 4> philox4x32(std::array<uint32_t, 4> c, std::array<uint32_t, 2> k, int rounds = 10) {
+    for (int round = 0; round < rounds; ++round) {
         uint64_t p0 = uint64_t(0xD2511F53) * c[0], p1 = uint64_t(0xCD9E8D57) * c[2];
         c = {uint32_t(p1 >> 32) ^ c[1] ^ k[0], uint32_t(p1), uint32_t(p0 >> 32) ^ c[3] ^ k[1], uint32_t(p0)};
         k = {k[0] + 0x9E3779B9, k[1] + 0xBB67AE85};
@@ -19,9 +19,9 @@ inline std::array<uint32_t, 4> philox4x32(std::array<uint32_t, 4> c, std::array<
     return c;
 }
 
-inline std::array<uint32_t, 4> philox4x32(uint64_t seed, uint32_t block, uint64_t index, uint32_t stream) {
+inline std::array<uint32_t, 4> philox4x32(uint64_t seed, uint32_t block, uint64_t index, uint32_t stream, int rounds = 10) {
     return philox4x32(std::array<uint32_t, 4>{block, uint32_t(index), uint32_t(index >> 32), stream},
-                      std::array<uint32_t, 2>{uint32_t(seed), uint32_t(seed >> 32)});
+                      std::array<uint32_t, 2>{uint32_t(seed), uint32_t(seed >> 32)}, rounds);
 }
 
 // Sorts 63-bit keys whose low bits are the samples' numbers.
@@ -43,9 +43,10 @@ inline std::vector<int64_t> sample_order(uint64_t seed, uint64_t epoch, int64_t 
 // The factor of element (row, column) of a batch: 0 or 65536 / (65536 - t).
 inline double dropout_factor(uint64_t seed, uint32_t layer, uint64_t pass, double p, int64_t columns, int64_t row, int64_t column) {
     long t = std::lrint(p * 65536);  // halves to even
-    auto w = philox4x32(seed, uint32_t((row / 8) * columns + column), pass, 1 + layer);
-    uint32_t word = w[size_t(row % 8 / 2)];
-    uint32_t halfword = row % 2 ? word >> 16 : word & 0xFFFF;
+    int64_t element = row * columns + column;
+    auto w = philox4x32(seed, uint32_t(element / 8), pass, 1 + layer, 7);
+    uint32_t word = w[size_t(element % 8 / 2)];
+    uint32_t halfword = element % 2 ? word >> 16 : word & 0xFFFF;
     return halfword >= uint32_t(t) ? 65536.0 / (65536.0 - double(t)) : 0;
 }
 

@@ -1,104 +1,110 @@
 // Dropout, the twin of chainrule.layers.dropout.Dropout: forward y = x · mask / (1 - p), backward dx = dy · mask / (1 - p).
 //
-// The mask is not stored: it is a function of (seed, layer, pass), drawn anew wherever it is needed. One block of
-// Philox, 8 halfwords, serves 8 rows of one column,
+// The mask is not stored: it is a function of (seed, layer, pass), drawn anew wherever it is needed. A block of Philox is
+// eight halfwords (the low half of each word first), and
 //
-//   block = (row / 8) · columns + column, halfword row % 8 (the low half of each word first),
+//   element (row, column) has number e = row · columns + column, and halfword e % 8 of block e / 8.
 //
-// so a vector of blocks is a vector of columns for 8 rows and nothing has to be transposed. An element is kept if its
-// halfword is at least t = round(65536 p); to match what is kept exactly, the factor is 65536 / (65536 - t).
+// It is kept if its halfword is at least t = round(65536 p); to match what is kept exactly, the factor is
+// 65536 / (65536 - t).
 #pragma once
 
 #include "../random.h"
 
 namespace chainrule {
 
-namespace dropout_detail {
+// A stretch of the halfwords that belong to one mask, drawn as they are needed, up to element `end`.
+class Halfwords {
+public:
+    Halfwords(uint64_t seed, uint32_t layer, uint64_t pass, int64_t end)
+        : seed_(seed), pass_(pass), stream_(1 + layer), end_(end) {}
 
-// `words` holds a word for each lane of a Vec<T>, in lanes as wide as T; each word decides about two rows.
-template <class T>
-struct MaskWords {
-    UnsignedVec<T> w[4];
+    // Those of the elements e … e + n - 1. Ascending e; n at most a few dozen.
+    FORCE_INLINE const uint16_t* at(int64_t e, int64_t n) {
+        if (e + n > drawn_) draw(e, n);
+        return halfword_ + (e - first_);
+    }
+
+private:
+    static constexpr int64_t per_block = 8, window = 1024, step = per_block * lanes<double>;
+
+    NO_INLINE void draw(int64_t e, int64_t n) {
+        const int64_t wanted = end_ - e < window ? end_ - e : window;
+        first_ = e / per_block * per_block;
+        drawn_ = first_;
+        for (uint16_t* to = halfword_; drawn_ < e + (wanted > n ? wanted : n); drawn_ += step, to += step) {
+            const UnsignedVec<double> block = iota<uint64_t>() + broadcast<uint64_t>(uint64_t(drawn_ / per_block));
+            store_pairs(to, philox4x32<philox::rounds_for_dropout>(seed_, block, pass_, stream_),
+                        std::make_integer_sequence<int, lanes<double>>{});
+        }
+    }
+
+    // Block after block.
+    template <int... I>
+    FORCE_INLINE static void store_pairs(uint16_t* to, const PhiloxWords& r, std::integer_sequence<int, I...>) {
+        constexpr int L = lanes<double>;
+        const UnsignedVec<double> a = first_pair(r), b = second_pair(r);
+        const UnsignedVec<double> parts[2] = {__builtin_shufflevector(a, b, (I / 2 + I % 2 * L)...),
+                                              __builtin_shufflevector(a, b, (L / 2 + I / 2 + I % 2 * L)...)};
+        std::memcpy(to, parts, sizeof parts);
+    }
+
+    uint64_t seed_, pass_;
+    uint32_t stream_;
+    int64_t end_, first_ = 0, drawn_ = 0;
+    alignas(64) uint16_t halfword_[window + 2 * step];
 };
 
-// The words of lanes<T> columns from `first_block` on.
+namespace dropout_detail {
+
+// round(65536 p), halves to even, as Python.
+inline int64_t threshold(double p) { return int64_t(__builtin_nearbyint(p * 65536)); }
+
 template <class T>
-FORCE_INLINE MaskWords<T> mask_words(uint64_t seed, uint32_t stream, uint64_t pass, uint64_t first_block) {
-    const UnsignedVec<double> first = broadcast<uint64_t>(first_block), i = iota<uint64_t>();
-    if constexpr (sizeof(T) == 8) {
-        const PhiloxWords r = philox4x32(seed, first + i, pass, stream);
-        return {{r.w[0], r.w[1], r.w[2], r.w[3]}};
-    } else {
-        // even columns and odd columns, which then share the two halves of a 64-bit lane
-        const UnsignedVec<double> even = first + i + i, low = broadcast<uint64_t>(0xFFFFFFFF);
-        const PhiloxWords a = philox4x32(seed, even, pass, stream);
-        const PhiloxWords b = philox4x32(seed, even + broadcast<uint64_t>(1), pass, stream);
-        MaskWords<T> words;
-        for (int j = 0; j < 4; ++j) words.w[j] = (UnsignedVec<T>)((a.w[j] & low) | (b.w[j] << 32));
-        return words;
-    }
+Vec<T> factor(double p) {
+    const int64_t t = threshold(p);
+    return broadcast<T>(t < 65536 ? T(65536.0 / double(65536 - t)) : T(0));
 }
 
-// Calls row(i, kept) for the 8 rows i of a block.
-template <class T, class Row>
-FORCE_INLINE void each_row(const MaskWords<T>& words, uint32_t threshold, Row row) {
-    const UnsignedVec<T> halfword = broadcast<Unsigned<T>>(0xFFFF);
-    const IntVec<T> t = broadcast<Integer<T>>(Integer<T>(threshold));
-    for (int j = 0; j < 4; ++j) {
-        row(2 * j, (Mask<T>)((IntVec<T>)(words.w[j] & halfword) >= t));
-        row(2 * j + 1, (Mask<T>)((IntVec<T>)(words.w[j] >> 16 & halfword) >= t));
-    }
-}
-
-// 8 rows of 8 columns where a vector is twice as long: it holds two rows, which are the two halves of one word.
-template <class T>
-FORCE_INLINE void narrow_rows(uint64_t seed, uint32_t stream, uint64_t pass, uint64_t first_block, uint32_t threshold,
-                              Vec<T> factor, const T* from, T* to, int rows) {
-    static_assert(lanes<T> == 2 * narrow_panel && lanes<double> == narrow_panel);
-    const PhiloxWords r = philox4x32(seed, broadcast<uint64_t>(first_block) + iota<uint64_t>(), pass, stream);
-    const UnsignedVec<T> shift = first_lanes<T>(narrow_panel) ? UnsignedVec<T>{} : broadcast<Unsigned<T>>(16);
-    const IntVec<T> t = broadcast<Integer<T>>(Integer<T>(threshold));
-    for (int i = 0; i < rows; i += 2) {
-        const UnsignedVec<T> w = (UnsignedVec<T>)r.w[i / 2];
-        const UnsignedVec<T> both = __builtin_shufflevector(w, w, 0, 2, 4, 6, 8, 10, 12, 14, 0, 2, 4, 6, 8, 10, 12, 14);
-        const Mask<T> mask = (IntVec<T>)(both >> shift & broadcast<Unsigned<T>>(0xFFFF)) >= t;
-        const int n = rows - i < 2 ? narrow_panel : 2 * narrow_panel;
-        const int64_t at = i * narrow_panel;
-        store_partial(to + at, keep<T>(mask, load_partial(from + at, n) * factor), n);
-    }
+// y = f(row, column, vector of x), vector by vector along the rows.
+template <class T, class F>
+FORCE_INLINE void each_vector(const Matrix<T>& x, const Matrix<T>& y, F f) {
+    const int width = x.width();
+    for (int64_t r = 0; r < x.rows; ++r)
+        for (int64_t p = 0, c = 0; c < x.columns; ++p) {
+            const T* from = x.row(p, r);
+            T* to = y.row(p, r);
+            if (width < lanes<T>) {
+                store_partial(to, f(r, c, load_partial(from, narrow_panel)), narrow_panel);
+                c += width;
+            } else {
+                for (int v = 0; v < width && c < x.columns; v += lanes<T>, c += lanes<T>)
+                    store_unaligned(to + v, f(r, c, load_unaligned(from + v)));
+            }
+        }
 }
 
 }  // namespace dropout_detail
 
-// y = x · mask · factor. The rows of x are the rows first_row … of the batch, first_row a multiple of 8; y may be x.
+// y = x · mask · factor. The rows of x are the rows first_row … of the batch; y may be x.
 template <class T>
-void dropout(uint64_t seed, uint32_t layer, uint64_t pass, double p, Matrix<T> x, Matrix<T> y, int64_t first_row) {
-    using namespace dropout_detail;
-    const uint32_t threshold = uint32_t(__builtin_nearbyint(p * 65536));  // halves to even, as Python
-    const Vec<T> factor = broadcast<T>(threshold < 65536 ? T(65536.0 / (65536.0 - threshold)) : T(0));
-    const uint32_t stream = 1 + layer;
-    for (int64_t r = 0; r < x.rows; r += 8) {
-        const int rows = int(x.rows - r < 8 ? x.rows - r : 8);
-        const uint64_t first_block = uint64_t((first_row + r) / 8) * uint64_t(x.columns);
-        if constexpr (lanes<T> > narrow_panel) {
-            if (x.width() == narrow_panel) {
-                narrow_rows(seed, stream, pass, first_block, threshold, factor, x.row(0, r), y.row(0, r), rows);
-                continue;
-            }
-        }
-        for (int64_t c = 0; c < x.columns; c += lanes<T>) {
-            const int64_t panel_index = c / x.width(), offset = c % x.width();
-            const T* from = x.row(panel_index, r) + offset;
-            T* to = y.row(panel_index, r) + offset;
-            const int64_t stride = x.width();
-            const MaskWords<T> words = mask_words<T>(seed, stream, pass, first_block + uint64_t(c));
-            auto row = [&](int i, Mask<T> mask) ALWAYS_INLINE {
-                store_unaligned(to + i * stride, keep<T>(mask, load_unaligned(from + i * stride) * factor));
-            };
-            if (rows == 8) each_row<T>(words, threshold, row);
-            else each_row<T>(words, threshold, [&](int i, Mask<T> mask) ALWAYS_INLINE { if (i < rows) row(i, mask); });
-        }
-    }
+void dropout(uint64_t seed, uint32_t layer, uint64_t pass, double p, const Matrix<T>& x, const Matrix<T>& y, int64_t first_row) {
+    typedef uint16_t Drawn __attribute__((vector_size(2 * lanes<T>)));
+    const IntVec<T> threshold = broadcast<Integer<T>>(Integer<T>(dropout_detail::threshold(p)));
+    const Vec<T> factor = dropout_detail::factor<T>(p);
+    Halfwords halfwords(seed, layer, pass, (first_row + x.rows) * x.columns);
+    dropout_detail::each_vector<T>(x, y, [&](int64_t r, int64_t c, Vec<T> value) ALWAYS_INLINE {
+        Drawn drawn;
+        std::memcpy(&drawn, halfwords.at((first_row + r) * x.columns + c, lanes<T>), sizeof drawn);
+        return keep<T>(__builtin_convertvector(drawn, IntVec<T>) >= threshold, value * factor);
+    });
+}
+
+// dx = dy · factor, where zeros of the output are mask enough: behind a ReLU.
+template <class T>
+void dropout_scale(double p, const Matrix<T>& dy) {
+    const Vec<T> factor = dropout_detail::factor<T>(p);
+    dropout_detail::each_vector<T>(dy, dy, [&](int64_t, int64_t, Vec<T> value) ALWAYS_INLINE { return value * factor; });
 }
 
 }  // namespace chainrule
