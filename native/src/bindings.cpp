@@ -12,6 +12,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <cstdlib>
 #include <cstring>
 #include <mutex>
 #include <thread>
@@ -439,6 +440,9 @@ NB_MODULE(CHAINRULE_MODULE, m) {
     using namespace chainrule;
     m.doc() = "The native engine for one instruction set. chainrule.engine is its Python face.";
     m.attr("instruction_set") = chainrule_engine.instruction_set;
+    // A daemon thread that uses a network when the program ends leaves it behind, which nanobind would take for a
+    // mistake of ours, and print pages of it. The tests, which look for such mistakes, ask for the pages.
+    nb::set_leak_warnings(std::getenv("CHAINRULE_LEAK_WARNINGS") != nullptr);
 
     nb::enum_<DType>(m, "DType").value("float32", DType::float32).value("float64", DType::float64);
 
