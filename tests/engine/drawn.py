@@ -326,7 +326,7 @@ class Training:
         found["learning rates"] = history.learning_rates
         for i, parameter in enumerate(model.param()):
             found[f"parameter {i}"] = parameter.value
-            for name, array in optimizer.state[parameter].items():
+            for name, array in optimizer.state.get(parameter, {}).items():
                 found[f"{name} of parameter {i}"] = array
         return {name: np.array(array, dtype="float64") for name, array in found.items()}
 

@@ -132,7 +132,7 @@ class Keeper:
 
     def _fetch_state(self, i: int, parameter: Parameter) -> None:
         optimizer = self.plan.optimizer
-        if optimizer is None or not self.native.steps_taken(i):
+        if not self.names or not self.native.steps_taken(i):
             return
         state = optimizer._state.setdefault(parameter, {})
         for k, name in enumerate(self.names):
