@@ -1,6 +1,6 @@
 // Microseconds per training step, and the share of the core's peak, over networks and batches.
 //
-//     bench_avx512 [threads [seconds per cell [substring of the network]]]
+//     steps_avx512 [threads [seconds per cell [substring of the network]]]
 //
 // ReLU, mean squared error, plain SGD, whole epochs over 1,000 samples, shuffled and not. All cells are measured in
 // turn, round after round; the median of the rounds is printed, and the best round, whose share of the peak is

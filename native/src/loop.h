@@ -323,24 +323,39 @@ private:
             if (!network_.all_updates_fused()) network_.update(lr, network_.clipping_scale(), true, {});
         } else {
             pool_.start();
-            const int parts = pool_.size();
-            if (!network_.weights_are_transposed()) pool_.phase(parts, [&](Share share) { network_.transpose_weights(share); });
-            gather_targets_of_all(data, order, first, rows);
-            loss.denominator = loss_denominator<T>(plan.loss, target_of(data, 0, rows), rows, n_out());
-            pool_.phase(parts, [&](Share share) {
-                const int64_t begin = share.begin(rows, row_block), end = share.end(rows, row_block);
-                if (begin == end) return;
-                gather_rows(data, order, first, begin, end);
-                network_.forward(begin, end);
+            const auto phase = [&](const auto& f) { pool_.phase(pool_.size(), f); };
+            const auto by_rows = [&](const auto& f) {
+                phase([&](Share share) {
+                    const int64_t begin = share.begin(rows, row_block), end = share.end(rows, row_block);
+                    if (begin < end) f(begin, end);
+                });
+            };
+            const auto loss_of_rows = [&](int64_t begin, int64_t end) {
                 loss_rows<T>(plan.loss, network_.output(begin, end), target_of(data, begin, end),
                              network_.output_gradient(begin, end), loss.denominator, network_.partial() + begin / row_block);
-                network_.backward_rows(begin, end);
-            });
-            pool_.phase(parts, [&](Share share) { network_.backward_parameters(rows, how, share); });
-            network_.parameters_stepped();
+            };
+            gather_targets_of_all(data, order, first, rows);
+            loss.denominator = loss_denominator<T>(plan.loss, target_of(data, 0, rows), rows, n_out());
+            if (network_.goes_by_layers(rows)) {
+                network_.weights_changed();
+                by_rows([&](int64_t begin, int64_t end) { gather_rows(data, order, first, begin, end); });
+                network_.forward_by_layers(rows, phase);
+                by_rows(loss_of_rows);
+                network_.backward_by_layers(rows, how, phase);
+            } else {
+                if (!network_.weights_are_transposed()) phase([&](Share share) { network_.transpose_weights(share); });
+                by_rows([&](int64_t begin, int64_t end) {
+                    gather_rows(data, order, first, begin, end);
+                    network_.forward(begin, end);
+                    loss_of_rows(begin, end);
+                    network_.backward_rows(begin, end);
+                });
+                phase([&](Share share) { network_.backward_parameters(rows, how, share); });
+                network_.parameters_stepped();
+            }
             if (!network_.all_updates_fused()) {
                 const double scale = network_.clipping_scale();
-                pool_.phase(parts, [&](Share share) { network_.update(lr, scale, true, share); });
+                phase([&](Share share) { network_.update(lr, scale, true, share); });
             }
         }
         if (!network_.all_updates_fused()) network_.clear_padding_if_needed();

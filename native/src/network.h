@@ -77,7 +77,7 @@ template <class T>
 class Network {
 public:
     static constexpr int64_t evaluation_rows = 128;          // a chunk of rows in evaluation
-    static constexpr int64_t big_weight = int64_t(1) << 20;  // bytes: pack W panel by panel, so that it stays in cache
+    static constexpr int64_t big_weight = int64_t(1) << 20;  // bytes: more than a core's cache keeps from pass to pass
 
     explicit Network(const Plan& plan) : plan_(plan), op_columns_(output_columns(plan)) {
         choose();
@@ -169,15 +169,7 @@ public:
                 linear_row_forward<T>(s.row_x, s.weight, s.bias, s.row_y, s.relu ? Finish::relu : Finish::plain);
                 continue;
             }
-            const Matrix<T> x = value(s.in, begin, end), y = value(s.out, begin, end);
-            switch (s.kind) {
-                case OpKind::linear: forward_linear(s, x, y); break;
-                case OpKind::activation: activation_forward<T>(s.activation, x, y); break;
-                case OpKind::dropout:
-                    if (dropout_active) dropout<T>(plan_.seed, s.dropout_layer, uint64_t(dropout_pass), s.p, x, y, begin);
-                    else if (s.in != s.out) copy(x, y);
-                    break;
-            }
+            forward_stage(s, begin, end);
         }
     }
 
@@ -226,33 +218,13 @@ public:
                 linear_row_backward<T>(s.row_x, s.row_dy, s.weight, s.in != 0 || how.input ? s.row_dx : Matrix<T>{}, s.row_mask, to);
                 continue;
             }
-            const Matrix<T> x = value(s.in, 0, rows), dy = gradient(s.out, 0, rows);
-            if (s.in == 0 && !how.input) {
-                linear_gradient<T>(x, dy, to, 0, s.n_in);
-                continue;
-            }
-            const Matrix<T> dx = gradient(s.in, 0, rows);
-            const T* mask = mask_of(s, 0);
-            if (!weight_is_transposed(s.n_in, s.n_out)) {
-                linear_backward_narrow<T>(x, dy, s.weight, dx, mask, to);
-            } else if (s.in_place && dx_needs_transpose(s.n_in, s.n_out)) {
-                transpose<T>(s.weight, s.transposed, 0, s.n_out);
-                linear_gradient<T>(x, dy, to, 0, s.n_in);
-                linear_dx<T>(dy, s.weight, s.transposed, zeros_, dx, mask);
-            } else if (s.in_place) {
-                // dx reads the weights themselves, and both the weights and x will be overwritten: x waits.
-                const Matrix<T> kept = view(scratch_, s.n_in, 0, rows);
-                copy(x, kept);
-                linear_dx<T>(dy, s.weight, s.transposed, zeros_, dx, mask);
-                linear_gradient<T>(kept, dy, to, 0, s.n_in);
-            } else {
-                dx_by_panels(s, dy, dx, mask);
-                linear_gradient<T>(x, dy, to, 0, s.n_in);
-            }
+            backward_linear(s, rows, how);
         }
     }
 
-    // The same in two halves for several threads. Before the first: the Wᵀ of all layers; between them: a barrier. Where
+    // The same for several threads, in one of two ways.
+    //
+    // By rows, in two halves. Before the first: the Wᵀ of all layers; between them: a barrier. Where
     // plain SGD updates W as its gradient is made, the thread that made a slice of W transposes it for the next step.
     bool weights_are_transposed() const { return transposed_; }
     void weights_changed() { transposed_ = false; }
@@ -284,6 +256,42 @@ public:
         }
     }
     void parameters_stepped() { transposed_ = all_fused_; }
+
+    // Or layer by layer, where rows are too few to be split or a weight fills a core's cache: each thread takes its part
+    // of the weight, and all rows. phase(f) runs f for every share.
+    bool goes_by_layers(int64_t rows) const { return big_ || rows < 2 * row_block; }
+    template <class Phase>
+    void forward_by_layers(int64_t rows, const Phase& phase) {
+        for (const Stage<T>& s : stages_)
+            phase([&](Share share) {
+                if (s.kind == OpKind::linear && weight_is_transposed(s.n_in, s.n_out) && s.n_out >= 2 * panel<T>) {
+                    const int64_t begin = share.begin(s.n_out, panel<T>), end = share.end(s.n_out, panel<T>);
+                    if (begin < end) forward_outputs(s, rows, begin, end);
+                } else {
+                    const int64_t begin = share.begin(rows, row_block), end = share.end(rows, row_block);
+                    if (begin < end) forward_stage(s, begin, end);
+                }
+            });
+    }
+    template <class Phase>
+    void backward_by_layers(int64_t rows, const Backward& how, const Phase& phase) {
+        for (size_t i = stages_.size(); i-- > 0;) {
+            const Stage<T>& s = stages_[i];
+            const bool linear = s.kind == OpKind::linear;
+            if (!linear || (s.relu && !buffers_[size_t(s.out)].masked_by_reader))
+                phase([&](Share share) {
+                    const int64_t begin = share.begin(rows, row_block), end = share.end(rows, row_block);
+                    if (begin < end && linear) mask_own_relu(s, begin, end);
+                    else if (begin < end) backward_elementwise(s, begin, end);
+                });
+            if (linear && goes_by_blocks(s))
+                phase([&](Share share) {
+                    const int64_t begin = share.begin(s.n_in, panel<T>), end = share.end(s.n_in, panel<T>);
+                    if (begin < end) backward_blocks(s, rows, how, begin, end);
+                });
+            else if (linear) backward_linear(s, rows, how);
+        }
+    }
 
     // Which parameters are updated in the same pass as their gradient is made.
     bool all_updates_fused() const { return all_fused_; }
@@ -342,13 +350,14 @@ public:
         return scale < 1 ? scale : 1;
     }
 
-    // Does a step on that many rows last long enough to share it? About 30 µs of one core's work.
+    // Does a step on that many rows last long enough to share it? About 10 µs of one core's work. (One row alone goes
+    // through layers/linear_row.h.)
     bool worth_threads(int64_t rows) const {
-        if (plan_.threads == 1 || rows < 2 * row_block) return false;
+        if (plan_.threads == 1 || rows == 1) return false;
         double operations = 0;
         for (const Stage<T>& s : stages_)
             if (s.kind == OpKind::linear) operations += 6.0 * double(rows) * double(s.n_in) * double(s.n_out);
-        return operations > 4e6;
+        return operations > 1.5e6;
     }
 
     // Neither infinite nor NaN, every one of them.
@@ -371,6 +380,25 @@ public:
     bool dropout_active = true;
 
 private:
+    void forward_stage(const Stage<T>& s, int64_t begin, int64_t end) {
+        const Matrix<T> x = value(s.in, begin, end), y = value(s.out, begin, end);
+        switch (s.kind) {
+            case OpKind::linear: forward_linear(s, x, y); break;
+            case OpKind::activation: activation_forward<T>(s.activation, x, y); break;
+            case OpKind::dropout:
+                if (dropout_active) dropout<T>(plan_.seed, s.dropout_layer, uint64_t(dropout_pass), s.p, x, y, begin);
+                else if (s.in != s.out) copy(x, y);
+                break;
+        }
+    }
+    // Columns begin … end - 1 of a Linear's y, whole panels of them.
+    void forward_outputs(const Stage<T>& s, int64_t rows, int64_t begin, int64_t end) const {
+        Matrix<T> weight = s.weight, y = value(s.out, 0, rows);
+        weight.data += weight.column_offset(begin);
+        y.data += y.column_offset(begin);
+        weight.columns = y.columns = round_up(end - begin, panel<T>);  // of the last panel, the padding too
+        linear::multiply<T>(value(s.in, 0, rows), weight, y, s.bias + begin, s.relu ? Finish::relu : Finish::plain);
+    }
     FORCE_INLINE static void forward_linear(const Stage<T>& s, const Matrix<T>& x, const Matrix<T>& y) {
         const Finish finish = s.relu ? Finish::relu : Finish::plain;
         if (x.rows == 1) linear_row_forward<T>(x, s.weight, s.bias, y, finish);
@@ -432,22 +460,44 @@ private:
         transpose<T>(s.weight.slice(begin, end), to, 0, s.n_out);
     }
 
-    // dx = dy W without writing all of Wᵀ where it is big: one panel of inputs is transposed, used, and forgotten.
-    void dx_by_panels(const Stage<T>& s, const Matrix<T>& dy, const Matrix<T>& dx, const T* mask) {
-        if (!dx_needs_transpose(s.n_in, s.n_out) || s.n_in <= narrow_panel) {
-            if (dx_needs_transpose(s.n_in, s.n_out)) transpose<T>(s.weight, s.transposed, 0, s.n_out);
-            linear_dx<T>(dy, s.weight, s.transposed, zeros_, dx, mask);
+    // Does backward go over the weight in blocks? Narrow ones have kernels of their own.
+    static bool goes_by_blocks(const Stage<T>& s) { return s.n_in > narrow_panel && s.n_out > narrow_panel; }
+    void backward_blocks(const Stage<T>& s, int64_t rows, const Backward& how, int64_t begin, int64_t end) const {
+        const bool wanted = s.in != 0 || how.input;
+        T* packed = s.transposed.data + s.transposed.column_offset(begin);  // another place for every thread
+        linear_backward_blocks<T>(value(s.in, 0, rows), gradient(s.out, 0, rows), s.weight, packed, zeros_,
+                                  wanted ? gradient(s.in, 0, rows) : Matrix<T>{}, mask_of(s, 0), gradient_of(s, how),
+                                  begin, end);
+    }
+
+    // dx and the gradients of one Linear, by one thread.
+    void backward_linear(const Stage<T>& s, int64_t rows, const Backward& how) {
+        const LinearGradient<T> to = gradient_of(s, how);
+        const Matrix<T> x = value(s.in, 0, rows), dy = gradient(s.out, 0, rows);
+        if (s.in == 0 && !how.input) {
+            linear_gradient<T>(x, dy, to, 0, s.n_in);
             return;
         }
-        const Matrix<T> packed(s.transposed.data, s.n_out, panel<T>);
-        for (int64_t c = 0; c < s.n_in; c += panel<T>) {
-            const int64_t n = s.n_in - c < panel<T> ? s.n_in - c : panel<T>;
-            transpose<T>(s.weight.slice(c, c + n), packed, 0, s.n_out);
-            Matrix<T> part = dx;
-            part.data += c / panel<T> * dx.pitch;
-            part.columns = panel<T>;  // the padding of the last panel comes out as 0
-            linear::multiply<T>(dy, packed, part, zeros_, mask ? Finish::relu_mask : Finish::plain,
-                                mask ? mask + c / panel<T> * dx.pitch : nullptr);
+        const Matrix<T> dx = gradient(s.in, 0, rows);
+        const T* mask = mask_of(s, 0);
+        if (!weight_is_transposed(s.n_in, s.n_out)) {
+            linear_backward_narrow<T>(x, dy, s.weight, dx, mask, to);
+        } else if (s.in_place && dx_needs_transpose(s.n_in, s.n_out)) {
+            transpose<T>(s.weight, s.transposed, 0, s.n_out);
+            linear_gradient<T>(x, dy, to, 0, s.n_in);
+            linear_dx<T>(dy, s.weight, s.transposed, zeros_, dx, mask);
+        } else if (s.in_place) {
+            // dx reads the weights themselves, and both the weights and x will be overwritten: x waits.
+            const Matrix<T> kept = view(scratch_, s.n_in, 0, rows);
+            copy(x, kept);
+            linear_dx<T>(dy, s.weight, s.transposed, zeros_, dx, mask);
+            linear_gradient<T>(kept, dy, to, 0, s.n_in);
+        } else if (goes_by_blocks(s)) {
+            backward_blocks(s, rows, how, 0, s.n_in);
+        } else {
+            if (dx_needs_transpose(s.n_in, s.n_out)) transpose<T>(s.weight, s.transposed, 0, s.n_out);
+            linear_dx<T>(dy, s.weight, s.transposed, zeros_, dx, mask);
+            linear_gradient<T>(x, dy, to, 0, s.n_in);
         }
     }
 
@@ -467,9 +517,10 @@ private:
                             values_ + begin, gradients_ + begin, states, end - begin);
     }
 
+    static int64_t weight_bytes(const Stage<T>& s) { return checked_product(s.n_in, s.n_out) * int64_t(sizeof(T)); }
+
     // What each op becomes, before any memory is counted.
     void choose() {
-        const bool threaded = plan_.threads > 1;
         relu_.kind = ActivationKind::ReLU;
         states_ = plan_.has_optimizer ? optimizer_states(plan_.optimizer) : 0;
         used_.assign(plan_.parameters.size(), false);
@@ -507,6 +558,7 @@ private:
                 ++uses[size_t(op.weight)];
                 if (op.bias >= 0) ++uses[size_t(op.bias)];
                 buffers_.push_back({s.n_out});
+                big_ = big_ || weight_bytes(s) > big_weight;
             }
             s.out = int(buffers_.size()) - 1;
             stages_.push_back(s);
@@ -538,6 +590,10 @@ private:
         steps_taken_.assign(plan_.parameters.size(), 0);
         find_uniform();
 
+        // Several threads need memory of their own for gradients: not where they will never be asked.
+        if (!worth_threads(plan_.batch)) plan_.threads = 1;
+        const bool threaded = plan_.threads > 1;
+
         // Where gradients may take the place of activations: between two Linears, if the reader can mask as it writes.
         for (size_t i = 0; i < stages_.size(); ++i) {
             Stage<T>& s = stages_[i];
@@ -545,7 +601,7 @@ private:
             const Stage<T>& before = stages_[i - 1];
             const bool from_linear = before.kind == OpKind::linear;
             buffers_[size_t(s.in)].masked_by_reader = before.relu;
-            const bool big = checked_product(s.n_in, s.n_out) * int64_t(sizeof(T)) > big_weight;
+            const bool big = weight_bytes(s) > big_weight;
             s.in_place = !threaded && (from_linear || before.kind == OpKind::dropout) && s.n_out <= k_block && !big;
         }
         in_place_output_ = !threaded && !stages_.empty() && stages_.back().kind == OpKind::linear && !stages_.back().relu;
@@ -619,8 +675,9 @@ private:
                 kept = n > kept ? n : kept;
             }
             if (!dx_needs_transpose(s.n_in, s.n_out)) continue;
-            const bool by_panels = !threaded && !s.in_place && s.n_in > narrow_panel;
-            const int64_t n = matrix_size(s.n_out, by_panels ? panel<T> : s.n_in);
+            const int64_t block = s.n_out < k_block + narrow_panel ? s.n_out : k_block + narrow_panel;
+            const bool by_blocks = !threaded && !s.in_place && goes_by_blocks(s);
+            const int64_t n = by_blocks ? matrix_size(block, panel<T>) : matrix_size(s.n_out, s.n_in);
             if (threaded) s.transposed = Matrix<T>(arena_.take<T>(n), s.n_out, s.n_in);
             else biggest_transpose = n > biggest_transpose ? n : biggest_transpose;
         }
@@ -654,6 +711,7 @@ private:
     std::vector<bool> used_, fused_;
     Activation relu_{};
     int states_ = 0, last_ = 0;
+    bool big_ = false;         // some weight fills a core's cache
     bool transposed_ = false;  // every layer's Wᵀ is that of its weights, for several threads
     bool all_fused_ = true, any_fused_ = false, uniform_ = true, zero_first_ = false, in_place_output_ = false;
     int64_t flat_size_ = 0;

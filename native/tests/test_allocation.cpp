@@ -90,8 +90,10 @@ TEST("the training loop, evaluation, prediction and steps allocate nothing") {
 #if defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
     const long before = allocations;
     static void* volatile kept;  // or the compiler may leave out what nobody uses
-    std::free(kept = std::malloc(8));
-    ::operator delete(kept = ::operator new(8));
+    kept = std::malloc(8);
+    std::free(kept);
+    kept = ::operator new(8);
+    ::operator delete(kept);
     CHECK(allocations > before, "the counter does not count");
 #endif
     for (int threads : {1, 2})

@@ -205,6 +205,16 @@ TEST("training on three threads equals the naive loop") {
     }
 }
 
+TEST("training on several threads layer by layer equals the naive loop") {
+    for (int batch : {2, 7, 20, 31}) {  // few rows
+        train_and_compare({{20, 400, 270, 400, 20}}, batch, 40, 3);
+        train_and_compare({{20, 400, 400, 400, 3}, ActivationKind::Tanh, true}, batch, 40, 2);
+        train_and_compare({{700, 8, 700, 7}}, batch, 40, 2);
+        train_and_compare({{200, 264, 265, 9, 300}, ActivationKind::ReLU, false, false}, batch, 40, 4);
+    }
+    train_and_compare({{30, 520, 505, 12}}, 100, 200, 3);  // a weight of more than a megabyte
+}
+
 template <class T>
 void same_bits(const Shape& shape, int batch, int samples, int threads) {
     auto train = [&](int n_threads, int64_t slice, std::vector<double>& losses) {
@@ -257,7 +267,10 @@ TEST("the same bits for slices, threads and repeated runs") {
         same_bits<double>({{40, 150, 8, 70, 11}, ActivationKind::Tanh}, batch, 600, 3);
         same_bits<float>({{4, 4, 4, 4}}, batch, 600, 3);
     }
-    same_bits<float>({{70, 600, 500, 3}}, 300, 600, 2);
+    for (int batch : {2, 20, 300}) {
+        same_bits<float>({{70, 600, 500, 3}}, batch, 600, 2);
+        same_bits<double>({{30, 264, 300, 9, 200, 4}, ActivationKind::Tanh}, batch, 600, 3);
+    }
 }
 
 TEST("predict and forward give the same as the naive loop, and backward's dx too") {

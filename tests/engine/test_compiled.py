@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -386,7 +387,16 @@ def test_what_the_engine_does_not_know_is_named():
 # -- threads
 
 
-def test_two_threads_on_one_object_get_an_error_or_the_right_numbers():
+@pytest.fixture
+def impatient():
+    """Python switches threads every few microseconds, so that whatever can come between two lines does."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(2e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+def test_two_threads_on_one_object_get_an_error_or_the_right_numbers(impatient):
     model = cr.Sequential(cr.Linear(64, 256, rng=0), cr.Tanh(), cr.Linear(256, 64, rng=1))
     compiled = cr.compile(model)
     x = np.random.default_rng(0).normal(size=(256, 64)).astype("float32")
@@ -409,7 +419,7 @@ def test_two_threads_on_one_object_get_an_error_or_the_right_numbers():
     assert set(errors) <= {"this network is being used by another thread; compile one for each thread"}
 
 
-def test_an_object_for_each_thread_works():
+def test_an_object_for_each_thread_works(impatient):
     x = np.random.default_rng(0).normal(size=(256, 64)).astype("float32")
 
     def train(found, i):
@@ -429,7 +439,7 @@ def test_an_object_for_each_thread_works():
     assert together == alone
 
 
-def test_one_model_in_two_threads_loses_no_step():
+def test_one_model_in_two_threads_loses_no_step(impatient):
     """Each thread has its own object for the same model: every step starts from all of the steps before it.
 
     With the gradient of the loss constant (L1 far away), n steps move the bias by n · lr, whoever made them.
@@ -439,20 +449,25 @@ def test_one_model_in_two_threads_loses_no_step():
     model[0].weight.grad, model[0].bias.grad = np.zeros((1, 1)), np.zeros(1)
     zero, far = np.zeros((1, 1)), np.full((1, 1), 1e9)
 
+    together = threading.Barrier(3)
+
     def train():
         compiled = cr.compile(model, cr.L1Loss(), cr.SGD(lr=0.25))
-        for _ in range(400):
+        together.wait()
+        for _ in range(1000):
             compiled.step(zero, far)
+            time.sleep(0)  # lets another thread in
 
-    threads = [threading.Thread(target=train) for _ in range(3)]
+    threads = [threading.Thread(target=train, daemon=True) for _ in range(3)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
-    assert model[0].bias.value[0] == 1200 * 0.25
+        thread.join(timeout=60)
+    assert not any(thread.is_alive() for thread in threads)
+    assert model[0].bias.value[0] == 3000 * 0.25
 
 
-def test_reading_while_another_thread_steps_loses_nothing():
+def test_reading_while_another_thread_steps_loses_nothing(impatient):
     model, twin = small_network(), small_network()
     done = threading.Event()
 
@@ -462,8 +477,10 @@ def test_reading_while_another_thread_steps_loses_nothing():
 
     thread = threading.Thread(target=read)
     thread.start()
-    compiled = cr.compile(model, cr.MSELoss(), cr.Adam(lr=0.01))
-    losses = [compiled.step(X, Y) for _ in range(2000)]
+    compiled, losses = cr.compile(model, cr.MSELoss(), cr.Adam(lr=0.01)), []
+    for _ in range(20):
+        losses += [compiled.step(X, Y) for _ in range(100)]
+        time.sleep(0)  # lets the other thread in
     done.set()
     thread.join()
     other = cr.compile(twin, cr.MSELoss(), cr.Adam(lr=0.01))

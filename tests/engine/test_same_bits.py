@@ -32,6 +32,8 @@ HASHES = {
     "shared, float64": "1c3507fbe2847ebe",
     "wide, float32": "03283ccf6ef66b7b",
     "wide, float64": "58bebf4c072a668a",
+    "wide, few rows, float32": "989f0b5e0aea9dee",
+    "wide, few rows, float64": "b6d1ea0cca00377f",
     "wide, plain, float32": "ed559a179eb3f45b",
     "wide, plain, float64": "c12729c7d57b9236",
 }
@@ -106,6 +108,13 @@ RUNS = {
         lambda: cr.AdamW(lr=0.001, amsgrad=True, clip_value=0.25),
         {"batch_size": 128, "epochs": 4},
     ),
+    "wide, few rows": (  # which threads share layer by layer
+        lambda dtype: chain(dtype, 65, 300, 190, 264, 11, between=lambda: [cr.ReLU(), cr.Dropout(0.5, rng=0)]),
+        cr.CrossEntropyLoss,
+        lambda rows: classes(rows, 11),
+        lambda: cr.SGD(lr=0.1),
+        {"batch_size": 13, "epochs": 4},
+    ),
     "wide, plain": (
         lambda dtype: chain(dtype, 64, 256, 256, 64, between=lambda: [cr.ReLU()]),
         cr.SmoothL1Loss,
@@ -157,7 +166,7 @@ def test_any_number_of_threads_gives_the_same_bits(name, threads, once):
 
 
 def test_the_wide_networks_do_use_several_threads():
-    for name in ("wide, float32", "wide, plain, float64"):
+    for name in ("wide, float32", "wide, few rows, float32", "wide, plain, float64"):
         network, dtype = name.rsplit(", ", 1)
         build, _, _, _, fixed = RUNS[network]
         compiled = cr.compile(build(dtype), batch_size=fixed["batch_size"], threads=2)

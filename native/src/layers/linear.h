@@ -85,8 +85,8 @@ FORCE_INLINE void each_column_tile(int64_t columns, F each) {
 template <class T>
 FORCE_INLINE T* at_column(const Matrix<T>& m, int64_t j) { return m.data + m.column_offset(j); }
 
-// c = bias + a b for rows of a. mask: the matrix whose sign is ReLU's mask, laid out as c (it may be c itself unless
-// a's columns exceed a block of k).
+// c = bias + a b for rows of a; without a bias, c + a b. mask: the matrix whose sign is ReLU's mask, laid out as c (it
+// may be c itself unless a's columns exceed a block of k).
 template <class T>
 void multiply(const Matrix<T>& a, const Matrix<T>& b, const Matrix<T>& c, const T* bias, Finish finish,
               const T* mask = nullptr) {
@@ -101,7 +101,7 @@ void multiply(const Matrix<T>& a, const Matrix<T>& b, const Matrix<T>& c, const 
             split_evenly(c.rows, max_tile_rows, [&](int64_t row, int rows) ALWAYS_INLINE {
                 rows_tile_for<T>(rows, vectors, a_width)(
                     a.data + a.column_offset(k) + row * a_width, a.pitch, b_tile + k * b_width, b_width,
-                    last ? depth - k : k_block, c_tile + row * c_width, c_width, k == 0 ? bias + j : nullptr,
+                    last ? depth - k : k_block, c_tile + row * c_width, c_width, k == 0 && bias ? bias + j : nullptr,
                     last ? finish : Finish::plain, mask_offset);
             });
         }
@@ -409,11 +409,6 @@ void linear_forward(const Matrix<T>& x, const Matrix<T>& weight, const T* bias, 
     });
 }
 
-// Numbers of scratch that linear_dx may use.
-inline int64_t linear_scratch(int64_t n_in, int64_t n_out, int64_t panel_columns) {
-    return round_up(n_in, panel_columns) * n_out;
-}
-
 // dx = dy W, and ReLU's derivative on top if `mask` is given (dx's own layout; may be dx if n_out <= k_block).
 // `transposed` is W as n_out × n_in if n_out > 8 and n_in > 8, or both are at most 8 (see linear_transpose).
 template <class T>
@@ -450,6 +445,44 @@ void linear_gradient(const Matrix<T>& x, const Matrix<T>& dy, const LinearGradie
         linear::narrow_backward<T, decltype(n)::value, false, true>(x, dy, weight, x, nullptr, to, begin,
                                                                     round_up(end, panel<T>));
     });
+}
+
+// dx (if it has memory) and the gradients of inputs begin … end - 1, in one pass over the weights: a block of inputs by
+// outputs is transposed into `packed`, read for dx, and updated while it is still in the nearest cache. For weights of
+// more than a narrow panel on either side; dx must not be x's memory. packed: a panel of k_block + narrow_panel rows.
+template <class T>
+void linear_backward_blocks(const Matrix<T>& x, const Matrix<T>& dy, const Matrix<T>& weight, T* packed, const T* zeros,
+                            const Matrix<T>& dx, const T* mask, const LinearGradient<T>& to, int64_t begin, int64_t end) {
+    const int64_t n_out = dy.columns;
+    auto outputs = [](Matrix<T> m, int64_t from, int64_t count) {
+        m.data += m.column_offset(from);
+        m.columns = count;
+        return m;
+    };
+    for (int64_t c = begin; c < end; c += panel<T>) {
+        const int64_t stop = end - c < panel<T> ? end : c + panel<T>;
+        for (int64_t k = 0, depth; k < n_out; k += depth) {
+            depth = n_out - k <= k_block + narrow_panel ? n_out - k : k_block;  // what is left must not be narrow
+            const Matrix<T> dy_block = outputs(dy, k, depth);
+            if (dx.data) {
+                const Matrix<T> w(packed, depth, panel<T>);
+                transpose<T>(outputs(weight, k, depth).slice(c, stop), w, 0, depth);
+                Matrix<T> part = dx;
+                part.data += dx.column_offset(c);
+                part.columns = panel<T>;  // the padding of the last panel comes out as 0
+                const Finish finish = mask && k + depth == n_out ? Finish::relu_mask : Finish::plain;
+                linear::multiply<T>(dy_block, w, part, k == 0 ? zeros : nullptr, finish,
+                                    mask ? mask + (part.data - dx.data) : nullptr);
+            }
+            LinearGradient<T> block = to;
+            const int64_t offset = weight.column_offset(k);
+            block.weight += offset;
+            if (to.weight_value) block.weight_value += offset;
+            if (to.bias) block.bias += k;
+            if (to.bias_value) block.bias_value += k;
+            linear::gradient_transposed(x, dy_block, block, c, stop);
+        }
+    }
 }
 
 // Everything at once for a narrow layer, in one pass; dx may be x's memory.
