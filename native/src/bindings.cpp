@@ -16,8 +16,10 @@
 #include <cstring>
 #include <mutex>
 #include <thread>
+#include <unordered_map>
 
 #include "engine.h"
+#include "queue.h"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -215,20 +217,16 @@ public:
         return data;
     }
 
-    std::string run(const Data& data, const Data* validation, Doubles lr, bool lr_per_step, int64_t batch, bool shuffle,
-                    uint64_t seed, int64_t first_epoch, int64_t end_epoch, double max_seconds, bool keep_best,
-                    Doubles losses, Doubles validation_losses, Position& position, nb::object seconds) {
+    // What `run` and the queue are asked for, checked.
+    Training training_of(const Data& data, const Data* validation, Doubles lr, bool lr_per_step, int64_t batch,
+                         bool shuffle, uint64_t seed, int64_t first_epoch, int64_t end_epoch, double max_seconds,
+                         bool keep_best, Doubles losses, Doubles validation_losses) const {
         const int64_t epochs = end_epoch - first_epoch;
         const int64_t steps = (data.view.rows + batch - 1) / (batch > 0 ? batch : 1);
         if (epochs < 1 || int64_t(losses.size()) < epochs || int64_t(lr.size()) < epochs * (lr_per_step ? steps : 1) ||
             (validation && int64_t(validation_losses.size()) < epochs))
             throw std::invalid_argument("run: lr or losses are too short for the epochs");
         Training training;
-        if (!seconds.is_none()) {
-            Doubles times = nb::cast<Doubles>(seconds);
-            if (int64_t(times.size()) < epochs) throw std::invalid_argument("run: seconds is too short for the epochs");
-            training.seconds = times.data();
-        }
         training.batch = batch;
         training.shuffle = shuffle;
         training.seed = seed;
@@ -241,6 +239,19 @@ public:
         training.validation = validation ? &validation->view : nullptr;
         training.validation_losses = validation ? validation_losses.data() : nullptr;
         training.keep_best = keep_best;
+        return training;
+    }
+
+    std::string run(const Data& data, const Data* validation, Doubles lr, bool lr_per_step, int64_t batch, bool shuffle,
+                    uint64_t seed, int64_t first_epoch, int64_t end_epoch, double max_seconds, bool keep_best,
+                    Doubles losses, Doubles validation_losses, Position& position, nb::object seconds) {
+        Training training = training_of(data, validation, lr, lr_per_step, batch, shuffle, seed, first_epoch, end_epoch,
+                                        max_seconds, keep_best, losses, validation_losses);
+        if (!seconds.is_none()) {
+            Doubles times = nb::cast<Doubles>(seconds);
+            if (int64_t(times.size()) < end_epoch - first_epoch) throw std::invalid_argument("run: seconds is too short for the epochs");
+            training.seconds = times.data();
+        }
         refresh();
         Turn turn(*this);
         Outcome outcome;
@@ -248,8 +259,20 @@ public:
             const WithoutGil release;
             outcome = engine_->run(data.view, training, position);
         }
+        return text_of(outcome);
+    }
+
+    static const char* text_of(Outcome outcome) {
         return outcome == Outcome::finished ? "finished" : outcome == Outcome::interrupted ? "interrupted" : "not finite";
     }
+
+    // For a run that the queue works on: busy from here on, until it is given back.
+    void begin_run() {
+        refresh();
+        if (busy_.test_and_set(std::memory_order_acquire))
+            throw std::runtime_error("this network is being used by another thread; compile one for each thread");
+    }
+    void end_run() { busy_.clear(std::memory_order_release); }
 
     std::tuple<double, double> evaluate(const Data& data, nb::object y) {
         void* to = nullptr;
@@ -427,6 +450,61 @@ private:
     std::atomic_flag busy_ = ATOMIC_FLAG_INIT;
 };
 
+// Compiled networks, trained side by side: queue.h, and everything of Python's that its runs need, kept until they end.
+class PythonQueue {
+public:
+    explicit PythonQueue(int threads) : queue_(threads) {}
+
+    int64_t submit(nb::object compiled, nb::object data, nb::object validation, Doubles lr, bool lr_per_step,
+                   int64_t batch, bool shuffle, uint64_t seed, int64_t first_epoch, int64_t end_epoch,
+                   double max_seconds, bool keep_best, Doubles losses, Doubles validation_losses, nb::object position,
+                   int64_t patience, double min_delta) {
+        Compiled& network = nb::cast<Compiled&>(compiled);
+        const Data& samples = nb::cast<const Data&>(data);
+        const Data* held_out = validation.is_none() ? nullptr : &nb::cast<const Data&>(validation);
+        Queue::Run run;
+        run.training = network.training_of(samples, held_out, lr, lr_per_step, batch, shuffle, seed, first_epoch, end_epoch,
+                                           max_seconds, keep_best, losses, validation_losses);
+        if (patience > 0 && first_epoch != 0)
+            throw std::invalid_argument("submit: an early stop needs the losses from epoch 0 on");
+        run.engine = &network.engine();
+        run.data = &samples.view;
+        run.early = {patience, min_delta};
+        run.position = &nb::cast<Position&>(position);
+        network.begin_run();
+        const int64_t number = queue_.submit(run);
+        kept_.emplace(number, Kept{&network, {compiled, data, validation, position}, {lr, losses, validation_losses}});
+        return number;
+    }
+
+    std::vector<std::tuple<int64_t, std::string, double, std::string>> wait(double seconds) {
+        std::vector<Queue::Ended> ended;
+        {
+            const WithoutGil release;
+            ended = queue_.wait(seconds);
+        }
+        std::vector<std::tuple<int64_t, std::string, double, std::string>> result;
+        for (Queue::Ended& run : ended) {
+            const auto kept = kept_.find(run.number);
+            kept->second.compiled->end_run();
+            kept_.erase(kept);
+            result.emplace_back(run.number, Compiled::text_of(run.outcome), run.seconds, std::move(run.error));
+        }
+        return result;
+    }
+
+    void stop() { queue_.stop(); }
+
+private:
+    struct Kept {
+        Compiled* compiled;
+        std::vector<nb::object> objects;
+        std::vector<Doubles> arrays;
+    };
+    std::unordered_map<int64_t, Kept> kept_;
+    Queue queue_;  // last, so that its threads end before what they work on
+};
+
 PyType_Slot compiled_slots[] = {{Py_tp_traverse, (void*)Compiled::traverse}, {Py_tp_clear, (void*)Compiled::clear}, {0, nullptr}};
 
 }  // namespace
@@ -579,4 +657,12 @@ NB_MODULE(CHAINRULE_MODULE, m) {
         .def_rw("take", &Compiled::take, nb::arg().none())
         .def_rw("next_lr", &Compiled::next_lr, nb::arg().none())
         .def_rw("lr", &Compiled::lr);
+
+    nb::class_<PythonQueue>(m, "Queue")
+        .def(nb::init<int>(), "threads"_a)
+        .def("submit", &PythonQueue::submit, "compiled"_a, "data"_a, "validation"_a.none(), "lr"_a, "lr_per_step"_a,
+             "batch"_a, "shuffle"_a, "seed"_a, "first_epoch"_a, "end_epoch"_a, "max_seconds"_a, "keep_best"_a,
+             "losses"_a, "validation_losses"_a, "position"_a, "patience"_a = 0, "min_delta"_a = 0.0)
+        .def("wait", &PythonQueue::wait, "seconds"_a)
+        .def("stop", &PythonQueue::stop);
 }

@@ -271,10 +271,6 @@ private:
         return network_.worth_threads(rows) ? pool_.size() : 1;
     }
 
-    void gather_batch(const Dataset& data, const int64_t* order, int64_t first, int64_t rows) {
-        gather_targets_of_all(data, order, first, rows);
-        gather_rows(data, order, first, 0, rows);
-    }
     void gather_rows(const Dataset& data, const int64_t* order, int64_t first, int64_t begin, int64_t end) {
         gather(network_.input(begin, end), static_cast<const T*>(data.x), order, first + begin);
         if (!network_.plan().class_targets)
@@ -313,13 +309,20 @@ private:
         if (sharable) judge_.begin_step();
         if (!shared) {
             network_.weights_changed();
-            gather_batch(data, order, first, rows);
-            network_.forward(0, rows);
-            const Target<T> target = target_of(data, 0, rows);
-            loss.denominator = loss_denominator<T>(plan.loss, target, rows, n_out());
-            loss_rows<T>(plan.loss, network_.output(0, rows), target, network_.output_gradient(0, rows), loss.denominator,
-                         network_.partial());
-            network_.backward(rows, how);
+            gather_targets_of_all(data, order, first, rows);
+            loss.denominator = loss_denominator<T>(plan.loss, target_of(data, 0, rows), rows, n_out());
+            each_chunk(0, rows, network_.chunk_rows(), [&](int64_t begin, int64_t end) {  // all in the same memory
+                const int64_t n = end - begin;
+                network_.first_row = begin;
+                gather_rows(data, order, first + begin, 0, n);
+                network_.forward(0, n);
+                Target<T> target = target_of(data, begin, end);
+                if (!plan.class_targets) target.values = network_.targets(0, n);
+                loss_rows<T>(plan.loss, network_.output(0, n), target, network_.output_gradient(0, n), loss.denominator,
+                             network_.partial() + begin / row_block);
+                network_.backward(n, {.add = add || begin > 0, .update = end == rows, .lr = lr, .input = false});
+            });
+            network_.first_row = 0;
             if (!network_.all_updates_fused()) network_.update(lr, network_.clipping_scale(), true, {});
         } else {
             pool_.start();
@@ -344,11 +347,13 @@ private:
                 network_.backward_by_layers(rows, how, phase);
             } else {
                 if (!network_.weights_are_transposed()) phase([&](Share share) { network_.transpose_weights(share); });
-                by_rows([&](int64_t begin, int64_t end) {
-                    gather_rows(data, order, first, begin, end);
-                    network_.forward(begin, end);
-                    loss_of_rows(begin, end);
-                    network_.backward_rows(begin, end);
+                by_rows([&](int64_t rows_begin, int64_t rows_end) {
+                    each_chunk(rows_begin, rows_end, network_.chunk_rows(), [&](int64_t begin, int64_t end) {
+                        gather_rows(data, order, first, begin, end);
+                        network_.forward(begin, end);
+                        loss_of_rows(begin, end);
+                        network_.backward_rows(begin, end);
+                    });
                 });
                 phase([&](Share share) { network_.backward_parameters(rows, how, share); });
                 network_.parameters_stepped();

@@ -31,6 +31,15 @@ private:
     }
 };
 
+// f(begin, end) for chunks of rows from `begin` on, the last one up to twice as large as the others.
+template <class F>
+void each_chunk(int64_t begin, int64_t end, int64_t rows, F f) {
+    for (int64_t stop; begin < end; begin = stop) {
+        stop = end - begin < 2 * rows ? end : begin + rows;
+        f(begin, stop);
+    }
+}
+
 // Threads split the rows of a batch at multiples of this; partial sums of the loss are over this many rows.
 inline constexpr int64_t row_block = 16;
 
@@ -161,6 +170,10 @@ public:
 
     // ---- passes ----
 
+    // A batch passes through the network in chunks of so many rows, so that what a layer has written is still in cache
+    // when the next one reads it. Gradients add up block of k after block in any case: the same bits.
+    int64_t chunk_rows() const { return big_ ? 2 * k_block : k_block; }
+
     // Rows begin … end - 1 of the batch, from input() to output().
     void forward(int64_t begin, int64_t end) {
         const bool single = begin == 0 && end == 1;
@@ -259,7 +272,7 @@ public:
 
     // Or layer by layer, where rows are too few to be split or a weight fills a core's cache: each thread takes its part
     // of the weight, and all rows. phase(f) runs f for every share.
-    bool goes_by_layers(int64_t rows) const { return big_ || rows < 2 * row_block; }
+    bool goes_by_layers(int64_t rows) const { return (big_ && rows < 2 * chunk_rows()) || rows < 2 * row_block; }
     template <class Phase>
     void forward_by_layers(int64_t rows, const Phase& phase) {
         for (const Stage<T>& s : stages_)
@@ -377,6 +390,7 @@ public:
 
     // Of the pass that is running, forward and backward: its masks, and whether it has any.
     int64_t dropout_pass = 0;
+    int64_t first_row = 0;  // of the batch: what the memory's row 0 holds
     bool dropout_active = true;
 
 private:
@@ -386,7 +400,7 @@ private:
             case OpKind::linear: forward_linear(s, x, y); break;
             case OpKind::activation: activation_forward<T>(s.activation, x, y); break;
             case OpKind::dropout:
-                if (dropout_active) dropout<T>(plan_.seed, s.dropout_layer, uint64_t(dropout_pass), s.p, x, y, begin);
+                if (dropout_active) dropout<T>(plan_.seed, s.dropout_layer, uint64_t(dropout_pass), s.p, x, y, first_row + begin);
                 else if (s.in != s.out) copy(x, y);
                 break;
         }
@@ -433,7 +447,7 @@ private:
         else if (s.in == s.out) {
             if (dropout_active) dropout_scale<T>(s.p, dx);
         }
-        else if (dropout_active) dropout<T>(plan_.seed, s.dropout_layer, uint64_t(dropout_pass), s.p, dy, dx, begin);
+        else if (dropout_active) dropout<T>(plan_.seed, s.dropout_layer, uint64_t(dropout_pass), s.p, dy, dx, first_row + begin);
         else copy(dy, dx);
     }
 

@@ -8,6 +8,8 @@ native engine alike, and resuming a run needs no generator's state.
 """
 
 import numbers
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -22,6 +24,18 @@ def seed(n: int) -> None:
     """Seed the generator that initial weights come from: after the same seed, the same layers get the same weights."""
     global _default
     _default = np.random.default_rng(check_seed(n))
+
+
+@contextmanager
+def seeded(n: int) -> Iterator[None]:
+    """After `seed(n)` inside the block; outside of it the default generator goes on as if there had been none."""
+    global _default
+    before = _default
+    seed(n)
+    try:
+        yield
+    finally:
+        _default = before
 
 
 def generator(rng: np.random.Generator | int | None = None) -> np.random.Generator:

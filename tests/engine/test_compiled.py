@@ -16,7 +16,7 @@ from networks import bits, small_network
 
 import chainrule as cr
 from chainrule.engine import lower, native
-from chainrule.train.fit import reseed
+from chainrule.train.session import reseed
 
 EPS = np.finfo(np.float64).eps
 X, Y = np.random.default_rng(0).normal(size=(2, 6, 2))

@@ -199,14 +199,14 @@ void gradient_transposed(const Matrix<T>& x, const Matrix<T>& dy, const LinearGr
     const Matrix<T> weight(to.weight, x.columns, dy.columns);
     const int x_width = x.width(), dy_width = dy.width(), width = weight.width();
     const int64_t batch = x.rows;
-    each_column_tile<T>(dy.columns, [&](int64_t j, int vectors) ALWAYS_INLINE {
-        const T* dy_tile = at_column(dy, j);
-        const int64_t offset = at_column(weight, j) - weight.data;
-        for (int64_t k = 0; k < batch; k += k_block) {
-            const bool last = k + k_block >= batch;
-            const int64_t depth = last ? batch - k : k_block;
-            const bool go_on = to.add || k > 0;
-            const bool update = to.update && last;
+    for (int64_t k = 0; k < batch; k += k_block) {  // outside: what is read of x and dy then stays in cache
+        const bool last = k + k_block >= batch;
+        const int64_t depth = last ? batch - k : k_block;
+        const bool go_on = to.add || k > 0;
+        const bool update = to.update && last;
+        each_column_tile<T>(dy.columns, [&](int64_t j, int vectors) ALWAYS_INLINE {
+            const T* dy_tile = at_column(dy, j) + k * dy_width;
+            const int64_t offset = at_column(weight, j) - weight.data;
             for (int64_t in = begin; in < end;) {
                 const int64_t panel_end = x.is_narrow() ? end : in - in % panel<T> + panel<T>;
                 const int64_t stop = panel_end < end ? panel_end : end;
@@ -216,7 +216,7 @@ void gradient_transposed(const Matrix<T>& x, const Matrix<T>& dy, const LinearGr
                                  const bool sum = in + i == 0 && to.bias;
                                  const int64_t at = offset + (in + i) * width;
                                  columns_tile_for<T>(rows, vectors, sum)(
-                                     x_block + i, x_width, dy_tile + k * dy_width, dy_width, depth,
+                                     x_block + i, x_width, dy_tile, dy_width, depth,
                                      go_on ? to.weight + at : nullptr, to.weight + at,
                                      update ? to.weight_value + at : nullptr, width, to.lr,
                                      sum && go_on ? to.bias + j : nullptr, sum ? to.bias + j : nullptr,
@@ -224,8 +224,8 @@ void gradient_transposed(const Matrix<T>& x, const Matrix<T>& dy, const LinearGr
                              });
                 in = stop;
             }
-        }
-    });
+        });
+    }
 }
 
 // ---- dot products: narrow outputs, and dx of narrow inputs -------------------------------------------------------
@@ -373,26 +373,35 @@ NO_INLINE void narrow_backward(const Matrix<T>& x, const Matrix<T>& dy, const Ma
     }
 }
 
-// db of a narrow layer: Σ_rows dy. Four rows at a time in two Lanes16, so that the chain of additions is short.
+// db of a narrow layer: Σ_rows dy, block of k after block. In a block four rows at a time in two Lanes16, so that the chain
+// of additions is short.
 template <class T>
 void narrow_bias_gradient(const Matrix<T>& dy, const LinearGradient<T>& to) {
-    Lanes16<T> even = Lanes16<T>::zeros(), odd = Lanes16<T>::zeros();
-    const T* p = dy.data;
-    int64_t n = dy.rows * narrow_panel;
-    for (; n >= 2 * virtual_lanes; n -= 2 * virtual_lanes, p += 2 * virtual_lanes) {
-        even.add(Lanes16<T>::load(p));
-        odd.add(Lanes16<T>::load(p + virtual_lanes));
+    T total[narrow_panel] = {};
+    if (to.add)
+        for (int j = 0; j < narrow_panel; ++j) total[j] = to.bias[j];
+    for (int64_t begin = 0; begin < dy.rows; begin += k_block) {
+        Lanes16<T> even = Lanes16<T>::zeros(), odd = Lanes16<T>::zeros();
+        const T* p = dy.data + begin * narrow_panel;
+        int64_t n = (dy.rows - begin < k_block ? dy.rows - begin : k_block) * narrow_panel;
+        for (; n >= 2 * virtual_lanes; n -= 2 * virtual_lanes, p += 2 * virtual_lanes) {
+            even.add(Lanes16<T>::load(p));
+            odd.add(Lanes16<T>::load(p + virtual_lanes));
+        }
+        if (n > 0) even.add(Lanes16<T>::load_partial(p, int(n < virtual_lanes ? n : virtual_lanes)));
+        if (n > virtual_lanes) odd.add(Lanes16<T>::load_partial(p + virtual_lanes, int(n - virtual_lanes)));
+        even.add(odd);
+        T sums[virtual_lanes];
+        for (int j = 0; j < Lanes16<T>::vectors; ++j) store_unaligned(sums + j * lanes<T>, even.v[j]);
+        const bool first = begin == 0 && !to.add;
+        for (int j = 0; j < narrow_panel; ++j) {
+            const T g = sums[j] + sums[j + narrow_panel];
+            total[j] = first ? g : g + total[j];
+        }
     }
-    if (n > 0) even.add(Lanes16<T>::load_partial(p, int(n < virtual_lanes ? n : virtual_lanes)));
-    if (n > virtual_lanes) odd.add(Lanes16<T>::load_partial(p + virtual_lanes, int(n - virtual_lanes)));
-    even.add(odd);
-    T sums[virtual_lanes];
-    for (int j = 0; j < Lanes16<T>::vectors; ++j) store_unaligned(sums + j * lanes<T>, even.v[j]);
     for (int j = 0; j < narrow_panel; ++j) {
-        T g = sums[j] + sums[j + narrow_panel];
-        if (to.add) g += to.bias[j];
-        if (to.update) to.bias_value[j] = fma(-to.lr, g, to.bias_value[j]);
-        else to.bias[j] = g;
+        if (to.update) to.bias_value[j] = fma(-to.lr, total[j], to.bias_value[j]);
+        else to.bias[j] = total[j];
     }
 }
 

@@ -2,8 +2,9 @@
 
 from . import metrics
 from .evaluate import Evaluation, evaluate, predict
-from .fit import Run, fit
+from .fit import fit
 from .history import History
+from .session import Run
 from .stopping import EarlyStopping
 
 __all__ = ["EarlyStopping", "Evaluation", "History", "Run", "evaluate", "fit", "metrics", "predict"]

@@ -1,6 +1,7 @@
 """Epochs on the engine: whole ones outside Python, about twenty visits a second."""
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,16 @@ from .watch import Watch
 SLICE_S = 0.05  # how long the engine runs before it comes back to look at Ctrl-C and the clock
 MOST_EPOCHS = 4096  # of one visit, which bounds the table of learning rates
 MOST_RATES = 1 << 18
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some epochs, as the engine is asked for them; `stride` is the number of learning rates of an epoch."""
+
+    first: int
+    end: int
+    stride: int
+    arguments: dict[str, Any]
 
 
 class NativeLoop:
@@ -93,45 +104,56 @@ class NativeLoop:
         None are finished if `watch` ended the run before that. A loss that is not finite ends it too, and is left in
         `diverged`.
         """
-        end = min(end, first + MOST_EPOCHS)
-        lr, per_step = self._rates(first, end)
-        end = first + len(lr) // (self.steps_per_epoch if per_step else 1)
-        if self.rows is None:
-            self.rows = self._rows(self.data), None if self.held_out is None else self._rows(self.held_out)
-        losses, validation = np.empty(end - first), np.empty(end - first if self.held_out is not None else 0)
+        part = self.part(first, end)
         begin = watch.elapsed_s
         outcome = "interrupted"
         while outcome == "interrupted" and self.position.epoch == first and not watch.reason():
-            outcome = self.native.run(
-                *self.rows,
-                lr=lr,
-                lr_per_step=per_step,
-                batch=self.batch_size,
-                shuffle=self.shuffle,
-                seed=self.seed,
-                first_epoch=first,
-                end_epoch=end,
-                max_seconds=max(0.0, min(SLICE_S, watch.max_seconds - watch.elapsed_s)),
-                keep_best=True,
-                losses=losses,
-                validation_losses=validation,
-                position=self.position,
-            )
-        finished = self.position.epoch - first
+            left = max(0.0, min(SLICE_S, watch.max_seconds - watch.elapsed_s))
+            outcome = self.native.run(**part.arguments, max_seconds=left)
+        return self.finished(part, outcome, begin, watch.elapsed_s)
+
+    def part(self, first: int, end: int) -> Part:
+        """What the engine is asked for to train from epoch `first` to before `end`, or fewer epochs if those are many."""
+        end = min(end, first + MOST_EPOCHS)
+        lr, per_step = self._rates(first, end)
+        stride = self.steps_per_epoch if per_step else 1
+        end = first + len(lr) // stride
+        if self.rows is None:
+            self.rows = self._rows(self.data), None if self.held_out is None else self._rows(self.held_out)
+        arguments = {
+            "data": self.rows[0],
+            "validation": self.rows[1],
+            "lr": lr,
+            "lr_per_step": per_step,
+            "batch": self.batch_size,
+            "shuffle": self.shuffle,
+            "seed": self.seed,
+            "first_epoch": first,
+            "end_epoch": end,
+            "keep_best": True,
+            "losses": np.empty(end - first),
+            "validation_losses": np.empty(end - first if self.held_out is not None else 0),
+            "position": self.position,
+        }
+        return Part(first, end, stride, arguments)
+
+    def finished(self, part: Part, outcome: str, begin_s: float, end_s: float) -> list[Epoch]:
+        """The epochs of a part that the engine has finished between two times of the run."""
+        lr, losses, validation = (part.arguments[name] for name in ("lr", "losses", "validation_losses"))
+        n = self.position.epoch - part.first
         if outcome == "not finite":
-            found = [losses[finished], *validation[finished : finished + 1]]
+            found = [losses[n], *validation[n : n + 1]]
             what = "a parameter" if all(math.isfinite(value) for value in found) else "the loss"
             self.diverged = f"{what} became NaN or infinite"
-        each_s = (watch.elapsed_s - begin) / max(finished, 1)  # the engine does not look at the clock for each epoch
-        stride = self.steps_per_epoch if per_step else 1
+        each_s = (end_s - begin_s) / max(n, 1)  # the engine does not look at the clock for each epoch
         return [
             Epoch(
                 float(losses[i]),
                 float(validation[i]) if len(validation) else None,
-                float(lr[i * stride]),
-                begin + (i + 1) * each_s,
+                float(lr[i * part.stride]),
+                begin_s + (i + 1) * each_s,
             )
-            for i in range(finished)
+            for i in range(n)
         ]
 
     def _rates(self, first: int, end: int) -> tuple[np.ndarray, bool]:

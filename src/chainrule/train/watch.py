@@ -17,9 +17,11 @@ class Watch:
     Parameters
     ----------
     max_seconds : the time that the run has; None for no end.
+    within : the watch of what this run is a part of: its Ctrl-C ends this too.
     """
 
-    def __init__(self, max_seconds: float | None = None) -> None:
+    def __init__(self, max_seconds: float | None = None, *, within: "Watch | None" = None) -> None:
+        self.within = within
         self.max_seconds = math.inf if max_seconds is None else max_seconds
         self.begin = time.perf_counter()
         self.interrupted = False
@@ -48,6 +50,6 @@ class Watch:
 
     def reason(self) -> str:
         """Why the run has to end now; empty if it may go on."""
-        if self.interrupted:
+        if self.interrupted or (self.within is not None and self.within.interrupted):
             return "interrupted by Ctrl-C"
         return f"max_seconds={self.max_seconds:g} were over" if self.elapsed_s > self.max_seconds else ""

@@ -1,0 +1,250 @@
+"""One run of training: what is checked before it, written down after every epoch, and left when it ends."""
+
+import numbers
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from .. import random
+from ..arguments import positive
+from ..arrays import Array
+from ..data.dataset import Dataset
+from ..engine import CannotLower, EngineMissing
+from ..module import Module, UpdateRule, is_update_rule
+from .history import History
+from .loop import Diverged, Epoch, Loop, PythonLoop
+from .metrics import for_loss
+from .native_loop import NativeLoop
+from .prepare import prepare
+
+Metric = Callable[[Array, Array], float]
+
+
+@dataclass
+class Run:
+    """What a callback sees after every epoch: `callback(run)`.
+
+    model, loss, optimizer : what is being trained; parameters may be read and set.
+    history : the record so far, the epoch that has just ended included.
+    """
+
+    model: Module
+    loss: Module
+    optimizer: UpdateRule
+    history: History
+
+    def stop(self, reason: str = "stopped by a callback") -> None:
+        """End the run after this epoch."""
+        self.history.stopped = reason
+
+
+class Session:
+    """A run, whoever makes its steps: `fit` lets the loop run, `fit_many` lends the loop's network to a queue.
+
+    The arguments are those of `fit`. Everything is checked before anything is changed.
+
+    loop : makes the steps. history : the record.
+    """
+
+    def __init__(
+        self,
+        model: Module,
+        loss: Module,
+        train: Any,
+        *,
+        epochs: int,
+        batch_size: int,
+        validation: Any,
+        optimizer: UpdateRule | None,
+        seed: int,
+        shuffle: bool,
+        keep: str,
+        stop: Callable[[History], bool] | None,
+        metrics: Iterable[Metric],
+        callbacks: Iterable[Callable[[Run], None]],
+        max_seconds: float | None,
+        threads: int | None,
+        engine: str,
+    ) -> None:
+        optimizer = optimizer if optimizer is not None else getattr(model, "optimizer", None)
+        if not is_update_rule(optimizer):
+            raise ValueError("fit: no optimizer; give optimizer=…, or make one the first argument of Sequential")
+        self.metrics, self.callbacks = _named(metrics, loss), list(callbacks)
+        _check_options(keep, engine, max_seconds, [stop, *self.metrics.values(), *self.callbacks])
+        self.epochs, batch_size = positive("fit", "epochs", epochs), positive("fit", "batch_size", batch_size)
+        random.check_seed(seed)
+        threads = None if threads is None else positive("fit", "threads", threads)
+        data = prepare("fit", "train", train, model, loss)
+        held_out = None if validation is None else prepare("fit", "validation", validation, model, loss)
+
+        how = {"batch_size": batch_size, "seed": seed, "shuffle": shuffle}
+        self.loop = _loop(engine, model, loss, optimizer, data, held_out, threads=threads, **how)
+        _rehearse(self.loop, data, held_out)
+        self.keep, self.stop, self.max_seconds = keep, stop, max_seconds
+        self.measured = data if held_out is None else held_out
+        modules = model.modules()
+        reseed(modules, seed)
+        self._training_mode = training_mode(modules)
+        self.history = History(engine=self.loop.name)
+        self.run = Run(model, loss, optimizer, self.history)
+
+    def begin(self) -> None:
+        """Enter training mode, until `finish`."""
+        self._training_mode.__enter__()
+
+    def watches_epochs(self) -> bool:
+        """Whether something has to be asked after every epoch, before the next begins."""
+        return bool(self.metrics or self.callbacks or self.stop is not None or self.loop.listens())
+
+    def record(self, finished: list[Epoch]) -> None:
+        """Write down the epochs that the loop has finished.
+
+        Raises Diverged if it cannot go on.
+        """
+        measured = self._measure() if finished else {}
+        for epoch in finished:
+            self.history.record(
+                epoch.loss,
+                epoch.validation_loss,
+                measured,
+                learning_rate=epoch.learning_rate,
+                seconds=epoch.seconds,
+            )
+            _end_epoch(self.run.optimizer, epoch.monitored)
+        self.history.steps = self.loop.steps
+        if self.loop.diverged:
+            raise Diverged(self.loop.diverged)
+
+    def decide(self) -> None:
+        """Ask the callbacks and `stop`, and write down why the run ends, if it does."""
+        for callback in self.callbacks:
+            callback(self.run)
+        history = self.history
+        if not history.stopped and self.stop is not None and self.stop(history):
+            history.stopped = getattr(self.stop, "__name__", repr(self.stop))
+        if not history.stopped and history.epochs >= self.epochs:
+            history.stopped = "all epochs done"
+
+    def diverge(self, diverged: Diverged) -> FloatingPointError:
+        """Go back to the best parameters, and return the error for a loss or parameter that is not finite."""
+        self.loop.give_back_best()
+        return _diverged(self.history, diverged, self.run.optimizer)
+
+    def finish(self, elapsed_s: float, reason: str) -> None:
+        """Hand everything back to Python; `reason` is why the run ended within an epoch, if it did."""
+        history = self.history
+        try:
+            self.loop.finish()
+            history.steps, history.total_s = self.loop.steps, elapsed_s
+            history.stopped = history.stopped or f"{reason} in epoch {history.epochs}"
+            if self.keep == "best" and history.best_epoch is not None:
+                self.loop.give_back_best()
+        finally:
+            self._training_mode.__exit__(None, None, None)
+
+    def _measure(self) -> dict[str, float]:
+        """The metrics as the parameters are now."""
+        if not self.metrics:
+            return {}
+        y = self.loop.outputs(self.measured.x)
+        return {name: float(metric(y, self.measured.target)) for name, metric in self.metrics.items()}
+
+
+def _loop(
+    engine: str,
+    model: Module,
+    loss: Module,
+    optimizer: Any,
+    data: Dataset,
+    held_out: Dataset | None,
+    *,
+    threads: int | None,
+    **how: Any,
+) -> Loop:
+    """The native loop where the engine knows everything that is asked for, else the Python loop."""
+    if engine == "python":
+        return PythonLoop(model, loss, optimizer, data, held_out, **how)
+    try:
+        return NativeLoop(model, loss, optimizer, data, held_out, threads=threads, **how)
+    except (CannotLower, EngineMissing) as reason:
+        if engine == "native":
+            raise ValueError(f'fit: engine="native" cannot run this: {reason}') from None
+        loop = PythonLoop(model, loss, optimizer, data, held_out, **how)
+        loop.name = f"python, as the engine does not know {reason}"
+        if isinstance(reason, EngineMissing):
+            loop.name = f"python, as {reason}"
+        return loop
+
+
+@contextmanager
+def training_mode(modules: list[Module]) -> Iterator[None]:
+    """Training mode inside the block, and each module's own mode after it."""
+    before = [(module, module.training) for module in modules]
+    try:
+        for module, _ in before:
+            vars(module)["training"] = True  # so set, it is not told to compiled networks: they need not know
+        yield
+    finally:
+        for module, mode in before:
+            vars(module)["training"] = mode
+
+
+def reseed(modules: list[Module], seed: int) -> None:
+    """Give each module that draws random numbers its own place in the sequence of `seed`."""
+    drawing = [module for module in modules if hasattr(module, "reseed")]
+    for layer, module in enumerate(drawing):
+        module.reseed(seed, layer)
+
+
+def _named(metrics: Iterable[Metric], loss: Module) -> dict[str, Metric]:
+    """The metrics by name, as `loss` means them; a functools.partial goes by the name of its function."""
+    named: dict[str, Metric] = {}
+    for metric in metrics:
+        name = getattr(getattr(metric, "func", metric), "__name__", repr(metric))
+        if name in named:
+            raise ValueError(f"fit: there are two metrics named {name!r}; give one a __name__ of its own")
+        named[name] = for_loss(metric, loss)
+    return named
+
+
+def _check_options(keep: str, engine: str, max_seconds: float | None, functions: list[Any]) -> None:
+    for function in functions:
+        if function is not None and not callable(function):
+            raise TypeError(f"fit: stop, metrics and callbacks must be functions, got {function!r}")
+    if engine not in ("auto", "native", "python"):
+        raise ValueError(f'fit: engine must be "auto", "native" or "python", got {engine!r}')
+    if keep not in ("best", "last"):
+        raise ValueError(f'fit: keep must be "best" or "last", got {keep!r}')
+    if max_seconds is not None and (not isinstance(max_seconds, numbers.Real) or not max_seconds > 0):
+        raise ValueError(f"fit: max_seconds must be a positive number, got {max_seconds!r}")
+
+
+def _rehearse(loop: Loop, data: Dataset, held_out: Dataset | None) -> None:
+    """Refuse what does not fit before anything is changed."""
+    try:
+        loop.rehearse(data)
+        if held_out is not None:
+            loop.rehearse(held_out)
+    except BaseException:
+        loop.finish()
+        raise
+
+
+def _end_epoch(optimizer: UpdateRule, loss: float) -> None:
+    if hasattr(optimizer, "end_epoch"):
+        optimizer.end_epoch(loss)
+
+
+def _diverged(history: History, diverged: Diverged, optimizer: UpdateRule) -> FloatingPointError:
+    """The error for a loss or parameter that is not finite; the optimizer forgets the moments that led there."""
+    history.stopped = f"{diverged} in epoch {history.epochs}"
+    if hasattr(optimizer, "forget"):
+        optimizer.forget()
+    at = "its initial parameters" if history.best_epoch is None else f"the parameters of epoch {history.best_epoch}"
+    error = FloatingPointError(
+        f"fit: {history.stopped} (counted from 0). Likely causes: a learning rate that is too high for {optimizer!r} "
+        f"(clip_norm=1.0 helps too), or data that are not scaled. The model is left at {at}"
+    )
+    error.history = history  # type: ignore[attr-defined]
+    return error
