@@ -169,7 +169,7 @@ def scatter(groups: dict[str, list[tuple[float, float]]], x: str, y: str, level:
             colour = theme.peers[peer]
             axes.plot(*zip(*points, strict=True), marker, linestyle="none", markersize=7, color=colour, label=name)
         _logarithmic(axes.xaxis, axes.set_xscale)
-        axes.yaxis.set_major_formatter("{x:.1f} ×")
+        axes.yaxis.set_major_formatter("{x:.2f} ×")
         axes.set_ylim(bottom=0)
         axes.set_xlabel(x)
         axes.set_ylabel(y)
