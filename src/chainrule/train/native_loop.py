@@ -113,7 +113,7 @@ class NativeLoop:
         return self.finished(part, outcome, begin, watch.elapsed_s)
 
     def part(self, first: int, end: int) -> Part:
-        """What the engine is asked for to train from epoch `first` to before `end`, or fewer epochs if those are many."""
+        """What the engine is asked for to train the epochs from `first` to before `end`, or fewer if those are many."""
         end = min(end, first + MOST_EPOCHS)
         lr, per_step = self._rates(first, end)
         stride = self.steps_per_epoch if per_step else 1
