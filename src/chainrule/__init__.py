@@ -39,6 +39,7 @@ from .losses import (
     NLLLoss,
     SmoothL1Loss,
 )
+from .many import Ensemble, Result, Results, fit_many
 from .module import Buffer, Module, Parameter
 from .optimizers import (
     SGD,

@@ -85,7 +85,7 @@ class WithScale(cr.Sequential):
     [
         (cr.Sequential(), "a network without parameters"),
         (cr.Sequential(cr.Tanh()), "a network without parameters"),
-        (WithScale(_linear(2, 2)), "WithScale has no rule"),
+        (WithScale(_linear(2, 2)), "WithScale"),
         (_linear(2, 2).to("torch"), "arrays that are not NumPy's"),
     ],
 )

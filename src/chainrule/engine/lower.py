@@ -52,7 +52,7 @@ class Lowering:
         """Add what `layer` amounts to."""
         rule = _rules.get(type(layer))
         if rule is None:
-            raise CannotLower(f"{_name(layer)} has no rule")
+            raise CannotLower(f"{_name(layer)}")
         rule(self, layer)
 
 
@@ -168,7 +168,7 @@ def lower(
     if loss is not None:
         _check_loss(loss, lowering.shape, class_targets)
     if optimizer is not None and type(optimizer) not in OPTIMIZERS:
-        raise CannotLower(f"{_name(optimizer)} has no rule")
+        raise CannotLower(f"{_name(optimizer)}")
     if optimizer is not None and 0 in (optimizer.clip_value, optimizer.clip_norm):
         raise CannotLower("clipping to 0")
     if len(lowering.parameters) != len(model.param()):
@@ -189,7 +189,7 @@ def lower(
 def _check_loss(loss: Any, shape: tuple[int, ...], class_targets: bool) -> None:
     """Refuse a loss that the engine does not know, or does not know for such targets."""
     if type(loss) not in LOSSES:
-        raise CannotLower(f"{_name(loss)} has no rule")
+        raise CannotLower(f"{_name(loss)}")
     if loss.reduction == "none":
         raise CannotLower(f'{_name(loss)} with reduction="none"')
     if class_targets and not loss.classes:

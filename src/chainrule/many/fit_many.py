@@ -1,0 +1,201 @@
+"""Training many networks: one call, all cores, no network touched by another."""
+
+import copy
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import random
+from ..arguments import positive
+from ..data import Dataset
+from ..engine import native
+from ..module import Module, UpdateRule
+from ..train.fit import go
+from ..train.history import History
+from ..train.loop import Diverged
+from ..train.native_loop import NativeLoop
+from ..train.prepare import as_dataset, prepare, reference
+from ..train.progress import Progress
+from ..train.session import Metric, Session
+from ..train.watch import Watch
+from .configurations import Job, configurations, folds_of, jobs, seeds_of
+from .crew import Crew
+from .results import Result, Results
+
+
+def fit_many(
+    build: Callable[..., Module],
+    loss: Module,
+    train: Any,
+    *,
+    epochs: int,
+    grid: Mapping[str, Sequence[Any]] | None = None,
+    configs: Iterable[Mapping[str, Any]] | None = None,
+    seeds: int | Iterable[int] = 1,
+    folds: int | Iterable[Any] | None = None,
+    batch_size: int = 32,
+    validation: Any = None,
+    optimizer: UpdateRule | None = None,
+    shuffle: bool = True,
+    keep: str = "best",
+    stop: Callable[[History], bool] | None = None,
+    metrics: Iterable[Metric] = (),
+    progress: bool | None = None,
+    max_seconds: float | None = None,
+    threads: int | None = None,
+    engine: str = "auto",
+) -> Results:
+    """Train a network for every configuration × fold × seed.
+
+    Parameters
+    ----------
+    build : a function of a configuration that returns a new model. What it draws (initial weights) follows from the
+        seed, which it is also given if it has an argument `seed`.
+    loss, train : as in `fit`.
+    grid : by name, lists of values, of which every combination is a configuration. configs : or a list of
+        configurations, each a dict. A configuration sets arguments of `build`, and any of batch_size, epochs, keep,
+        loss, max_seconds, optimizer, shuffle, stop and train_size: the number of samples to learn from, the first ones.
+    seeds : how many networks of each configuration, or their seeds; of initial weights, order of samples and dropout.
+    folds : a number of parts to divide `train` into, at random, each network held to one and trained on the others; or
+        pairs of positions (training, held out), such as scikit-learn's splitters yield.
+    threads : how many networks are trained at a time; by default as many as there are cores.
+    epochs, batch_size, validation, optimizer, shuffle, keep, stop, metrics, max_seconds, engine : as in `fit`, for each
+        network on its own; every network gets an optimizer and a loss of its own, copies of these.
+    progress : show a bar that counts networks; by default, if standard error is a terminal.
+
+    Returns   Results. A network that fails has the reason in its row, and no other notices. Ctrl-C ends the networks
+              that are being trained, between two steps, and returns with them and all that were finished
+
+    Every network ends with the bits that it gets alone, from `cr.seed(seed); model = build(…)` and
+    `cr.fit(model, loss, train, seed=seed, …)`.
+
+    Raises ValueError or TypeError for names that nobody knows and counts that cannot be, before anything trains.
+    """
+    if folds is not None and validation is not None:
+        raise ValueError("fit_many: give folds or validation, not both: each fold is held to what it leaves out")
+    data = as_dataset("fit_many", "train", train)
+    held_out = None if validation is None else as_dataset("fit_many", "validation", validation)
+    listed, seeds, parts = configurations(grid, configs), seeds_of(seeds), folds_of(folds, data)
+    queue = jobs(build, listed, seeds, parts, len(data))
+    shares = Shares(data, held_out)
+    threads = native.cores() if threads is None else positive("fit_many", "threads", threads)
+    common = {
+        "epochs": positive("fit_many", "epochs", epochs),
+        "batch_size": positive("fit_many", "batch_size", batch_size),
+        "optimizer": optimizer,
+        "shuffle": shuffle,
+        "keep": keep,
+        "stop": stop,
+        "metrics": list(metrics),
+        "max_seconds": max_seconds,
+        "engine": engine,
+        "loss": loss,
+    }
+    results: dict[int, Result] = {}
+    waiting = iter(enumerate(queue))
+    numbers: dict[Session, int] = {}
+
+    def begin(number: int, job: Job) -> None:
+        """Build a network, and lend it to the crew; or train it here, if the engine does not know it."""
+        result = results[number] = Result(job.configuration, job.seed, job.fold.number)
+        try:
+            with random.seeded(job.seed):
+                result.model = build(**job.of_build, **({"seed": job.seed} if job.takes_seed else {}))
+            session = _session(result.model, job, common, shares)
+            result.history = session.history
+            if isinstance(session.loop, NativeLoop):
+                session.begin()
+                numbers[session] = number
+                crew.lend(session)
+                return
+            go(session, Watch(session.max_seconds, within=watch))
+        except Exception as error:  # whatever it is, it is this network's, and the others go on
+            result.error = _named(error)
+        show(result)
+
+    def end(back: Any) -> None:
+        """Write down what came of a network; lend it again if it has further to go."""
+        session, number = back.session, numbers[back.session]
+        result = results[number]
+        try:
+            if back.error:
+                raise RuntimeError(back.error)
+            session.record(back.finished)
+            if back.finished:
+                session.decide()
+            if not (session.history.stopped or back.interrupted or watch.reason()):
+                crew.lend(session, back.seconds)
+                return
+        except Diverged as diverged:
+            result.error = _named(session.diverge(diverged))
+        except Exception as error:  # of a metric, or a function that decides when to stop
+            result.error = _named(error)
+        del numbers[session]
+        session.finish(back.seconds, watch.reason() or f"max_seconds={session.max_seconds} were over")
+        show(result)
+
+    def show(result: Result) -> None:
+        losses = [r.loss for r in results.values() if not np.isnan(r.loss)] if bar.shown else []
+        failed = sum(bool(r.error) for r in results.values()) if bar.shown else 0
+        bar.advance(1, {"best": f"{min(losses, default=np.nan):.4g}"} | ({"failed": failed} if failed else {}))
+
+    quiet = np.errstate(over="ignore", invalid="ignore")  # a loss that is not finite is an error of its network
+    bar = Progress(len(queue), progress, unit="network")
+    with Watch() as watch, bar, quiet, Crew(threads) as crew:
+        while True:
+            if watch.reason():
+                crew.stop()
+            while crew.has_room() and not watch.reason() and (following := next(waiting, None)) is not None:
+                begin(*following)
+            if not crew.begun:
+                break
+            for back in crew.returned():
+                end(back)
+    return Results([results[i] for i in sorted(results)], len(queue), watch.elapsed_s, threads)
+
+
+class Shares:
+    """The data of each fold, prepared once for all networks that compute in the same dtype."""
+
+    def __init__(self, data: Dataset, held_out: Dataset | None) -> None:
+        self.data, self.held_out = data, held_out
+        self.prepared: dict[Any, tuple[Dataset, Dataset | None]] = {}
+
+    def of(self, job: Job, model: Module, loss: Module) -> tuple[Dataset, Dataset | None]:
+        """What a network learns from, and what it is held to."""
+        like, size = reference(model), job.options.get("train_size")
+        key = (
+            job.fold.number,
+            size,
+            type(like),
+            getattr(like, "dtype", None),
+            getattr(like, "device", None),
+            type(loss),
+        )
+        if key not in self.prepared:
+            train, held_out = self.data, self.held_out
+            if job.fold.train is not None:
+                train, held_out = self.data.take(job.fold.train), self.data.take(job.fold.held_out)
+            if size is not None:
+                train = train.take(slice(0, size))
+            self.prepared[key] = (
+                prepare("fit_many", "train", train, model, loss),
+                None if held_out is None else prepare("fit_many", "validation", held_out, model, loss),
+            )
+        return self.prepared[key]
+
+
+def _session(model: Module, job: Job, common: dict[str, Any], shares: Shares) -> Session:
+    if not isinstance(model, Module):
+        raise TypeError(f"build must return a Module, got {type(model).__name__}")
+    how = common | {name: value for name, value in job.options.items() if name != "train_size"}
+    loss, optimizer = copy.deepcopy(how.pop("loss")), copy.deepcopy(how.pop("optimizer"))
+    train, held_out = shares.of(job, model, loss)
+    return Session(
+        model, loss, train, validation=held_out, optimizer=optimizer, seed=job.seed, callbacks=(), threads=1, **how
+    )
+
+
+def _named(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"

@@ -1,0 +1,369 @@
+"""Many networks at once end as they end alone, and no failure spreads."""
+
+import _thread
+import copy
+import threading
+import time
+
+import numpy as np
+import pytest
+
+import chainrule as cr
+from chainrule.many.crew import Crew
+from chainrule.train.native_loop import NativeLoop
+from chainrule.train.progress import Progress
+
+rng = np.random.default_rng(0)
+X = rng.normal(size=(120, 3)).astype("float32")
+Y = np.tanh(X @ rng.normal(size=(3, 2))).astype("float32")
+CLASSES = (X[:, 0] > 0).astype("int64")
+
+
+def build(width=8, activation=cr.Tanh, lr=0.1):
+    return cr.Sequential(cr.SGD(lr=lr), cr.Linear(3, width), activation(), cr.Linear(width, 2))
+
+
+def alone(make, loss, train, *, seed, **how):
+    """The same network by `fit`."""
+    cr.seed(seed)
+    model = make()
+    return model, cr.fit(model, loss, train, seed=seed, threads=1, **how)
+
+
+def same_bits(a, b):
+    return all(np.array_equal(p.value, q.value) for p, q in zip(a.param(), b.param(), strict=True))
+
+
+class Odd(cr.Module):
+    """A layer that the engine does not know."""
+
+    def forward(self, x):
+        return 2 * x, None
+
+    def backward(self, dy, saved):
+        return 2 * dy
+
+
+# -- the same networks as alone
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize(
+    "how",
+    [
+        {},
+        {"validation": (X[:40], Y[:40])},
+        {"stop": cr.EarlyStopping(3, min_delta=0.01)},
+        {"validation": (X[:40], Y[:40]), "stop": cr.EarlyStopping(2), "keep": "last"},
+        {"stop": lambda history: history.losses[-1] < 0.2},
+        {"metrics": [cr.metrics.mae], "shuffle": False},
+        {"optimizer": cr.Adam(lr=cr.ReduceLROnPlateau(0.05, patience=1))},
+        {"optimizer": cr.SGD(lr=cr.CosineAnnealingLR(0.1, T_max=30, every="step"), momentum=0.9)},
+        {"engine": "python"},
+    ],
+    ids=lambda how: "-".join(how) or "plain",
+)
+def test_a_network_among_many_ends_as_it_does_alone(how, threads):
+    grid = {"width": [4, 25], "activation": [cr.Tanh, cr.ReLU], "batch_size": [7, 32]}
+    results = cr.fit_many(build, cr.MSELoss(), (X, Y), grid=grid, seeds=2, epochs=12, threads=threads, **how)
+    assert len(results) == 16
+    assert not results.failed
+    for result in results:
+        config = dict(result.configuration)
+        options = copy.deepcopy(how) | {"batch_size": config.pop("batch_size"), "epochs": 12}
+        model, history = alone(lambda c=config: build(**c), cr.MSELoss(), (X, Y), seed=result.seed, **options)
+        assert same_bits(model, result.model)
+        assert result.history.losses == history.losses
+        assert result.history.validation_losses == history.validation_losses
+        assert result.history.metrics == history.metrics
+        assert result.history.learning_rates == history.learning_rates
+        assert (result.history.stopped, result.history.best_epoch) == (history.stopped, history.best_epoch)
+        assert (result.history.steps, result.history.engine) == (history.steps, history.engine)
+
+
+def test_dropout_draws_what_it_draws_alone():
+    def make():
+        return cr.Sequential(cr.Linear(3, 20), cr.ReLU(), cr.Dropout(0.5), cr.Linear(20, 2))
+
+    results = cr.fit_many(make, cr.MSELoss(), (X, Y), optimizer=cr.Adam(), seeds=[5, 3], epochs=4)
+    for result in results:
+        model, _ = alone(make, cr.MSELoss(), (X, Y), seed=result.seed, optimizer=cr.Adam(), epochs=4)
+        assert same_bits(model, result.model)
+    assert [result.seed for result in results] == [5, 3]
+    assert not same_bits(results[0].model, results[1].model)
+
+
+def test_a_model_can_be_trained_on_afterwards():
+    optimizer = cr.Adam(lr=0.01)
+    result = cr.fit_many(build, cr.MSELoss(), (X, Y), epochs=3, optimizer=optimizer, keep="last")[0]
+    assert optimizer.steps == 0  # it was copied
+    assert not result.model.training or cr.Sequential().training
+    before = result.history.losses[-1]
+    assert cr.fit(result.model, cr.MSELoss(), (X, Y), epochs=5, optimizer=cr.Adam(lr=0.01)).losses[-1] < before
+
+
+def test_the_default_generator_goes_on_as_if_nothing_had_happened():
+    cr.seed(1)
+    expected = [cr.Linear(2, 2).weight.value, cr.Linear(2, 2).weight.value]
+    cr.seed(1)
+    first = cr.Linear(2, 2).weight.value
+    cr.fit_many(build, cr.MSELoss(), (X, Y), epochs=1, seeds=3)
+    assert np.array_equal([first, cr.Linear(2, 2).weight.value], expected)
+
+
+def test_build_is_given_the_seed_if_it_wants_it():
+    seen = []
+
+    def make(seed):
+        seen.append(seed)
+        return build()
+
+    cr.fit_many(make, cr.MSELoss(), (X, Y), epochs=1, seeds=[4, 9])
+    assert seen == [4, 9]
+
+
+def test_losses_targets_and_dtypes_may_differ_from_network_to_network():
+    def make(dtype):
+        return cr.Sequential(cr.SGD(lr=0.1), cr.Linear(3, 2, dtype=dtype))
+
+    losses = [cr.CrossEntropyLoss(), cr.CrossEntropyLoss(label_smoothing=0.1)]
+    results = cr.fit_many(
+        make, losses[0], (X, CLASSES), grid={"dtype": ["float32", "float64"], "loss": losses}, epochs=2
+    )
+    assert not results.failed
+    assert len({result.loss for result in results}) == 4
+    assert results[2].model[0].weight.value.dtype == "float64"
+
+
+# -- folds and parts of the data
+
+
+def test_folds_hold_out_every_sample_once():
+    folds = 4
+    results = cr.fit_many(build, cr.MSELoss(), (X[:30], Y[:30]), folds=folds, seeds=2, epochs=2)
+    assert [(r.fold, r.seed) for r in results] == [(f, s) for f in range(folds) for s in range(2)]
+    from chainrule.many.configurations import folds_of
+
+    made = folds_of(folds, cr.Dataset(X[:30], Y[:30]))
+    assert sorted(np.concatenate([fold.held_out for fold in made])) == list(range(30))
+    for fold in made:
+        assert sorted([*fold.train, *fold.held_out]) == list(range(30))
+        assert 7 <= len(fold.held_out) <= 8
+    model, history = alone(
+        build, cr.MSELoss(), (X[made[1].train], Y[made[1].train]), seed=0, epochs=2,
+        validation=(X[made[1].held_out], Y[made[1].held_out]),
+    )  # fmt: skip
+    assert same_bits(model, results[2].model)
+    assert history.validation_losses == results[2].history.validation_losses
+
+
+def test_folds_may_come_from_scikit_learn():
+    splits = pytest.importorskip("sklearn.model_selection").StratifiedKFold(3).split(X, CLASSES)
+    results = cr.fit_many(build, cr.CrossEntropyLoss(), (X, CLASSES), folds=splits, epochs=1)
+    assert [result.fold for result in results] == [0, 1, 2]
+    assert not results.failed
+
+
+def test_train_size_takes_the_first_samples():
+    results = cr.fit_many(build, cr.MSELoss(), (X, Y), grid={"train_size": [10, 50]}, epochs=3)
+    for result, n in zip(results, (10, 50), strict=True):
+        assert same_bits(alone(build, cr.MSELoss(), (X[:n], Y[:n]), seed=0, epochs=3)[0], result.model)
+
+
+# -- failures stay where they are
+
+
+def test_a_failure_is_reported_in_its_row_and_touches_no_other():
+    def make(what):
+        if what == "raises":
+            raise RuntimeError("no such network")
+        if what == "nothing":
+            return None
+        if what == "too wide":
+            return cr.Sequential(cr.SGD(), cr.Linear(4, 2))
+        return build(lr=1e30 if what == "diverges" else 0.1)
+
+    kinds = ["good", "raises", "diverges", "nothing", "too wide", "good"]
+    results = cr.fit_many(make, cr.MSELoss(), (X, Y), grid={"what": kinds}, epochs=5)
+    errors = [result.error for result in results]
+    assert errors[1] == "RuntimeError: no such network"
+    assert errors[2].startswith("FloatingPointError: fit: ")
+    assert errors[3] == "TypeError: build must return a Module, got NoneType"
+    assert "4" in errors[4]
+    assert errors[4].startswith("ValueError")
+    assert np.isnan(results[2].loss)
+    assert results[2].history.stopped.endswith("NaN or infinite in epoch 0")
+    expected, _ = alone(build, cr.MSELoss(), (X, Y), seed=0, epochs=5)
+    for i in (0, 5):
+        assert errors[i] == ""
+        assert same_bits(results[i].model, expected)
+    assert len(results.failed) == 4
+
+
+def test_a_metric_that_raises_fails_its_network_only():
+    def moody(y, target):
+        if len(target) == 10:
+            raise ZeroDivisionError("ten")
+        return 1.0
+
+    results = cr.fit_many(build, cr.MSELoss(), (X, Y), grid={"train_size": [10, 20]}, epochs=2, metrics=[moody])
+    assert [result.error for result in results] == ["ZeroDivisionError: ten", ""]
+
+
+def test_what_the_engine_does_not_know_runs_in_python_and_says_so():
+    def make(odd):
+        return cr.Sequential(cr.SGD(), *[Odd()] * odd, cr.Linear(3, 2))
+
+    results = cr.fit_many(make, cr.MSELoss(), (X, Y), grid={"odd": [0, 1]}, epochs=2)
+    assert results[0].history.engine.startswith("native")
+    assert results[1].history.engine == "python, as the engine does not know Odd"
+    results = cr.fit_many(make, cr.MSELoss(), (X, Y), grid={"odd": [0, 1]}, epochs=2, engine="native")
+    assert results[1].error == 'ValueError: fit: engine="native" cannot run this: Odd'
+
+
+# -- time
+
+
+@pytest.mark.parametrize("engine", ["native", "python"])
+def test_each_network_has_a_time_of_its_own(engine):
+    results = cr.fit_many(
+        build, cr.MSELoss(), (X, Y), seeds=3, epochs=10**6, max_seconds=0.1, threads=2, engine=engine, keep="last"
+    )
+    for result in results:
+        assert result.history.stopped == f"max_seconds=0.1 were over in epoch {result.history.epochs}"
+        assert result.history.epochs > 0
+        assert 0.1 <= result.history.total_s < 5
+        assert result.history.steps >= result.history.epochs * 4
+        assert result.error == ""
+
+
+@pytest.mark.parametrize("engine", ["native", "python"])
+def test_ctrl_c_keeps_what_was_finished(engine):
+    def make(long):
+        if long:
+            threading.Timer(0.3, _thread.interrupt_main).start()
+        return build()
+
+    configs = [{"long": False, "epochs": 2}, {"long": True, "epochs": 10**7}, {"long": False, "epochs": 10**7}]
+    start = time.perf_counter()
+    results = cr.fit_many(make, cr.MSELoss(), (X, Y), configs=configs, epochs=1, threads=1, engine=engine)
+    assert time.perf_counter() - start < 30
+    assert results.interrupted
+    assert results[0].history.stopped == "all epochs done"
+    assert results[1].history.stopped == f"interrupted by Ctrl-C in epoch {results[1].history.epochs}"
+    assert results[1].history.epochs > 0
+    assert np.isfinite(results[1].model(X)).all()
+    assert "interrupted: 3 were asked for" in repr(results)
+
+
+def test_a_long_run_comes_back_part_by_part(monkeypatch):
+    monkeypatch.setattr("chainrule.train.native_loop.MOST_EPOCHS", 5)
+    for how in ({}, {"stop": cr.EarlyStopping(6, min_delta=0.001)}):
+        result = cr.fit_many(build, cr.MSELoss(), (X, Y), epochs=23, **how)[0]
+        model, history = alone(build, cr.MSELoss(), (X, Y), seed=0, epochs=23, **how)
+        assert same_bits(model, result.model)
+        assert (history.losses, history.stopped) == (result.history.losses, result.history.stopped)
+
+
+def test_only_a_few_networks_wait_at_a_time(monkeypatch):
+    most = 0
+    lend = Crew.lend
+
+    def counting(self, *arguments):
+        nonlocal most
+        lend(self, *arguments)
+        most = max(most, len(self.begun))
+
+    monkeypatch.setattr(Crew, "lend", counting)
+    cr.fit_many(build, cr.MSELoss(), (X, Y), seeds=50, epochs=1, threads=2)
+    assert 2 <= most <= 8
+
+
+def test_an_exception_in_the_midst_leaves_no_network_in_use(monkeypatch):
+    loops = []
+    finish = NativeLoop.finish
+
+    def noting(self):
+        loops.append(self)
+        finish(self)
+
+    monkeypatch.setattr(NativeLoop, "finish", noting)
+
+    def make(i):
+        if i == 3:
+            raise KeyboardInterrupt
+        return build()
+
+    with pytest.raises(KeyboardInterrupt):
+        cr.fit_many(make, cr.MSELoss(), (X, Y), grid={"i": range(4)}, epochs=10**6, threads=2)
+    assert len(loops) == 3
+    for loop in loops:
+        assert loop.native.predict(X).shape == (120, 2)  # raises while a thread is at work on it
+
+
+# -- bad input
+
+
+@pytest.mark.parametrize(
+    ("how", "error", "message"),
+    [
+        ({"grid": {"width": []}}, ValueError, "grid['width'] is empty"),
+        ({"grid": {"width": 8}}, TypeError, "grid['width'] must be a list of values, got 8"),
+        ({"grid": {"activation": "relu"}}, TypeError, "grid['activation'] must be a list of values, got 'relu'"),
+        ({"grid": {"depth": [1, 2]}}, TypeError, "nobody knows 'depth'; a configuration may set width, activation, lr"),
+        ({"configs": []}, ValueError, "configs is empty"),
+        ({"configs": [{"width": 3}], "grid": {"width": [3]}}, ValueError, "give grid or configs, not both"),
+        ({"configs": [3]}, TypeError, "configs must map names to values, got 3"),
+        ({"configs": [{"seed": 3}]}, TypeError, "a configuration may not set the seed; give seeds=…"),
+        ({"seeds": 0}, ValueError, "seeds must be a positive integer, got 0"),
+        ({"seeds": []}, ValueError, "seeds is empty"),
+        ({"seeds": [1, 1]}, ValueError, "seeds must differ from one another, got [1, 1]"),
+        ({"seeds": [-1]}, ValueError, "each of seeds must be in 0"),
+        ({"folds": 121}, ValueError, "folds must be between 2 and the number of samples, 120, got 121"),
+        ({"folds": 1}, ValueError, "folds must be between 2 and the number of samples, 120, got 1"),
+        ({"folds": []}, ValueError, "folds must be a number, or pairs"),
+        ({"folds": [([0, 120], [1])]}, ValueError, "a fold must hold positions between 0 and 119"),
+        ({"folds": [([0], [])]}, ValueError, "a fold must hold positions between 0 and 119"),
+        ({"folds": 2, "validation": (X, Y)}, ValueError, "give folds or validation, not both"),
+        ({"grid": {"train_size": [121]}}, ValueError, "train_size must be at most 120, got 121"),
+        ({"grid": {"train_size": [61]}, "folds": 2}, ValueError, "train_size must be at most 60, got 61"),
+        ({"epochs": 0}, ValueError, "epochs must be a positive integer, got 0"),
+        ({"threads": 0}, ValueError, "threads must be a positive integer, got 0"),
+        ({"batch_size": -1}, ValueError, "batch_size must be a positive integer, got -1"),
+        ({"build": 3}, TypeError, "build must be a function that returns a model, got 3"),
+        (
+            {"build": lambda width: None},
+            TypeError,
+            "build cannot be called with {}: missing a required argument: 'width'",
+        ),
+        ({"train": X}, TypeError, "train must be a Dataset or a pair"),
+    ],
+)
+def test_bad_input_is_refused_before_anything_trains(how, error, message):
+    built = []
+
+    def counting(width=8, activation=cr.Tanh, lr=0.1):
+        built.append(width)
+        return build(width, activation, lr)
+
+    arguments = {"build": counting, "train": (X, Y), "epochs": 1} | how
+    with pytest.raises(error) as caught:
+        cr.fit_many(arguments.pop("build"), cr.MSELoss(), arguments.pop("train"), **arguments)
+    assert message in str(caught.value)
+    assert str(caught.value).startswith("fit_many: ")
+    assert built == []
+
+
+def test_a_progress_bar_counts_networks_and_shows_the_best(monkeypatch, capfd):
+    shown = []
+    advance = Progress.advance
+
+    def noting(self, n, words):
+        shown.append((n, words))
+        advance(self, n, words)
+
+    monkeypatch.setattr(Progress, "advance", noting)
+    results = cr.fit_many(build, cr.MSELoss(), (X, Y), grid={"lr": [0.1, 1e30]}, epochs=3, threads=1, progress=True)
+    assert "network" in capfd.readouterr().err
+    assert [n for n, _ in shown] == [1, 1]
+    assert shown[-1][1] == {"best": f"{results.best().loss:.4g}", "failed": 1}
