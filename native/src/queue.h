@@ -53,6 +53,11 @@ public:
     Queue& operator=(const Queue&) = delete;
     ~Queue() {
         stop();
+        {
+            std::lock_guard<std::mutex> lock(mutex_);
+            closing_ = true;
+        }
+        work_.notify_all();
         for (std::thread& t : threads_) t.join();
     }
 
@@ -70,12 +75,9 @@ public:
         return std::exchange(ended_, {});
     }
 
-    // Ends all runs before their next step, those that wait before their first; they come back as interrupted.
-    void stop() {
-        stop_ = true;
-        std::lock_guard<std::mutex> lock(mutex_);
-        work_.notify_all();
-    }
+    // Ends all runs before their next step, and those that wait or are still to come before their first: they come back
+    // as interrupted.
+    void stop() { stop_ = true; }
 
 private:
     static constexpr double slice = 0.02;  // seconds between two looks at `stop_`
@@ -83,7 +85,7 @@ private:
     void work() {
         std::unique_lock<std::mutex> lock(mutex_);
         for (;;) {
-            work_.wait(lock, [&] { return stop_ || !waiting_.empty(); });
+            work_.wait(lock, [&] { return closing_ || !waiting_.empty(); });
             if (waiting_.empty()) return;
             auto [number, run] = waiting_.front();
             waiting_.pop_front();
@@ -136,6 +138,7 @@ private:
     std::deque<std::pair<int64_t, Run>> waiting_;
     std::vector<Ended> ended_;
     std::atomic<bool> stop_{false};
+    bool closing_ = false;
     int64_t submitted_ = 0;
 };
 

@@ -167,6 +167,9 @@ TEST("stop ends what runs and what waits") {
     queue.stop();
     for (const Queue::Ended& one : all_of(queue, 2)) CHECK(one.outcome == Outcome::interrupted);
     CHECK(first.position.epoch > 0 && second.position.epoch == 0 && second.position.step == 0);
+    Task late(8);
+    queue.submit(late.run());
+    CHECK(all_of(queue, 1)[0].outcome == Outcome::interrupted && late.position.step == 0);
     Task left(8, 1000000);
     { Queue gone(1); gone.submit(left.run()); }  // and so does the end of the queue
     CHECK(left.position.epoch < 1000000);
