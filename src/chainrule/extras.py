@@ -1,6 +1,6 @@
 """Optional dependencies: imported where they are used, with an error that names the extra to install."""
 
-import importlib
+import importlib.util
 from typing import Any
 
 
@@ -12,3 +12,8 @@ def require(module: str, extra: str) -> Any:
         raise ModuleNotFoundError(
             f'{module} is needed here and is not installed: pip install "chainrule[{extra}]"', name=missing.name
         ) from None
+
+
+def installed(module: str) -> bool:
+    """Whether the module can be imported; it is not."""
+    return importlib.util.find_spec(module) is not None

@@ -3,7 +3,6 @@
 import json
 import math
 import os
-import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,9 @@ from typing import Any
 import click
 
 from ..data import RADII
+from ..files import write_text
 from ..studies import disk as study
+from ..studies.machine import machine
 
 
 def _widths(context: click.Context, option: click.Parameter, text: str) -> tuple[int, ...]:
@@ -126,11 +127,11 @@ def disk(
     results = {
         "command": "chainrule disk",
         "settings": asdict(settings),
-        "machine": study.machine(),
+        "machine": machine(),
         "runs": [run.to_dict() for row in rows for run in row.runs],
     }
     text = json.dumps(results, indent=1)
-    _write(out / "results.json", text + "\n")
+    write_text(out / "results.json", text + "\n")
     study.save_networks(rows, out / "networks")
     try:
         study.draw(settings, rows, out)
@@ -162,14 +163,3 @@ def _line(settings: study.Settings, row: study.Row) -> str:
         f"{row.median('train_loss'):11.5f}{errors('train_errors'):>16}{errors('test_errors'):>16}"
         f"{row.median('train_s'):9.2f}"
     )
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    Path(name).chmod(0o644)
-    Path(name).replace(path)

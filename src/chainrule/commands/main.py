@@ -4,6 +4,7 @@ import click
 
 from .. import __version__
 from .disk import disk
+from .study import study
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -13,3 +14,4 @@ def main() -> None:
 
 
 main.add_command(disk)
+main.add_command(study)

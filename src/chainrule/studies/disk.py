@@ -4,7 +4,6 @@ A network 2-25-25-25-2 learns it from 1,000 points with MSELoss, and its errors 
 """
 
 import itertools
-import platform
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -149,18 +148,6 @@ def train_one(settings: Settings, radius: str | float, activation: str, optimize
         history.total_s,
         test_s,
     )
-
-
-def machine() -> dict[str, str]:
-    """Where and with what the figures were made."""
-    from .. import __version__
-
-    return {
-        "chainrule": __version__,
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "system": f"{platform.system()} {platform.machine()}",
-    }
 
 
 def save_networks(rows: list[Row], folder: Path) -> None:

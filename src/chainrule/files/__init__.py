@@ -1,0 +1,5 @@
+"""Files that survive: written whole or not at all."""
+
+from .atomic import write_text
+
+__all__ = ["write_text"]
