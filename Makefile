@@ -7,7 +7,7 @@ OUT    ?= chainrule-disk
 BENCHMARKS := training_speed grid options_cost prediction_latency threads time_to_loss import_time
 NATIVE := $(wildcard native/CMakeLists.txt native/src/* native/src/*/*)
 
-.PHONY: demo test bench performance stubs native native-aarch64 sanitize check format dist clean help
+.PHONY: demo test bench performance study stubs native native-aarch64 sanitize check format dist clean help
 
 help:        ## this list
 	@grep -E '^[a-z0-9-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | sort
@@ -47,6 +47,9 @@ sanitize: $(VENV)/.dev  ## the same under AddressSanitizer with UndefinedBehavio
 	$(BIN)/cmake -S native -B build/threads -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja -DSANITIZE_THREADS=ON
 	$(BIN)/cmake --build build/threads --target threaded
 	$(BIN)/ctest --test-dir build/threads --output-on-failure -R test_engine
+
+study: $(VENV)/.test  ## the report's network next to PyTorch, an hour; writes docs/study, where what is there is not measured again
+	$(BIN)/chainrule study --out docs/study
 
 stubs: $(VENV)/.dev  ## write the types of the compiled module anew, after a change of native/src/bindings.cpp
 	$(BIN)/python native/tools/stubs.py

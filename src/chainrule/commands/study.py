@@ -56,7 +56,7 @@ def _announce(work: comparison.Study, left: comparison.Left, out: Path) -> None:
         networks += f" and {(len(left.errors) - mine) * cells:,} by PyTorch"
     else:
         click.echo('no PyTorch to compare with: pip install torch, or "chainrule[study]"', err=True)
-    rounds = f"{len(left.rounds)} rounds of timing" if left.rounds else "no more timing"
+    rounds = f"rounds of timing: {len(left.rounds)}"
     seconds = work.estimate(left)
     length = f"{seconds / 60:.0f} minutes" if seconds > 90 else f"{seconds:.0f} seconds"
-    click.echo(f"{networks}, {rounds}: about {length}; what is done is kept in {out}\n")
+    click.echo(f"{networks}; {rounds}. This takes about {length}; what is done is kept in {out}\n")

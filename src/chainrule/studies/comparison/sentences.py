@@ -172,7 +172,7 @@ def _what_matters(summary: Summary, plan: Plan) -> str:
             ratios = []
             for disk in DISKS:
                 base, one = (summary.error(disk, "chainrule", cell) for cell in (BASE, question.cell(value)))
-                ratios.append(one.mean / base.mean if one.n and base.n and not one.failed else math.nan)
+                ratios.append(one.mean / base.mean if one.n and base.mean > 0 and not one.failed else math.nan)
             if all(math.isfinite(ratio) for ratio in ratios):
                 gains.append((math.prod(ratios), question, value))
     best: dict[str, tuple[Question, Any]] = {}
