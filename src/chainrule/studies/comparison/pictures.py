@@ -60,7 +60,7 @@ def errors(summary: Summary, question: Question, disk: str) -> str:
             _series(ax, summary, question, who, [_percent(one) for one in estimates])
         known = [_percent(one) for one in _all(summary, question, disk) if one.n]
         ax.set(ylabel="test error, %", title=f"{disk} disk")
-        if known:  # an interval of few seeds may reach further than the picture
+        if any(p[2] > 0 for p in known):  # an interval of few seeds may reach further than the picture
             ax.set_ylim(0, 1.06 * min(max(p[2] for p in known), 1.5 * max(p[0] for p in known)))
         _axis(ax, question)
 
@@ -94,8 +94,9 @@ def tuning(summary: Summary, plan: Plan, disk: str) -> str:
                 plan.tuning, [e[0] for e in estimates], "o-", color=colour, markersize=3.5, linewidth=1.5, label=name
             )
         ax.set(xscale="log", yscale="log", xlabel="learning rate", ylabel="test error, %", title=f"{disk} disk")
+        _plain_log(ax.xaxis)
         _plain_log(ax.yaxis)
-        ax.legend(fontsize=9, ncols=2)
+        ax.legend(fontsize=9, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.2))
 
     return picture(draw)
 

@@ -28,8 +28,7 @@ def errors(summary: Summary, question: Question) -> str:
             continue
         (low, best), (high, worst) = (pick(known, key=lambda pair: pair[1].mean) for pick in (min, max))
         parts.append(
-            f"on the {disk} disk from {percent(worst)} ({named(question, high)}) "
-            f"down to {percent(best)} ({named(question, low)})"
+            f"{disk} disk {percent(worst)} ({named(question, high)}) and {percent(best)} ({named(question, low)})"
         )
     failed = [
         f"{one.failed} of {one.failed + one.n} networks at {named(question, value)}, {disk} disk"
@@ -37,7 +36,7 @@ def errors(summary: Summary, question: Question) -> str:
         for value in question.values
         if (one := summary.error(disk, "chainrule", question.cell(value))).failed
     ]
-    text = f"The test error goes {', '.join(parts)}."
+    text = f"The highest and the lowest test error: {'; '.join(parts)}."
     if failed:
         text += f" Some diverged, and are not in the means: {'; '.join(failed)}."
     if "torch" in summary.frameworks:
