@@ -24,6 +24,7 @@ NAMES = (
     "options_cost",
     "prediction_latency",
     "threads",
+    "many_networks",
     "time_to_loss",
     "import_time",
 )
@@ -308,6 +309,29 @@ def threads(result: dict[str, Any]) -> dict[str, str]:
     }
 
 
+def many(result: dict[str, Any]) -> dict[str, str]:
+    """How many networks a second `fit_many` trains."""
+    rows, cores = result["throughput"], result["machine"]["cores_used"]
+    heads = ("epochs", "`fit` in a loop", "`fit_many`, one thread", f"`fit_many`, {cores} threads")
+    heads += ("one thread: time over that of `fit`", "times as fast as `fit`")
+    listed = [
+        (
+            r["epochs"],
+            *(f"{r[name]:,.0f}" for name in ("fit", "one", "all")),
+            ratio(r["over fit"]),
+            ratio(r["speed-up"]),
+        )
+        for r in rows
+    ]
+    return {
+        "many_text": "Networks a second: 2-25-25-25-2, 1,000 samples in batches of 100, each network with weights and an "
+        f"order of its own, by the clock on the wall. A trained network with its history takes "
+        f"{result['bytes'] / 1024:.1f} KiB, ten thousand {result['bytes'] / 100:.0f} MB.",
+        "many_table": table(listed, heads),
+        "many_missed": missed(result),
+    }
+
+
 def loss(result: dict[str, Any]) -> dict[str, str]:
     """Time to the same validation loss."""
     tasks = [name for name in ("disk", "digits") if name in result]
@@ -349,7 +373,12 @@ def page(results: Results) -> str:
     """docs/performance.md."""
     pieces = summary(results) | machine(results) | steps(results["training_speed"]) | grid(results["grid"])
     pieces |= options(results["options_cost"]) | latency(results["prediction_latency"])
-    pieces |= threads(results["threads"]) | loss(results["time_to_loss"]) | importing(results["import_time"])
+    pieces |= (
+        threads(results["threads"])
+        | many(results["many_networks"])
+        | loss(results["time_to_loss"])
+        | importing(results["import_time"])
+    )
     text = (HERE / "performance_page.md").read_text("utf-8")
     unused = set(pieces) - set(re.findall(r"{{ (\w+) }}", text))
     if unused:

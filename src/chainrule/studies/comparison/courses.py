@@ -1,11 +1,9 @@
 """How the two go the same way: losses and parameters of the base cell, epoch by epoch, from the same start."""
 
-from typing import Any
-
 import numpy as np
 
 from ...data import Dataset
-from ...train import Run, fit
+from ...train import Run
 from . import ours
 from .peer import Peer
 from .questions import BASE
@@ -29,8 +27,7 @@ def follow(disk: str, dtype: str, n: int) -> list[Row]:
     def remember(run: Run) -> None:
         course.append({name: value.copy() for name, value in run.model.state_dict().items()})
 
-    how: dict[str, Any] = {"epochs": BASE.epochs, "batch_size": BASE.batch_size, "seed": SEED, "progress": False}
-    history = fit(model, ours.loss_of(BASE), train, optimizer=ours.rule(BASE), keep="last", callbacks=[remember], **how)
+    history = ours.train(model, BASE, train, epochs=BASE.epochs, seed=SEED, callbacks=[remember])
     return [
         {
             "disk": disk,

@@ -8,6 +8,7 @@ from ...data import Dataset, disk
 from ...layers import Linear, Sequential
 from ...losses import Loss
 from ...optimizers import Optimizer
+from ...train import History, fit
 from .questions import LOSSES, OPTIMIZERS, Cell
 
 
@@ -43,6 +44,18 @@ def loss_of(cell: Cell) -> Loss:
     """The loss; all of them take one-hot targets."""
     made: Loss = getattr(losses, LOSSES[cell.loss])()
     return made
+
+
+def train(model: Sequential, cell: Cell, data: Dataset, *, epochs: int, seed: int, **how: Any) -> History:
+    """Train it as the cell says; `how` are further arguments of `fit`.
+
+    Raises KeyboardInterrupt for Ctrl-C, because figures of a part would pass for those of the whole.
+    """
+    how |= {"batch_size": cell.batch_size, "optimizer": rule(cell), "keep": "last", "progress": False}
+    history = fit(model, loss_of(cell), data, epochs=epochs, seed=seed, **how)
+    if history.interrupted:
+        raise KeyboardInterrupt
+    return history
 
 
 def configuration(cell: Cell) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from ...data import Dataset
-from ...train import evaluate, fit
+from ...train import evaluate
 from . import ours, peer
 from .questions import CELL, Cell, Plan
 from .store import Row
@@ -48,10 +48,9 @@ def _timed(plan: Plan, cell: Cell, number: int, framework: str, threads: str) ->
 def _ours(cell: Cell, train: Dataset, epochs: int, seed: int, threads: str) -> tuple[float, float]:
     """Seconds of training, and of testing as many points."""
     model, loss = ours.built(cell, seed), ours.loss_of(cell)
-    how = {"epochs": epochs, "batch_size": cell.batch_size, "keep": "last", "progress": False, "seed": seed}
     begin = time.perf_counter()
     try:
-        fit(model, loss, train, optimizer=ours.rule(cell), threads=1 if threads == "1" else None, **how)  # type: ignore[arg-type]
+        ours.train(model, cell, train, epochs=epochs, seed=seed, threads=1 if threads == "1" else None)
     except FloatingPointError:  # the time of a run that diverges is that of the others, up to there
         return float("nan"), float("nan")
     middle = time.perf_counter()
