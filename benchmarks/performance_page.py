@@ -324,8 +324,8 @@ def many(result: dict[str, Any]) -> dict[str, str]:
         for r in rows
     ]
     return {
-        "many_text": "Networks a second: 2-25-25-25-2, 1,000 samples in batches of 100, each network with weights and an "
-        f"order of its own, by the clock on the wall. A trained network with its history takes "
+        "many_text": "Networks a second: 2-25-25-25-2, 1,000 samples in batches of 100, each network with weights and "
+        "an order of its own, by the clock on the wall. A trained network with its history takes "
         f"{result['bytes'] / 1024:.1f} KiB, ten thousand {result['bytes'] / 100:.0f} MB.",
         "many_table": table(listed, heads),
         "many_missed": missed(result),

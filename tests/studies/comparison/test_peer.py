@@ -1,4 +1,6 @@
 import math
+import signal
+import sys
 
 import numpy as np
 import pytest
@@ -76,6 +78,12 @@ def test_the_network_of_fit_many_is_the_one_that_is_built_alone():
         assert np.array_equal(alone.state_dict()[name], value)
 
 
+def test_a_training_that_ctrl_c_cut_short_is_no_figure():
+    model, data = ours.built(Cell(), 0), cr.data.disk(100, seed=0)
+    with pytest.raises(KeyboardInterrupt):
+        ours.train(model, Cell(), data, epochs=50, seed=0, callbacks=[lambda _: signal.raise_signal(signal.SIGINT)])
+
+
 def test_networks_that_diverge_are_rows_that_say_so(plan, monkeypatch):
     wild = Cell(points=40, lr=1e9, epochs=50)
     row = train_peer(("report", 0, wild, 40, 50))
@@ -89,8 +97,6 @@ def test_networks_that_diverge_are_rows_that_say_so(plan, monkeypatch):
 
 
 def test_without_torch_the_error_says_what_to_install(monkeypatch):
-    import sys
-
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(ModuleNotFoundError, match=r'pip install "chainrule\[study\]"'):
         Peer(Cell(), ours.built(Cell(), 0))

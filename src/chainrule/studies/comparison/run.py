@@ -7,7 +7,6 @@ from pathlib import Path
 
 from ... import extras
 from ...engine import native
-from ...train import fit
 from ...train.progress import Progress
 from . import courses, errors, ours, times
 from .peer import Peer
@@ -98,9 +97,7 @@ class Study:
             if peer:
                 peer.train(data, seed=0, epochs=epochs)
             else:
-                fit(
-                    model, ours.loss_of(BASE), data, optimizer=ours.rule(BASE), epochs=epochs, progress=False, threads=1
-                )
+                ours.train(model, BASE, data, epochs=epochs, seed=0, threads=1)
             best = min(best, time.perf_counter() - begin)
         return best / (epochs * BASE.steps_per_epoch)
 

@@ -35,7 +35,7 @@ def _timed(plan: Plan, cell: Cell, number: int, framework: str, threads: str) ->
     train = ours.points(DISK, number, plan.points, plan.test_points)[0].take(slice(0, cell.points))
     epochs = min(cell.epochs, max(1, plan.timed_steps // cell.steps_per_epoch))
     clock = _ours if framework == "chainrule" else _peer
-    clock(cell, train, 1, number, threads)  # to warm up
+    clock(cell, train.take(slice(0, 10 * cell.batch_size)), 1, number, threads)  # to warm up
     train_s, test_s = clock(cell, train, epochs, number, threads)
     return (
         {"round": number, "framework": framework, "threads": threads}
