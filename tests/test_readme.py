@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+import chainrule as cr
+
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 
@@ -28,6 +30,22 @@ def test_the_loop_in_the_readme_runs_and_learns():
     names = {}
     exec(code, names)
     assert names["result"].error_rate <= 0.04
+
+
+def test_the_many_networks_of_the_readme_are_trained_and_agree():
+    code = next(block for block in re.findall(r"```python\n(.*?)```", README, re.S) if "cr.fit_many" in block)
+    names = {"cr": cr, "test": cr.data.disk(200, seed=1)}
+    exec(code, names)
+    results = names["results"]
+    assert len(results) == 3 * 2 * 10 * 5
+    assert not results.failed
+    assert names["mean"].shape == names["spread"].shape == (200, 2)
+    said, true = names["mean"].argmax(axis=1), names["test"].target.argmax(axis=1)
+    assert (said == true).mean() > 0.95
+
+
+def test_the_table_of_the_study_is_the_one_that_was_written():
+    assert (ROOT / "docs/study/table.md").read_text() in README
 
 
 def test_the_layer_shown_is_the_layer_in_the_source():

@@ -10,7 +10,7 @@ import pytest
 from chainrule.studies.comparison import full
 from chainrule.studies.comparison.page import table
 from chainrule.studies.comparison.sentences import findings
-from chainrule.studies.comparison.store import TABLES, Table
+from chainrule.studies.comparison.store import TABLES, Table, cell_of
 from chainrule.studies.comparison.summary import Summary
 
 FOLDER = Path(__file__).parents[3] / "docs" / "study"
@@ -36,10 +36,15 @@ def test_the_table_and_the_findings_are_those_of_the_figures(summary):
     assert all(sentence in page for sentence in findings(summary, full()))
 
 
-def test_every_cell_has_all_its_seeds_and_rounds(summary):
+def test_every_cell_has_all_its_seeds_and_rounds_or_the_page_says_that_some_are_to_come(summary):
     for cell in full().cells():
         for who in ("chainrule", "torch"):
             for disk in ("report", "balanced"):
                 one = summary.error(disk, who, cell)
-                assert one.n + one.failed == full().seeds
-    assert summary.rounds == full().rounds
+                assert one.n + one.failed == summary.seeds
+            assert (
+                len([row for row in summary.store.times.rows if row["framework"] == who and cell_of(row) == cell]) == 20
+            )
+    complete = (summary.seeds, summary.rounds) == (full().seeds, full().rounds)
+    assert ("Not all has been measured yet" not in (FOLDER / "index.html").read_text(encoding="utf-8")) == complete
+    assert f"{summary.seeds} seeds" in (FOLDER.parents[1] / "README.md").read_text(encoding="utf-8")
