@@ -1,5 +1,7 @@
 """Settings of every test: hypothesis tries the same examples on every run, PyTorch uses one thread per worker."""
 
+import signal
+
 import torch
 from hypothesis import HealthCheck, settings
 
@@ -13,3 +15,6 @@ settings.register_profile(
 )
 settings.load_profile("chainrule")
 torch.set_num_threads(1)
+
+# A shell starts what runs in the background deaf to Ctrl-C; the tests are about what happens when it is heard.
+signal.signal(signal.SIGINT, signal.default_int_handler)
