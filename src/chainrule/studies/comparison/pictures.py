@@ -87,15 +87,17 @@ def tuning(summary: Summary, plan: Plan, disk: str) -> str:
     """Test errors against the learning rate, a line for each optimizer."""
 
     def draw(ax: Any) -> None:
+        every = []
         for name, colour in zip(OPTIMIZERS, OPTIMIZER_COLOURS, strict=True):
-            cells = [Cell(optimizer=name, lr=lr) for lr in plan.tuning]
-            estimates = [_percent(summary.error(disk, "chainrule", cell)) for cell in cells]
-            ax.plot(
-                plan.tuning, [e[0] for e in estimates], "o-", color=colour, markersize=3.5, linewidth=1.5, label=name
-            )
-        ax.set(xscale="log", yscale="log", xlabel="learning rate", ylabel="test error, %", title=f"{disk} disk")
+            means = [summary.error(disk, "chainrule", Cell(optimizer=name, lr=lr)) for lr in plan.tuning]
+            every += means
+            percent = [100 * one.mean for one in means]
+            ax.plot(plan.tuning, percent, "o-", color=colour, markersize=3.5, linewidth=1.5, label=name)
+        ax.set(xscale="log", xlabel="learning rate", ylabel="test error, %", title=f"{disk} disk")
         _plain_log(ax.xaxis)
-        _plain_log(ax.yaxis)
+        if any(one.mean > 0 for one in every):  # a few networks may be without an error
+            ax.set_yscale("log")
+            _plain_log(ax.yaxis)
         ax.legend(fontsize=9, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.2))
 
     return picture(draw)
