@@ -12,7 +12,8 @@ import chainrule as cr
 
 HEAVY = ("matplotlib", "torch", "tqdm", "click", "scipy", "sklearn", "pandas", "array_api_compat", "safetensors")
 
-PUBLIC = {name: value for name, value in vars(cr).items() if not name.startswith("_") and not inspect.ismodule(value)}
+PUBLIC = {name: getattr(cr, name) for name in dir(cr) if not name.startswith("_")}
+PUBLIC = {name: value for name, value in PUBLIC.items() if getattr(value, "__module__", "").startswith("chainrule")}
 
 
 def _modules_after(statements):
@@ -59,15 +60,18 @@ def test_version_is_three_numbers():
 
 # Each part imports what stands above it, and nothing below.
 ORDER = [
-    ("arguments", "arrays", "extras", "files", "random", "signature"),
+    ("arguments", "arrays", "extras", "random", "signature"),
     ("initializers", "module"),
     ("data", "layers", "losses", "optimizers"),
-    ("checks", "engine"),
+    ("checks", "engine", "files"),
     ("train",),
     ("many", "plots"),
     ("studies",),
     ("commands",),
 ]
+
+# Conveniences at the door of something that stands above, which they import when they are called.
+UPWARDS = {("module", "files"), ("files", "tables"), ("train", "plots")}
 
 
 def _imported_parts(path, depth):
@@ -87,6 +91,6 @@ def test_imports_point_one_way():
         for path, inside in files
         if inside != ("__init__",)
         for part in _imported_parts(path, len(inside))
-        if rank.get(part, -1) > rank[inside[0]]
+        if rank.get(part, -1) > rank[inside[0]] and (inside[0], part) not in UPWARDS
     ]
     assert wrong == []

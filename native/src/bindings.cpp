@@ -622,7 +622,10 @@ NB_MODULE(CHAINRULE_MODULE, m) {
     nb::class_<Position>(m, "Position")
         .def(nb::init<>())
         .def_rw("epoch", &Position::epoch)
-        .def_rw("step", &Position::step);
+        .def_rw("step", &Position::step)
+        .def_prop_rw("loss_sum", [](Position& p) { return p.loss.sum; }, [](Position& p, double sum) { p.loss.sum = sum; })
+        .def_prop_rw("loss_denominator", [](Position& p) { return p.loss.denominator; },
+                     [](Position& p, double denominator) { p.loss.denominator = denominator; });
 
     nb::class_<Compiled>(m, "Compiled", nb::type_slots(compiled_slots))
         .def(nb::init<const Plan&, nb::object>(), "plan"_a, "empty"_a)
@@ -642,6 +645,8 @@ NB_MODULE(CHAINRULE_MODULE, m) {
         .def_prop_rw("dropout_pass", [](Compiled& c) { return c.engine().dropout_pass(); },
                      [](Compiled& c, int64_t pass) { c.engine().set_dropout_pass(pass); })
         .def_prop_ro("best_epoch", [](Compiled& c) { return c.engine().best().epoch; })
+        .def_prop_ro("best_loss", [](Compiled& c) { return c.engine().best().loss; })
+        .def("set_best", [](Compiled& c, int64_t epoch, double loss) { c.engine().set_best({epoch, loss}); }, "epoch"_a, "loss"_a)
         .def("data", &Compiled::data, "x"_a, "target"_a, "sample_weight"_a.none())
         .def("run", &Compiled::run, "data"_a, "validation"_a.none(), "lr"_a, "lr_per_step"_a, "batch"_a, "shuffle"_a,
              "seed"_a, "first_epoch"_a, "end_epoch"_a, "max_seconds"_a, "keep_best"_a, "losses"_a, "validation_losses"_a,

@@ -8,6 +8,8 @@ history = cr.fit(model, cr.MSELoss(), train, epochs=50, validation=test)
 cr.evaluate(model, cr.MSELoss(), test).error_rate
 """
 
+from typing import TYPE_CHECKING, Any
+
 from . import data, initializers, plots
 from .checks import check_gradients
 from .data import Dataset
@@ -61,4 +63,28 @@ from .optimizers import (
 from .random import seed
 from .train import EarlyStopping, Evaluation, History, Run, evaluate, fit, metrics, predict
 
+if TYPE_CHECKING:
+    from .files import load
+    from .train.checkpoint import Checkpoint
+
 __version__ = "0.1.0"
+
+# Doors that not every program goes through: where each name is, imported when it is first asked for.
+_DOORS = {
+    "Checkpoint": "train.checkpoint",
+    "load": "files",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _DOORS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    found = getattr(import_module(f"{__name__}.{_DOORS[name]}"), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_DOORS})

@@ -10,6 +10,7 @@ itself, so one layer may stand twice in a network, or in two networks at once.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from os import PathLike
 from types import ModuleType
 from typing import Any, NoReturn, Protocol, TypeGuard, TypeVar
 from weakref import WeakSet
@@ -302,6 +303,33 @@ class Module(Watched):
                 place.value[...] = converted[name]
             else:
                 place.value = converted[name]
+
+    def extra_state(self) -> dict[str, Any]:
+        """What a file keeps of this very module besides its arguments and arrays: its Buffers that are plain values."""
+        buffers = {name: value for name, value in vars(self).items() if isinstance(value, Buffer) and value.persistent}
+        return {name: b.value for name, b in buffers.items() if b.value is not None and not arrays.is_array(b.value)}
+
+    def load_extra_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `extra_state` gave."""
+        for name, value in state.items():
+            place = vars(self).get(name)
+            if not isinstance(place, Buffer):
+                raise ValueError(f"{type(self).__name__}: there is no Buffer {name!r}")
+            place.value = value
+
+    def save(self, path: str | PathLike[str], *, history: Any = None) -> None:
+        """Write architecture and numbers to one file, whole or not at all; `chainrule.load(path)` reads it.
+
+        Parameters
+        ----------
+        path : of a safetensors file, with the architecture as JSON in its header.
+        history : what `fit` returned, to keep with the model.
+
+        Raises TypeError for a module of yours that keeps an argument of its constructor in no attribute of that name.
+        """
+        from .files import save  # here, because files stand above modules
+
+        save(self, path, history=history)
 
     def to(
         self: AnyModule, library: str | ModuleType | None = None, *, dtype: Any = None, device: Any = None

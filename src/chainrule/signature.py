@@ -5,7 +5,8 @@ from collections.abc import Callable
 from typing import Any
 
 
-def _parameters(kind: Callable[..., object]) -> tuple[inspect.Parameter, ...]:
+def parameters(kind: Callable[..., object]) -> tuple[inspect.Parameter, ...]:
+    """The arguments of a constructor that have names."""
     named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     return tuple(p for p in inspect.signature(kind).parameters.values() if p.kind in named)
 
@@ -18,7 +19,7 @@ def arguments(instance: object, *, leave_out: tuple[str, ...] = ()) -> str:
     """
     shown: list[str] = []
     named = False  # in a call, nothing without a name follows something with one
-    for parameter in _parameters(instance.__class__):
+    for parameter in parameters(instance.__class__):
         if parameter.name in leave_out or not hasattr(instance, parameter.name):
             continue
         value = getattr(instance, parameter.name)

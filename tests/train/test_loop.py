@@ -36,24 +36,35 @@ def test_loss_of_an_epoch_is_that_of_all_samples_where_nothing_moves(loss, batch
     target = cr.data.disk(50, seed=0, classes=True).target
     data = cr.Dataset(DATA.x, target, np.arange(1.0, 51.0) if weighted else None)
     model = small_network()
-    value = loop_of(model, loss, data, batch_size=batch_size).epoch(0, Watch())
+    [epoch] = loop_of(model, loss, data, batch_size=batch_size).run(0, 1, Watch())
     # means of batches, weighted and added: about four roundings for each of the 50 samples
-    assert value == pytest.approx(cr.evaluate(model, loss, data).loss, rel=200 * np.finfo(np.float64).eps)
+    assert epoch.loss == pytest.approx(cr.evaluate(model, loss, data).loss, rel=200 * np.finfo(np.float64).eps)
 
 
 def test_steps_count_updates():
     loop = loop_of(small_network(), cr.MSELoss())
-    loop.epoch(0, Watch())
+    loop.run(0, 2, Watch())
     assert loop.steps == 7  # six batches of 8, one of 2
-    loop.epoch(1, Watch())
+    loop.run(1, 2, Watch())
     assert loop.steps == 14
 
 
 def test_loop_ends_between_two_steps_when_the_watch_says_so():
     says = iter(["", "", "", "enough"])
     loop = loop_of(small_network(), cr.MSELoss())
-    assert loop.epoch(0, types.SimpleNamespace(reason=lambda: next(says))) is None
+    assert loop.run(0, 1, types.SimpleNamespace(reason=lambda: next(says), pauses=lambda: False)) == []
     assert loop.steps == 3
+
+
+def test_a_pause_comes_after_a_step_and_what_follows_goes_on_from_there():
+    whole, paused = (loop_of(small_network(), cr.MSELoss(), optimizer=cr.SGD(lr=0.1)) for _ in range(2))
+    [expected] = whole.run(0, 1, Watch())
+    watch, finished = types.SimpleNamespace(reason=lambda: "", pauses=lambda: True, elapsed_s=1.0), []
+    for step in range(7):
+        assert (paused.steps, finished) == (step, [])
+        finished = paused.run(0, 1, watch)
+    assert [(epoch.loss, epoch.learning_rate) for epoch in finished] == [(expected.loss, expected.learning_rate)]
+    assert bits(paused.model) == bits(whole.model)
 
 
 def test_a_loss_that_is_not_finite_changes_nothing():
@@ -61,8 +72,9 @@ def test_a_loss_that_is_not_finite_changes_nothing():
     model[2].bias.value[...] = 1e200  # finite, but not its square
     before = bits(model)
     loop = loop_of(model, cr.MSELoss(), optimizer=cr.SGD(lr=0.1))
-    with pytest.raises(Diverged, match="the loss became NaN or infinite"), np.errstate(over="ignore"):
-        loop.epoch(0, Watch())
+    with np.errstate(over="ignore"):
+        assert loop.run(0, 1, Watch()) == []
+    assert loop.diverged == "the loss became NaN or infinite"
     assert loop.steps == 0
     assert bits(model) == before
 
@@ -70,8 +82,9 @@ def test_a_loss_that_is_not_finite_changes_nothing():
 def test_a_parameter_that_is_not_finite_ends_the_epoch():
     model = small_network()
     optimizer = types.SimpleNamespace(step=lambda parameters: parameters[0].value.fill(math.nan))
-    with pytest.raises(Diverged, match="a parameter became NaN or infinite"):
-        loop_of(model, cr.MSELoss(), optimizer=optimizer, batch_size=50).epoch(0, Watch())
+    loop = loop_of(model, cr.MSELoss(), optimizer=optimizer, batch_size=50)
+    assert loop.run(0, 1, Watch()) == []
+    assert loop.diverged == "a parameter became NaN or infinite"
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
@@ -84,5 +97,6 @@ def test_gradients_start_from_zero_in_every_step():
     model = small_network()
     for parameter in model.param():
         parameter.grad.fill(math.nan)
-    assert math.isfinite(loop_of(model, cr.MSELoss(), optimizer=cr.SGD(lr=0.1)).epoch(0, Watch()))
+    [epoch] = loop_of(model, cr.MSELoss(), optimizer=cr.SGD(lr=0.1)).run(0, 1, Watch())
+    assert math.isfinite(epoch.loss)
     assert all(np.isfinite(parameter.value).all() for parameter in model.param())

@@ -1,5 +1,19 @@
-"""Files that survive: written whole or not at all."""
+"""Files that survive anything: models as safetensors with JSON, written whole or not at all."""
 
-from .atomic import write_text
+from .atomic import write_bytes, write_text
+from .container import read_file, write_file
+from .description import build, build_rule, describe, describe_rule
+from .model import load, save
 
-__all__ = ["write_text"]
+__all__ = [
+    "build",
+    "build_rule",
+    "describe",
+    "describe_rule",
+    "load",
+    "read_file",
+    "save",
+    "write_bytes",
+    "write_file",
+    "write_text",
+]

@@ -1,9 +1,11 @@
 """Dropout: train a random part of the network at a time."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from .. import arrays, random
-from ..arguments import number
+from ..arguments import number, whole
 from ..arrays import Array
 from ..module import Buffer, Module
 
@@ -33,6 +35,13 @@ class Dropout(Module):
     def reseed(self, seed: int, layer: int) -> None:
         """Begin the sequence of masks that belongs to (seed, layer)."""
         self.seed, self.layer, self.passes.value = random.check_seed(seed), layer, 0
+
+    def extra_state(self) -> dict[str, int]:
+        return {"seed": self.seed, "layer": self.layer, "passes": self.passes.value}
+
+    def load_extra_state(self, state: Mapping[str, int]) -> None:
+        self.reseed(state["seed"], whole(self, "layer", state["layer"], least=0))
+        self.passes.value = whole(self, "passes", state["passes"], least=0)
 
     def forward(self, x: Array) -> tuple[Array, Array | None]:
         if not self.training or self.p == 0:

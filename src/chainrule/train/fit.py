@@ -1,7 +1,8 @@
 """Training: epochs, the best parameters, and everything that can stop a run."""
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from os import PathLike
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,6 +12,9 @@ from .loop import Diverged
 from .progress import Progress
 from .session import Metric, Run, Session
 from .watch import Watch
+
+if TYPE_CHECKING:
+    from .checkpoint import Checkpoint
 
 
 def fit(
@@ -30,6 +34,8 @@ def fit(
     callbacks: Iterable[Callable[[Run], None]] = (),
     progress: bool | None = None,
     max_seconds: float | None = None,
+    checkpoint: "Checkpoint | str | PathLike[str] | None" = None,
+    resume: bool = False,
     threads: int | None = None,
     engine: str = "auto",
 ) -> History:
@@ -55,6 +61,10 @@ def fit(
     callbacks : functions called with a `Run` after every epoch.
     progress : show a progress bar; by default, if standard error is a terminal.
     max_seconds : end the run after this many seconds, between two steps.
+    checkpoint : a folder, or a Checkpoint, to write down how far the run has come: every ten seconds, at best epochs,
+        and at the end.
+    resume : go on from the checkpoint in that folder, if there is one, and end with the bits of a run that was never
+        interrupted. What the numbers depend on must be as it was; `epochs` may be more.
     threads : the most threads that a step may use, natively; by default as many as there are cores and pay for it. The
         numbers do not depend on it.
     engine : "auto" runs natively whatever the engine knows and the rest in Python, and `History.engine` says which;
@@ -84,6 +94,8 @@ def fit(
         max_seconds=max_seconds,
         threads=threads,
         engine=engine,
+        checkpoint=checkpoint,
+        resume=resume,
     )
     with Watch(max_seconds) as watch, Progress(epochs, progress) as bar:
         go(session, watch, bar)
@@ -100,14 +112,20 @@ def go(session: Session, watch: Watch, bar: Progress | None = None) -> None:
     with np.errstate(over="ignore", invalid="ignore"):
         session.begin()
         try:
+            if bar is not None and history.epochs:
+                bar.update(history, history.epochs)
+            session.keep_checkpoint(watch)
             while not history.stopped:
                 finished = loop.run(history.epochs, history.epochs + 1 if one_by_one else session.epochs, watch)
                 session.record(finished)
-                if not finished:
+                if finished:
+                    if bar is not None:
+                        bar.update(history, len(finished))
+                    session.decide()
+                elif watch.reason():
                     break
-                if bar is not None:
-                    bar.update(history, len(finished))
-                session.decide()
+                session.keep_checkpoint(watch)
+            session.keep_checkpoint(watch, last=True)
         except Diverged as diverged:
             raise session.diverge(diverged) from None
         finally:

@@ -1,6 +1,9 @@
 """What happened in a run of `fit`."""
 
-from dataclasses import dataclass, field
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 
 @dataclass(repr=False)
@@ -51,6 +54,21 @@ class History:
         if best is None or self.monitored[-1] < best:
             self.best_epoch = self.epochs - 1
         return self.best_epoch == self.epochs - 1
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record as plain values, for JSON."""
+        return {item.name: copy.deepcopy(getattr(self, item.name)) for item in fields(self)}
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> "History":
+        """The History that `to_dict` gave."""
+        return cls(**record)
+
+    def take_over(self, earlier: "History") -> None:
+        """Go on from an earlier record; the engine stays that of this run."""
+        for item in fields(self):
+            if item.name not in ("engine", "stopped"):
+                setattr(self, item.name, getattr(earlier, item.name))
 
     @property
     def epochs(self) -> int:

@@ -1,7 +1,8 @@
 """Epochs in Python: the loop that the native engine's has to agree with."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any, Protocol
 
 from .. import arrays
@@ -38,6 +39,31 @@ class Epoch:
         return self.loss if self.validation_loss is None else self.validation_loss
 
 
+@dataclass
+class Place:
+    """How far a run has come: the epoch, the next step in it, and its loss and learning rate so far."""
+
+    epoch: int = 0
+    step: int = 0
+    loss_sum: float = 0.0
+    loss_denominator: float = 0.0
+    learning_rate: float = math.nan
+
+
+@dataclass
+class Memory:
+    """What a loop has to be told to go on where another one was: its place, and what is best so far.
+
+    `best` holds the parameters of the best epoch, or those that the run began with, in the order of `model.param()`.
+    """
+
+    place: Place
+    steps: int
+    best: list[Array]
+    best_epoch: int | None
+    best_loss: float
+
+
 class Loop(Protocol):
     """What `fit` drives: PythonLoop or NativeLoop."""
 
@@ -62,6 +88,12 @@ class Loop(Protocol):
 
     def give_back_best(self) -> None:
         """Leave the model at the parameters of its best epoch, or its initial ones if none was finished."""
+
+    def memory(self) -> Memory:
+        """What it takes to go on from here; model and optimizer are as the last step made them."""
+
+    def remember(self, memory: Memory) -> None:
+        """Go on from there, with the model and the optimizer as they are."""
 
     def finish(self) -> None:
         """Leave model and optimizer as the last step made them."""
@@ -114,6 +146,8 @@ class PythonLoop:
         self.batch_size, self.seed, self.shuffle = batch_size, seed, shuffle
         self.parameters: list[Parameter] = model.param()
         self.best, self.best_loss = Snapshot(self.parameters), math.inf
+        self.best_epoch: int | None = None
+        self.place = Place()
         self.diverged = ""
         self.sums = getattr(loss, "reduction", "mean") == "sum"
         self.steps = 0
@@ -123,20 +157,23 @@ class PythonLoop:
         rehearse(self.model, self.loss, data)
 
     def run(self, first: int, end: int, watch: Watch) -> list[Epoch]:
-        """Train for one epoch; the list is empty if `watch` ended the run before it was over, or it diverged."""
-        learning_rate = float(getattr(self.optimizer, "current_lr", math.nan))
+        """Train for one epoch; the list is empty if `watch` cut it short, or it diverged."""
+        if self.place.epoch != first or self.place.step == 0:
+            rate = float(getattr(self.optimizer, "current_lr", math.nan))
+            self.place = Place(first, learning_rate=rate)
         try:
-            value = self.epoch(first, watch)
-            if value is None:
+            if not self.epoch(watch):
                 return []
+            value = self._loss()
             looked = None if self.held_out is None else self._look(self.held_out)
             require_finite_loss(value if looked is None else looked)
         except Diverged as why:
             self.diverged = str(why)
             return []
-        finished = Epoch(value, looked, learning_rate, watch.elapsed_s)
+        finished = Epoch(value, looked, self.place.learning_rate, watch.elapsed_s)
+        self.place = Place(first + 1)
         if finished.monitored < self.best_loss:
-            self.best_loss = finished.monitored
+            self.best_loss, self.best_epoch = finished.monitored, first
             self.best.take()
         return [finished]
 
@@ -152,28 +189,48 @@ class PythonLoop:
         """Leave the model at the parameters of its best epoch, or its initial ones if none was finished."""
         self.best.give_back()
 
+    def memory(self) -> Memory:
+        """What it takes to go on from here."""
+        return Memory(replace(self.place), self.steps, list(self.best.values), self.best_epoch, self.best_loss)
+
+    def remember(self, memory: Memory) -> None:
+        """Go on from there."""
+        self.place, self.steps = replace(memory.place), memory.steps
+        self.best_epoch, self.best_loss = memory.best_epoch, memory.best_loss
+        for kept, value in zip(self.best.values, memory.best, strict=True):
+            kept[...] = arrays.convert_like(value, kept)
+
     def finish(self) -> None:
         """The model has been trained in place."""
 
     def _look(self, data: Dataset) -> float:
         return loss_of(self.loss, self.outputs(data.x), data.target, data.sample_weight)
 
-    def epoch(self, epoch: int, watch: Watch) -> float | None:
-        """Make the steps of one epoch; returns the loss over its samples, as the parameters moved.
+    def epoch(self, watch: Watch) -> bool:
+        """Make the steps of this epoch that are still to be made; returns whether all are.
 
-        Returns None if `watch` ended the run before the epoch was over. Raises Diverged when a loss is not finite,
-        before that step's update, or when a parameter is not after the last one.
+        They are not if `watch` ends the run, or it is to pause. Raises Diverged when a loss is not finite, before that
+        step's update, or when a parameter is not after the last one.
         """
-        total = weights = 0.0
-        for batch in self.data.batches(self.batch_size, seed=self.seed, epoch=epoch, shuffle=self.shuffle):
+        place = self.place
+        batches = self.data.batches(self.batch_size, seed=self.seed, epoch=place.epoch, shuffle=self.shuffle)
+        for batch in islice(batches, place.step, None):
             if watch.reason():
-                return None
+                return False
             value, weight = self.step(*batch)
-            total += value * weight
-            weights += weight
+            place.loss_sum += value * weight
+            place.loss_denominator += weight
+            place.step += 1
+            if watch.pauses() and place.step * self.batch_size < len(self.data):
+                return False
         for parameter in self.parameters:  # after the last update no loss follows that would show it
             if not bool(namespace(parameter.value).all(namespace(parameter.value).isfinite(parameter.value))):
                 raise Diverged("a parameter became NaN or infinite")
+        return True
+
+    def _loss(self) -> float:
+        """The loss over the samples of the epoch, as the parameters moved."""
+        total, weights = self.place.loss_sum, self.place.loss_denominator
         if self.sums:
             return total
         return total / weights if weights else 0.0

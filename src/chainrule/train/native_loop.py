@@ -1,7 +1,7 @@
 """Epochs on the engine: whole ones outside Python, about twenty visits a second."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -9,10 +9,11 @@ import numpy as np
 from .. import arrays
 from ..data import Dataset
 from ..engine import CannotLower, lower, native
-from ..engine.sync import Keeper, read_into, steps_now
+from ..engine.plan import Op
+from ..engine.sync import Keeper, steps_now
 from ..module import Module
 from ..optimizers.schedules import ReduceLROnPlateau, Schedule
-from .loop import Epoch
+from .loop import Epoch, Memory, Place
 from .prepare import check_targets, rehearse
 from .watch import Watch
 
@@ -81,7 +82,8 @@ class NativeLoop:
         self.steps_per_epoch = -(-len(data) // plan.batch)
         self.position = native.module().Position()
         self.diverged = ""
-        self.initial = [parameter.value.copy() for parameter in plan.parameters]
+        # The engine remembers the best parameters; these are what is best before it has any.
+        self.begun = Memory(Place(), 0, [parameter.value.copy() for parameter in plan.parameters], None, math.inf)
 
     def _rows(self, data: Dataset) -> Any:
         """The data as the engine reads them, in place."""
@@ -101,7 +103,7 @@ class NativeLoop:
     def run(self, first: int, end: int, watch: Watch) -> list[Epoch]:
         """Train from epoch `first` to before `end`, or to the end of a slice of time; returns the epochs finished.
 
-        None are finished if `watch` ended the run before that. A loss that is not finite ends it too, and is left in
+        None are finished if `watch` cut it short before that. A loss that is not finite ends it too, and is left in
         `diverged`.
         """
         part = self.part(first, end)
@@ -110,6 +112,8 @@ class NativeLoop:
         while outcome == "interrupted" and self.position.epoch == first and not watch.reason():
             left = max(0.0, min(SLICE_S, watch.max_seconds - watch.elapsed_s))
             outcome = self.native.run(**part.arguments, max_seconds=left)
+            if watch.pauses():
+                break
         return self.finished(part, outcome, begin, watch.elapsed_s)
 
     def part(self, first: int, end: int) -> Part:
@@ -189,16 +193,58 @@ class NativeLoop:
     def give_back_best(self) -> None:
         """Leave the parameters of the best epoch in Python's arrays; the initial ones if none has ended."""
         self.keeper.fetch()
-        for i, parameter in enumerate(self.plan.parameters):
-            if self.native.best_epoch < 0:
-                parameter.value[...] = self.initial[i]
-            else:
-                read_into(parameter.value, lambda out, i=i: self.native.read_best(i, out))
+        for parameter, best in zip(self.plan.parameters, self._best(), strict=True):
+            parameter.value[...] = best
+
+    def _best(self) -> list[np.ndarray]:
+        """The parameters of the best epoch, or those that the run began with."""
+        if self.native.best_epoch == _number(self.begun.best_epoch):
+            return self.begun.best
+        best = [np.empty_like(kept) for kept in self.begun.best]
+        for i, array in enumerate(best):
+            self.native.read_best(i, array)
+        return best
+
+    def memory(self) -> Memory:
+        """What it takes to go on from here; the numbers are handed to Python."""
+        self._hand_over()
+        at, best_epoch = self.position, self.native.best_epoch
+        place = Place(at.epoch, at.step, at.loss_sum, at.loss_denominator)
+        best_loss = self.native.best_loss if best_epoch >= 0 else math.inf
+        best = [self._best()[self.plan.parameters.index(parameter)] for parameter in self.model.param()]
+        return Memory(place, self.steps, best, None if best_epoch < 0 else best_epoch, best_loss)
+
+    def remember(self, memory: Memory) -> None:
+        """Go on from there, with the numbers that are in Python."""
+        at, place = self.position, memory.place
+        at.epoch, at.step, at.loss_sum, at.loss_denominator = (
+            place.epoch,
+            place.step,
+            place.loss_sum,
+            place.loss_denominator,
+        )
+        in_order = self.model.param()
+        best = [np.ascontiguousarray(memory.best[in_order.index(parameter)]) for parameter in self.plan.parameters]
+        self.begun = replace(memory, best=best)
+        if memory.best_epoch is not None:
+            self.native.set_best(memory.best_epoch, memory.best_loss)
+        for op in self._dropouts():
+            self.native.dropout_pass = op.layer.passes.value
 
     def finish(self) -> None:
         """Hand everything back to Python."""
-        self.keeper.fetch()
+        self._hand_over()
         self.native.take = None  # it holds the keeper, which holds it: cut, the memory goes back now
-        for op in self.plan.ops:
-            if op.kind == "dropout":
-                op.layer.passes.value = self.native.dropout_pass
+
+    def _hand_over(self) -> None:
+        self.keeper.fetch()
+        for op in self._dropouts():
+            op.layer.passes.value = self.native.dropout_pass
+
+    def _dropouts(self) -> list[Op]:
+        return [op for op in self.plan.ops if op.kind == "dropout"]
+
+
+def _number(epoch: int | None) -> int:
+    """The engine's number for an epoch, or for none."""
+    return -1 if epoch is None else epoch

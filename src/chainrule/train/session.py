@@ -4,7 +4,8 @@ import numbers
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from os import PathLike
+from typing import TYPE_CHECKING, Any
 
 from .. import random
 from ..arguments import positive
@@ -17,6 +18,10 @@ from .loop import Diverged, Epoch, Loop, PythonLoop
 from .metrics import for_loss
 from .native_loop import NativeLoop
 from .prepare import prepare
+from .watch import Watch
+
+if TYPE_CHECKING:
+    from .checkpoint import Checkpoint, Keeping
 
 Metric = Callable[[Array, Array], float]
 
@@ -66,6 +71,8 @@ class Session:
         max_seconds: float | None,
         threads: int | None,
         engine: str,
+        checkpoint: "Checkpoint | str | PathLike[str] | None" = None,
+        resume: bool = False,
     ) -> None:
         optimizer = optimizer if optimizer is not None else getattr(model, "optimizer", None)
         if not is_update_rule(optimizer):
@@ -88,10 +95,49 @@ class Session:
         self._training_mode = training_mode(modules)
         self.history = History(engine=self.loop.name)
         self.run = Run(model, loss, optimizer, self.history)
+        self.before_s = 0.0  # of the same run, before it was interrupted
+        self.keeping: Keeping | None = None
+        if checkpoint is not None:
+            try:
+                self._keep(checkpoint, resume, model, loss, optimizer, data, held_out, keep=keep, **how)
+            except BaseException:
+                self.loop.finish()
+                raise
+        elif resume:
+            raise ValueError("fit: resume=True needs to know from where: checkpoint=…")
+
+    def _keep(
+        self, checkpoint: "Checkpoint | str | PathLike[str]", resume: bool, *made_of: Any, **settings: Any
+    ) -> None:
+        """Keep checkpoints, and begin where the last one is, if there is one, and that is what was asked for."""
+        from .checkpoint import Checkpoint, Keeping  # here, because few runs keep any, and files take time to import
+
+        checkpoint = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(checkpoint)
+        self.keeping = keeping = Keeping(checkpoint, *made_of, **settings)
+        if not keeping.found():
+            return
+        if not resume:
+            raise ValueError(
+                f"fit: {keeping.checkpoint.path} holds a run already; resume=True goes on with it, "
+                f"or choose another folder"
+            )
+        keeping.resume(self.loop, self.history)
+        self.before_s = self.history.total_s
 
     def begin(self) -> None:
         """Enter training mode, until `finish`."""
         self._training_mode.__enter__()
+        if self.history.epochs:  # a run that goes on may have come to its end before
+            self._ask()
+
+    def keep_checkpoint(self, watch: Watch, *, last: bool = False) -> None:
+        """Write a checkpoint, if there are to be any, and it is time for one or the run has ended."""
+        if self.keeping is None:
+            return
+        if last or self.keeping.due(self.history.best_epoch, watch.elapsed_s):
+            self.history.total_s = self.before_s + watch.elapsed_s
+            self.keeping.write(self.loop, self.history, watch.elapsed_s)
+        watch.pause_s = self.keeping.due_s
 
     def watches_epochs(self) -> bool:
         """Whether something has to be asked after every epoch, before the next begins."""
@@ -109,7 +155,7 @@ class Session:
                 epoch.validation_loss,
                 measured,
                 learning_rate=epoch.learning_rate,
-                seconds=epoch.seconds,
+                seconds=self.before_s + epoch.seconds,
             )
             _end_epoch(self.run.optimizer, epoch.monitored)
         self.history.steps = self.loop.steps
@@ -120,6 +166,10 @@ class Session:
         """Ask the callbacks and `stop`, and write down why the run ends, if it does."""
         for callback in self.callbacks:
             callback(self.run)
+        self._ask()
+
+    def _ask(self) -> None:
+        """Ask `stop`, and look whether all epochs are done."""
         history = self.history
         if not history.stopped and self.stop is not None and self.stop(history):
             history.stopped = getattr(self.stop, "__name__", repr(self.stop))
@@ -136,7 +186,7 @@ class Session:
         history = self.history
         try:
             self.loop.finish()
-            history.steps, history.total_s = self.loop.steps, elapsed_s
+            history.steps, history.total_s = self.loop.steps, self.before_s + elapsed_s
             history.stopped = history.stopped or f"{reason} in epoch {history.epochs}"
             if self.keep == "best" and history.best_epoch is not None:
                 self.loop.give_back_best()

@@ -25,6 +25,7 @@ class Watch:
         self.max_seconds = math.inf if max_seconds is None else max_seconds
         self.begin = time.perf_counter()
         self.interrupted = False
+        self.pause_s = math.inf  # when the run is to pause, in seconds since it began
         self._before: Any = None
 
     def __enter__(self) -> "Watch":
@@ -47,6 +48,10 @@ class Watch:
     def elapsed_s(self) -> float:
         """Seconds since the watch was made."""
         return time.perf_counter() - self.begin
+
+    def pauses(self) -> bool:
+        """Whether the loop is to come back for a moment, between two steps."""
+        return self.elapsed_s >= self.pause_s
 
     def reason(self) -> str:
         """Why the run has to end now; empty if it may go on."""

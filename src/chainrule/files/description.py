@@ -1,0 +1,305 @@
+"""A network as JSON and arrays, and back. docs/files.md has the grammar.
+
+A Module, an optimizer or a schedule is the call that makes it: its class, and the arguments that it has kept under
+their own names, which is the habit of this library that `repr` relies on too. Parameters and Buffers among the
+arguments become arrays beside the JSON. So a layer needs no code of its own here.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any, NoReturn
+
+import numpy as np
+
+from .. import arrays, layers, losses, optimizers, signature
+from ..layers import Sequential
+from ..module import Buffer, Module, Parameter
+from ..optimizers import Optimizer, Schedule
+
+KNOWN: dict[str, type] = {
+    name: thing
+    for package in (layers, losses, optimizers)
+    for name, thing in vars(package).items()
+    if isinstance(thing, type) and issubclass(thing, Module | Optimizer | Schedule)
+}
+
+# Arguments that have to be tensors, or null where True: else the constructor would draw random numbers, as many as the
+# file says.
+_TENSORS = {"Linear": {"weight": False, "bias": True}}
+
+
+def describe(model: Module) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """A Module as a JSON-able description, and its parameters and buffers as arrays of NumPy's by dotted name.
+
+    A parameter that is shared is one array, and a module that stands twice is described once.
+
+    Raises TypeError for a module that keeps an argument of its constructor in no attribute of that name.
+    """
+    writer = _Writer()
+    description = writer.module(model, "")
+    return description, writer.tensors
+
+
+def parameter_names(model: Module) -> list[str]:
+    """The names that `describe` gives to the parameters, in the order of `model.param()`."""
+    writer = _Writer()
+    try:
+        writer.module(model, "")
+    except TypeError:  # one that cannot be described has its parameters named all the same
+        return [name for name, _ in model.named_parameters()]
+    return [writer.parameters[id(parameter)] for parameter in model.param()]
+
+
+def describe_rule(rule: Any) -> dict[str, Any]:
+    """An optimizer or a schedule as a JSON-able description."""
+    found: dict[str, Any] = _Writer().plain(type(rule).__name__, rule)
+    return found
+
+
+def build(
+    description: Any, tensors: Mapping[str, np.ndarray], *, modules: Iterable[type] = (), where: str = "build"
+) -> Module:
+    """The Module of a description, with copies of its arrays.
+
+    Parameters
+    ----------
+    description, tensors : what `describe` gave.
+    modules : classes of your own that may stand in it.
+    where : what errors begin with.
+
+    Raises ValueError for what does not belong together, is unknown, or is no description.
+    """
+    reader = _Reader(tensors, modules, where)
+    try:
+        model = reader.make(description, "")
+    except RecursionError:
+        reader.fail("networks are nested too deeply")
+    if not isinstance(model, Module):
+        reader.fail(f"a Module was expected, got {type(model).__name__}")
+    reader.fill(model)
+    return model
+
+
+def build_rule(description: Any, *, modules: Iterable[type] = (), where: str = "build") -> Any:
+    """The optimizer or schedule of a description."""
+    return _Reader({}, modules, where).make(description, "optimizer")
+
+
+class _NoDescription(ValueError):
+    """What was to be built is none of ours."""
+
+
+class _Writer:
+    def __init__(self) -> None:
+        self.tensors: dict[str, np.ndarray] = {}
+        self.modules: dict[int, str] = {}
+        self.parameters: dict[int, str] = {}
+
+    def module(self, module: Module, name: str) -> dict[str, Any]:
+        """A Module at the place `name`."""
+        if id(module) in self.modules:
+            return {"same": self.modules[id(module)]}
+        self.modules[id(module)] = name
+        kind = type(module).__name__
+        if type(module) is Sequential:
+            found: dict[str, Any] = {"class": kind}
+            if module.optimizer is not None:
+                found["optimizer"] = describe_rule(module.optimizer)
+            found["layers"] = [self.module(layer, _joined(name, str(i))) for i, layer in enumerate(module.layers)]
+            return found
+        found = self.plain(kind, module, name)
+        for attribute, value in vars(module).items():
+            if attribute in found or (isinstance(value, Buffer) and not value.persistent):
+                continue
+            if isinstance(value, Parameter | Buffer):  # that no argument has brought in; its place is known by its name
+                self.array(value, _joined(name, attribute))
+            elif isinstance(value, Module):
+                self.module(value, _joined(name, attribute))
+        if state := module.extra_state():
+            found["state"] = state
+        return found
+
+    def plain(self, kind: str, instance: Any, name: str = "") -> dict[str, Any]:
+        """An instance by the arguments of its constructor."""
+        found: dict[str, Any] = {"class": kind}
+        for argument in signature.parameters(type(instance)):
+            if hasattr(instance, argument.name):
+                value = self.value(getattr(instance, argument.name), _joined(name, argument.name))
+                found[argument.name] = value
+            elif argument.default is argument.empty:
+                raise TypeError(
+                    f"{kind} cannot be described: it keeps its argument {argument.name!r} in no attribute of that name"
+                )
+        return found
+
+    def value(self, value: Any, name: str) -> Any:
+        """An argument."""
+        if isinstance(value, Module):
+            return self.module(value, name)
+        if isinstance(value, Parameter | Buffer):
+            return self.array(value, name)
+        if isinstance(value, Optimizer | Schedule):
+            return describe_rule(value)
+        if arrays.is_array(value) and getattr(value, "shape", ()) != ():
+            self.tensors[name] = _numpy(value)
+            return {"tensor": name}
+        if isinstance(value, list | tuple):
+            return [self.value(item, f"{name}.{i}") for i, item in enumerate(value)]
+        return encode(value, name)
+
+    def array(self, value: Parameter | Buffer, name: str) -> Any:
+        """A Parameter or Buffer, whose array goes beside the JSON."""
+        if isinstance(value, Buffer) and not arrays.is_array(value.value):
+            return encode(value.value, name)
+        name = self.parameters.setdefault(id(value), name)
+        self.tensors[name] = _numpy(value.value)
+        return {"tensor": name}
+
+
+class _Reader:
+    def __init__(self, tensors: Mapping[str, np.ndarray], modules: Iterable[type], where: str) -> None:
+        self.tensors, self.where = tensors, where
+        self.known = KNOWN | {kind.__name__: kind for kind in modules}
+        self.made: dict[str, Module] = {}
+        self.parameters: dict[str, Parameter] = {}
+        self.used: set[str] = set()
+
+    def fail(self, message: str) -> NoReturn:
+        """Say what is wrong with the description."""
+        raise _NoDescription(f"{self.where}: {message}")
+
+    def make(self, description: Any, name: str) -> Any:
+        """The instance that a description describes, at the place `name`."""
+        at = f"{name or 'the model'}"
+        if not isinstance(description, dict) or not isinstance(description.get("class"), str):
+            self.fail(f"{at} must be an object with a class, got {str(description)[:60]}")
+        kind = self.known.get(description["class"])
+        if kind is None:
+            self.fail(
+                f"{at} is of the class {description['class'][:60]!r}, which chainrule does not have; "
+                f"if it is yours, hand it in: load(path, modules=[…])"
+            )
+        arguments = {key: value for key, value in description.items() if key not in ("class", "state")}
+        for key, may_be_null in _TENSORS.get(description["class"], {}).items():
+            value = arguments.get(key, "nothing")
+            if not isinstance(value, dict) and not (may_be_null and value is None):
+                self.fail(f"{at}: {key} must be a tensor of the file, got {str(value)[:60]}")
+        try:
+            made = self._call(kind, arguments, name)
+            if "state" in description:
+                made.load_extra_state(description["state"])
+        except _NoDescription:
+            raise
+        except (
+            TypeError,
+            ValueError,
+            AttributeError,
+            KeyError,
+            OverflowError,
+            MemoryError,
+        ) as problem:  # of a constructor
+            self.fail(f"{at}: {problem}")
+        if isinstance(made, Module):
+            self.made[name] = made
+        return made
+
+    def _call(self, kind: type, arguments: dict[str, Any], name: str) -> Any:
+        if kind is Sequential:
+            inside = arguments.pop("layers", None)
+            if not isinstance(inside, list):
+                self.fail(f"{name or 'the model'} must have a list of layers, got {str(inside)[:60]}")
+            rule = self.make(arguments.pop("optimizer"), f"{name}.optimizer") if "optimizer" in arguments else None
+            if arguments:
+                self.fail(f"{name or 'the model'} has unknown arguments: {', '.join(arguments)[:60]}")
+            made = [self._inner(layer, _joined(name, str(i))) for i, layer in enumerate(inside)]
+            return Sequential(*([] if rule is None else [rule]), *made)
+        made = kind(**{key: self._value(value, _joined(name, key)) for key, value in arguments.items()})
+        for key, value in arguments.items():
+            parameter = getattr(made, key, None)
+            if isinstance(value, dict) and "tensor" in value and isinstance(parameter, Parameter):
+                self.take(value["tensor"], parameter)
+        return made
+
+    def _inner(self, description: Any, name: str) -> Any:
+        if isinstance(description, dict) and set(description) == {"same"}:
+            if description["same"] not in self.made:
+                self.fail(f"{name} is to be the same as {str(description['same'])[:60]!r}, which does not come before")
+            return self.made[description["same"]]
+        return self.make(description, name)
+
+    def _value(self, value: Any, name: str) -> Any:
+        if isinstance(value, list):
+            return [self._value(item, f"{name}.{i}") for i, item in enumerate(value)]
+        if not isinstance(value, dict):
+            return value
+        if set(value) == {"tensor"}:
+            key = value["tensor"]
+            if not isinstance(key, str) or key not in self.tensors:
+                self.fail(f"{name} is to be the tensor {str(key)[:60]!r}, which is not there")
+            self.used.add(key)
+            return self.parameters[key] if key in self.parameters else self.tensors[key].copy()
+        if set(value) == {"float"}:
+            return decode(value)
+        return self._inner(value, name)
+
+    def take(self, name: str, parameter: Parameter) -> None:
+        """Remember the Parameter that holds a tensor, for those who share it."""
+        if self.tensors[name].dtype.kind != "f":
+            self.fail(f"{name} must hold floating-point numbers, got {self.tensors[name].dtype}")
+        self.parameters[name] = parameter
+
+    def fill(self, model: Module) -> None:
+        """Put the arrays that were no arguments where they belong, and see that none is left over or missing."""
+        places: dict[str, Any] = {}
+        for kind in (Parameter, Buffer):
+            places |= dict(model._named(kind))
+        held = {id(parameter) for parameter in self.parameters.values()}
+        for name in self.tensors.keys() - self.used:
+            place = places.get(name)
+            if place is None:
+                self.fail(f"the tensor {name[:60]!r} belongs to nothing in the model")
+            if isinstance(place, Parameter):
+                if self.tensors[name].shape != place.shape:
+                    self.fail(f"{name} must be {place.shape}, got {self.tensors[name].shape}")
+                place.value, place.grad = self.tensors[name].copy(), np.zeros_like(self.tensors[name])
+                self.take(name, place)
+                held.add(id(place))
+            else:
+                place.value = self.tensors[name].copy()
+        for name, place in places.items():
+            if isinstance(place, Parameter) and id(place) not in held:
+                self.fail(f"{name} is missing among the tensors")
+
+
+def encode(value: Any, name: str = "a value") -> Any:
+    """A plain value as JSON; infinity and NaN, which JSON lacks, become {"float": "inf"}."""
+    if value is None or isinstance(value, bool | str):
+        return value
+    if isinstance(value, int | np.integer):
+        return int(value)
+    if isinstance(value, float | np.floating):
+        return float(value) if math.isfinite(value) else {"float": str(float(value))}
+    if isinstance(value, list | tuple):
+        return [encode(item, name) for item in value]
+    if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
+        return {key: encode(item, f"{name}.{key}") for key, item in value.items()}
+    raise TypeError(f"{name} cannot be described in JSON: it is a {type(value).__name__}")
+
+
+def decode(value: Any) -> Any:
+    """What `encode` encoded; tuples have become lists."""
+    if isinstance(value, list):
+        return [decode(item) for item in value]
+    if isinstance(value, dict):
+        if set(value) == {"float"} and value["float"] in ("inf", "-inf", "nan"):
+            return float(value["float"])
+        return {key: decode(item) for key, item in value.items()}
+    return value
+
+
+def _numpy(value: Any) -> np.ndarray:
+    return np.ascontiguousarray(arrays.to_numpy(value)).reshape(tuple(value.shape))
+
+
+def _joined(prefix: str, name: str) -> str:
+    return f"{prefix}.{name}" if prefix else name

@@ -1,0 +1,202 @@
+import copy
+import json
+
+import numpy as np
+import pytest
+from cases import CASES, LAYERS, Case, exported_modules
+
+import chainrule as cr
+from chainrule.files import build, build_rule, describe, describe_rule
+from chainrule.files.description import KNOWN, parameter_names
+
+every_case = pytest.mark.parametrize("case", CASES, ids=str)
+
+
+def round_trip(model, **options):
+    description, tensors = describe(model)
+    return build(json.loads(json.dumps(description, allow_nan=False)), tensors, **options)
+
+
+def assert_same(model, other):
+    assert repr(other) == repr(model)
+    assert [type(module) for module in other.modules()] == [type(module) for module in model.modules()]
+    state, found = model.state_dict(), other.state_dict()
+    assert list(found) == list(state)
+    for name, value in state.items():
+        np.testing.assert_array_equal(found[name], value, strict=True)
+
+
+def test_every_exported_module_is_known():
+    assert set(exported_modules()) <= set(KNOWN.values())
+
+
+@every_case
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_every_module_comes_back(case: Case, dtype):
+    for shape in case.fixed:
+        module, inputs = case.example(shape, dtype=dtype)
+        other = round_trip(module)
+        assert_same(module, other)
+        np.testing.assert_array_equal(other(*inputs), module(*inputs))
+        trained = module.train().forward(*inputs)[0]
+        np.testing.assert_array_equal(other.forward(*inputs)[0], trained)  # dropout goes on where it was
+
+
+@pytest.mark.parametrize("case", LAYERS, ids=str)
+def test_layers_come_back_from_within_a_network(case: Case):
+    module, inputs = case.example(case.fixed[-1])
+    network = cr.Sequential(cr.Adam(lr=0.5), cr.Sequential(module), cr.Identity())
+    other = round_trip(network)
+    assert_same(network, other)
+    np.testing.assert_array_equal(other(*inputs), network(*inputs))
+
+
+def test_what_is_shared_stays_shared():
+    first, drop = cr.Linear(3, 3), cr.Dropout(0.3)
+    model = cr.Sequential(first, drop, cr.Linear(3, 3, bias=False, weight=first.weight), cr.Sequential(drop, first))
+    description, tensors = describe(model)
+    assert sorted(tensors) == ["0.bias", "0.weight"]
+    assert parameter_names(model) == ["0.weight", "0.bias"]
+    other = build(description, tensors)
+    assert_same(model, other)
+    assert len(other.param()) == 2
+    assert other[2].weight is other[0].weight
+    assert other[3][0] is other[1]
+    assert other[3][1] is other[0]
+
+
+def test_the_numbers_of_a_model_are_copies():
+    model = cr.Sequential(cr.Linear(2, 1))
+    description, tensors = describe(model)
+    other = build(description, tensors)
+    other[0].weight.value[...] = 7
+    assert not np.any(tensors["0.weight"] == 7)
+
+
+def rules():
+    yield from (cr.SGD(lr=0.1, momentum=0.9, nesterov=True, clip_norm=1.0), cr.Adam(betas=(0.5, 0.9)), cr.AdamW())
+    yield from (cr.RMSprop(centered=True, momentum=0.1), cr.Adagrad(lr_decay=0.1))
+    yield cr.SGD(lr=cr.LinearLR(cr.CosineAnnealingLR(1e-3, T_max=9, every="step")))
+    yield cr.SGD(lr=cr.MultiStepLR(cr.StepLR(0.1, 3), [3, 5], gamma=0.5))
+    yield cr.SGD(lr=cr.ReduceLROnPlateau(cr.ExponentialLR(0.1, 0.99), patience=2))
+
+
+@pytest.mark.parametrize("rule", list(rules()), ids=repr)
+def test_optimizers_and_schedules_come_back(rule):
+    text = json.dumps(describe_rule(rule), allow_nan=False)
+    assert repr(build_rule(json.loads(text))) == repr(rule)
+
+
+def test_every_optimizer_and_schedule_is_among_them():
+    def inside(rule):
+        yield type(rule)
+        if isinstance(rule.lr, cr.Schedule):
+            yield from inside(rule.lr)
+
+    tried = {kind for rule in rules() for kind in inside(rule)}
+    known = {kind for kind in KNOWN.values() if issubclass(kind, cr.Optimizer | cr.Schedule)}
+    assert tried == known - {cr.Optimizer, cr.Schedule}
+
+
+class Scale(cr.Module):
+    """A layer of a user's own, with a Parameter, Buffers and a Module that are no arguments."""
+
+    def __init__(self, width, factors=(1.0, 2.0)):
+        self.width, self.factors = width, factors
+        self.scale = cr.Parameter(np.ones(width))
+        self.count, self.mean = cr.Buffer(0), cr.Buffer(np.zeros(width))
+        self.inner = cr.Linear(width, width)
+
+    def forward(self, x):
+        self.count.value += 1
+        y = self.inner(x * self.scale.value)
+        return y, (x, y)
+
+
+def test_a_layer_of_ones_own_comes_back_if_it_is_handed_in():
+    layer = Scale(3, factors=[1.0, float("inf")])
+    layer.scale.value[...] = [1, 2, 3]
+    layer.mean.value[...] = 5
+    layer.count.value = 7
+    model = cr.Sequential(cr.Linear(2, 3), layer)
+    other = round_trip(model, modules=[Scale])
+    assert_same(model, other)
+    assert other[1].count.value == 7
+    assert other[1].factors == [1.0, float("inf")]
+    with pytest.raises(ValueError, match=r"1 is of the class 'Scale', which chainrule does not have.*modules="):
+        round_trip(model)
+
+
+class Keeps(cr.Module):
+    def __init__(self, width):
+        self.other_name = width
+
+
+def test_a_layer_that_keeps_no_arguments_cannot_be_described():
+    with pytest.raises(TypeError, match=r"Keeps cannot be described: it keeps its argument 'width' in no attribute"):
+        describe(cr.Sequential(Keeps(3)))
+
+
+def changed(description, *path, to):
+    description = copy.deepcopy(description)
+    place = description
+    for key in path[:-1]:
+        place = place[key]
+    if to is None and isinstance(place, dict):
+        del place[path[-1]]
+    else:
+        place[path[-1]] = to
+    return description
+
+
+GOOD, TENSORS = describe(cr.Sequential(cr.Adam(), cr.Linear(2, 3, rng=0), cr.Dropout(0.5, rng=0)))
+DEEP = {"class": "Identity"}
+for _ in range(20_000):
+    DEEP = {"class": "Sequential", "layers": [DEEP]}
+
+
+@pytest.mark.parametrize(
+    ("description", "says"),
+    [
+        (None, "the model must be an object with a class, got None"),
+        ([], "the model must be an object with a class"),
+        ({"class": 3}, "the model must be an object with a class"),
+        ({"class": "os.system"}, "'os.system', which chainrule does not have"),
+        ({"class": "Adam"}, "a Module was expected, got Adam"),
+        ({"class": "Sequential"}, "the model must have a list of layers"),
+        (changed(GOOD, "layers", 0, "in_features", to=10**12), "0: Linear.*weight must be"),
+        (changed(GOOD, "layers", 0, "weight", to=None), "0: weight must be a tensor of the file, got nothing"),
+        (changed(GOOD, "layers", 0, "weight", to=[[1.0]]), "0: weight must be a tensor of the file"),
+        (changed(GOOD, "layers", 0, "bias", to=True), "0: bias must be a tensor of the file, got True"),
+        (changed(GOOD, "layers", 0, "weight", to={"tensor": "x"}), "the tensor 'x', which is not there"),
+        (changed(GOOD, "layers", 0, "weight", to={"tensor": []}), "which is not there"),
+        (changed(GOOD, "layers", 0, "in_features", to="2"), "0: Linear: in_features must be a positive integer"),
+        (changed(GOOD, "layers", 0, "wieght", to=1), "0: .*unexpected keyword argument 'wieght'"),
+        (changed(GOOD, "layers", 1, "p", to=7), "1: Dropout: p must be at least 0 and at most 1"),
+        (changed(GOOD, "layers", 1, "state", to={"seed": -1, "layer": 0, "passes": 0}), "1: seed must be in"),
+        (changed(GOOD, "layers", 1, "state", to=3), "1: "),
+        (changed(GOOD, "layers", 1, to={"same": "7"}), "1 is to be the same as '7', which does not come before"),
+        (changed(GOOD, "optimizer", to={"class": "Adam", "lr": "x"}), "Adam: lr must be a number"),
+        (changed(GOOD, "layers", to=[]), "the tensor '0.*' belongs to nothing in the model"),
+        (changed(GOOD, "more", to=1), "unknown arguments: more"),
+        (DEEP, "nested too deeply"),
+    ],
+    ids=range(22),
+)
+def test_a_description_of_something_else_is_an_error(description, says):
+    with pytest.raises(ValueError, match=f"build: .*{says}"):
+        build(description, TENSORS)
+
+
+def test_tensors_that_do_not_fit_are_an_error():
+    with pytest.raises(ValueError, match=r"weight must be \(3, 2\), got \(2, 3\)"):
+        build(GOOD, TENSORS | {"0.weight": TENSORS["0.weight"].T})
+    with pytest.raises(ValueError, match=r"0.weight must hold floating-point numbers, got int32"):
+        build(GOOD, TENSORS | {"0.weight": TENSORS["0.weight"].astype("int32")})
+    with pytest.raises(ValueError, match="'extra' belongs to nothing"):
+        build(GOOD, TENSORS | {"extra": np.ones(2)})
+    description, tensors = describe(Scale(3))
+    with pytest.raises(ValueError, match="scale is missing among the tensors"):
+        build(description, {k: v for k, v in tensors.items() if k != "scale"}, modules=[Scale])
+    with pytest.raises(ValueError, match=r"scale must be \(3,\), got \(4,\)"):
+        build(description, tensors | {"scale": np.ones(4)}, modules=[Scale])

@@ -1,0 +1,331 @@
+"""A run that is interrupted, however, and goes on must end with the bits of one that was not."""
+
+import random
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import numpy as np
+import pytest
+
+import chainrule as cr
+from chainrule.files import read_file
+
+EVERY_EPOCH = {"python": 0.002, "native": 0.0005}  # seconds: many checkpoints, within epochs too
+
+
+def network(optimizer, dtype="float32"):
+    cr.seed(0)
+    layers = (cr.Linear(2, 12), cr.ReLU(), cr.Dropout(0.1), cr.Linear(12, 12, bias=False), cr.Tanh(), cr.Linear(12, 2))
+    return cr.Sequential(optimizer, *layers).to(dtype=dtype)
+
+
+def optimizers():
+    return {
+        "sgd": cr.SGD(lr=0.1),
+        "momentum": cr.SGD(lr=cr.CosineAnnealingLR(0.1, T_max=300, every="step"), momentum=0.9),
+        "adam": cr.Adam(lr=0.01, amsgrad=True),
+        "plateau": cr.AdamW(lr=cr.ReduceLROnPlateau(0.01, patience=1, factor=0.5)),
+        "rmsprop": cr.RMSprop(lr=0.001, centered=True, momentum=0.5),
+        "adagrad": cr.Adagrad(lr=cr.LinearLR(0.1), lr_decay=0.01),
+    }
+
+
+def data(n=203, seed=0):
+    return cr.data.disk(n, seed=seed)
+
+
+def arguments(engine, **changes):
+    found = {"epochs": 8, "batch_size": 20, "validation": data(seed=1), "seed": 5, "engine": engine}
+    return found | {"metrics": [cr.metrics.accuracy]} | changes
+
+
+def outcome(model, history):
+    """All that must be the same."""
+    record = history.to_dict()
+    for name in ("epoch_s", "total_s"):
+        record.pop(name)
+    state = [model.optimizer.state_dict(model.param())]
+    return repr(record), repr(state), [parameter.value.tobytes() for parameter in model.param()]
+
+
+def in_pieces(make, folder, *, engine, **changes):
+    """The run in as many pieces as it takes, each cut off after a moment, or finished."""
+    pieces = 0
+    while True:
+        model = make()
+        history = cr.fit(
+            model,
+            cr.MSELoss(),
+            data(),
+            **arguments(engine, **changes),
+            checkpoint=cr.Checkpoint(folder, every_s=EVERY_EPOCH[engine]),
+            resume=True,
+            max_seconds=0.001 if engine == "native" else 0.01,
+        )
+        pieces += 1
+        assert pieces < 500
+        if not history.stopped.startswith("max_seconds"):
+            return model, history, pieces
+
+
+@pytest.mark.parametrize("name", list(optimizers()))
+@pytest.mark.parametrize("engine", ["native", "python"])
+def test_a_run_in_pieces_ends_with_the_bits_of_a_whole_one(tmp_path, name, engine):
+    def make():
+        return network(optimizers()[name])
+
+    whole, epochs = make(), {"native": 100, "python": 8}[engine]
+    expected = outcome(whole, cr.fit(whole, cr.MSELoss(), data(), **arguments(engine, epochs=epochs)))
+    model, history, pieces = in_pieces(make, tmp_path / "run", engine=engine, epochs=epochs)
+    assert pieces > 1
+    assert outcome(model, history) == expected
+    assert history.epoch_s == sorted(history.epoch_s)
+    best = cr.load(tmp_path / "run" / "checkpoint.safetensors")
+    np.testing.assert_array_equal(cr.predict(best, data().x), cr.predict(model, data().x))
+
+
+@pytest.mark.parametrize("engine", ["native", "python"])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"keep": "last", "validation": None, "metrics": []},
+        {"shuffle": False, "batch_size": 203},
+        {"stop": cr.EarlyStopping(patience=2), "epochs": 60},
+        {"batch_size": 1000},
+    ],
+    ids=str,
+)
+def test_so_it_does_with_other_options(tmp_path, engine, changes):
+    def make():
+        return network(cr.SGD(lr=0.5, momentum=0.9), dtype="float64")
+
+    whole = make()
+    expected = outcome(whole, cr.fit(whole, cr.MSELoss(), data(), **arguments(engine, **changes)))
+    model, history, _ = in_pieces(make, tmp_path, engine=engine, **changes)
+    assert outcome(model, history) == expected
+
+
+def test_weights_and_arrays_of_pytorch_go_on_too(tmp_path):
+    def make():
+        return network(cr.Adam(lr=0.01)).to("torch")
+
+    samples = cr.Dataset(data().x, data().target, np.linspace(0, 1, 203))
+    whole = make()
+    history = cr.fit(whole, cr.MSELoss(), samples, epochs=3)
+    for epochs in (1, 2, 3):
+        model = make()
+        resumed = cr.fit(model, cr.MSELoss(), samples, epochs=epochs, checkpoint=tmp_path, resume=True)
+    assert resumed.losses == history.losses
+    for mine, theirs in zip(model.param(), whole.param(), strict=True):
+        np.testing.assert_array_equal(mine.value.numpy(), theirs.value.numpy())
+
+
+class Count(cr.Module):
+    """A layer with state of its own, which `load` does not know."""
+
+    def __init__(self, unkept):
+        self.mean, self.passes = cr.Buffer(np.zeros(2, "float32")), cr.Buffer(0)
+
+    def forward(self, x):
+        if self.training:
+            self.mean.value = self.mean.value * np.float32(0.9) + x.mean(axis=0) * np.float32(0.1)
+            self.passes.value += 1
+        return x - self.mean.value, None
+
+    def backward(self, dy, saved):
+        return dy
+
+
+def test_buffers_of_layers_of_ones_own_go_on_too(tmp_path):
+    def make():
+        cr.seed(0)
+        return cr.Sequential(cr.SGD(lr=0.1), Count(1), cr.Linear(2, 2))
+
+    whole = make()
+    cr.fit(whole, cr.MSELoss(), data(), epochs=3)
+    for epochs in (2, 3):
+        model = make()
+        cr.fit(model, cr.MSELoss(), data(), epochs=epochs, checkpoint=tmp_path, resume=True)
+    assert model[0].passes.value == whole[0].passes.value > 0
+    np.testing.assert_array_equal(model[0].mean.value, whole[0].mean.value)
+    np.testing.assert_array_equal(model[1].weight.value, whole[1].weight.value)
+
+
+def test_a_run_that_has_ended_says_so_at_once_and_may_be_made_longer(tmp_path):
+    def run(epochs):
+        model = network(cr.Adam())
+        return model, cr.fit(model, cr.MSELoss(), data(), epochs=epochs, checkpoint=tmp_path, resume=True)
+
+    first, history = run(3)
+    again, same = run(3)
+    assert same.losses == history.losses
+    assert same.stopped == "all epochs done"
+    np.testing.assert_array_equal(again[0].weight.value, first[0].weight.value)
+    assert run(5)[1].losses[:3] == history.losses
+    assert run(2)[1].epochs == 5  # what has been done is not undone
+
+
+def test_a_run_is_not_written_over_by_another(tmp_path):
+    model = network(cr.Adam())
+    cr.fit(model, cr.MSELoss(), data(), epochs=2, checkpoint=tmp_path)
+    before = (tmp_path / "checkpoint.safetensors").read_bytes()
+    with pytest.raises(ValueError, match="holds a run already; resume=True goes on with it"):
+        cr.fit(network(cr.Adam()), cr.MSELoss(), data(), epochs=2, checkpoint=tmp_path)
+    with pytest.raises(ValueError, match="resume=True needs to know from where"):
+        cr.fit(network(cr.Adam()), cr.MSELoss(), data(), epochs=2, resume=True)
+    assert (tmp_path / "checkpoint.safetensors").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"seed": 6}, "seed was 5 there and is 6 here"),
+        ({"batch_size": 21}, "batch_size was 20 there and is 21 here"),
+        ({"shuffle": False}, "shuffle was True there and is False here"),
+        ({"keep": "last"}, "keep was best there and is last here"),
+        ({"optimizer": cr.SGD()}, "optimizer"),
+        ({"optimizer": cr.Adam(lr=0.02)}, "optimizer"),
+        ({"validation": data(seed=2)}, "validation"),
+        ({"train": data(seed=2)}, "train"),
+        ({"train": data(202)}, "train"),
+        ({"loss": cr.L1Loss()}, "loss"),
+        ({"model": cr.Sequential(cr.Adam(lr=0.01), cr.Linear(2, 2))}, "model"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("engine", ["native", "python"])
+def test_a_checkpoint_of_another_run_is_an_error_and_changes_nothing(tmp_path, changes, says, engine):
+    def parts(**changes):
+        found = {"model": network(cr.Adam(lr=0.01)), "loss": cr.MSELoss(), "train": data()} | arguments(
+            engine, epochs=2
+        )
+        return found | changes
+
+    cr.fit(**parts(), checkpoint=tmp_path)
+    before = (tmp_path / "checkpoint.safetensors").read_bytes()
+    other = parts(**changes)
+    state = other["model"].state_dict()
+    with pytest.raises(ValueError, match=f"is of another run: {says}"):
+        cr.fit(**other, checkpoint=tmp_path, resume=True)
+    assert (tmp_path / "checkpoint.safetensors").read_bytes() == before
+    for name, value in other["model"].state_dict().items():
+        np.testing.assert_array_equal(value, state[name])
+
+
+def test_a_damaged_checkpoint_is_an_error_and_changes_nothing(tmp_path):
+    cr.fit(network(cr.Adam()), cr.MSELoss(), data(), epochs=2, checkpoint=tmp_path)
+    path = tmp_path / "checkpoint.safetensors"
+    whole, rng = path.read_bytes(), random.Random(0)
+    begin = 8 + int.from_bytes(whole[:8], "little")
+    refused = 0
+    for _ in range(200):
+        place = rng.randrange(begin)
+        path.write_bytes(whole[:place] + rng.randbytes(3) + whole[place + 3 :])
+        model = network(cr.Adam())
+        state = model.state_dict()
+        try:
+            cr.fit(model, cr.MSELoss(), data(), epochs=2, checkpoint=tmp_path, resume=True)
+        except ValueError:
+            refused += 1
+            for name, value in model.state_dict().items():
+                np.testing.assert_array_equal(value, state[name])
+            assert model.optimizer.steps == 0
+    assert refused > 150
+
+
+def test_a_run_that_diverges_leaves_the_last_checkpoint_that_was_good(tmp_path):
+    model = network(cr.SGD(lr=0.1))
+
+    def ruin(run):
+        if run.history.epochs == 3:
+            run.optimizer.lr = 1e30
+
+    with pytest.raises(FloatingPointError):
+        cr.fit(
+            model,
+            cr.MSELoss(),
+            data(),
+            epochs=9,
+            callbacks=[ruin],
+            checkpoint=cr.Checkpoint(tmp_path, every_s=1e-6),
+        )
+    tensors, header = read_file(tmp_path / "checkpoint.safetensors")
+    assert header["place"]["epoch"] == 3
+    assert all(np.isfinite(x).all() for name, x in tensors.items() if name.startswith(("last", "best")))
+
+
+def test_an_optimizer_without_state_is_refused(tmp_path):
+    class Rule:
+        def step(self, parameters):
+            pass
+
+    with pytest.raises(TypeError, match="checkpoint needs an optimizer with state_dict"):
+        cr.fit(network(Rule()), cr.MSELoss(), data(), epochs=1, checkpoint=tmp_path)
+    with pytest.raises(TypeError, match="folder must be a path"):
+        cr.fit(network(cr.SGD()), cr.MSELoss(), data(), epochs=1, checkpoint=3)
+    with pytest.raises(ValueError, match="every_s must be above 0"):
+        cr.Checkpoint(tmp_path, every_s=0)
+
+
+RUN = """
+    import sys
+    import chainrule as cr
+    from test_checkpoint import arguments, data, network
+    engine, folder = sys.argv[1:]
+    model = network(cr.AdamW(lr=cr.ReduceLROnPlateau(0.01, patience=3)))
+    history = cr.fit(
+        model, cr.MSELoss(), data(), **arguments(engine, epochs=6000 if engine == "native" else 250),
+        checkpoint=cr.Checkpoint(folder, every_s=0.002), resume=True,
+    )
+    model.save(folder + "/done.safetensors", history=history)
+"""
+
+
+def start(engine, folder):
+    here = str(__import__("pathlib").Path(__file__).parent)
+    code = f"import sys; sys.path[:0] = [{here!r}]\n" + textwrap.dedent(RUN)
+    return subprocess.Popen([sys.executable, "-c", code, engine, str(folder)], stderr=subprocess.PIPE, text=True)
+
+
+@pytest.mark.parametrize("engine", ["native", "python"])
+@pytest.mark.parametrize("seed", range(5))
+def test_a_run_that_is_killed_at_random_moments_goes_on_to_the_same_bits(tmp_path, engine, seed):
+    """Twenty kills each, 200 in all; whatever is there after each of them can be loaded."""
+    rng, kills, lengths = random.Random(f"{engine}{seed}"), 0, []
+    whole = start(engine, tmp_path / "whole")
+    assert whole.wait(timeout=100) == 0, whole.stderr.read()
+    whole.stderr.close()
+    folder = tmp_path / "killed"
+    checkpoint = folder / "checkpoint.safetensors"
+    while True:
+        process = start(engine, folder)
+        if kills < 20:
+            before = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
+            deadline = time.monotonic() + 100
+            # The moment counts from the first write of this process on: before it, there is little to be killed.
+            while process.poll() is None and (not checkpoint.exists() or checkpoint.stat().st_mtime_ns == before):
+                assert time.monotonic() < deadline
+                time.sleep(0.001)
+            time.sleep(rng.uniform(0, 0.01))
+            process.send_signal(signal.SIGKILL)
+            kills += process.wait(timeout=100) == -signal.SIGKILL
+            process.stderr.close()
+            assert isinstance(cr.load(checkpoint), cr.Module)
+            lengths.append(read_file(checkpoint)[1]["place"]["epoch"])
+            if not (folder / "done.safetensors").exists():
+                continue
+        else:
+            assert process.wait(timeout=100) == 0, process.stderr.read()
+            process.stderr.close()
+        break
+    assert kills == 20
+    assert lengths == sorted(lengths)
+    (mine, header), (theirs, expected) = (read_file(f / "done.safetensors") for f in (folder, tmp_path / "whole"))
+    assert mine.keys() == theirs.keys()
+    for name, value in mine.items():
+        np.testing.assert_array_equal(value, theirs[name])
+    for name in ("losses", "validation_losses", "metrics", "learning_rates", "steps", "best_epoch"):
+        assert header["history"][name] == expected["history"][name]
