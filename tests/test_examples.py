@@ -51,3 +51,7 @@ def test_on_torch_gives_the_numbers_of_numpy(tmp_path):
 
 def test_digits_are_read_at_97_percent(tmp_path):
     assert number(r"test accuracy ([\d.]+)%", output("digits", tmp_path)) >= 97
+
+
+def test_train_torch_leaves_a_network_that_pytorch_can_use(tmp_path):
+    assert number(r"PyTorch finds (\d+) of 1,000 test points wrong", output("train_torch", tmp_path)) <= 40

@@ -65,7 +65,7 @@ ORDER = [
     ("data", "layers", "losses", "optimizers"),
     ("checks", "engine", "files"),
     ("train",),
-    ("many", "plots"),
+    ("exchange", "many", "plots"),
     ("studies",),
     ("commands",),
 ]

@@ -64,6 +64,7 @@ from .random import seed
 from .train import EarlyStopping, Evaluation, History, Run, evaluate, fit, metrics, predict
 
 if TYPE_CHECKING:
+    from .exchange.pytorch import from_torch, to_torch, train_torch
     from .files import load
     from .train.checkpoint import Checkpoint
 
@@ -72,7 +73,10 @@ __version__ = "0.1.0"
 # Doors that not every program goes through: where each name is, imported when it is first asked for.
 _DOORS = {
     "Checkpoint": "train.checkpoint",
+    "from_torch": "exchange.pytorch",
     "load": "files",
+    "to_torch": "exchange.pytorch",
+    "train_torch": "exchange.pytorch",
 }
 
 

@@ -1,0 +1,69 @@
+"""PyTorch's optimizers as ours, and what they remember, both ways."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from ... import optimizers
+from ...extras import require
+from ...module import Parameter
+from .modules import Pair, copy, option
+
+# In PyTorch these are keys of a parameter group.
+OPTIMIZERS = [
+    Pair(optimizers.SGD, ("lr", "momentum", "dampening", "weight_decay", "nesterov")),
+    Pair(optimizers.Adam, ("lr", "betas", "eps", "weight_decay", "amsgrad")),
+    Pair(optimizers.AdamW, ("lr", "betas", "eps", "weight_decay", "amsgrad")),
+    Pair(optimizers.RMSprop, ("lr", "alpha", "eps", "weight_decay", "momentum", "centered")),
+    Pair(optimizers.Adagrad, ("lr", "lr_decay", "weight_decay", "initial_accumulator_value", "eps")),
+]
+
+
+def optimizer_from_torch(optimizer: Any) -> Any:
+    """A torch.optim optimizer as one of ours, by its options; what it remembers is `state_from_torch`'s.
+
+    Raises TypeError or ValueError for what ours cannot do.
+    """
+    torch = require("torch", "torch")
+    pair = next((pair for pair in OPTIMIZERS if type(optimizer) is getattr(torch.optim, pair.name)), None)
+    if pair is None:
+        known = ", ".join(pair.name for pair in OPTIMIZERS)
+        raise TypeError(f"from_torch: optimizer must be one of {known}, got {type(optimizer).__name__}")
+    groups = optimizer.param_groups
+    options = [{key: group[key] for key in pair.arguments} for group in groups]
+    if any(other != options[0] for other in options[1:]):
+        raise ValueError(f"from_torch: {pair.name} must have the same options for all of its parameter groups")
+    if any(group["maximize"] for group in groups):
+        raise ValueError(f"from_torch: {pair.name} must have maximize=False")
+    if pair.ours is optimizers.Adam and any(group.get("decoupled_weight_decay") for group in groups):
+        raise ValueError("from_torch: Adam with decoupled_weight_decay=True is AdamW; use that")
+    return pair.ours(**{key: option(value) for key, value in options[0].items()})
+
+
+def state_from_torch(theirs: Any, ours: Any, parameters: Iterable[tuple[Any, Parameter]]) -> None:
+    """Let our optimizer go on from what PyTorch's remembers of the same parameters."""
+    steps = 0
+    for theirs_parameter, parameter in parameters:
+        kept = {k: v for k, v in theirs.state.get(theirs_parameter, {}).items() if v is not None}
+        if "step" in kept:
+            steps = max(steps, int(kept["step"]))
+        ours.state[parameter] = {key: int(v) if key == "step" else copy(v) for key, v in kept.items()}
+        if isinstance(ours, optimizers.RMSprop):  # ours does not count
+            ours.state[parameter].pop("step", None)
+    ours.steps = steps
+
+
+def state_to_torch(ours: Any, theirs: Any, parameters: Iterable[tuple[Any, Parameter]]) -> None:
+    """Let PyTorch's optimizer go on from what ours remembers."""
+    torch = require("torch", "torch")
+    for theirs_parameter, parameter in parameters:
+        kept = ours.state.get(parameter)
+        if not kept:
+            continue
+        state = theirs.state[theirs_parameter]
+        for key, value in kept.items():
+            if key == "step":
+                state[key] = torch.tensor(float(value))
+            else:
+                state[key] = torch.tensor(value).to(theirs_parameter.device)
+        if isinstance(ours, optimizers.RMSprop):
+            state["step"] = torch.tensor(float(ours.steps))

@@ -1,0 +1,89 @@
+"""Borrow a network from PyTorch, train it here, and give it back."""
+
+from typing import Any
+
+from ...data import Dataset
+from ...extras import require
+from ...module import Module, is_update_rule
+from ...train import History, fit
+from .modules import borrow, from_torch
+from .optimizers import optimizer_from_torch, state_from_torch, state_to_torch
+
+
+def train_torch(module: Any, loss: Any, data: Any, *, optimizer: Any, epochs: int, **options: Any) -> History:
+    """Train a PyTorch network in chainrule's engine, and write the weights back into its own parameters.
+
+    Parameters
+    ----------
+    module : a torch.nn.Module that `from_torch` knows, on any device.
+    loss : of torch.nn or of chainrule.
+    data : a DataLoader over a TensorDataset, whose batch size and shuffling are taken; a TensorDataset; or what `fit`
+        takes.
+    optimizer : of torch.optim, for just the parameters of the module, whose state is taken and given back, so that
+        training can go on on either side; or of chainrule.
+    epochs : how often every sample is visited.
+    options : of `fit`. `validation` may be a TensorDataset or a DataLoader too.
+
+    Returns   the History of `fit`. The numbers are those of `fit` on `from_torch(module)`, to the last bit
+
+    Raises what `from_torch` and `fit` raise, and then the module is as it was.
+    """
+    torch = require("torch", "torch")
+    model, parameters = borrow(module)
+    frozen = [name for name, parameter in module.named_parameters() if not parameter.requires_grad]
+    if frozen:
+        raise ValueError(f"train_torch: all parameters are trained, but {', '.join(frozen)} must not change")
+    loss = from_torch(loss) if isinstance(loss, torch.nn.Module) else loss
+    if not isinstance(loss, Module):
+        raise TypeError(f"train_torch: loss must be a module of torch.nn or chainrule, got a {type(loss).__name__}")
+    data, found = _data("data", data)
+    if options.get("validation") is not None:
+        options["validation"] = _data("validation", options["validation"])[0]
+    if isinstance(optimizer, torch.optim.Optimizer):
+        rule = optimizer_from_torch(optimizer)
+        _require_parameters(optimizer, [parameter for parameter, _ in parameters])
+        state_from_torch(optimizer, rule, parameters)
+    elif is_update_rule(optimizer):
+        rule = optimizer
+    else:
+        raise TypeError(f"train_torch: optimizer must be one of torch.optim or chainrule, got {optimizer!r}")
+
+    history = fit(model, loss, data, epochs=epochs, optimizer=rule, **(found | options))
+
+    with torch.no_grad():
+        for theirs, ours in parameters:
+            theirs.copy_(torch.from_numpy(ours.value))
+    if rule is not optimizer:
+        state_to_torch(rule, optimizer, parameters)
+    return history
+
+
+def _data(name: str, data: Any) -> tuple[Any, dict[str, Any]]:
+    """Data of PyTorch as a Dataset, and what `fit` is to be told of the batches; other data as they are."""
+    utils = require("torch.utils.data", "torch")
+    if not isinstance(data, utils.DataLoader | utils.Dataset):
+        return data, {}
+    source = data.dataset if isinstance(data, utils.DataLoader) else data
+    if not isinstance(source, utils.TensorDataset) or len(source.tensors) not in (2, 3):
+        raise TypeError(
+            f"train_torch: {name} must be a TensorDataset of x, target and perhaps sample_weight, or a DataLoader over "
+            f"one, got {type(source).__name__}; datasets of other kinds can be read into one"
+        )
+    samples = Dataset(*source.tensors)
+    if source is data:
+        return samples, {}
+    shuffle = isinstance(data.sampler, utils.RandomSampler)
+    if data.batch_size is None or not (shuffle or isinstance(data.sampler, utils.SequentialSampler)):
+        raise TypeError(f"train_torch: {name} must be a DataLoader with a batch size and without a sampler of its own")
+    if data.drop_last and len(samples) % data.batch_size:
+        raise ValueError(
+            f"train_torch: {name} must not drop the last batch of {len(samples) % data.batch_size} samples"
+        )
+    return samples, {"batch_size": data.batch_size, "shuffle": shuffle}
+
+
+def _require_parameters(optimizer: Any, parameters: list[Any]) -> None:
+    """Raise ValueError unless the optimizer is for just these parameters."""
+    known = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+    if known != {id(parameter) for parameter in parameters}:
+        raise ValueError("train_torch: the optimizer must be for all parameters of the module, and for no others")

@@ -1,0 +1,137 @@
+import numpy as np
+import pytest
+import torch
+from cases import CASES, Case, exported_modules, numpy
+
+import chainrule as cr
+from chainrule.exchange.pytorch.modules import MODULES
+
+with_peer = pytest.mark.parametrize("case", [case for case in CASES if case.peer], ids=str)
+
+
+def test_every_exported_module_is_in_the_table():
+    known = {cr.Sequential, cr.Linear, *(pair.ours for pair in MODULES)}
+    assert set(exported_modules()) == known
+    for pair in MODULES:
+        assert hasattr(torch.nn, pair.name)
+
+
+@with_peer
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_there_and_back_is_the_same(case: Case, dtype):
+    for shape in case.fixed:
+        module, inputs = case.example(shape, dtype=dtype)
+        theirs = cr.to_torch(module)
+        back = cr.from_torch(theirs)
+        bare = cr.Sequential(*module) if isinstance(module, cr.Sequential) else module  # without its optimizer
+        assert repr(back) == repr(bare)
+        assert [m.training for m in back.modules()] == [m.training for m in module.modules()]
+        y = numpy(module(*inputs))
+        np.testing.assert_array_equal(numpy(back(*inputs)), y)
+        said = theirs.eval()(*(torch.from_numpy(np.asarray(x)) for x in inputs)).detach().numpy()
+        np.testing.assert_allclose(
+            said, y, rtol=1e-12 if dtype == "float64" else 1e-5, atol=1e-13 if dtype == "float64" else 1e-6
+        )
+        assert said.dtype == y.dtype
+
+
+@with_peer
+def test_what_pytorch_made_comes_over(case: Case):
+    for shape in case.fixed:
+        peer = case.peer(shape).double().eval()
+        ours = cr.from_torch(peer)
+        _, inputs = case.example(shape)
+        expected = peer(*(torch.from_numpy(np.asarray(x)) for x in inputs)).detach().numpy()
+        np.testing.assert_allclose(numpy(ours(*inputs)), expected, rtol=1e-12, atol=1e-13)
+        state = {name: tuple(value.shape) for name, value in peer.state_dict().items()}
+        assert {name: tuple(value.shape) for name, value in ours.state_dict().items()} == state
+
+
+def test_what_is_shared_stays_shared_both_ways():
+    first, drop = torch.nn.Linear(3, 3), torch.nn.Dropout(0.2)
+    second = torch.nn.Linear(3, 3)
+    second.weight = first.weight
+    ours = cr.from_torch(torch.nn.Sequential(first, drop, second, torch.nn.Sequential(drop, first)))
+    assert ours[2].weight is ours[0].weight
+    assert ours[3][0] is ours[1]
+    assert ours[3][1] is ours[0]
+    back = cr.to_torch(ours)
+    assert back[2].weight is back[0].weight
+    assert back[3][0] is back[1]
+    assert len(list(back.parameters())) == 3
+
+
+def test_numbers_are_copies_and_gradients_do_not_matter():
+    theirs = torch.nn.Linear(2, 2)
+    theirs(torch.ones(1, 2)).sum().backward()
+    ours = cr.from_torch(theirs)
+    before = theirs.weight.detach().clone()
+    ours.weight.value[...] = 7
+    assert torch.equal(theirs.weight, before)
+    back = cr.to_torch(ours)
+    ours.weight.value[...] = 8
+    assert torch.all(back.weight == 7)
+    assert all(p.requires_grad for p in back.parameters())
+
+
+def test_weights_that_are_not_contiguous_come_over():
+    theirs = torch.nn.Linear(2, 3)
+    theirs.weight = torch.nn.Parameter(torch.arange(6.0).reshape(2, 3).T)
+    ours = cr.from_torch(theirs)
+    np.testing.assert_array_equal(ours.weight.value, theirs.weight.detach().numpy())
+    assert ours.weight.value.flags.c_contiguous
+
+
+def test_to_torch_converts():
+    assert cr.to_torch(cr.Linear(2, 3), dtype=torch.float64).weight.dtype == torch.float64
+    assert cr.to_torch(cr.Linear(2, 3), device="meta").weight.device.type == "meta"
+
+
+def test_moving_a_network_draws_no_random_numbers():
+    model = cr.Sequential(cr.Linear(2, 3), cr.Tanh())
+    before = torch.random.get_rng_state()
+    cr.to_torch(model)
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+class Own(torch.nn.Linear):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("module", "error", "says"),
+    [
+        (3, TypeError, "module must be a torch.nn.Module, got a int"),
+        (torch.nn.Conv2d(1, 1, 1), TypeError, "Conv2d is none of the modules that chainrule has: Sequential, Linear"),
+        (
+            torch.nn.Sequential(torch.nn.Sequential(torch.nn.ReLU(), torch.nn.LSTM(1, 1))),
+            TypeError,
+            "0.1: LSTM is none",
+        ),
+        (Own(1, 1), TypeError, "Own is none of the modules"),
+        (torch.nn.Sequential(torch.nn.Linear(1, 1).bfloat16()), TypeError, "0 must be of a dtype that NumPy has"),
+        (torch.nn.Sequential(torch.nn.Softmax()), ValueError, "0: Softmax must have a dim"),
+    ],
+    ids=str,
+)
+def test_what_chainrule_does_not_have_is_refused_by_its_place(module, error, says):
+    with pytest.raises(error, match=f"from_torch: {says}"):
+        cr.from_torch(module)
+
+
+def test_hooks_are_refused_because_nobody_would_call_them():
+    module = torch.nn.Sequential(torch.nn.ReLU())
+    module[0].register_forward_hook(lambda *_: None)
+    with pytest.raises(ValueError, match="0: ReLU has hooks"):
+        cr.from_torch(module)
+
+
+class Layer(cr.Module):
+    pass
+
+
+def test_what_pytorch_does_not_have_is_refused_by_its_place():
+    with pytest.raises(TypeError, match=r"to_torch: 1\.0: Layer is no module that PyTorch has"):
+        cr.to_torch(cr.Sequential(cr.ReLU(), cr.Sequential(Layer())))
+    with pytest.raises(TypeError, match="model must be a chainrule Module, got a ReLU"):
+        cr.to_torch(torch.nn.ReLU())

@@ -1,0 +1,152 @@
+import copy
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader, TensorDataset, WeightedRandomSampler
+
+import chainrule as cr
+
+DISK = cr.data.disk(200, seed=0)
+X, TARGET = torch.from_numpy(DISK.x).double(), torch.from_numpy(DISK.target).double()
+DATA = TensorDataset(X, TARGET)
+
+
+def network():
+    torch.manual_seed(0)
+    return torch.nn.Sequential(
+        torch.nn.Linear(2, 9), torch.nn.ReLU(), torch.nn.Linear(9, 9), torch.nn.Tanh(), torch.nn.Linear(9, 2)
+    ).double()
+
+
+def loop(module, optimizer, epochs, loss=torch.nn.functional.mse_loss):
+    """What a user of PyTorch writes."""
+    for _ in range(epochs):
+        for start in range(0, len(X), 20):
+            optimizer.zero_grad()
+            loss(module(X[start : start + 20]), TARGET[start : start + 20]).backward()
+            optimizer.step()
+
+
+def numbers(module):
+    return [parameter.detach().numpy().copy() for parameter in module.parameters()]
+
+
+OPTIMIZERS = [
+    (torch.optim.SGD, {"lr": 0.1}),
+    (torch.optim.SGD, {"lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 1e-3}),
+    (torch.optim.Adam, {"lr": 0.01, "amsgrad": True, "weight_decay": 1e-3}),
+    (torch.optim.AdamW, {"lr": 0.01}),
+    (torch.optim.RMSprop, {"lr": 0.001, "momentum": 0.5, "centered": True}),
+    (torch.optim.RMSprop, {"lr": 0.001}),
+    (torch.optim.Adagrad, {"lr": 0.01, "lr_decay": 0.01, "initial_accumulator_value": 0.1}),
+]
+
+
+@pytest.mark.parametrize("engine", ["native", "python"])
+@pytest.mark.parametrize(("kind", "options"), OPTIMIZERS, ids=str)
+def test_training_goes_on_from_pytorch_and_back_to_it(kind, options, engine):
+    """Two epochs there, two here, two there, next to six there."""
+    mine, theirs = network(), network()
+    optimizer, peer = kind(mine.parameters(), **options), kind(theirs.parameters(), **options)
+    loop(theirs, peer, 6)
+    loop(mine, optimizer, 2)
+    loader = DataLoader(DATA, batch_size=20)
+    cr.train_torch(mine, torch.nn.MSELoss(), loader, optimizer=optimizer, epochs=2, keep="last", engine=engine)
+    loop(mine, optimizer, 2)
+    for ours, expected in zip(numbers(mine), numbers(theirs), strict=True):
+        np.testing.assert_allclose(ours, expected, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_the_numbers_are_those_of_fit_and_the_parameters_are_the_same_objects(shuffle):
+    module = network()
+    model = cr.from_torch(module)
+    held = list(module.parameters())
+    places = [parameter.data_ptr() for parameter in held]
+    how = {"epochs": 3, "optimizer": cr.Adam(), "seed": 4}
+    expected = cr.fit(model, cr.MSELoss(), (DISK.x, DISK.target), batch_size=20, shuffle=shuffle, **how)
+    loader = DataLoader(DATA, batch_size=20, shuffle=shuffle)
+    history = cr.train_torch(module, torch.nn.MSELoss(), loader, **how | {"optimizer": cr.Adam()})
+    assert history.losses == expected.losses
+    assert [p.data_ptr() for p in module.parameters()] == places
+    for theirs, same, ours in zip(module.parameters(), held, model.param(), strict=True):
+        assert theirs is same
+        np.testing.assert_array_equal(theirs.detach().numpy(), ours.value)
+
+
+def test_classes_and_validation_and_plain_tensors():
+    module = network().float()
+    classes = cr.data.disk(200, seed=0, classes=True)
+    x, target = torch.from_numpy(classes.x), torch.from_numpy(np.asarray(classes.target))
+    history = cr.train_torch(
+        module,
+        torch.nn.CrossEntropyLoss(weight=torch.tensor([1.0, 2.0])),
+        (x, target),
+        optimizer=torch.optim.Adam(module.parameters(), lr=0.01),
+        epochs=5,
+        validation=TensorDataset(x, target),
+        metrics=[cr.metrics.accuracy],
+    )
+    assert len(history.validation_losses) == 5
+    loss = torch.nn.functional.cross_entropy(module(x), target, weight=torch.tensor([1.0, 2.0]))
+    assert float(loss.detach()) == pytest.approx(history.best_loss, rel=1e-5)
+
+
+def same_as_before(module, before):
+    for now, then in zip(numbers(module), before, strict=True):
+        np.testing.assert_array_equal(now, then)
+
+
+def test_when_it_fails_the_module_is_as_it_was():
+    module = network()
+    optimizer = torch.optim.SGD(module.parameters(), lr=1e300)
+    before, state = numbers(module), copy.deepcopy(optimizer.state_dict())
+    with pytest.raises(FloatingPointError, match="NaN or infinite"):
+        cr.train_torch(module, torch.nn.MSELoss(), DATA, optimizer=optimizer, epochs=3)
+    same_as_before(module, before)
+    assert optimizer.state_dict() == state
+
+
+def frozen():
+    module = network()
+    module[0].bias.requires_grad_(False)
+    return module
+
+
+MODULE = network()
+SGD = torch.optim.SGD(MODULE.parameters())
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "says"),
+    [
+        ({"module": frozen()}, ValueError, "0.bias must not change"),
+        ({"loss": "mse"}, TypeError, "loss must be a module"),
+        ({"loss": torch.nn.KLDivLoss()}, TypeError, "KLDivLoss is none of"),
+        ({"optimizer": torch.optim.SGD(network().parameters())}, ValueError, "for all parameters of the module"),
+        ({"optimizer": torch.optim.LBFGS(MODULE.parameters())}, TypeError, "must be one of SGD, Adam"),
+        ({"optimizer": torch.optim.SGD(MODULE.parameters(), maximize=True)}, ValueError, "maximize=False"),
+        ({"optimizer": None}, TypeError, "optimizer must be one of torch.optim or chainrule, got None"),
+        (
+            {"optimizer": torch.optim.SGD([{"params": [p], "lr": i} for i, p in enumerate(MODULE.parameters())])},
+            ValueError,
+            "the same options for all",
+        ),
+        (
+            {"data": DataLoader(DATA, sampler=WeightedRandomSampler(torch.ones(200), 9))},
+            TypeError,
+            "sampler of its own",
+        ),
+        ({"data": DataLoader(DATA, batch_size=30, drop_last=True)}, ValueError, "the last batch of 20 samples"),
+        ({"data": torch.utils.data.ConcatDataset([DATA])}, TypeError, "must be a TensorDataset"),
+        ({"data": TensorDataset(X)}, TypeError, "must be a TensorDataset of x, target"),
+    ],
+    ids=range(12),
+)
+def test_what_it_cannot_do_is_an_error_that_says_why_and_changes_nothing(changes, error, says):
+    arguments = {"module": MODULE, "loss": torch.nn.MSELoss(), "data": DATA, "optimizer": SGD, "epochs": 1} | changes
+    before = numbers(MODULE)
+    with pytest.raises(error, match=says):
+        cr.train_torch(arguments.pop("module"), arguments.pop("loss"), arguments.pop("data"), **arguments)
+    same_as_before(MODULE, before)
