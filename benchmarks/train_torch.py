@@ -3,9 +3,11 @@
     python benchmarks/train_torch.py [--quick] [--json FILE]
 
 One core, float32, ReLU, mean squared error, Adam, 1,000 samples in a new order each epoch. The loop draws an order by
-torch.randperm and indexes tensors, which is faster than a DataLoader; `train_torch` is timed whole: reading the network,
-training, writing the weights and the optimizer's state back.
+torch.randperm and indexes tensors, which is faster than a DataLoader; `train_torch` is timed whole: reading
+the network, training, writing the weights and the state of the optimizer back.
 """
+
+from itertools import pairwise
 
 import common
 
@@ -21,7 +23,7 @@ def network(widths):
 
     torch.manual_seed(0)
     layers = []
-    for n_in, n_out in zip(widths, widths[1:], strict=False):
+    for n_in, n_out in pairwise(widths):
         layers += [torch.nn.Linear(n_in, n_out), torch.nn.ReLU()]
     made = torch.nn.Sequential(*layers[:-1])
     return made, torch.optim.Adam(made.parameters(), lr=1e-3)

@@ -65,7 +65,7 @@ ORDER = [
     ("data", "layers", "losses", "optimizers"),
     ("checks", "engine", "files"),
     ("train",),
-    ("exchange", "many", "plots"),
+    ("callbacks", "exchange", "many", "plots"),
     ("studies",),
     ("commands",),
 ]

@@ -64,6 +64,7 @@ from .random import seed
 from .train import EarlyStopping, Evaluation, History, Run, evaluate, fit, metrics, predict
 
 if TYPE_CHECKING:
+    from . import callbacks
     from .exchange.pytorch import from_torch, to_torch, train_torch
     from .files import load
     from .train.checkpoint import Checkpoint
@@ -73,6 +74,7 @@ __version__ = "0.1.0"
 # Doors that not every program goes through: where each name is, imported when it is first asked for.
 _DOORS = {
     "Checkpoint": "train.checkpoint",
+    "callbacks": "callbacks",
     "from_torch": "exchange.pytorch",
     "load": "files",
     "to_torch": "exchange.pytorch",
@@ -85,7 +87,8 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    found = getattr(import_module(f"{__name__}.{_DOORS[name]}"), name)
+    module = import_module(f"{__name__}.{_DOORS[name]}")
+    found = module if name == _DOORS[name] else getattr(module, name)
     globals()[name] = found
     return found
 

@@ -58,7 +58,7 @@ def fit(
     stop : a function of the History that says True to end the run, such as `EarlyStopping(patience=10)`.
     metrics : functions (y, target) -> number, computed after every epoch on the validation data, or else on `train`;
         `errors`, `error_rate` and `accuracy` by the threshold of the loss, as in `evaluate`.
-    callbacks : functions called with a `Run` after every epoch.
+    callbacks : functions called with a `Run` after every epoch; `chainrule.callbacks` has some.
     progress : show a progress bar; by default, if standard error is a terminal.
     max_seconds : end the run after this many seconds, between two steps.
     checkpoint : a folder, or a Checkpoint, to write down how far the run has come: every ten seconds, at best epochs,
@@ -110,8 +110,8 @@ def go(session: Session, watch: Watch, bar: Progress | None = None) -> None:
     history, loop, one_by_one = session.history, session.loop, session.watches_epochs()
     # A loss that is not finite raises; what NumPy would warn of on the way there says it less clearly.
     with np.errstate(over="ignore", invalid="ignore"):
-        session.begin()
         try:
+            session.begin()
             if bar is not None and history.epochs:
                 bar.update(history, history.epochs)
             session.keep_checkpoint(watch)

@@ -1,8 +1,12 @@
 """What happened in a run of `fit`."""
 
 import copy
+import csv
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from os import PathLike
+from pathlib import Path
 from typing import Any
 
 
@@ -54,6 +58,31 @@ class History:
         if best is None or self.monitored[-1] < best:
             self.best_epoch = self.epochs - 1
         return self.best_epoch == self.epochs - 1
+
+    def row(self, epoch: int) -> dict[str, Any]:
+        """What is known of one epoch, by name; the validation loss only where there is one."""
+        found = {"epoch": epoch, "loss": self.losses[epoch]}
+        if self.validation_losses:
+            found["validation_loss"] = self.validation_losses[epoch]
+        found |= {name: values[epoch] for name, values in self.metrics.items()}
+        return found | {"learning_rate": self.learning_rates[epoch], "seconds": self.epoch_s[epoch]}
+
+    def to_csv(self, path: str | PathLike[str]) -> None:
+        """Write a table with one row per epoch: epoch, loss, validation_loss, metrics, learning_rate, seconds."""
+        from ..files import write_text  # here, because it takes time to import
+
+        text = io.StringIO()
+        rows = [self.row(epoch) for epoch in range(self.epochs)]
+        writer = csv.DictWriter(text, list(rows[0]) if rows else ["epoch", "loss"], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        write_text(Path(path), text.getvalue())
+
+    def plot(self, *, title: str = "", ax: Any = None) -> Any:
+        """The losses of each epoch as a matplotlib figure; this is `plots.losses(history)`."""
+        from .. import plots  # here, because plots stand above training
+
+        return plots.losses(self, title=title, ax=ax)
 
     def to_dict(self) -> dict[str, Any]:
         """The record as plain values, for JSON."""

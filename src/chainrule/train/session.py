@@ -30,6 +30,9 @@ Metric = Callable[[Array, Array], float]
 class Run:
     """What a callback sees after every epoch: `callback(run)`.
 
+    A callback that has methods `begin(run)` and `end(run)` is told, too, when a run begins and when it is over, however
+    it ends.
+
     model, loss, optimizer : what is being trained; parameters may be read and set.
     history : the record so far, the epoch that has just ended included.
     """
@@ -125,8 +128,10 @@ class Session:
         self.before_s = self.history.total_s
 
     def begin(self) -> None:
-        """Enter training mode, until `finish`."""
+        """Enter training mode, and tell the callbacks, until `finish`."""
         self._training_mode.__enter__()
+        for callback in self.callbacks:
+            getattr(callback, "begin", _ignore)(self.run)
         if self.history.epochs:  # a run that goes on may have come to its end before
             self._ask()
 
@@ -192,6 +197,8 @@ class Session:
                 self.loop.give_back_best()
         finally:
             self._training_mode.__exit__(None, None, None)
+            for callback in self.callbacks:
+                getattr(callback, "end", _ignore)(self.run)
 
     def _measure(self) -> dict[str, float]:
         """The metrics as the parameters are now."""
@@ -199,6 +206,10 @@ class Session:
             return {}
         y = self.loop.outputs(self.measured.x)
         return {name: float(metric(y, self.measured.target)) for name, metric in self.metrics.items()}
+
+
+def _ignore(run: Run) -> None:
+    """What a callback that is a plain function does when a run begins or ends."""
 
 
 def _loop(

@@ -1,0 +1,91 @@
+"""A line per epoch in a file, there as soon as the epoch is over."""
+
+import csv
+import io
+import json
+from os import PathLike
+from pathlib import Path
+from typing import Any, TextIO
+
+from ..files import write_text
+from ..train import Run
+
+
+class EpochLog:
+    """What both kinds of file share: opened when a run begins, a line after each epoch, closed when it ends.
+
+    A run that goes on from a checkpoint goes on in its file: lines of epochs that will come again, and a line that was
+    cut off, are dropped first. Any other run writes the file anew.
+
+    Parameters
+    ----------
+    path : of the file.
+    """
+
+    def __init__(self, path: str | PathLike[str]) -> None:
+        if not isinstance(path, str | PathLike):
+            raise TypeError(f"{type(self).__name__}: path must be a path, got {path!r}")
+        self.path = Path(path)
+        self.file: TextIO | None = None
+
+    def begin(self, run: Run) -> None:
+        """Open the file."""
+        done = run.history.epochs
+        kept = self._kept(self.path.read_text("utf-8"), done) if done and self.path.exists() else ""
+        write_text(self.path, kept)
+        self.file = self.path.open("a", encoding="utf-8", newline="")
+
+    def __call__(self, run: Run) -> None:
+        """Write the line of the epoch that has just ended."""
+        if self.file is None:
+            raise RuntimeError(f"{type(self).__name__}: the run has not begun; call begin(run) first")
+        self.file.write(self._line(run.history.row(run.history.epochs - 1)))
+        self.file.flush()
+
+    def end(self, run: Run) -> None:
+        """Close the file."""
+        if self.file is not None:
+            self.file.close()
+            self.file = None
+
+    def _kept(self, text: str, done: int) -> str:
+        """What stays of a file, if the first epochs are done and the others will come."""
+        lines = text.splitlines(keepends=True)
+        return "".join(line for line in lines if line.endswith("\n") and self._epoch(line) < done)
+
+    def _epoch(self, line: str) -> int:
+        """The epoch of a line; -1 for a heading."""
+        raise NotImplementedError
+
+    def _line(self, row: dict[str, Any]) -> str:
+        """The line of an epoch."""
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self.path)!r})"
+
+
+class CSVLog(EpochLog):
+    """A table with the columns epoch, loss, validation_loss, metrics, learning_rate and seconds."""
+
+    def _line(self, row: dict[str, Any]) -> str:
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        if self.path.stat().st_size == 0:
+            writer.writerow(row)
+        writer.writerow(row.values())
+        return text.getvalue()
+
+    def _epoch(self, line: str) -> int:
+        first = line.split(",", 1)[0]
+        return int(first) if first.isdecimal() else -1
+
+
+class JSONLinesLog(EpochLog):
+    """A JSON object a line, with the same names."""
+
+    def _line(self, row: dict[str, Any]) -> str:
+        return json.dumps(row) + "\n"
+
+    def _epoch(self, line: str) -> int:
+        return int(json.loads(line)["epoch"])
