@@ -65,6 +65,7 @@ from .train import EarlyStopping, Evaluation, History, Run, evaluate, fit, metri
 
 if TYPE_CHECKING:
     from . import callbacks
+    from .exchange.c import to_c
     from .exchange.pytorch import from_torch, to_torch, train_torch
     from .files import load
     from .train.checkpoint import Checkpoint
@@ -77,6 +78,7 @@ _DOORS = {
     "callbacks": "callbacks",
     "from_torch": "exchange.pytorch",
     "load": "files",
+    "to_c": "exchange.c",
     "to_torch": "exchange.pytorch",
     "train_torch": "exchange.pytorch",
 }

@@ -125,7 +125,7 @@ class Compiled:
             optimizer = getattr(model, "optimizer", None)
         options = dict(self._options)
         batch = options.pop("batch_size")
-        return lower(model, loss, optimizer, sample_shape=(_columns(model),), batch=batch, **options)
+        return lower(model, loss, optimizer, sample_shape=(columns(model),), batch=batch, **options)
 
     def _rate(self) -> float:
         optimizer = self.plan.optimizer
@@ -187,7 +187,7 @@ def compile(  # noqa: A001 - the name that the field gives it
         raise ValueError(f"compile: the engine does not know {reason}") from None
 
 
-def _columns(model: Module) -> int:
+def columns(model: Module) -> int:
     """The columns of the network's input: what its first Linear takes."""
     for module in model.modules():
         if isinstance(module, Linear):

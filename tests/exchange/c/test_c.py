@@ -1,0 +1,189 @@
+"""The C is compiled as strictly as can be, run, and compared with Python."""
+
+import re
+import shutil
+import subprocess
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from cases import LAYERS, Case
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import chainrule as cr
+from chainrule.exchange.c import measure, to_c
+
+pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")
+
+STRICT = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic", "-Wconversion", "-Wdouble-promotion", "-Wshadow"]
+CHECKED = ["-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+
+
+def run(folder, *arguments, name="network", flags=("-O2",), files=None):
+    """Compile and run the self-test."""
+    sources = files or [folder / f"{name}.c", folder / f"{name}_test.c"]
+    command = ["gcc", *STRICT, *flags, *map(str, sources), "-lm", "-o", str(folder / "program")]
+    compiled = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert compiled.returncode == 0, compiled.stderr
+    return subprocess.run([str(folder / "program"), *arguments], capture_output=True, text=True, check=False)
+
+
+def network(*layers, n_in=3, n_out=4):
+    cr.seed(0)
+    return cr.Sequential(cr.Linear(n_in, 5), *layers, cr.Linear(5, n_out))
+
+
+ONE_BY_ONE = [case for case in LAYERS if case.kind not in (cr.Linear, cr.Sequential)]
+
+
+@pytest.mark.parametrize("case", ONE_BY_ONE, ids=str)
+def test_every_layer_agrees_with_python_inside_a_network_at_its_beginning_and_at_its_end(tmp_path, case: Case):
+    layer = case.build((2, 5))
+    cr.seed(0)
+    model = cr.Sequential(layer, cr.Linear(5, 5), layer, cr.Linear(5, 4), case.build((2, 4)))
+    if isinstance(layer, cr.Dropout):
+        model = cr.Sequential(layer, cr.Linear(5, 4))
+    try:
+        to_c(model, tmp_path)
+    except ValueError as refused:
+        assert re.search(r"(Softmax|LogSoftmax) along dim 0|Flatten with other than its default axes", str(refused))  # noqa: PT017
+        return
+    done = run(tmp_path, flags=CHECKED)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "32 rows agree with Python" in done.stdout
+
+
+widths = st.integers(1, 40)
+activations = st.sampled_from(
+    [cr.ReLU(), cr.Tanh(), cr.GELU(), cr.SiLU(), cr.Softplus(2.0, 5.0), cr.ELU(0.3), cr.Softmax()]
+)
+
+
+@settings(max_examples=12, deadline=None)
+@given(sizes=st.lists(widths, min_size=2, max_size=5), data=st.data(), dtype=st.sampled_from(["float32", "float64"]))
+def test_networks_of_any_size_agree_with_python(tmp_path_factory, sizes, data, dtype):
+    layers = []
+    for n_in, n_out in pairwise(sizes):
+        layers += [
+            cr.Linear(n_in, n_out, bias=data.draw(st.booleans()), rng=0),
+            data.draw(activations),
+            cr.Dropout(0.5),
+        ]
+    model = cr.Sequential(cr.Flatten(), cr.Sequential(*layers)).to(dtype=dtype)
+    folder = tmp_path_factory.mktemp("c")
+    to_c(model, folder, test_rows=5)
+    done = run(folder, flags=CHECKED)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def predicted(folder, model, x):
+    """What the C function says, through a shared library."""
+    import ctypes
+
+    subprocess.run(["gcc", "-O2", "-shared", "-fPIC", folder / "network.c", "-lm", "-o", folder / "n.so"], check=True)
+    function = ctypes.CDLL(str(folder / "n.so")).network_predict
+    y = np.empty((len(x), model(x[:1]).shape[1]), np.float32)
+    for row, out in zip(x, y, strict=True):
+        function(row.ctypes.data_as(ctypes.c_void_p), out.ctypes.data_as(ctypes.c_void_p))
+    return y
+
+
+def test_a_trained_network_says_the_same_of_real_data(tmp_path):
+    datasets = pytest.importorskip("sklearn.datasets")
+    x, target = datasets.load_digits(return_X_y=True)
+    x = (x / 16).astype(np.float32)
+    cr.seed(0)
+    model = cr.Sequential(
+        cr.Adam(lr=0.003), cr.Linear(64, 32), cr.ReLU(), cr.Dropout(0.1), cr.Linear(32, 10), cr.Softmax()
+    )
+    trained = cr.Sequential(cr.Adam(lr=0.003), *model.layers[:-1])
+    cr.fit(trained, cr.CrossEntropyLoss(), (x, target), epochs=10)
+    to_c(model, tmp_path)
+    y = predicted(tmp_path, model, x)
+    np.testing.assert_allclose(y, model(x), rtol=1e-4, atol=1e-6)
+    assert (y.argmax(axis=1) == target).mean() > 0.95
+
+
+def test_weights_that_are_shared_are_written_once_and_another_library_does_not_matter(tmp_path):
+    first = cr.Linear(3, 3, rng=0)
+    model = cr.Sequential(first, cr.Tanh(), cr.Linear(3, 3, bias=False, weight=first.weight), first).to("torch")
+    to_c(model, tmp_path)
+    assert (tmp_path / "network.c").read_text().count("static const float parameter_") == 2
+    assert run(tmp_path).returncode == 0
+
+
+def test_the_self_test_fails_where_the_numbers_are_wrong(tmp_path):
+    to_c(network(cr.Tanh()), tmp_path)
+    source = tmp_path / "network.c"
+    text = source.read_text()
+    number = re.search(r"-?\d\.\d+f", text)
+    source.write_text(text.replace(number[0], f"{float(number[0][:-1]) * 1.0001:.9g}f", 1))
+    done = run(tmp_path)
+    assert done.returncode == 1
+    assert "but Python says" in done.stdout
+    source.write_text(text.replace("tanhf(x[i])", "0.0f / (x[i] - x[i])"))  # NaN is not within any bound
+    assert run(tmp_path).returncode == 1
+
+
+def test_the_header_can_be_used_from_cpp(tmp_path):
+    to_c(network(), tmp_path, name="net")
+    main = "int main() { float x[NET_INPUTS] = {}, y[NET_OUTPUTS]; net_predict(x, y); return y[0] != y[0]; }"
+    program = f'#include "net.h"\n{main}'
+    (tmp_path / "use.cpp").write_text(program)
+    subprocess.run(["gcc", "-c", tmp_path / "net.c", "-o", tmp_path / "net.o"], check=True)
+    command = ["g++", "-Wall", "-Werror", tmp_path / "use.cpp", tmp_path / "net.o", "-lm", "-o", tmp_path / "use"]
+    subprocess.run(command, check=True)
+    subprocess.run([tmp_path / "use"], check=True)
+
+
+def test_it_takes_no_library_but_math_and_allocates_nothing(tmp_path):
+    to_c(network(cr.GELU(), cr.Softmax()), tmp_path)
+    text = (tmp_path / "network.c").read_text()
+    assert re.findall(r"#include (.*)", text) == ['"network.h"', "<math.h>"]
+    subprocess.run(["gcc", "-O2", "-c", tmp_path / "network.c", "-o", tmp_path / "n.o"], check=True)
+    names = subprocess.run(["nm", "-u", tmp_path / "n.o"], capture_output=True, text=True, check=True).stdout.split()
+    assert set(names) - {"U"} <= {"erff", "expf", "memset", "memcpy", "__stack_chk_fail", "_GLOBAL_OFFSET_TABLE_"}
+
+
+def test_measure_gives_sizes_and_a_time(tmp_path):
+    to_c(network(), tmp_path)
+    found = measure(tmp_path)
+    assert found.data >= 4 * network().num_parameters
+    assert found.code > 0
+    assert found.ns > 0
+    assert "agree with Python" in found.test
+    assert measure(tmp_path, compiler="no-such-compiler") is None
+    (tmp_path / "network.c").write_text("nonsense")
+    with pytest.raises(RuntimeError, match="cc failed"):
+        measure(tmp_path)
+
+
+class Own(cr.Module):
+    pass
+
+
+def not_finite():
+    model = network()
+    model[0].weight.value[0, 0] = np.nan
+    return model
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "says"),
+    [
+        (network(Own()), {}, "no C for this model: .*Own"),
+        (network(cr.Softmax(0)), {}, "no C for Softmax along dim 0"),
+        (cr.Sequential(cr.Tanh()), {}, "no C for a network without a Linear"),
+        (not_finite(), {}, "parameter 0 must be finite"),
+        (network(), {"name": "3d"}, "name must be an identifier of C, got '3d'"),
+        (network(), {"name": "while"}, "name must be an identifier of C"),
+        (network(), {"name": "a/b"}, "name must be an identifier of C"),
+        (network(), {"test_rows": 0}, "test_rows must be a positive integer"),
+    ],
+    ids=range(8),
+)
+def test_what_cannot_be_written_is_an_error_and_leaves_nothing(tmp_path, model, options, says):
+    with pytest.raises(ValueError, match=f"to_c: .*{says}|{says}"):
+        to_c(model, tmp_path / "c", **options)
+    assert not (tmp_path / "c").exists()
