@@ -66,6 +66,7 @@ from .train import EarlyStopping, Evaluation, History, Run, evaluate, fit, metri
 if TYPE_CHECKING:
     from . import callbacks
     from .exchange.c import to_c
+    from .exchange.onnx import from_onnx, to_onnx
     from .exchange.pytorch import from_torch, to_torch, train_torch
     from .files import load
     from .train.checkpoint import Checkpoint
@@ -76,9 +77,11 @@ __version__ = "0.1.0"
 _DOORS = {
     "Checkpoint": "train.checkpoint",
     "callbacks": "callbacks",
+    "from_onnx": "exchange.onnx",
     "from_torch": "exchange.pytorch",
     "load": "files",
     "to_c": "exchange.c",
+    "to_onnx": "exchange.onnx",
     "to_torch": "exchange.pytorch",
     "train_torch": "exchange.pytorch",
 }
