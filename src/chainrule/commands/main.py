@@ -4,6 +4,8 @@ import click
 
 from .. import __version__
 from .disk import disk
+from .export import export
+from .info import info
 from .study import study
 
 
@@ -14,4 +16,6 @@ def main() -> None:
 
 
 main.add_command(disk)
+main.add_command(export)
+main.add_command(info)
 main.add_command(study)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import arrays, layers, optimizers
+from .. import layers, optimizers
 from ..data import Dataset, disk
 from ..layers import Linear, Sequential
 from ..losses import MSELoss
@@ -151,17 +151,11 @@ def train_one(settings: Settings, radius: str | float, activation: str, optimize
 
 
 def save_networks(rows: list[Row], folder: Path) -> None:
-    """Write the parameters of every network, as safetensors with PyTorch's names."""
-    from safetensors.numpy import save_file
-
+    """Write every network to a file, which `chainrule.load`, `chainrule info` and `chainrule export` read."""
     folder.mkdir(parents=True, exist_ok=True)
     for trained in (one for row in rows for one in row.runs):
-        # safetensors writes wrong numbers for arrays that are not contiguous, without a word.
-        state = {
-            name: np.ascontiguousarray(arrays.to_numpy(value)) for name, value in trained.model.state_dict().items()
-        }
         name = f"{radius_name(trained.radius)}-{trained.activation}-{trained.optimizer}-seed{trained.seed}"
-        save_file(state, folder / f"{name}.safetensors")
+        trained.model.save(folder / f"{name}.safetensors", history=trained.history)
 
 
 def radius_name(radius: str | float) -> str:
