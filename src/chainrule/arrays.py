@@ -153,9 +153,13 @@ def convert_like(x: Array, reference: Array) -> Array:
 def _numpy_dtype(name: str) -> np.dtype:
     try:
         dtype: np.dtype = np.dtype(name).newbyteorder("=")
-        return dtype
     except TypeError:
-        raise TypeError(f"dtype {name!r} has no counterpart in NumPy") from None
+        dtype = np.dtype("V1")
+    if (
+        dtype.type.__module__ != "numpy" or dtype.kind == "V"
+    ):  # a guest such as ml_dtypes' bfloat16, which can do little
+        raise TypeError(f"dtype {name!r} has no counterpart in NumPy")
+    return dtype
 
 
 def one_hot(index: Array, n_classes: int, like: Array, axis: int = 1) -> Array:

@@ -81,13 +81,12 @@ class Keeping:
         self.checkpoint, self.model, self.optimizer = checkpoint, model, optimizer
         self.names = parameter_names(model)
         # Whatever the numbers of the run depend on: a run that goes on must be made of the same.
-        self.made_of = {
+        self.made_of = settings | {
             "model": _description(model),
             "loss": _description(loss) or repr(loss),
             "optimizer": _rule(optimizer),
             "train": _fingerprint(data),
             "validation": None if held_out is None else _fingerprint(held_out),
-            **settings,
         }
         self.written_s, self.took_s = (
             0.0,
@@ -181,7 +180,7 @@ class Keeping:
         if not isinstance(before, Mapping):
             self._fail("is damaged: it does not say what it was made of")
         packed = pack(self.made_of, "", {})
-        for name in packed.keys() | before.keys():
+        for name in [*packed, *(before.keys() - packed.keys())]:
             then, now = before.get(name), packed.get(name)
             if then != now:
                 what = f"{name} was {then} there and is {now} here" if len(f"{then}{now}") < 200 else f"{name} differs"
