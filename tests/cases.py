@@ -232,6 +232,11 @@ def two_arrays(rng: np.random.Generator, shape: Shape) -> tuple[np.ndarray, ...]
     return 2 * rng.normal(size=shape), rng.normal(size=shape)
 
 
+def rates_and_counts(rng: np.random.Generator, shape: Shape) -> tuple[np.ndarray, ...]:
+    """Rates (or, as any numbers will do, their logarithms), and counts."""
+    return rng.uniform(0.1, 3, size=shape), rng.poisson(2.0, size=shape).astype(np.float64)
+
+
 def logits_and_answers(rng: np.random.Generator, shape: Shape) -> tuple[np.ndarray, ...]:
     """Logits, and probabilities of "yes"."""
     return 2 * rng.normal(size=shape), rng.uniform(size=shape)
@@ -301,7 +306,7 @@ def losses(
     **options: Any,
 ) -> Iterator[Case]:
     """A loss with each reduction, and with weights of samples; `arrays` makes options that depend on the shape."""
-    kind, torch_kind, arrays = getattr(cr, name), getattr(torch.nn, name), arrays or {}
+    kind, torch_kind, arrays = getattr(cr, name), getattr(torch.nn, name, None), arrays or {}
     text = "".join(f", {key}={value!r}" for key, value in options.items()) + "".join(f", {key}" for key in arrays)
     for reduction, weighted in itertools.product(reductions, (False, True)):
 
@@ -318,7 +323,7 @@ def losses(
             kind,
             f"{name}({reduction}{text}{label}{', sample_weight' * weighted})",
             build,
-            None if weighted else peer,
+            None if weighted or torch_kind is None else peer,
             with_weights(inputs) if weighted else inputs,
             shapes,
         )
@@ -332,6 +337,10 @@ LOSSES = [
     *losses("SmoothL1Loss", two_arrays),
     *losses("SmoothL1Loss", two_arrays, beta=0.4, reductions=("mean",)),
     *losses("SmoothL1Loss", two_arrays, beta=0.0, reductions=("mean",)),
+    *losses("QuantileLoss", two_arrays),
+    *losses("QuantileLoss", two_arrays, quantile=0.9, reductions=("mean",)),
+    *losses("PoissonNLLLoss", rates_and_counts),
+    *losses("PoissonNLLLoss", rates_and_counts, log_input=False, full=True, reductions=("mean", "none")),
     *losses("BCEWithLogitsLoss", logits_and_answers, shapes=shapes(1)),
     *losses(
         "BCEWithLogitsLoss",

@@ -549,6 +549,8 @@ NB_MODULE(CHAINRULE_MODULE, m) {
         .value("L1Loss", LossKind::L1Loss)
         .value("SmoothL1Loss", LossKind::SmoothL1Loss)
         .value("HuberLoss", LossKind::HuberLoss)
+        .value("QuantileLoss", LossKind::QuantileLoss)
+        .value("PoissonNLLLoss", LossKind::PoissonNLLLoss)
         .value("BCEWithLogitsLoss", LossKind::BCEWithLogitsLoss)
         .value("CrossEntropyLoss", LossKind::CrossEntropyLoss)
         .value("NLLLoss", LossKind::NLLLoss);
@@ -558,6 +560,9 @@ NB_MODULE(CHAINRULE_MODULE, m) {
         .def_rw("mean", &Loss::mean)
         .def_rw("beta", &Loss::beta)
         .def_rw("delta", &Loss::delta)
+        .def_rw("quantile", &Loss::quantile)
+        .def_rw("log_input", &Loss::log_input)
+        .def_rw("eps", &Loss::eps)
         .def_rw("ignore_index", &Loss::ignore_index)
         .def_rw("label_smoothing", &Loss::label_smoothing)
         .def("set_weights", &Loss::set_weights, "weights"_a, "pos_weights"_a, "columns"_a);
@@ -572,6 +577,7 @@ NB_MODULE(CHAINRULE_MODULE, m) {
         .def(nb::init<>())
         .def_rw("kind", &Optimizer::kind)
         .def_rw("weight_decay", &Optimizer::weight_decay)
+        .def_rw("decay_biases", &Optimizer::decay_biases)
         .def_rw("momentum", &Optimizer::momentum)
         .def_rw("dampening", &Optimizer::dampening)
         .def_rw("nesterov", &Optimizer::nesterov)

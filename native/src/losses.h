@@ -15,7 +15,7 @@
 
 namespace chainrule {
 
-enum class LossKind { MSELoss, L1Loss, SmoothL1Loss, HuberLoss, BCEWithLogitsLoss, CrossEntropyLoss, NLLLoss };
+enum class LossKind { MSELoss, L1Loss, SmoothL1Loss, HuberLoss, QuantileLoss, PoissonNLLLoss, BCEWithLogitsLoss, CrossEntropyLoss, NLLLoss };
 
 inline constexpr int64_t loss_block = 16;  // rows that share a partial sum
 
@@ -43,6 +43,9 @@ struct Loss {
     bool mean = true;             // reduction "mean", else "sum"
     double beta = 1;              // SmoothL1Loss; 0 is L1Loss
     double delta = 1;             // HuberLoss
+    double quantile = 0.5;        // QuantileLoss
+    bool log_input = true;        // PoissonNLLLoss
+    double eps = 1e-8;            // PoissonNLLLoss without log_input
     int64_t ignore_index = -100;  // CrossEntropyLoss, NLLLoss
     double label_smoothing = 0;   // CrossEntropyLoss
     ColumnValues weight;          // of classes, or of elements (BCEWithLogitsLoss); empty: 1
@@ -128,6 +131,33 @@ struct HuberLoss {
         const Vec<T> e = y - target, a = abs<T>(e), half = broadcast<T>(T(0.5));
         const Mask<T> inside = a < delta;
         return {inside ? half * e * e : delta * (a - half * delta), inside ? e : delta * sign<T>(e)};
+    }
+};
+
+// q e where the target is larger, (1 - q) e elsewhere, e = |y - target|
+template <class T>
+struct QuantileLoss {
+    Vec<T> below, above;  // the slopes of y below and above the target
+    explicit QuantileLoss(const Loss& l) : below(broadcast<T>(T(-l.quantile))), above(broadcast<T>(T(1 - l.quantile))) {}
+    FORCE_INLINE Element<T> operator()(Vec<T> y, Vec<T> target, int64_t) const {
+        const Vec<T> e = y - target, slope = e < Vec<T>{} ? below : above;
+        return {slope * e, e == Vec<T>{} ? e : slope};
+    }
+};
+
+// e^y - target y, where y is the logarithm of the rate; or y - target log(y + eps), where it is the rate
+template <class T, bool log_input>
+struct PoissonNLLLoss {
+    Vec<T> eps;
+    explicit PoissonNLLLoss(const Loss& l) : eps(broadcast<T>(T(l.eps))) {}
+    FORCE_INLINE Element<T> operator()(Vec<T> y, Vec<T> target, int64_t) const {
+        if constexpr (log_input) {
+            const Vec<T> rate = exp<T>(y);
+            return {rate - target * y, rate - target};
+        } else {
+            const Vec<T> rate = y + eps;
+            return {y - target * log<T>(rate), broadcast<T>(1) - target / rate};
+        }
     }
 };
 
@@ -426,6 +456,11 @@ void loss_rows(const Loss& loss, const Matrix<T>& y, const Target<T>& target, co
             case LossKind::L1Loss: elements(L1Loss<T>(loss)); break;
             case LossKind::SmoothL1Loss: elements(SmoothL1Loss<T>(loss)); break;
             case LossKind::HuberLoss: elements(HuberLoss<T>(loss)); break;
+            case LossKind::QuantileLoss: elements(QuantileLoss<T>(loss)); break;
+            case LossKind::PoissonNLLLoss:
+                if (loss.log_input) elements(PoissonNLLLoss<T, true>(loss));
+                else elements(PoissonNLLLoss<T, false>(loss));
+                break;
             case LossKind::BCEWithLogitsLoss:
                 if (loss.weight.empty()) element_rows<kind>(BCEWithLogitsLoss<T, false>(loss), y, target, dy, denominator, partial);
                 else element_rows<kind>(BCEWithLogitsLoss<T, true>(loss), y, target, dy, denominator, partial);

@@ -314,13 +314,14 @@ public:
     void update(double lr, double scale, bool skip_fused, Share share) {
         if (uniform_ && !(skip_fused && any_fused_)) {
             const int64_t begin = share.begin(flat_size_, 64), end = share.end(flat_size_, 64);
-            if (begin < end) update_range(begin, end, lr, scale, steps_taken_.empty() ? 0 : steps_taken_[0]);
+            if (begin < end) update_range(plan_.optimizer, begin, end, lr, scale, steps_taken_.empty() ? 0 : steps_taken_[0]);
             return;
         }
         for (size_t i = 0; i < plan_.parameters.size(); ++i) {
             if (!plan_.parameters[i].trainable || !used_[i] || (skip_fused && fused_[i])) continue;
             const int64_t begin = share.begin(size_[i], 64), end = share.end(size_[i], 64);
-            if (begin < end) update_range(offset_[i] + begin, offset_[i] + end, lr, scale, steps_taken_[i]);
+            const Optimizer& rule = plan_.parameters[i].n_in == 0 ? bias_rule_ : plan_.optimizer;
+            if (begin < end) update_range(rule, offset_[i] + begin, offset_[i] + end, lr, scale, steps_taken_[i]);
         }
     }
     void count_step() {
@@ -524,10 +525,10 @@ private:
         }
     }
 
-    void update_range(int64_t begin, int64_t end, double lr, double scale, int64_t step) {
+    void update_range(const Optimizer& rule, int64_t begin, int64_t end, double lr, double scale, int64_t step) {
         T* states[8] = {};
         for (int k = 0; k < states_; ++k) states[k] = state_[size_t(k)] + begin;
-        optimizer_update<T>(plan_.optimizer, optimizer_step(plan_.optimizer, lr, step, scale, plan_.clip_value),
+        optimizer_update<T>(rule, optimizer_step(rule, lr, step, scale, plan_.clip_value),
                             values_ + begin, gradients_ + begin, states, end - begin);
     }
 
@@ -537,6 +538,8 @@ private:
     void choose() {
         relu_.kind = ActivationKind::ReLU;
         states_ = plan_.has_optimizer ? optimizer_states(plan_.optimizer) : 0;
+        bias_rule_ = plan_.optimizer;
+        if (!bias_rule_.decay_biases) bias_rule_.weight_decay = 0;
         used_.assign(plan_.parameters.size(), false);
         fused_.assign(plan_.parameters.size(), false);
         std::vector<int> uses(plan_.parameters.size(), 0);
@@ -623,7 +626,7 @@ private:
 
     // Are all parameters updated by the same rule at the same step? Then one pass over the flat arrays does it.
     void find_uniform() {
-        uniform_ = true;
+        uniform_ = plan_.optimizer.decay_biases || plan_.optimizer.weight_decay == 0;
         for (size_t i = 0; i < plan_.parameters.size(); ++i)
             uniform_ = uniform_ && plan_.parameters[i].trainable && used_[i] && steps_taken_[i] == steps_taken_[0];
     }
@@ -727,6 +730,7 @@ private:
     int states_ = 0, last_ = 0;
     bool big_ = false;         // some weight fills a core's cache
     bool transposed_ = false;  // every layer's Wᵀ is that of its weights, for several threads
+    Optimizer bias_rule_{};  // the optimizer as it treats biases
     bool all_fused_ = true, any_fused_ = false, uniform_ = true, zero_first_ = false, in_place_output_ = false;
     int64_t flat_size_ = 0;
     Arena arena_;

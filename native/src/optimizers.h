@@ -20,6 +20,7 @@ enum class OptimizerKind { SGD, Adam, AdamW, RMSprop, Adagrad };
 struct Optimizer {
     OptimizerKind kind = OptimizerKind::SGD;
     double weight_decay = 0;
+    bool decay_biases = true;  // else weight_decay leaves vectors alone
     double momentum = 0;    // SGD, RMSprop
     double dampening = 0;   // SGD
     bool nesterov = false;  // SGD

@@ -13,7 +13,8 @@ template <class R>
 struct LossOptions {
     LossKind kind;
     bool mean = true;
-    R beta = 1, delta = 1, label_smoothing = 0;
+    R beta = 1, delta = 1, label_smoothing = 0, quantile = R(0.5), eps = R(1e-8);
+    bool log_input = true;
     int64_t ignore_index = -100;
     std::vector<R> weight = {}, pos_weight = {};  // empty: 1
 };
@@ -70,6 +71,14 @@ R row_loss(const LossOptions<R>& o, const Batch<R>& batch, size_t i, std::vector
             case LossKind::HuberLoss:
                 if (a < o.delta) value = e * e / 2, slope = e;
                 else value = o.delta * (a - o.delta / 2), slope = o.delta * sign;
+                break;
+            case LossKind::QuantileLoss:
+                value = e < 0 ? -o.quantile * e : (1 - o.quantile) * e;
+                slope = e < 0 ? -o.quantile : e > 0 ? 1 - o.quantile : 0;
+                break;
+            case LossKind::PoissonNLLLoss:
+                if (o.log_input) value = std::exp(y[c]) - t * y[c], slope = std::exp(y[c]) - t;
+                else value = y[c] - t * std::log(y[c] + o.eps), slope = 1 - t / (y[c] + o.eps);
                 break;
             case LossKind::BCEWithLogitsLoss: {
                 const R w = pick(o.weight, c), positive = pick(o.pos_weight, c), p = 1 / (1 + std::exp(-y[c]));

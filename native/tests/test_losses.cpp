@@ -25,6 +25,8 @@ std::vector<naive::LossOptions<R>> variants(int64_t columns) {
         add({.kind = LossKind::SmoothL1Loss, .beta = R(0.25)});
         add({.kind = LossKind::HuberLoss});
         add({.kind = LossKind::HuberLoss, .delta = R(2.5)});
+        add({.kind = LossKind::QuantileLoss, .quantile = R(0.125)});
+        add({.kind = LossKind::PoissonNLLLoss});
         add({.kind = LossKind::BCEWithLogitsLoss});
         add({.kind = LossKind::BCEWithLogitsLoss, .weight = weights});
         add({.kind = LossKind::BCEWithLogitsLoss, .weight = {R(1.5)}, .pos_weight = pos_weights});
@@ -42,6 +44,7 @@ template <class T>
 Loss loss_from(const naive::LossOptions<Reference<T>>& o, int64_t columns) {
     Loss l;
     l.kind = o.kind, l.mean = o.mean, l.beta = double(o.beta), l.delta = double(o.delta);
+    l.quantile = double(o.quantile), l.log_input = o.log_input, l.eps = double(o.eps);
     l.label_smoothing = double(o.label_smoothing), l.ignore_index = o.ignore_index;
     l.set_weights(std::vector<double>(o.weight.begin(), o.weight.end()), std::vector<double>(o.pos_weight.begin(), o.pos_weight.end()), columns);
     return l;

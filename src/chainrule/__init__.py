@@ -39,6 +39,8 @@ from .losses import (
     Loss,
     MSELoss,
     NLLLoss,
+    PoissonNLLLoss,
+    QuantileLoss,
     SmoothL1Loss,
 )
 from .many import Ensemble, Result, Results, fit_many

@@ -150,10 +150,15 @@ class Task:
 def tasks(draw: Any, n_out: int, kinked: bool = True) -> Task:
     """Every loss with its options."""
     options: list[str] = []
-    kind = draw(st.sampled_from(["MSE", "L1", "Huber", "SmoothL1", "BCEWithLogits", "CrossEntropy", "NLL"]))
+    numbers = ["MSE", "L1", "Huber", "SmoothL1", "Quantile", "PoissonNLL"]
+    kind = draw(st.sampled_from([*numbers, "BCEWithLogits", "CrossEntropy", "NLL"]))
     target = "numbers"
-    if kind == "L1" and not kinked:
+    if kind in ("L1", "Quantile") and not kinked:
         kind = "MSE"
+    if kind == "Quantile":
+        options += draw(st.sampled_from([[], ["quantile=0.9"]]))
+    if kind == "PoissonNLL":
+        target = "answers"
     if kind == "Huber":
         options += draw(st.sampled_from([[], ["delta=0.4"]]))
     if kind == "SmoothL1":
@@ -217,6 +222,7 @@ def optimizers(draw: Any, curvature: float = 10.0) -> str:
             options[name] = value
 
     option("weight_decay", 0.01, 0.0)
+    option("decay_biases", False)
     if momentum:
         options["momentum"] = momentum
     if kind == "SGD" and momentum:

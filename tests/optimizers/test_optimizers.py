@@ -380,3 +380,20 @@ def test_a_state_of_other_parameters_is_refused_and_changes_nothing() -> None:
 def test_the_base_has_no_rule() -> None:
     with pytest.raises(NotImplementedError, match="Optimizer has no update"):
         cr.Optimizer(0.1).step(parameters())
+
+
+@one_of_each
+@every_library
+def test_without_decay_of_biases_pytorch_agrees_where_its_groups_say_so(
+    name: str, options: dict[str, Any], library: str
+) -> None:
+    held, (weight, bias) = parameters(library), [torch.nn.Parameter(torch.from_numpy(v)) for v in values(parameters())]
+    groups = [{"params": [weight], "weight_decay": 0.05}, {"params": [bias], "weight_decay": 0.0}]
+    optimizer = getattr(cr, name)(**options, weight_decay=0.05, decay_biases=False)
+    peer = getattr(torch.optim, name)(groups, **options)
+    for step in range(STEPS):
+        take_steps(optimizer, held, range(step, step + 1))
+        for parameter, grad in zip((weight, bias), gradients(step), strict=True):
+            parameter.grad = torch.from_numpy(grad)
+        peer.step()
+        assert_same(values(held), [numpy(parameter.detach()) for parameter in (weight, bias)])

@@ -87,11 +87,15 @@ class LossKind(enum.Enum):
 
     HuberLoss = 3
 
-    BCEWithLogitsLoss = 4
+    QuantileLoss = 4
 
-    CrossEntropyLoss = 5
+    PoissonNLLLoss = 5
 
-    NLLLoss = 6
+    BCEWithLogitsLoss = 6
+
+    CrossEntropyLoss = 7
+
+    NLLLoss = 8
 
 class Loss:
     def __init__(self) -> None: ...
@@ -119,6 +123,24 @@ class Loss:
 
     @delta.setter
     def delta(self, arg: float, /) -> None: ...
+
+    @property
+    def quantile(self) -> float: ...
+
+    @quantile.setter
+    def quantile(self, arg: float, /) -> None: ...
+
+    @property
+    def log_input(self) -> bool: ...
+
+    @log_input.setter
+    def log_input(self, arg: bool, /) -> None: ...
+
+    @property
+    def eps(self) -> float: ...
+
+    @eps.setter
+    def eps(self, arg: float, /) -> None: ...
 
     @property
     def ignore_index(self) -> int: ...
@@ -159,6 +181,12 @@ class Optimizer:
 
     @weight_decay.setter
     def weight_decay(self, arg: float, /) -> None: ...
+
+    @property
+    def decay_biases(self) -> bool: ...
+
+    @decay_biases.setter
+    def decay_biases(self, arg: bool, /) -> None: ...
 
     @property
     def momentum(self) -> float: ...

@@ -135,6 +135,8 @@ LOSSES = (
     losses.L1Loss,
     losses.SmoothL1Loss,
     losses.HuberLoss,
+    losses.QuantileLoss,
+    losses.PoissonNLLLoss,
     losses.BCEWithLogitsLoss,
     losses.CrossEntropyLoss,
     losses.NLLLoss,
@@ -196,6 +198,8 @@ def _check_loss(loss: Any, shape: tuple[int, ...], class_targets: bool) -> None:
         raise CannotLower(f"{_name(loss)} with class indices as targets")
     if not class_targets and isinstance(loss, losses.NLLLoss):
         raise CannotLower("NLLLoss with targets that are not class indices")
+    if isinstance(loss, losses.PoissonNLLLoss) and loss.full:
+        raise CannotLower("PoissonNLLLoss with full=True")
     if isinstance(loss, losses.BCEWithLogitsLoss):
         for weight in (loss.weight.value, loss.pos_weight.value):
             if weight is not None and tuple(weight.shape) not in ((), (1,), shape, (1, *shape)):

@@ -120,7 +120,7 @@ def op_settings(op: Op) -> Settings:
 
 def loss_settings(loss: Any) -> Settings:
     """Of a loss."""
-    settings = _named(loss, ("beta", "delta", "ignore_index", "label_smoothing"))
+    settings = _named(loss, ("beta", "delta", "quantile", "log_input", "eps", "ignore_index", "label_smoothing"))
     settings["mean"] = loss.reduction == "mean"
     weights = {name: _numbers(getattr(loss, name, None)) for name in ("weight", "pos_weight")}
     return settings | weights
@@ -137,6 +137,7 @@ def optimizer_settings(optimizer: Any) -> Settings:
 
 _OPTIMIZER_NAMES = (
     "weight_decay",
+    "decay_biases",
     "momentum",
     "dampening",
     "nesterov",

@@ -2,7 +2,7 @@
 
 from .classification import BCEWithLogitsLoss, CrossEntropyLoss, NLLLoss
 from .loss import Loss
-from .regression import HuberLoss, L1Loss, MSELoss, SmoothL1Loss
+from .regression import HuberLoss, L1Loss, MSELoss, PoissonNLLLoss, QuantileLoss, SmoothL1Loss
 
 __all__ = [
     "BCEWithLogitsLoss",
@@ -12,5 +12,7 @@ __all__ = [
     "Loss",
     "MSELoss",
     "NLLLoss",
+    "PoissonNLLLoss",
+    "QuantileLoss",
     "SmoothL1Loss",
 ]

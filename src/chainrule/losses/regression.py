@@ -1,8 +1,9 @@
 """Losses for targets that are numbers: each compares y and target, of any one shape, element by element."""
 
+import math
 from typing import Any
 
-from ..arguments import number
+from ..arguments import flag, number
 from ..arrays import Array, namespace
 from .loss import Loss
 
@@ -92,4 +93,74 @@ class SmoothL1Loss(Loss):
         error, share = saved
         xp = namespace(error)
         slope = xp.clip(error / self.beta, -1, 1) if self.beta else xp.sign(error)
+        return dvalue * (slope * share)
+
+
+class QuantileLoss(Loss):
+    """The loss whose best constant answer is a quantile of the targets, also called pinball loss.
+
+    Equation  l = q e where e > 0, else (q - 1) e, e = target - y;  dl/dy = -q where e > 0, 1 - q where e < 0, else 0
+    Shapes    y, target (batch, …); sample_weight (batch,); the mean is per element
+    Saves     the error y - target, and the share of each element
+    Source    Koenker, Bassett 1978, "Regression quantiles"; q = 1/2 is half of L1Loss
+
+    Parameters
+    ----------
+    quantile : q, 0 < q < 1: the share of targets that is to lie below y.
+    """
+
+    def __init__(self, quantile: float = 0.5, *, reduction: str = "mean") -> None:
+        super().__init__(reduction=reduction)
+        self.quantile = number(self, "quantile", quantile, above=0, below=1)
+
+    def forward(self, y: Array, target: Array, sample_weight: Array | None = None) -> tuple[Array, Any]:
+        self.check(y, target, sample_weight)
+        error, share = y - target, self.share(y, sample_weight)
+        losses = namespace(y).where(error < 0, -self.quantile * error, (1 - self.quantile) * error)
+        return self.reduce(losses * share), (error, share)
+
+    def backward(self, dvalue: Any, saved: Any) -> Array:
+        error, share = saved
+        xp = namespace(error)
+        slope = xp.where(error < 0, -self.quantile, (1 - self.quantile) * xp.sign(error))
+        return dvalue * (slope * share)
+
+
+class PoissonNLLLoss(Loss):
+    """The negative log-likelihood of counts, where y is the logarithm of their rate, or the rate itself.
+
+    Equation  l = exp(y) - target y;  dl/dy = exp(y) - target
+              without log_input: l = y - target log(y + eps);  dl/dy = 1 - target / (y + eps)
+              with full: + target log target - target + log(2π target) / 2 where target > 1, which no y changes
+    Shapes    y, target (batch, …); sample_weight (batch,); the mean is per element
+    Saves     y, target, and the share of each element
+    Source    as torch.nn.PoissonNLLLoss; the term of full is Stirling's approximation of log target!
+
+    Parameters
+    ----------
+    log_input : whether y is the logarithm of the rate.
+    full : whether the term is added.
+    eps : keeps the logarithm finite where a rate is 0.
+    """
+
+    def __init__(
+        self, log_input: bool = True, full: bool = False, eps: float = 1e-8, *, reduction: str = "mean"
+    ) -> None:
+        super().__init__(reduction=reduction)
+        self.log_input, self.full = flag(self, "log_input", log_input), flag(self, "full", full)
+        self.eps = number(self, "eps", eps, least=0)
+
+    def forward(self, y: Array, target: Array, sample_weight: Array | None = None) -> tuple[Array, Any]:
+        self.check(y, target, sample_weight)
+        xp, share = namespace(y), self.share(y, sample_weight)
+        losses = xp.exp(y) - target * y if self.log_input else y - target * xp.log(y + self.eps)
+        if self.full:
+            t = xp.where(target > 1, target, 1)
+            stirling = t * xp.log(t) - t + 0.5 * xp.log(2 * math.pi * t)
+            losses = losses + xp.where(target > 1, stirling, 0)
+        return self.reduce(losses * share), (y, target, share)
+
+    def backward(self, dvalue: Any, saved: Any) -> Array:
+        y, target, share = saved
+        slope = namespace(y).exp(y) - target if self.log_input else 1 - target / (y + self.eps)
         return dvalue * (slope * share)

@@ -22,7 +22,7 @@ class Adagrad(Optimizer):
     lr : the learning rate, a number or a schedule.
     lr_decay, weight_decay, eps : numbers of at least 0.
     initial_accumulator_value : what s starts from.
-    clip_norm, clip_value : see Optimizer.
+    clip_norm, clip_value, decay_biases : see Optimizer.
     """
 
     def __init__(
@@ -35,8 +35,9 @@ class Adagrad(Optimizer):
         *,
         clip_norm: float | None = None,
         clip_value: float | None = None,
+        decay_biases: bool = True,
     ) -> None:
-        super().__init__(lr, clip_norm=clip_norm, clip_value=clip_value)
+        super().__init__(lr, clip_norm=clip_norm, clip_value=clip_value, decay_biases=decay_biases)
         self.lr_decay = number(self, "lr_decay", lr_decay, least=0)
         self.weight_decay = number(self, "weight_decay", weight_decay, least=0)
         self.initial_accumulator_value = number(self, "initial_accumulator_value", initial_accumulator_value, least=0)
@@ -47,8 +48,8 @@ class Adagrad(Optimizer):
         if not state:
             state |= {"step": 0, "sum": xp.zeros_like(w) + self.initial_accumulator_value}
         state["step"] += 1
-        if self.weight_decay:
-            g = g + self.weight_decay * w
+        if decay := self.decay_of(parameter):
+            g = g + decay * w
         s = state["sum"]
         s += g * g
         w -= (lr / (1 + (state["step"] - 1) * self.lr_decay)) * g / (xp.sqrt(s) + self.eps)

@@ -25,7 +25,7 @@ class Adam(Optimizer):
     betas : β1 and β2, at least 0 and below 1.
     eps, weight_decay : numbers of at least 0.
     amsgrad : never let the step grow again.
-    clip_norm, clip_value : see Optimizer.
+    clip_norm, clip_value, decay_biases : see Optimizer.
     """
 
     def __init__(
@@ -38,8 +38,9 @@ class Adam(Optimizer):
         *,
         clip_norm: float | None = None,
         clip_value: float | None = None,
+        decay_biases: bool = True,
     ) -> None:
-        super().__init__(lr, clip_norm=clip_norm, clip_value=clip_value)
+        super().__init__(lr, clip_norm=clip_norm, clip_value=clip_value, decay_biases=decay_biases)
         if not isinstance(betas, tuple | list) or len(betas) != 2:
             raise TypeError(f"{type(self).__name__}: betas must be two numbers, got {betas!r}")
         beta1, beta2 = (number(self, f"betas[{i}]", beta, least=0, below=1) for i, beta in enumerate(betas))
@@ -50,7 +51,8 @@ class Adam(Optimizer):
 
     def decay(self, parameter: Parameter, lr: float) -> Any:
         """The gradient with weight decay as an extra term of the loss, (weight_decay / 2) ‖w‖²."""
-        return parameter.grad + self.weight_decay * parameter.value if self.weight_decay else parameter.grad
+        decay = self.decay_of(parameter)
+        return parameter.grad + decay * parameter.value if decay else parameter.grad
 
     def update(self, parameter: Parameter, state: dict[str, Any], lr: float) -> None:
         xp = namespace(parameter.value)
@@ -85,7 +87,7 @@ class AdamW(Adam):
 
     Parameters
     ----------
-    lr, betas, eps, amsgrad, clip_norm, clip_value : as in Adam.
+    lr, betas, eps, amsgrad, clip_norm, clip_value, decay_biases : as in Adam.
     weight_decay : 0.01 unless given.
     """
 
@@ -99,9 +101,12 @@ class AdamW(Adam):
         *,
         clip_norm: float | None = None,
         clip_value: float | None = None,
+        decay_biases: bool = True,
     ) -> None:
-        super().__init__(lr, betas, eps, weight_decay, amsgrad, clip_norm=clip_norm, clip_value=clip_value)
+        super().__init__(
+            lr, betas, eps, weight_decay, amsgrad, clip_norm=clip_norm, clip_value=clip_value, decay_biases=decay_biases
+        )
 
     def decay(self, parameter: Parameter, lr: float) -> Any:
-        parameter.value *= 1 - lr * self.weight_decay
+        parameter.value *= 1 - lr * self.decay_of(parameter)
         return parameter.grad

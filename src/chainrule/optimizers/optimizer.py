@@ -5,7 +5,7 @@ from typing import Any
 from weakref import WeakKeyDictionary, ref
 
 from .. import arrays, signature
-from ..arguments import number
+from ..arguments import flag, number
 from ..module import Keeper, Parameter, Watched
 from .clipping import clip_grad_norm_, clip_grad_value_
 from .schedules import Schedule
@@ -22,15 +22,25 @@ class Optimizer(Watched):
     lr : the learning rate, a number or a schedule; it may be set at any time, for the next step.
     clip_norm : before an update, scale all gradients of the step down to this 2-norm together, if theirs is larger.
     clip_value : before an update, cut each element of the gradients to ± this.
+    decay_biases : whether weight decay, where a rule has it, is for all parameters (as in PyTorch), or only for those
+        with two or more axes.
     """
 
+    weight_decay: float = 0.0
+
     def __init__(
-        self, lr: float | Schedule, *, clip_norm: float | None = None, clip_value: float | None = None
+        self,
+        lr: float | Schedule,
+        *,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
+        decay_biases: bool = True,
     ) -> None:
         self.keepers: tuple[ref[Keeper], ...] = ()  # who made steps that are not counted here yet: compiled networks
         self.lr = lr if isinstance(lr, Schedule) else number(self, "lr", lr, least=0)
         self.clip_norm = None if clip_norm is None else number(self, "clip_norm", clip_norm, least=0)
         self.clip_value = None if clip_value is None else number(self, "clip_value", clip_value, least=0)
+        self.decay_biases = flag(self, "decay_biases", decay_biases)
         self._steps = 0
         self.epochs = 0  # epochs ended so far
         self._state: WeakKeyDictionary[Parameter, dict[str, Any]] = WeakKeyDictionary()
@@ -82,6 +92,10 @@ class Optimizer(Watched):
             self._follow(parameter.value, state)
             self.update(parameter, state, lr)
         self.steps += 1
+
+    def decay_of(self, parameter: Parameter) -> float:
+        """The weight decay of a parameter."""
+        return self.weight_decay if self.decay_biases or parameter.value.ndim > 1 else 0.0
 
     def update(self, parameter: Parameter, state: dict[str, Any], lr: float) -> None:
         """Change `parameter.value` in place; `state` starts empty and is this parameter's own."""

@@ -26,7 +26,7 @@ class RMSprop(Optimizer):
     alpha : α, at least 0 and below 1.
     eps, weight_decay, momentum : numbers of at least 0.
     centered : divide by the standard deviation instead.
-    clip_norm, clip_value : see Optimizer.
+    clip_norm, clip_value, decay_biases : see Optimizer.
     """
 
     def __init__(
@@ -40,8 +40,9 @@ class RMSprop(Optimizer):
         *,
         clip_norm: float | None = None,
         clip_value: float | None = None,
+        decay_biases: bool = True,
     ) -> None:
-        super().__init__(lr, clip_norm=clip_norm, clip_value=clip_value)
+        super().__init__(lr, clip_norm=clip_norm, clip_value=clip_value, decay_biases=decay_biases)
         self.alpha = number(self, "alpha", alpha, least=0, below=1)
         self.eps = number(self, "eps", eps, least=0)
         self.weight_decay = number(self, "weight_decay", weight_decay, least=0)
@@ -53,8 +54,8 @@ class RMSprop(Optimizer):
         if not state:
             names = ["square_avg"] + ["grad_avg"] * self.centered + ["momentum_buffer"] * (self.momentum > 0)
             state |= {name: xp.zeros_like(w) for name in names}
-        if self.weight_decay:
-            g = g + self.weight_decay * w
+        if decay := self.decay_of(parameter):
+            g = g + decay * w
         v = state["square_avg"]
         v *= alpha
         v += (1 - alpha) * (g * g)

@@ -23,7 +23,7 @@ class SGD(Optimizer):
     lr : the learning rate, a number or a schedule.
     momentum, dampening, weight_decay : numbers of at least 0, momentum below 1.
     nesterov : look ahead; needs momentum and no dampening.
-    clip_norm, clip_value : see Optimizer.
+    clip_norm, clip_value, decay_biases : see Optimizer.
     """
 
     def __init__(
@@ -36,8 +36,9 @@ class SGD(Optimizer):
         *,
         clip_norm: float | None = None,
         clip_value: float | None = None,
+        decay_biases: bool = True,
     ) -> None:
-        super().__init__(lr, clip_norm=clip_norm, clip_value=clip_value)
+        super().__init__(lr, clip_norm=clip_norm, clip_value=clip_value, decay_biases=decay_biases)
         self.momentum = number(self, "momentum", momentum, least=0, below=1)
         self.dampening = number(self, "dampening", dampening, least=0)
         self.weight_decay = number(self, "weight_decay", weight_decay, least=0)
@@ -49,8 +50,8 @@ class SGD(Optimizer):
 
     def update(self, parameter: Parameter, state: dict[str, Any], lr: float) -> None:
         w, g = parameter.value, parameter.grad
-        if self.weight_decay:
-            g = g + self.weight_decay * w
+        if decay := self.decay_of(parameter):
+            g = g + decay * w
         if self.momentum:
             if "momentum_buffer" not in state:
                 state["momentum_buffer"] = v = g + 0  # a copy: the gradient itself is set to zero later

@@ -11,6 +11,7 @@ with_peer = pytest.mark.parametrize("case", [case for case in CASES if case.peer
 
 def test_every_exported_module_is_in_the_table():
     known = {cr.Sequential, cr.Linear, *(pair.ours for pair in MODULES)}
+    known.add(cr.QuantileLoss)  # which PyTorch does not have
     assert set(exported_modules()) == known
     for pair in MODULES:
         assert hasattr(torch.nn, pair.name)

@@ -42,6 +42,7 @@ MODULES = [
     Pair(losses.L1Loss, ("reduction",)),
     Pair(losses.SmoothL1Loss, ("reduction", "beta")),
     Pair(losses.HuberLoss, ("reduction", "delta")),
+    Pair(losses.PoissonNLLLoss, ("log_input", "full", "eps", "reduction")),
     Pair(losses.CrossEntropyLoss, ("weight", "ignore_index", "reduction", "label_smoothing")),
     Pair(losses.NLLLoss, ("weight", "ignore_index", "reduction")),
     Pair(losses.BCEWithLogitsLoss, ("weight", "reduction", "pos_weight")),
