@@ -202,3 +202,16 @@ def test_erf_is_the_error_function(library: str, dtype: str) -> None:
     np.testing.assert_allclose(numpy(found), expected, rtol=4 * np.finfo(dtype).eps)
     assert np.isnan(numpy(arrays.erf(array([math.nan], library, dtype))))
     assert numpy(arrays.erf(array([math.inf, -math.inf], library, dtype))).tolist() == [1.0, -1.0]
+
+
+def test_own_copies_what_cannot_be_written_into_and_nothing_else(tmp_path):
+    plain = np.arange(3.0)
+    assert arrays.own(plain) is plain
+    fixed = plain.copy()
+    fixed.flags.writeable = False
+    np.save(tmp_path / "x.npy", plain)
+    for x in (fixed, np.load(tmp_path / "x.npy", mmap_mode="r")):
+        copy = arrays.own(x)
+        assert type(copy) is np.ndarray
+        assert copy.flags.writeable
+        np.testing.assert_array_equal(copy, plain)

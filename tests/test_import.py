@@ -10,7 +10,19 @@ import pytest
 
 import chainrule as cr
 
-HEAVY = ("matplotlib", "torch", "tqdm", "click", "scipy", "sklearn", "pandas", "array_api_compat", "safetensors")
+HEAVY = (
+    "matplotlib",
+    "torch",
+    "tqdm",
+    "click",
+    "scipy",
+    "sklearn",
+    "joblib",
+    "pandas",
+    "polars",
+    "array_api_compat",
+    "safetensors",
+)
 
 PUBLIC = {name: getattr(cr, name) for name in dir(cr) if not name.startswith("_")}
 PUBLIC = {name: value for name, value in PUBLIC.items() if getattr(value, "__module__", "").startswith("chainrule")}
@@ -65,7 +77,7 @@ ORDER = [
     ("data", "layers", "losses", "optimizers"),
     ("checks", "engine", "files"),
     ("train",),
-    ("callbacks", "exchange", "many", "plots"),
+    ("callbacks", "estimators", "exchange", "many", "plots"),
     ("studies",),
     ("commands",),
 ]

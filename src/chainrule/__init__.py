@@ -66,7 +66,7 @@ from .random import seed
 from .train import EarlyStopping, Evaluation, History, Run, evaluate, fit, metrics, predict
 
 if TYPE_CHECKING:
-    from . import callbacks
+    from . import callbacks, estimators
     from .exchange.c import to_c
     from .exchange.onnx import from_onnx, to_onnx
     from .exchange.pytorch import from_torch, to_torch, train_torch
@@ -79,6 +79,7 @@ __version__ = "0.1.0"
 _DOORS = {
     "Checkpoint": "train.checkpoint",
     "callbacks": "callbacks",
+    "estimators": "estimators",
     "from_onnx": "exchange.onnx",
     "from_torch": "exchange.pytorch",
     "load": "files",

@@ -162,6 +162,12 @@ def _numpy_dtype(name: str) -> np.dtype:
     return dtype
 
 
+def own(x: Array) -> Array:
+    """x itself, or a copy of a NumPy array that is mapped from a file or read-only, as an unpickled one may be."""
+    mapped = isinstance(x, np.ndarray) and (type(x) is not np.ndarray or not x.flags.writeable)
+    return np.array(x) if mapped else x
+
+
 def one_hot(index: Array, n_classes: int, like: Array, axis: int = 1) -> Array:
     """Ones where `index` names the class and zeros elsewhere, with the classes along a new axis; dtype of `like`.
 

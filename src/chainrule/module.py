@@ -79,7 +79,7 @@ class Parameter:
 
     def __setstate__(self, state: tuple[Array, Array]) -> None:
         self.keeper = None
-        self._value, self._grad = state
+        self._value, self._grad = map(arrays.own, state)
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -82,6 +82,13 @@ class Keeper:
             if self.native.owns:
                 self._fetch()
 
+    def look(self, parameter: Parameter) -> np.ndarray:
+        """A copy of the engine's value of a parameter, which the engine goes on owning."""
+        i = next(i for i, mine in enumerate(self.plan.parameters) if mine is parameter)
+        value = np.empty(self.shapes[i], self.plan.dtype)
+        self.native.read_value(i, value)
+        return value
+
     def _fetch(self) -> None:
         self.native.owns = False
         for i, parameter in enumerate(self.plan.parameters):
@@ -141,6 +148,13 @@ class Keeper:
             read_into(state[name], lambda out, k=k: self.native.read_state(i, k, out))
         if not isinstance(optimizer, optimizers.SGD | optimizers.RMSprop):
             state["step"] = self.native.steps_taken(i)
+
+
+def newest(parameter: Parameter) -> np.ndarray:
+    """A copy of a parameter's newest value; whoever owns it goes on owning it: a look between epochs costs little."""
+    with _exchange:
+        keeper = parameter.keeper
+        return np.array(parameter.value) if not isinstance(keeper, Keeper) else keeper.look(parameter)
 
 
 def steps_now(optimizer: Any) -> int:

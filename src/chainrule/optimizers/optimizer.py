@@ -165,7 +165,8 @@ class Optimizer(Watched):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
-        self._state = WeakKeyDictionary(dict(state["_state"]))
+        pairs = {p: {name: arrays.own(value) for name, value in kept.items()} for p, kept in state["_state"]}
+        self._state = WeakKeyDictionary(pairs)
 
     def __repr__(self) -> str:
         return signature.call(self)

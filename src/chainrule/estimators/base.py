@@ -1,0 +1,213 @@
+"""What all estimators share: data come in checked, and a trained network answers."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from joblib import effective_n_jobs
+from scipy import sparse
+from sklearn.base import BaseEstimator
+from sklearn.model_selection import train_test_split
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    check_consistent_length,
+    check_is_fitted,
+    column_or_1d,
+    validate_data,
+)
+
+from ..arguments import choice
+from ..arrays import dtype_name
+from ..data import Dataset
+from ..layers import Sequential
+from ..module import Module
+from .prediction import Predictor
+
+SPARSE = ("csr", "csc")
+FLOATING = (np.float64, np.float32)
+
+
+class Samples(NamedTuple):
+    """Checked data: x (n, n_features) floating-point; y as it came, (n,) or (n, n_outputs); weight (n,) or None."""
+
+    x: np.ndarray
+    y: Any
+    weight: np.ndarray | None
+
+
+class NetworkEstimator(BaseEstimator):
+    """A scikit-learn estimator around a network of chainrule's.
+
+    network_ : the network that is trained, without what makes predictions of its outputs. It is a Module like any
+        other: `network_.save(path)`, `chainrule.to_onnx(network_, path)`.
+    """
+
+    network_: Module
+    n_features_in_: int
+    n_jobs: int | None
+
+    _numbers = False  # whether y must hold numbers
+
+    # -- what classifiers and regressors say about targets
+
+    def _target(self, y: Any) -> np.ndarray:
+        """The targets as the loss takes them."""
+        raise NotImplementedError
+
+    def _weighted(self, samples: Samples) -> Samples:
+        """The samples with all their weights."""
+        return samples
+
+    def _strata(self, y: Any) -> Any:
+        """What a split has to keep in proportion; None for nothing."""
+        return None
+
+    # -- data
+
+    def _samples(self, X: Any, y: Any, sample_weight: Any, *, reset: bool) -> Samples:
+        """Data to learn from; samples that weigh nothing are left out, so that they change nothing at all."""
+        X, y = validate_data(
+            self,
+            X,
+            y,
+            accept_sparse=SPARSE,
+            multi_output=True,
+            y_numeric=self._numbers,
+            dtype=FLOATING,
+            reset=reset,
+        )
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        x, weight = dense(X), None
+        if sample_weight is not None:
+            weight = _check_sample_weight(sample_weight, x, ensure_non_negative=True)
+            if (weight == 0).any() and (weight > 0).any():
+                counts = weight != 0
+                x, y, weight = x[counts], y[counts], weight[counts]
+        return Samples(x, y, weight)
+
+    def _held_out(self, X_val: Any, y_val: Any, sample_weight_val: Any) -> Samples | None:
+        """Validation data of the user's own, if there are any."""
+        if X_val is None and y_val is None and sample_weight_val is None:
+            return None
+        if X_val is None or y_val is None:
+            given, other = ("y_val", "X_val") if X_val is None else ("X_val", "y_val")
+            raise ValueError(f"{type(self).__name__}.fit: {other} must be given too, got only {given}")
+        check_consistent_length(X_val, y_val)
+        return self._samples(X_val, y_val, sample_weight_val, reset=False)
+
+    def _split(self, samples: Samples, share: float, random: Any) -> tuple[Samples, Samples]:
+        """Set a share of the samples aside, for validation."""
+        places = train_test_split(
+            np.arange(len(samples.x)), random_state=random, test_size=share, stratify=self._strata(samples.y)
+        )
+        if len(places[1]) < 2:
+            raise ValueError(
+                "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
+            )
+        x, y, weight = samples
+        first, second = (Samples(x[i], y[i], None if weight is None else weight[i]) for i in places)
+        return first, second
+
+    def _data(self, samples: Samples) -> Dataset:
+        """Samples as `fit` takes them."""
+        return Dataset(samples.x, self._target(samples.y), samples.weight)
+
+    def _inputs(self, X: Any) -> np.ndarray:
+        """X as the network takes it: contiguous, of its dtype. What is that already is checked by NumPy alone."""
+        dtype = self._dtype
+        if (
+            type(X) is np.ndarray
+            and X.dtype == dtype
+            and X.ndim == 2
+            and X.shape[1] == self.n_features_in_
+            and X.shape[0] > 0
+            and not hasattr(self, "feature_names_in_")
+            and bool(np.isfinite(X).all())
+        ):
+            return np.ascontiguousarray(X)
+        X = validate_data(self, X, accept_sparse=SPARSE, dtype=FLOATING, reset=False)
+        return np.ascontiguousarray(dense(X), dtype=dtype)
+
+    # -- the network
+
+    @property
+    def _dtype(self) -> Any:
+        return next(iter(self.network_.param())).value.dtype
+
+    def _keep_network(self, network: Module, outcome: Module | None) -> None:
+        """Keep a network that is to be trained, and what makes predictions of its outputs."""
+        self.network_ = network
+        self._outcome = outcome
+        self._predictor = Predictor(
+            network if outcome is None else Sequential(network, outcome), effective_n_jobs(self.n_jobs)
+        )
+
+    def _outputs(self, X: Any) -> np.ndarray:
+        """What the network predicts of X: probabilities or numbers, (n, n_outputs)."""
+        check_is_fitted(self)
+        y = self._predictor(self._inputs(X))
+        return y.reshape(len(y), -1)
+
+    def input_gradient(self, X: Any, output: int | None = None) -> np.ndarray:
+        """How each prediction changes with each feature: the derivative of the predictions by X.
+
+        Of a classifier these are the probabilities of its classes (or labels), of a regressor its numbers.
+
+        Parameters
+        ----------
+        X : (n, n_features).
+        output : the number of one output, 0 … n_outputs-1; by default all.
+
+        Returns   (n, n_features) for one output, or if there is only one; else (n, n_outputs, n_features)
+
+        Raises ValueError for an output that does not exist.
+        """
+        check_is_fitted(self)
+        x = self._inputs(X)
+        gradients = self._gradients(x)
+        n = gradients.shape[1]
+        if output is None:
+            return gradients[:, 0] if n == 1 else gradients
+        if not isinstance(output, int | np.integer) or not 0 <= output < n:
+            raise ValueError(f"{type(self).__name__}.input_gradient: output must be in 0 … {n - 1}, got {output!r}")
+        return gradients[:, output]
+
+    def _gradients(self, x: np.ndarray) -> np.ndarray:
+        """The gradient of each output of the network with its outcome, (n, n_outputs, n_features), by `backward`."""
+        network = self._predictor.network
+        network.eval()
+        try:
+            y, saved = network.forward(x)
+            found = np.empty((len(x), y.shape[1], x.shape[1]), x.dtype)
+            for i in range(y.shape[1]):
+                dy = np.zeros_like(y)
+                dy[:, i] = 1
+                found[:, i] = network.backward(dy, saved)
+        finally:
+            network.train()
+            network.zero_grad()  # backward has added to them
+        return found
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+
+def dense(X: Any) -> np.ndarray:
+    """X, or its numbers as a dense array if it is sparse: the engine multiplies dense matrices."""
+    full: np.ndarray = X.toarray() if sparse.issparse(X) else X
+    return full
+
+
+def checked_dtype(estimator: Any, x: np.ndarray) -> np.dtype:
+    """The dtype that the network is to compute in: that of the argument, or else of x."""
+    if estimator.dtype is None:
+        followed: np.dtype = x.dtype
+        return followed
+    return np.dtype(choice(estimator, "dtype", dtype_name(estimator.dtype), ("float32", "float64")))
+
+
+def keep_arguments(estimator: Any, arguments: dict[str, Any]) -> None:
+    """Keep every argument of a constructor under its own name, unlooked at, as scikit-learn asks for."""
+    vars(estimator).update({name: value for name, value in arguments.items() if name != "self"})

@@ -1,0 +1,128 @@
+"""What scikit-learn does between two epochs: it writes down the loss, looks whether it still falls, and may stop."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..engine.sync import newest
+from ..layers import Linear
+from ..module import Parameter
+from ..train import Run
+from .recipe import Objective
+
+LEAST_RATE = 1e-6  # of learning_rate="adaptive", as in scikit-learn
+CUT = 5.0  # by which that divides the rate
+
+
+class Epochs:
+    """A callback of `fit` that keeps an MLP estimator's records, and its rule for stopping.
+
+    An epoch is no improvement if the loss is not lower than the best so far by more than tol; with early stopping, if
+    the score of the validation data is not higher by tol. More than n_iter_no_change such epochs in a row end the run,
+    or divide the learning rate by 5 where that is adaptive.
+
+    Parameters
+    ----------
+    estimator : an MLP estimator whose attributes are kept.
+    objective : what its numbers mean.
+    samples, samples_per_step : of an epoch, and what the penalty alpha is divided by.
+    score : the score of the validation data, where early stopping goes by that; its value is read from the History.
+    only_one : whether this is `partial_fit`, which never stops by itself.
+    """
+
+    def __init__(
+        self,
+        estimator: Any,
+        objective: Objective,
+        samples: int,
+        samples_per_step: float,
+        *,
+        score: Callable[..., float] | None,
+        only_one: bool,
+    ) -> None:
+        self.estimator, self.objective, self.samples, self.score = estimator, objective, samples, score
+        self.only_one = only_one
+        self.parameters: list[Parameter] = estimator.network_.param()
+        self.weights = [layer.weight for layer in estimator.network_.modules() if isinstance(layer, Linear)]
+        # AdamW and optimizers of the user's own decay weights by themselves: their penalty is no part of the loss.
+        penalised = estimator.solver in ("sgd", "adam", "rmsprop", "adagrad")
+        self.penalty = 0.5 * estimator.alpha / samples_per_step if penalised else 0.0
+        self.cost = self._cost()
+        self.best: list[np.ndarray] | None = None  # parameters of the best score
+
+    def __call__(self, run: Run) -> None:
+        """Write down the epoch that has just ended."""
+        estimator, history = self.estimator, run.history
+        loss = self.objective.reported * history.losses[-1] + self.objective.offset
+        before, self.cost = self.cost, self._cost()
+        loss += 0.5 * (before + self.cost)  # as the weights moved from the one to the other
+        estimator.n_iter_ += 1
+        estimator.t_ += self.samples
+        estimator.loss_ = loss
+        estimator.loss_curve_.append(loss)
+        if history.validation_losses:
+            value = self.objective.reported * history.validation_losses[-1] + self.objective.validation_offset
+            estimator.validation_loss_curve_.append(value)
+        self._say(f"Iteration {estimator.n_iter_}, loss = {loss:.8f}")
+        if self.score is not None:
+            estimator.validation_scores_.append(history.metrics[self.score.__name__][-1])
+            self._say(f"Validation score: {estimator.validation_scores_[-1]:f}")
+        self._judge()
+        if estimator.solver == "sgd" and estimator.learning_rate == "invscaling":
+            first = estimator.learning_rate_init * self.objective.gradient
+            run.optimizer.lr = first / (estimator.t_ + 1) ** estimator.power_t  # type: ignore[attr-defined]
+        if estimator._no_improvement_count > estimator.n_iter_no_change:
+            self._give_up(run)
+
+    def _cost(self) -> float:
+        """What the penalty alpha adds to the loss."""
+        return self.penalty * sum(float(np.vdot(w, w)) for w in map(newest, self.weights)) if self.penalty else 0.0
+
+    def _judge(self) -> None:
+        """Count the epochs without an improvement, and remember what is best."""
+        estimator = self.estimator
+        if self.score is not None:
+            score, best = estimator.validation_scores_[-1], estimator.best_validation_score_
+            better, enough = score > best, not score < best + estimator.tol
+            if better:
+                estimator.best_validation_score_ = score
+                self.best = [newest(parameter) for parameter in self.parameters]
+        else:
+            by_loss = estimator.early_stopping and not self.only_one
+            loss = (estimator.validation_loss_curve_ if by_loss else estimator.loss_curve_)[-1]
+            best = estimator.best_loss_
+            better, enough = loss < best, not loss > best - estimator.tol
+            if better:
+                estimator.best_loss_ = loss
+        estimator._no_improvement_count = 0 if enough else estimator._no_improvement_count + 1
+
+    def _give_up(self, run: Run) -> None:
+        """End the run, or go on with smaller steps."""
+        estimator = self.estimator
+        what = "Validation score" if self.score is not None else "Training loss"
+        if estimator.early_stopping and self.score is None:
+            what = "Validation loss"
+        patience = estimator.n_iter_no_change
+        why = f"{what} did not improve more than tol={estimator.tol:f} for {patience} consecutive epochs."
+        rate: Any = getattr(run.optimizer, "lr", None)
+        if estimator.solver == "sgd" and estimator.learning_rate == "adaptive":
+            if rate / self.objective.gradient > LEAST_RATE:
+                run.optimizer.lr = rate / CUT  # type: ignore[attr-defined]
+                self._say(f"{why} Setting learning rate to {rate / CUT / self.objective.gradient:f}")
+                estimator._no_improvement_count = 0
+                return
+            why += " Learning rate too small."
+        self._say(f"{why} Stopping.")
+        if not self.only_one:
+            run.stop(why)
+
+    def _say(self, what: str) -> None:
+        if self.estimator.verbose:
+            print(what)
+
+    def give_back_best(self) -> None:
+        """Leave the network at the parameters of its best score, if there is one."""
+        if self.best is not None:
+            for parameter, best in zip(self.parameters, self.best, strict=True):
+                parameter.value[...] = best

@@ -1,0 +1,340 @@
+"""NetworkClassifier and NetworkRegressor: any network of chainrule's as a scikit-learn estimator."""
+
+import threading
+from collections.abc import Callable, Iterable
+from copy import deepcopy
+from typing import Any
+
+import numpy as np
+from joblib import effective_n_jobs
+from sklearn.utils import check_random_state
+
+from .. import layers, losses, random, train
+from ..arguments import number, positive
+from ..layers import Linear, ReLU, Sequential
+from ..losses import Loss
+from ..module import Module, is_update_rule
+from ..optimizers import Adam
+from .base import NetworkEstimator, Samples, checked_dtype, keep_arguments
+from .multilayer import AUTO_BATCH
+from .outputs import NetworkClassification, NetworkRegression
+
+Build = Callable[[int, int], Module] | Module
+
+_building = threading.Lock()  # the generator of initial weights is one for all threads
+
+
+def default_network(n_features: int, n_outputs: int) -> Sequential:
+    """What `build=None` stands for: one hidden layer of 32 units."""
+    return Sequential(Linear(n_features, 32), ReLU(), Linear(32, n_outputs))
+
+
+class AnyNetwork(NetworkEstimator):
+    """What NetworkClassifier and NetworkRegressor share. The arguments are described there."""
+
+    build: Any
+    loss: Any
+    optimizer: Any
+    epochs: int
+    batch_size: Any
+    shuffle: bool
+    validation_fraction: float | None
+    stop: Any
+    keep: str
+    max_seconds: float | None
+    random_state: Any
+    warm_start: bool
+    callbacks: Iterable[Any]
+    verbose: Any
+    dtype: Any
+
+    def _learn(self, y: Any, classes: Any, *, new: bool, only_one: bool) -> int:
+        """Take in what y says; returns the number of outputs that the network must have."""
+        raise NotImplementedError
+
+    def _loss(self) -> Any:
+        """The loss."""
+        raise NotImplementedError
+
+    def _outcome_of(self, loss: Any) -> Module | None:
+        """What makes predictions of the outputs."""
+        return None
+
+    def _fit(
+        self, X: Any, y: Any, sample_weight: Any, *validation: Any, classes: Any = None, only_one: bool = False
+    ) -> Any:
+        if self.loss is not None and not isinstance(self.loss, Module):
+            raise TypeError(f"{type(self).__name__}: loss must be a chainrule loss or None, got {self.loss!r}")
+        if self.optimizer is not None and not is_update_rule(self.optimizer):
+            raise TypeError(
+                f"{type(self).__name__}: optimizer must be a chainrule optimizer or None, got {self.optimizer!r}"
+            )
+        new = not hasattr(self, "network_") or not (self.warm_start or only_one)
+        samples = self._samples(X, y, sample_weight, reset=new)
+        held_out = self._held_out(*validation) if validation else None
+        n_outputs = self._learn(samples.y, classes, new=new, only_one=only_one)
+        samples, generator, loss = self._weighted(samples), check_random_state(self.random_state), self._loss()
+        if new:
+            self._make(samples.x, n_outputs, loss, seed=int(generator.randint(2**31 - 1)))
+        if held_out is None and self.validation_fraction is not None and not only_one:
+            share = number(self, "validation_fraction", self.validation_fraction, above=0, below=1)
+            samples, held_out = self._split(samples, share, generator)
+        seed = int(generator.randint(2**31 - 1)) + self._epochs_before
+        self._train(samples, held_out, loss, seed=seed, epochs=1 if only_one else self.epochs)
+        return self
+
+    def _make(self, x: np.ndarray, n_outputs: int, loss: Any, *, seed: int) -> None:
+        """A new network, checked to have the outputs that it must have."""
+        name, build = type(self).__name__, self.build if self.build is not None else default_network
+        if isinstance(build, Module):
+            network = deepcopy(build)
+        elif callable(build):
+            with _building, random.seeded(seed):
+                network = build(x.shape[1], n_outputs)
+        else:
+            raise TypeError(
+                f"{name}: build must be a Module, or a function (n_features, n_outputs) -> Module, got {build!r}"
+            )
+        if not isinstance(network, Module):
+            raise TypeError(f"{name}: build must return a Module, got {network!r}")
+        if not network.param():
+            raise ValueError(f"{name}: build must make a network with parameters, got {network!r}")
+        network.to("numpy", dtype=checked_dtype(self, x))
+        y = train.predict(network, x[:1])
+        if y.shape != (1, n_outputs):
+            raise ValueError(
+                f"{name}: the network must make (1, {n_outputs}) of one row of X for {loss!r}, got {tuple(y.shape)}"
+            )
+        rule = self.optimizer if self.optimizer is not None else getattr(network, "optimizer", None)
+        self._optimizer = Adam() if rule is None else deepcopy(rule)
+        self._keep_network(network, self._outcome_of(loss))
+        self.n_outputs_, self._epochs_before = n_outputs, 0
+
+    def _train(self, samples: Samples, held_out: Samples | None, loss: Any, *, seed: int, epochs: int) -> None:
+        if isinstance(self.batch_size, str) and self.batch_size == "auto":
+            batch_size = min(AUTO_BATCH, len(samples.x))
+        else:
+            batch_size = positive(self, "batch_size", self.batch_size)
+        try:
+            self.history_ = train.fit(
+                self.network_,
+                loss,
+                self._data(samples),
+                epochs=epochs,
+                batch_size=batch_size,
+                validation=None if held_out is None else self._data(held_out),
+                optimizer=self._optimizer,
+                seed=seed,
+                shuffle=self.shuffle,
+                keep=self.keep,
+                stop=self.stop,
+                max_seconds=self.max_seconds,
+                callbacks=self.callbacks,
+                progress=bool(self.verbose),
+                threads=effective_n_jobs(self.n_jobs),
+            )
+        except FloatingPointError as diverged:
+            raise ValueError(f"{type(self).__name__}: {diverged}") from None
+        self.n_iter_ = self.history_.epochs
+        self._epochs_before += self.n_iter_
+
+
+class NetworkClassifier(NetworkClassification, AnyNetwork):
+    """A classifier around any network.
+
+    Parameters
+    ----------
+    build : a function (n_features, n_outputs) -> Module, a Module to start from a copy of, or None for one hidden layer
+        of 32 units. n_outputs is the number of classes (or of labels), or 1 for two classes and BCEWithLogitsLoss.
+    loss : a chainrule loss; by default CrossEntropyLoss, and BCEWithLogitsLoss where samples bear several labels. With
+        NLLLoss the network says log-probabilities; with any other, such as MSELoss, outputs are compared with 1 for the
+        true class and 0 for the others, and `predict_proba` divides them by their sum.
+    optimizer : a chainrule optimizer, of which a copy is used; by default the network's own, or else Adam().
+    epochs, batch_size, shuffle, stop, keep, max_seconds, callbacks : as in `chainrule.fit`; batch_size may be "auto",
+        for 200, or all samples if those are fewer.
+    validation_fraction : the share of the samples that is set aside for the validation loss; None for none.
+    class_weight : "balanced", or a dict of weights by class.
+    random_state : of initial weights, split, order and masks.
+    warm_start : go on with the network and its optimizer.
+    verbose : show a progress bar.
+    dtype : "float32" or "float64", in which the network computes; by default that of X, as in scikit-learn.
+    n_jobs : the most threads that a step or a prediction may use; None is 1, -1 all cores.
+
+    network_ : the trained network. history_ : the History of the last fit. classes_, n_features_in_, feature_names_in_,
+    n_iter_, n_outputs_ : as in MLPClassifier.
+
+    >>> import chainrule as cr
+    >>> from sklearn.datasets import load_wine
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> def build(n_features, n_outputs):
+    ...     return cr.Sequential(cr.Adam(lr=0.01), cr.Linear(n_features, 16), cr.SiLU(), cr.Linear(16, n_outputs))
+    >>> X, y = load_wine(return_X_y=True)
+    >>> make_pipeline(StandardScaler(), NetworkClassifier(build, epochs=50, random_state=0)).fit(X, y).score(X, y)
+    1.0
+    """
+
+    def __init__(
+        self,
+        build: Build | None = None,
+        *,
+        loss: Any = None,
+        optimizer: Any = None,
+        epochs: int = 100,
+        batch_size: Any = "auto",
+        shuffle: bool = True,
+        validation_fraction: float | None = None,
+        stop: Any = None,
+        keep: str = "best",
+        max_seconds: float | None = None,
+        class_weight: Any = None,
+        random_state: Any = None,
+        warm_start: bool = False,
+        callbacks: Iterable[Any] = (),
+        verbose: Any = False,
+        dtype: Any = None,
+        n_jobs: int | None = None,
+    ) -> None:
+        keep_arguments(self, locals())
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+    ) -> "NetworkClassifier":
+        """Train on labelled samples.
+
+        Shapes    X (n, n_features), dense or sparse, a data frame of numbers too; y (n,) labels, or (n, n_labels) of 0
+                  and 1; sample_weight (n,)
+
+        Parameters
+        ----------
+        X_val, y_val, sample_weight_val : validation data of your own.
+        """
+        return self._fit(X, y, sample_weight, X_val, y_val, sample_weight_val)  # type: ignore[no-any-return]
+
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> "NetworkClassifier":
+        """Go on for one epoch, on any samples. The first call needs all classes.
+
+        Shapes    as in fit; classes (n_classes,), for several labels not needed
+        """
+        return self._fit(X, y, sample_weight, classes=classes, only_one=True)  # type: ignore[no-any-return]
+
+    def _learn(self, y: Any, classes: Any, *, new: bool, only_one: bool) -> int:
+        self._learn_classes(y, classes, new=new, only_one=only_one)
+        n = len(self.classes_)
+        single = n <= 2 and not self._labels.several and isinstance(self.loss, losses.BCEWithLogitsLoss)
+        return 1 if single else n
+
+    def _loss(self) -> Any:
+        several = self._labels.several
+        if self.loss is None:
+            return losses.BCEWithLogitsLoss() if several else losses.CrossEntropyLoss()
+        if several and getattr(self.loss, "classes", False):
+            raise ValueError(
+                f"NetworkClassifier: samples may bear several labels, so loss must compare each output with 0 or 1, "
+                f"such as BCEWithLogitsLoss(), got {self.loss!r}"
+            )
+        return self.loss
+
+    def _outcome_of(self, loss: Any) -> Module | None:
+        if isinstance(loss, losses.BCEWithLogitsLoss):
+            self._distributed = self._labels.several or len(self.classes_) <= 2  # else one against all others, each
+            return layers.Sigmoid()
+        self._distributed = isinstance(loss, Loss) and loss.classes
+        return layers.Softmax() if self._distributed else None  # of log-probabilities it makes probabilities
+
+    def _target(self, y: Any) -> np.ndarray:
+        target, n = self._labels.encode(y), self.n_outputs_
+        if self._labels.several or getattr(self._loss(), "classes", False):
+            return target
+        return target[:, None] if n == 1 else np.eye(n)[target]
+
+    def _strata(self, y: Any) -> Any:
+        return None if self._labels.several else y
+
+
+class NetworkRegressor(NetworkRegression, AnyNetwork):
+    """A regressor around any network.
+
+    Parameters
+    ----------
+    loss : a chainrule loss; by default MSELoss.
+
+    All others, and the attributes, are those of NetworkClassifier; n_outputs is the number of columns of y. With
+    PoissonNLLLoss the network says logarithms, and `predict` their exponentials.
+
+    >>> import chainrule as cr
+    >>> from sklearn.datasets import make_friedman1
+    >>> X, y = make_friedman1(1000, random_state=0)
+    >>> regressor = NetworkRegressor(loss=cr.HuberLoss(), optimizer=cr.Adam(lr=0.01), epochs=500, random_state=0)
+    >>> regressor.fit(X, y).score(X, y) > 0.8
+    True
+    """
+
+    def __init__(
+        self,
+        build: Build | None = None,
+        *,
+        loss: Any = None,
+        optimizer: Any = None,
+        epochs: int = 100,
+        batch_size: Any = "auto",
+        shuffle: bool = True,
+        validation_fraction: float | None = None,
+        stop: Any = None,
+        keep: str = "best",
+        max_seconds: float | None = None,
+        random_state: Any = None,
+        warm_start: bool = False,
+        callbacks: Iterable[Any] = (),
+        verbose: Any = False,
+        dtype: Any = None,
+        n_jobs: int | None = None,
+    ) -> None:
+        keep_arguments(self, locals())
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+    ) -> "NetworkRegressor":
+        """Train on samples with numbers to predict.
+
+        Shapes    X (n, n_features), dense or sparse, a data frame of numbers too; y (n,) or (n, n_outputs);
+                  sample_weight (n,)
+
+        Parameters
+        ----------
+        X_val, y_val, sample_weight_val : validation data of your own.
+        """
+        return self._fit(X, y, sample_weight, X_val, y_val, sample_weight_val)  # type: ignore[no-any-return]
+
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> "NetworkRegressor":
+        """Go on for one epoch, on any samples.
+
+        Shapes    as in fit
+        """
+        return self._fit(X, y, sample_weight, only_one=True)  # type: ignore[no-any-return]
+
+    def _learn(self, y: Any, classes: Any, *, new: bool, only_one: bool) -> int:
+        n = self._number_of_outputs(y, new=new)
+        self._exponential = isinstance(self.loss, losses.PoissonNLLLoss) and self.loss.log_input
+        return n
+
+    def _loss(self) -> Any:
+        return losses.MSELoss() if self.loss is None else self.loss
+
+    def _target(self, y: Any) -> np.ndarray:
+        target: np.ndarray = y.reshape(len(y), -1)
+        return target

@@ -1,0 +1,204 @@
+"""Any network of chainrule's as an estimator."""
+
+import pickle
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.datasets import make_multilabel_classification
+
+import chainrule as cr
+from chainrule.estimators import NetworkClassifier, NetworkRegressor
+
+
+def build(n_features, n_outputs):
+    return cr.Sequential(cr.Adam(lr=0.02), cr.Linear(n_features, 16), cr.Tanh(), cr.Linear(16, n_outputs))
+
+
+def log_probabilities(n_features, n_outputs):
+    return build(n_features, n_outputs).append(cr.LogSoftmax())
+
+
+class Doubled(cr.Module):
+    """A layer that the engine does not know."""
+
+    def forward(self, x):
+        return 2 * x, None
+
+    def backward(self, dy, saved):
+        return 2 * dy
+
+
+def odd(n_features, n_outputs):
+    return cr.Sequential(cr.Linear(n_features, 8), Doubled(), cr.Tanh(), cr.Linear(8, n_outputs))
+
+
+def same(a, b):
+    return all(np.array_equal(p.value, q.value) for p, q in zip(a.network_.param(), b.network_.param(), strict=True))
+
+
+def test_it_is_fit_with_a_network_around_it(wine):
+    X, y = wine
+    estimator = NetworkClassifier(build, epochs=20, batch_size=16, random_state=0, dtype="float32").fit(X, y)
+    random = np.random.RandomState(0)
+    cr.seed(int(random.randint(2**31 - 1)))
+    model = build(13, 3)
+    history = cr.fit(
+        model, cr.CrossEntropyLoss(), (X, y), epochs=20, batch_size=16, seed=int(random.randint(2**31 - 1)), threads=1
+    )
+    for a, b in zip(estimator.network_.param(), model.param(), strict=True):
+        np.testing.assert_array_equal(a.value, b.value)
+    assert estimator.history_.losses == history.losses
+    assert estimator.history_.engine.startswith("native")
+    np.testing.assert_array_equal(estimator.predict(X), cr.predict(model, X).argmax(axis=1))
+    assert estimator.score(X, y) > 0.98
+
+
+@pytest.mark.parametrize(
+    ("make", "loss", "outputs"),
+    [
+        (build, None, 3),
+        (build, cr.CrossEntropyLoss(label_smoothing=0.1), 3),
+        (log_probabilities, cr.NLLLoss(), 3),
+        (build, cr.BCEWithLogitsLoss(), 3),
+        (build, cr.MSELoss(), 3),
+        (build, cr.HuberLoss(), 3),
+    ],
+)
+def test_every_loss_learns_classes_and_says_probabilities(wine, make, loss, outputs):
+    X, y = wine
+    y = np.array(["red", "rose", "white"])[y]
+    estimator = NetworkClassifier(make, loss=loss, random_state=0).fit(X, y)
+    assert estimator.score(X, y) > 0.98
+    proba = estimator.predict_proba(X)
+    assert proba.shape == (len(y), 3)
+    assert estimator.n_outputs_ == outputs
+    assert proba.min() >= 0
+    np.testing.assert_allclose(proba.sum(axis=1), 1)
+    np.testing.assert_array_equal(estimator.classes_[proba.argmax(axis=1)], estimator.predict(X))
+
+
+@pytest.mark.parametrize(("loss", "outputs"), [(None, 2), (cr.BCEWithLogitsLoss(), 1), (cr.MSELoss(), 2)])
+def test_two_classes_take_one_output_or_two(cancer, loss, outputs):
+    X, y = cancer
+    estimator = NetworkClassifier(build, loss=loss, random_state=0).fit(X, y)
+    assert estimator.n_outputs_ == outputs
+    assert estimator.predict_proba(X).shape == (len(y), 2)
+    assert estimator.score(X, y) > 0.97
+    assert estimator.input_gradient(X).shape == (len(y), 2, X.shape[1])
+
+
+@pytest.mark.parametrize("loss", [None, cr.MSELoss()])
+def test_samples_may_bear_several_labels(loss):
+    X, y = make_multilabel_classification(200, 10, n_classes=4, random_state=0)
+    estimator = NetworkClassifier(build, loss=loss, epochs=200, random_state=0).fit(X, y)
+    assert estimator.predict(X).shape == y.shape
+    assert (estimator.predict(X) == y).mean() > 0.9
+    proba = estimator.predict_proba(X)
+    assert 0 <= proba.min() < proba.max() <= 1
+
+
+def test_numbers_are_predicted_one_or_several(diabetes):
+    X, y = diabetes
+    one = NetworkRegressor(build, epochs=200, random_state=0).fit(X, y)
+    several = NetworkRegressor(build, loss=cr.HuberLoss(), epochs=200, random_state=0).fit(X, np.stack([y, -y], axis=1))
+    assert one.predict(X).shape == y.shape
+    assert several.predict(X).shape == (len(y), 2)
+    assert one.score(X, y) > 0.8
+    assert several.score(X, np.stack([y, -y], axis=1)) > 0.6
+
+
+def test_counts_are_predicted_as_exponentials(diabetes):
+    X, y = diabetes
+    rate = np.random.default_rng(0).poisson(np.exp(y))
+    estimator = NetworkRegressor(build, loss=cr.PoissonNLLLoss(), random_state=0).fit(X, rate)
+    np.testing.assert_allclose(estimator.predict(X), np.exp(cr.predict(estimator.network_, X))[:, 0])
+    assert estimator.predict(X).min() > 0
+
+
+def test_a_module_is_a_start_of_which_a_copy_is_trained(wine):
+    X, y = wine
+    start = build(13, 3)
+    before = start.state_dict()
+    estimator = NetworkClassifier(start, optimizer=cr.SGD(lr=0.1), epochs=3, random_state=0).fit(X, y)
+    assert all(np.array_equal(before[name], value) for name, value in start.state_dict().items())
+    assert type(estimator._optimizer) is cr.SGD
+    assert estimator.optimizer.steps == start.optimizer.steps == 0
+    assert same(estimator, clone(estimator).fit(X, y))
+
+
+def test_a_network_that_the_engine_does_not_know_runs_in_python(wine):
+    X, y = wine
+    estimator = NetworkClassifier(odd, optimizer=cr.Adam(lr=0.01), epochs=60, random_state=0).fit(X, y)
+    assert "Doubled" in estimator.history_.engine
+    assert estimator.score(X, y) > 0.98
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(estimator)).predict(X), estimator.predict(X))
+
+
+def test_going_on_keeps_network_and_optimizer(wine):
+    X, y = wine
+    settings = {"build": build, "shuffle": False, "keep": "last", "random_state": 0}
+    at_once = NetworkClassifier(epochs=4, **settings).fit(X, y)
+    warm = NetworkClassifier(epochs=2, warm_start=True, **settings).fit(X, y).fit(X, y)
+    partial = NetworkClassifier(**settings)
+    for _ in range(4):
+        partial.partial_fit(X, y, classes=[0, 1, 2])
+    assert same(at_once, warm)
+    assert same(at_once, partial)
+    assert (at_once.n_iter_, warm.n_iter_, partial.n_iter_) == (4, 2, 1)
+
+
+def test_early_stopping_by_validation_data_set_aside_or_ones_own(cancer):
+    X, y = cancer
+    stop = cr.EarlyStopping(patience=3)
+    own = NetworkClassifier(build, stop=stop, epochs=500, random_state=0)
+    own.fit(X[:300], y[:300], X_val=X[300:], y_val=y[300:])
+    aside = NetworkClassifier(build, stop=stop, epochs=500, validation_fraction=0.25, random_state=0).fit(X, y)
+    for estimator in (own, aside):
+        history = estimator.history_
+        assert len(history.validation_losses) == history.epochs == estimator.n_iter_ < 500
+    best = cr.evaluate(own.network_, cr.CrossEntropyLoss(), (X[300:], y[300:])).loss
+    assert best == pytest.approx(min(own.history_.validation_losses), rel=1e-9)
+
+
+def test_the_rest_of_fit_can_be_asked_for(wine):
+    X, y = wine
+    seen = []
+    estimator = NetworkClassifier(build, epochs=10**9, max_seconds=0.2, callbacks=[seen.append], class_weight="balanced")
+    estimator.fit(X, y)
+    assert "max_seconds" in estimator.history_.stopped
+    assert len(seen) == estimator.n_iter_ > 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"build": 3}, r"build must be a Module, or a function .*, got 3"),
+        ({"build": lambda n_in, n_out: None}, "build must return a Module, got None"),
+        ({"build": lambda n_in, n_out: cr.ReLU()}, "build must make a network with parameters"),
+        ({"build": lambda n_in, n_out: cr.Linear(n_in, 2)}, r"must make \(1, 3\) of one row of X .* got \(1, 2\)"),
+        ({"build": cr.Linear(5, 3)}, r"x must be \(batch, 5\), got \(1, 13\)"),
+        ({"loss": "mse"}, "loss must be a chainrule loss or None, got 'mse'"),
+        ({"optimizer": "adam"}, "optimizer must be a chainrule optimizer or None, got 'adam'"),
+        ({"epochs": 0}, "epochs must be a positive integer"),
+        ({"batch_size": "all"}, "batch_size must be a positive integer"),
+        ({"validation_fraction": 1.5}, "validation_fraction must be .* below 1"),
+        ({"dtype": "int8"}, 'dtype must be "float32" or "float64"'),
+        ({"keep": "all"}, 'keep must be "best" or "last"'),
+    ],
+    ids=range(12),
+)
+def test_arguments_that_make_no_sense_are_errors_that_name_them(wine, settings, says):
+    with pytest.raises((ValueError, TypeError), match=says):
+        NetworkClassifier(**settings).fit(*wine)
+
+
+def test_a_loss_of_classes_is_refused_where_samples_bear_several():
+    X, y = make_multilabel_classification(50, 10, n_classes=4, random_state=0)
+    with pytest.raises(ValueError, match=r"samples may bear several labels, .*BCEWithLogitsLoss\(\)"):
+        NetworkClassifier(loss=cr.CrossEntropyLoss()).fit(X, y)
+
+
+def test_what_diverges_is_an_error_that_says_why(diabetes):
+    with pytest.raises(ValueError, match="NetworkRegressor: fit: .*learning rate"):
+        NetworkRegressor(optimizer=cr.SGD(lr=1e6)).fit(*diabetes)
