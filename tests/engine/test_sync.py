@@ -11,6 +11,7 @@ import pytest
 from networks import bits, small_network, values
 
 import chainrule as cr
+from chainrule.engine.sync import newest
 
 X, Y = np.random.default_rng(0).normal(size=(2, 6, 2))
 RULES = {
@@ -555,3 +556,18 @@ def test_a_model_outlives_its_compiled_network():
     del network
     gc.collect()
     assert_same(model, twin, 1)
+
+
+def test_a_look_at_the_newest_value_leaves_it_with_the_engine():
+    model = cr.Sequential(cr.SGD(lr=0.1), cr.Linear(2, 3, rng=0), cr.Linear(3, 1, rng=1))
+    network = cr.compile(model, cr.MSELoss())
+    x, target = np.ones((4, 2), "float32"), np.zeros((4, 1), "float32")
+    before = newest(model[0].weight)
+    network.step(x, target)
+    seen = newest(model[0].weight)
+    assert model[0].weight.keeper is not None  # still the engine's
+    assert (seen != before).any()
+    np.testing.assert_array_equal(seen, model[0].weight.value)
+    assert model[0].weight.keeper is None
+    seen[...] = 0  # a copy
+    assert newest(model[0].weight).any()

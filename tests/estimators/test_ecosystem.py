@@ -76,7 +76,9 @@ def test_objects_of_chainrule_can_be_searched_over(diabetes):
         "solver": ["adam", cr.AdamW(lr=0.01)],
         "activation": ["relu", cr.LeakyReLU(0.3), ["tanh"]],
     }
-    search = RandomizedSearchCV(MLPRegressor(max_iter=10), grid, n_iter=6, cv=3, random_state=0, n_jobs=2).fit(*diabetes)
+    search = RandomizedSearchCV(MLPRegressor(max_iter=10), grid, n_iter=6, cv=3, random_state=0, n_jobs=2).fit(
+        *diabetes
+    )
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
 
 
@@ -159,7 +161,10 @@ def test_metadata_are_routed_to_it(estimator, wine):
         alone = clone(estimator).fit(X[fold], y[fold], sample_weight=weight[fold])
         np.testing.assert_array_equal(fitted.predict(X), alone.predict(X))
     assert estimator.get_metadata_routing().fit.requests.keys() == {
-        "sample_weight", "X_val", "y_val", "sample_weight_val",
+        "sample_weight",
+        "X_val",
+        "y_val",
+        "sample_weight_val",
     }
 
 

@@ -164,7 +164,9 @@ def test_early_stopping_by_validation_data_set_aside_or_ones_own(cancer):
 def test_the_rest_of_fit_can_be_asked_for(wine):
     X, y = wine
     seen = []
-    estimator = NetworkClassifier(build, epochs=10**9, max_seconds=0.2, callbacks=[seen.append], class_weight="balanced")
+    estimator = NetworkClassifier(
+        build, epochs=10**9, max_seconds=0.2, callbacks=[seen.append], class_weight="balanced"
+    )
     estimator.fit(X, y)
     assert "max_seconds" in estimator.history_.stopped
     assert len(seen) == estimator.n_iter_ > 0
