@@ -55,3 +55,9 @@ def test_digits_are_read_at_97_percent(tmp_path):
 
 def test_train_torch_leaves_a_network_that_pytorch_can_use(tmp_path):
     assert number(r"PyTorch finds (\d+) of 1,000 test points wrong", output("train_torch", tmp_path)) <= 40
+
+
+def test_estimators_find_settings_and_what_the_network_looks_at(tmp_path):
+    text = output("estimators", tmp_path)
+    assert number(r"on data never seen ([\d.]+)", text) > 0.94
+    assert len(re.findall(r"per standard deviation", text)) == 3

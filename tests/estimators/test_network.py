@@ -202,5 +202,5 @@ def test_a_loss_of_classes_is_refused_where_samples_bear_several():
 
 
 def test_what_diverges_is_an_error_that_says_why(diabetes):
-    with pytest.raises(ValueError, match="NetworkRegressor: fit: .*learning rate"):
+    with pytest.raises(ValueError, match=r"NetworkRegressor: fit: .*learning rate"):
         NetworkRegressor(optimizer=cr.SGD(lr=1e6)).fit(*diabetes)

@@ -130,21 +130,21 @@ class NetworkEstimator(BaseEstimator):
 
     # -- the network
 
-    @property
-    def _dtype(self) -> Any:
-        return next(iter(self.network_.param())).value.dtype
-
     def _keep_network(self, network: Module, outcome: Module | None) -> None:
         """Keep a network that is to be trained, and what makes predictions of its outputs."""
         self.network_ = network
-        self._outcome = outcome
+        self._dtype = network.param()[0].value.dtype
         self._predictor = Predictor(
             network if outcome is None else Sequential(network, outcome), effective_n_jobs(self.n_jobs)
         )
 
+    def _require_fitted(self) -> None:
+        if "network_" not in vars(self):  # asked first because scikit-learn's own question takes as long as the network
+            check_is_fitted(self)
+
     def _outputs(self, X: Any) -> np.ndarray:
         """What the network predicts of X: probabilities or numbers, (n, n_outputs)."""
-        check_is_fitted(self)
+        self._require_fitted()
         y = self._predictor(self._inputs(X))
         return y.reshape(len(y), -1)
 
@@ -162,7 +162,7 @@ class NetworkEstimator(BaseEstimator):
 
         Raises ValueError for an output that does not exist.
         """
-        check_is_fitted(self)
+        self._require_fitted()
         x = self._inputs(X)
         gradients = self._gradients(x)
         n = gradients.shape[1]

@@ -6,7 +6,6 @@ import numpy as np
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import type_of_target
-from sklearn.utils.validation import check_is_fitted
 
 from .base import NetworkEstimator, Samples
 from .targets import Labels
@@ -143,7 +142,6 @@ class NetworkRegression(RegressorMixin, NetworkEstimator):
 
         Shapes    X (n, n_features) -> (n,) or (n, n_outputs)
         """
-        check_is_fitted(self)
         y = self._outputs(X)
         if self._exponential:
             y = np.exp(y)

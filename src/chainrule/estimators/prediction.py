@@ -34,7 +34,7 @@ class Predictor:
                 if self._compiled is None:
                     self._compiled = engine.compile(self.network, batch_size=1, threads=self.threads)
                 return self._compiled.predict(x)
-            except (ValueError, engine.EngineMissing):  # changed since, or unknown to the engine
+            except (ValueError, TypeError, engine.EngineMissing):  # changed since, or unknown to the engine
                 self._compiled, self._refused = None, True
             finally:
                 self._lock.release()
