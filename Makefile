@@ -4,7 +4,8 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 OUT    ?= chainrule-disk
-BENCHMARKS := training_speed grid options_cost prediction_latency threads many_networks time_to_loss import_time
+BENCHMARKS := training_speed grid options_cost prediction_latency threads many_networks time_to_loss import_time \
+    sklearn_estimators
 NATIVE := $(wildcard native/CMakeLists.txt native/src/* native/src/*/*)
 
 .PHONY: demo test bench performance study stubs native native-aarch64 sanitize check format dist clean help

@@ -315,8 +315,14 @@ public:
         return y;
     }
 
-    nb::object backward(nb::handle dy) {
+    nb::object backward(nb::handle dy, bool input) {
         Rows from(dy, plan_.dtype, n_out_, "backward: dy", false);
+        if (!input) {
+            refresh();
+            Turn turn(*this);
+            without_gil(2.0 * double(from.rows), [&] { engine_->backward(from.data(), from.rows, nullptr); });
+            return nb::none();
+        }
         nb::object dx = from.single() ? empty_(plan_.n_in) : empty_(nb::make_tuple(from.rows, plan_.n_in));
         Rows to(dx, plan_.dtype, plan_.n_in, "backward: dx", true);
         refresh();
@@ -660,7 +666,7 @@ NB_MODULE(CHAINRULE_MODULE, m) {
         .def("evaluate", &Compiled::evaluate, "data"_a, "y"_a.none())
         .def("predict", &Compiled::predict, "x"_a, "out"_a.none() = nb::none())
         .def("forward", &Compiled::forward, "x"_a, "training"_a = true)
-        .def("backward", &Compiled::backward, "dy"_a)
+        .def("backward", &Compiled::backward, "dy"_a, "input"_a = true)
         .def("step", &Compiled::step, "x"_a, "target"_a)
         .def("update", &Compiled::update)
         .def("zero_grad", &Compiled::zero_gradients)

@@ -64,9 +64,9 @@ def test_predict_is_the_model_in_evaluation_mode(network: Network, rows, seed):
 @given(networks(), st.integers(1, 64), st.integers(0, 2**16), st.booleans())
 def test_forward_and_backward_are_those_of_the_model(network: Network, rows, seed, again):
     """In training, dropout included: `seed` counts the masks as `fit` does."""
-    model, twin = network.build("float64", seed).train(), network.build("float64", seed).train()
+    model, twin, third = (network.build("float64", seed).train() for _ in range(3))
     reseed(twin.modules(), 7)
-    compiled = cr.compile(model, batch_size=64, seed=7)
+    compiled, without_dx = (cr.compile(one, batch_size=64, seed=7) for one in (model, third))
     rng = np.random.default_rng(seed)
     for _ in range(1 + again):
         x, dy = rng.normal(size=(rows, *network.shape)), rng.normal(size=(rows, network.n_out))
@@ -75,8 +75,11 @@ def test_forward_and_backward_are_those_of_the_model(network: Network, rows, see
         close(y, expected, model)
         dx = compiled.backward(dy)
         close(dx, twin.backward(dy, saved).reshape(rows, -1), model)
-    for parameter, other in zip(model.param(), twin.param(), strict=True):
+        without_dx.forward(np.ascontiguousarray(x.reshape(rows, -1)))
+        assert without_dx.backward(dy, input=False) is None
+    for parameter, other, same in zip(model.param(), twin.param(), third.param(), strict=True):
         close(parameter.grad, other.grad, model)
+        np.testing.assert_array_equal(same.grad, parameter.grad)
 
 
 @given(st.data())

@@ -33,6 +33,20 @@ def test_arrays_in_any_form_are_read_as_their_numbers(fitted, digits, form):
     np.testing.assert_allclose(fitted.predict_proba(form(X)), expected, atol=1e-5)
 
 
+def test_numbers_too_large_for_the_dtype_of_the_network_are_refused(digits):
+    X, y = digits
+    narrow = MLPClassifier((5,), max_iter=1, dtype="float32").fit(X, y)
+    assert narrow.predict(X.astype("float64")).shape == y.shape
+    X = X[:3].copy()
+    X[1, 0] = 1e300
+    for form in (X, X.tolist()):
+        with pytest.raises(ValueError, match="MLPClassifier: X must be finite in float32, got inf in row 1"):
+            narrow.predict_proba(form)
+    X[1, 0] = np.nan
+    with pytest.raises(ValueError, match="Input X contains NaN"):
+        narrow.predict(X)
+
+
 def test_threads_that_predict_at_the_same_time_get_their_own_answers(fitted, digits):
     X, _ = digits
     expected = fitted.predict_proba(X)

@@ -72,8 +72,11 @@ class Compiled:
         """The outputs for x, at most batch_size rows; what `backward` needs is remembered until the next call."""
         raise AssertionError("replaced by the engine's own")
 
-    def backward(self, dy: np.ndarray) -> np.ndarray:
-        """The gradient by x, given that by the outputs; adds to the gradients of the parameters."""
+    def backward(self, dy: np.ndarray, input: bool = True) -> Any:  # noqa: A002 - the network's
+        """The gradient by x, given that by the outputs; adds to the gradients of the parameters.
+
+        With input=False only the latter, which takes less time; the gradient by x is then None.
+        """
         raise AssertionError("replaced by the engine's own")
 
     def zero_grad(self) -> None:

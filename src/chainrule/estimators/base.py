@@ -20,6 +20,7 @@ from ..arrays import dtype_name
 from ..data import Dataset
 from ..layers import Sequential
 from ..module import Module
+from ..train.prepare import require_finite
 from .prediction import Predictor
 
 SPARSE = ("csr", "csc")
@@ -113,20 +114,25 @@ class NetworkEstimator(BaseEstimator):
         return Dataset(samples.x, self._target(samples.y), samples.weight)
 
     def _inputs(self, X: Any) -> np.ndarray:
-        """X as the network takes it: contiguous, of its dtype. What is that already is checked by NumPy alone."""
-        dtype = self._dtype
+        """X as the network takes it: contiguous, of its dtype, finite. A plain array is looked at by NumPy alone."""
         if (
             type(X) is np.ndarray
-            and X.dtype == dtype
+            and X.dtype in FLOATING
             and X.ndim == 2
             and X.shape[1] == self.n_features_in_
             and X.shape[0] > 0
             and not hasattr(self, "feature_names_in_")
-            and bool(np.isfinite(X).all())
         ):
-            return np.ascontiguousarray(X)
-        X = validate_data(self, X, accept_sparse=SPARSE, dtype=FLOATING, reset=False)
-        return np.ascontiguousarray(dense(X), dtype=dtype)
+            x = self._converted(X)
+            if bool(np.isfinite(x).all()):
+                return x
+        x = self._converted(dense(validate_data(self, X, accept_sparse=SPARSE, dtype=FLOATING, reset=False)))
+        require_finite(type(self).__name__, "X", x)
+        return x
+
+    def _converted(self, X: np.ndarray) -> np.ndarray:
+        with np.errstate(over="ignore"):  # what is too large for the dtype becomes infinite, and is refused as such
+            return np.ascontiguousarray(X, dtype=self._dtype)
 
     # -- the network
 

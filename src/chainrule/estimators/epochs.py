@@ -71,7 +71,7 @@ class Epochs:
         self._judge()
         if estimator.solver == "sgd" and estimator.learning_rate == "invscaling":
             first = estimator.learning_rate_init * self.objective.gradient
-            run.optimizer.lr = first / (estimator.t_ + 1) ** estimator.power_t  # type: ignore[attr-defined]
+            self._set_rate(run, first / (estimator.t_ + 1) ** estimator.power_t)
         if estimator._no_improvement_count > estimator.n_iter_no_change:
             self._give_up(run)
 
@@ -108,7 +108,7 @@ class Epochs:
         rate: Any = getattr(run.optimizer, "lr", None)
         if estimator.solver == "sgd" and estimator.learning_rate == "adaptive":
             if rate / self.objective.gradient > LEAST_RATE:
-                run.optimizer.lr = rate / CUT  # type: ignore[attr-defined]
+                self._set_rate(run, rate / CUT)
                 self._say(f"{why} Setting learning rate to {rate / CUT / self.objective.gradient:f}")
                 estimator._no_improvement_count = 0
                 return
@@ -116,6 +116,17 @@ class Epochs:
         self._say(f"{why} Stopping.")
         if not self.only_one:
             run.stop(why)
+
+    def _set_rate(self, run: Run, rate: float) -> None:
+        """Go on at another learning rate, with the steps that momentum remembers as long as they were.
+
+        scikit-learn remembers rate · gradient, chainrule the gradient.
+        """
+        optimizer: Any = run.optimizer
+        for parameter in self.parameters:
+            if "momentum_buffer" in (state := optimizer.state.get(parameter, {})):
+                state["momentum_buffer"] *= optimizer.lr / rate
+        optimizer.lr = rate
 
     def _say(self, what: str) -> None:
         if self.estimator.verbose:

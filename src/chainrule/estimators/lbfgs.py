@@ -10,8 +10,12 @@ from sklearn.exceptions import ConvergenceWarning
 from .. import engine
 from ..data import Dataset
 from ..layers import Linear
+from ..losses import CrossEntropyLoss
 from ..module import Module
 from .recipe import Objective
+
+
+ROWS = 256  # of a pass
 
 
 def minimise(estimator: Any, objective: Objective, data: Dataset, *, penalty: float, threads: int) -> None:
@@ -30,22 +34,24 @@ def minimise(estimator: Any, objective: Objective, data: Dataset, *, penalty: fl
     parameters = network.param()
     weights = {id(layer.weight) for layer in network.modules() if isinstance(layer, Linear)}
     penalised = np.concatenate([np.full(p.size, id(p) in weights) for p in parameters])
-    passes = _passes(network, len(data), threads)
+    passes = _passes(network, threads)
+    parts = _parts(objective.loss, data, estimator.n_outputs_)
     reported = np.nan
 
     def value_and_gradient(vector: np.ndarray) -> tuple[float, np.ndarray]:
         nonlocal reported
         _set(parameters, vector)
         passes.zero_grad()
-        y = passes.forward(data.x)
-        weight = () if data.sample_weight is None else (data.sample_weight,)
-        loss, saved = objective.loss.forward(y, data.target, *weight)
-        passes.backward(objective.loss.backward(1.0, saved))
+        loss = 0.0
+        for (x, *known), share in parts:
+            value, saved = objective.loss.forward(passes.forward(x), *known)
+            passes.backward(objective.loss.backward(share, saved), False)
+            loss += share * float(value)
         gradient = objective.gradient * np.concatenate([p.grad.reshape(-1) for p in parameters], dtype=np.float64)
         gradient += penalty * penalised * vector
         cost = 0.5 * penalty * float(np.sum(penalised * vector * vector))
-        reported = objective.reported * float(loss) + objective.offset + cost
-        return objective.gradient * float(loss) + cost, gradient
+        reported = objective.reported * loss + objective.offset + cost
+        return objective.gradient * loss + cost, gradient
 
     start = np.concatenate([p.value.reshape(-1) for p in parameters], dtype=np.float64)
     options = {"maxfun": estimator.max_fun, "maxiter": estimator.max_iter, "gtol": estimator.tol}
@@ -71,10 +77,21 @@ def _set(parameters: list[Any], vector: np.ndarray) -> None:
         start += parameter.size
 
 
-def _passes(network: Module, rows: int, threads: int) -> Any:
+def _parts(loss: Any, data: Dataset, n_outputs: int) -> list[tuple[tuple[np.ndarray, ...], float]]:
+    """The samples in parts that stay in the cache, each with its share in the loss of all: means add up by weight."""
+    target = data.target
+    if isinstance(loss, CrossEntropyLoss):  # which would make the one-hot rows anew at every pass
+        target = np.eye(n_outputs, dtype=data.x.dtype)[target]
+    batches = list(Dataset(data.x, target, data.sample_weight).batches(ROWS, shuffle=False))
+    weights = [float(batch[2].sum()) if len(batch) > 2 else len(batch[0]) for batch in batches]
+    sums = getattr(loss, "reduction", "mean") == "sum"
+    return [(batch, 1.0 if sums else weight / sum(weights)) for batch, weight in zip(batches, weights, strict=True)]
+
+
+def _passes(network: Module, threads: int) -> Any:
     """The network compiled, or by its own methods if the engine does not know it."""
     try:
-        return engine.compile(network, batch_size=rows, threads=threads)
+        return engine.compile(network, batch_size=ROWS, threads=threads)
     except (ValueError, engine.EngineMissing):
         return _Python(network)
 
@@ -90,5 +107,5 @@ class _Python:
         y, self.saved = self.network.forward(x)
         return y
 
-    def backward(self, dy: np.ndarray) -> None:
+    def backward(self, dy: np.ndarray, input: bool) -> None:  # noqa: A002 - as in Compiled
         self.network.backward(dy, self.saved)

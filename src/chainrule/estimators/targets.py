@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 from scipy import sparse
-from sklearn.utils.multiclass import check_classification_targets, type_of_target
+from sklearn.utils.multiclass import type_of_target
 
 
 class Labels:
@@ -21,8 +21,9 @@ class Labels:
     """
 
     def __init__(self, y: Any) -> None:
-        check_classification_targets(y)
-        kind = type_of_target(y)
+        kind = type_of_target(y, input_name="y", raise_unknown=True)
+        if kind.startswith("continuous"):
+            raise ValueError(f"Unknown label type: y must hold classes, got {kind} numbers")
         if kind == "multiclass-multioutput":
             raise ValueError("y must be (n,) labels or (n, n_labels) of 0 and 1, got several columns of more classes")
         self.several = kind == "multilabel-indicator"
