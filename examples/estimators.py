@@ -1,4 +1,4 @@
-"""scikit-learn's tools around chainrule's networks: a pipeline, a search over its settings, and what the network looks at.
+"""scikit-learn's tools around a network of chainrule's: a pipeline, a search over its settings, and what it looks at.
 
 Source    Wolberg, Mangasarian, Street 1993, UCI "Breast cancer Wisconsin (diagnostic)", which scikit-learn brings along
 """

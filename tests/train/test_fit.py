@@ -667,3 +667,80 @@ def test_second_ctrl_c_raises_at_once():
     assert result["finite"]
     assert result["handler"]
     assert result["training"]
+
+
+class Patient:
+    """A callback that waits for `n` epochs."""
+
+    def __init__(self, n):
+        self.n, self.told, self.ended = n, [], False
+
+    def ahead(self, history):
+        return self.n
+
+    def __call__(self, run):
+        self.told.append(run.history.epochs)
+
+    def end(self, run):
+        assert self.told[-1] == run.history.epochs  # it knows of all epochs before it hears of the end
+        self.ended = True
+
+
+@pytest.mark.parametrize("engine", ["native", "python"])
+@pytest.mark.parametrize(
+    ("n", "told"), [(1, [1, 2, 3, 4, 5, 6, 7]), (3, [3, 6, 7]), (7, [7]), (100, [7]), (0, [1, 2, 3, 4, 5, 6, 7])]
+)
+def test_a_callback_that_can_wait_is_called_when_it_has_waited_long_enough(engine, n, told):
+    callback = Patient(n)
+    cr.fit(
+        small_network(),
+        cr.MSELoss(),
+        cr.data.disk(20, seed=0),
+        epochs=7,
+        optimizer=cr.SGD(),
+        callbacks=[callback],
+        engine=engine,
+    )
+    assert callback.told == told
+    assert callback.ended
+
+
+def test_the_least_patient_decides_how_often_all_are_called():
+    patient, other, every = Patient(5), Patient(2), []
+    cr.fit(
+        small_network(),
+        cr.MSELoss(),
+        cr.data.disk(20, seed=0),
+        epochs=6,
+        optimizer=cr.SGD(),
+        callbacks=[patient, other],
+    )
+    assert patient.told == other.told == [2, 4, 6]
+    patient = Patient(5)
+    cr.fit(
+        small_network(),
+        cr.MSELoss(),
+        cr.data.disk(20, seed=0),
+        epochs=6,
+        optimizer=cr.SGD(),
+        callbacks=[patient, every.append],
+    )
+    assert patient.told == [1, 2, 3, 4, 5, 6]
+    assert len(every) == 6
+
+
+@pytest.mark.parametrize("engine", ["native", "python"])
+def test_a_callback_that_waits_hears_of_the_last_epochs_however_the_run_ends(engine):
+    callback = Patient(10**9)
+    history = cr.fit(
+        small_network(),
+        cr.MSELoss(),
+        cr.data.disk(20, seed=0),
+        epochs=10**9,
+        optimizer=cr.SGD(),
+        callbacks=[callback],
+        max_seconds=0.2,
+        engine=engine,
+    )
+    assert callback.told == [history.epochs]
+    assert callback.ended

@@ -1,6 +1,9 @@
 import math
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import chainrule as cr
 from chainrule import EarlyStopping, History
@@ -60,3 +63,33 @@ def test_patience_must_be_a_positive_integer(patience):
 def test_min_delta_must_not_be_negative(min_delta):
     with pytest.raises(ValueError, match="EarlyStopping: min_delta must be at least 0 and finite, got"):
         EarlyStopping(min_delta=min_delta)
+
+
+@given(
+    st.lists(st.integers(0, 6), max_size=25),
+    st.integers(1, 6),
+    st.sampled_from([0.0, 0.5, 2.0]),
+    st.lists(st.integers(0, 6), min_size=8, max_size=8),
+)
+def test_ahead_is_as_long_as_it_can_be_and_no_longer(losses, patience, min_delta, future):
+    stop = cr.EarlyStopping(patience, min_delta=min_delta)
+    ahead = stop.ahead(cr.History(losses=[float(x) for x in losses]))
+    assert 1 <= ahead <= patience + (not losses)
+    for n in range(1, ahead):
+        assert not stop(cr.History(losses=losses + future[:n]))
+    assert stop(cr.History(losses=losses + [100] * ahead))
+
+
+def test_early_stopping_ends_where_a_function_that_is_asked_after_every_epoch_does():
+    def train(stop):
+        cr.seed(0)
+        model = cr.Sequential(cr.SGD(lr=0.5), cr.Linear(2, 8), cr.Tanh(), cr.Linear(8, 2))
+        data = cr.data.disk(100, seed=0), cr.data.disk(50, seed=1)
+        return model, cr.fit(model, cr.MSELoss(), data[0], epochs=500, validation=data[1], stop=stop)
+
+    stop = cr.EarlyStopping(7, min_delta=0.0005)
+    (one, history), (other, asked) = train(stop), train(lambda h: stop(h))
+    assert history.losses == asked.losses
+    assert history.epochs < 500
+    for a, b in zip(one.param(), other.param(), strict=True):
+        np.testing.assert_array_equal(a.value, b.value)

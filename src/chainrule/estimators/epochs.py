@@ -8,7 +8,7 @@ import numpy as np
 from ..engine.sync import newest
 from ..layers import Linear
 from ..module import Parameter
-from ..train import Run
+from ..train import History, Run
 from .recipe import Objective
 
 LEAST_RATE = 1e-6  # of learning_rate="adaptive", as in scikit-learn
@@ -49,31 +49,47 @@ class Epochs:
         penalised = estimator.solver in ("sgd", "adam", "rmsprop", "adagrad")
         self.penalty = 0.5 * estimator.alpha / samples_per_step if penalised else 0.0
         self.cost = self._cost()
+        self.seen = 0  # epochs that are written down
         self.best: list[np.ndarray] | None = None  # parameters of the best score
 
+    def ahead(self, history: History) -> int:
+        """How many epochs may pass before a decision can be due: as many as it takes for the patience to end."""
+        estimator = self.estimator
+        if estimator.verbose or (estimator.solver == "sgd" and estimator.learning_rate == "invscaling"):
+            return 1
+        if np.isinf(estimator.n_iter_no_change):
+            return int(estimator.max_iter)
+        return int(estimator.n_iter_no_change + 1 - estimator._no_improvement_count)
+
     def __call__(self, run: Run) -> None:
-        """Write down the epoch that has just ended."""
-        estimator, history = self.estimator, run.history
-        loss = self.objective.reported * history.losses[-1] + self.objective.offset
+        """Write down the epochs that have ended since the last call, and decide whether to go on."""
         before, self.cost = self.cost, self._cost()
-        loss += 0.5 * (before + self.cost)  # as the weights moved from the one to the other
+        new = range(self.seen, run.history.epochs)
+        for i, epoch in enumerate(new):  # the weights moved from the one cost to the other meanwhile
+            self._write_down(run, epoch, before + (i + 0.5) / len(new) * (self.cost - before))
+        self.seen = run.history.epochs
+        if self.estimator._no_improvement_count > self.estimator.n_iter_no_change:
+            self._give_up(run)
+
+    def _write_down(self, run: Run, epoch: int, cost: float) -> None:
+        """Write down an epoch, and judge whether it is an improvement."""
+        estimator, history = self.estimator, run.history
+        loss = self.objective.reported * history.losses[epoch] + self.objective.offset + cost
         estimator.n_iter_ += 1
         estimator.t_ += self.samples
         estimator.loss_ = loss
         estimator.loss_curve_.append(loss)
         if history.validation_losses:
-            value = self.objective.reported * history.validation_losses[-1] + self.objective.validation_offset
+            value = self.objective.reported * history.validation_losses[epoch] + self.objective.validation_offset
             estimator.validation_loss_curve_.append(value)
         self._say(f"Iteration {estimator.n_iter_}, loss = {loss:.8f}")
         if self.score is not None:
-            estimator.validation_scores_.append(history.metrics[self.score.__name__][-1])
+            estimator.validation_scores_.append(history.metrics[self.score.__name__][epoch])
             self._say(f"Validation score: {estimator.validation_scores_[-1]:f}")
         self._judge()
         if estimator.solver == "sgd" and estimator.learning_rate == "invscaling":
             first = estimator.learning_rate_init * self.objective.gradient
             self._set_rate(run, first / (estimator.t_ + 1) ** estimator.power_t)
-        if estimator._no_improvement_count > estimator.n_iter_no_change:
-            self._give_up(run)
 
     def _cost(self) -> float:
         """What the penalty alpha adds to the loss."""

@@ -14,7 +14,6 @@ from ..losses import CrossEntropyLoss
 from ..module import Module
 from .recipe import Objective
 
-
 ROWS = 256  # of a pass
 
 

@@ -55,15 +55,13 @@ class Crew:
         """Have the session's network trained from where it stands, as far as nobody in Python has to be asked."""
         loop, first = session.loop, session.history.epochs
         assert isinstance(loop, NativeLoop)
-        alone = session.watches_epochs()
         early: dict[str, Any] = {}
-        if alone and first == 0 and _only_stops_early(session):
+        if first == 0 and _only_stops_early(session):
             part = loop.part(0, session.epochs)
             if part.end == session.epochs:
                 early = {"patience": session.stop.patience, "min_delta": session.stop.min_delta}  # type: ignore[union-attr]
-                alone = False
         if not early:
-            part = loop.part(first, first + 1 if alone else session.epochs)
+            part = loop.part(first, session.due)
         left = -1.0 if session.max_seconds is None else max(0.0, session.max_seconds - seconds)
         if self.queue is None:
             self.queue = native.module().Queue(self.threads)

@@ -107,7 +107,7 @@ def go(session: Session, watch: Watch, bar: Progress | None = None) -> None:
 
     Raises FloatingPointError if the loss or a parameter becomes NaN or infinite.
     """
-    history, loop, one_by_one = session.history, session.loop, session.watches_epochs()
+    history, loop = session.history, session.loop
     # A loss that is not finite raises; what NumPy would warn of on the way there says it less clearly.
     with np.errstate(over="ignore", invalid="ignore"):
         try:
@@ -116,7 +116,7 @@ def go(session: Session, watch: Watch, bar: Progress | None = None) -> None:
                 bar.update(history, history.epochs)
             session.keep_checkpoint(watch)
             while not history.stopped:
-                finished = loop.run(history.epochs, history.epochs + 1 if one_by_one else session.epochs, watch)
+                finished = loop.run(history.epochs, session.due, watch)
                 session.record(finished)
                 if finished:
                     if bar is not None:

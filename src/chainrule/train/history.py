@@ -1,6 +1,5 @@
 """What happened in a run of `fit`."""
 
-import copy
 import csv
 import io
 from collections.abc import Mapping
@@ -86,7 +85,9 @@ class History:
 
     def to_dict(self) -> dict[str, Any]:
         """The record as plain values, for JSON."""
-        return {item.name: copy.deepcopy(getattr(self, item.name)) for item in fields(self)}
+        record = {item.name: getattr(self, item.name) for item in fields(self)}
+        copied = {name: value.copy() for name, value in record.items() if isinstance(value, list)}
+        return record | copied | {"metrics": {name: values.copy() for name, values in self.metrics.items()}}
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> "History":

@@ -31,7 +31,8 @@ class Run:
     """What a callback sees after every epoch: `callback(run)`.
 
     A callback that has methods `begin(run)` and `end(run)` is told, too, when a run begins and when it is over, however
-    it ends.
+    it ends. One that has a method `ahead(history)` says how many epochs may pass before it has to be called again,
+    which lets the engine run them in one go; `stop` may have one too.
 
     model, loss, optimizer : what is being trained; parameters may be read and set.
     history : the record so far, the epoch that has just ended included.
@@ -99,6 +100,7 @@ class Session:
         self.history = History(engine=self.loop.name)
         self.run = Run(model, loss, optimizer, self.history)
         self.before_s = 0.0  # of the same run, before it was interrupted
+        self.asked, self.due = 0, 0  # epochs of which the callbacks know, and after which they are asked again
         self.keeping: Keeping | None = None
         if checkpoint is not None:
             try:
@@ -134,6 +136,7 @@ class Session:
             getattr(callback, "begin", _ignore)(self.run)
         if self.history.epochs:  # a run that goes on may have come to its end before
             self._ask()
+        self._wait()
 
     def keep_checkpoint(self, watch: Watch, *, last: bool = False) -> None:
         """Write a checkpoint, if there are to be any, and it is time for one or the run has ended."""
@@ -144,9 +147,14 @@ class Session:
             self.keeping.write(self.loop, self.history, watch.elapsed_s)
         watch.pause_s = self.keeping.due_s
 
-    def watches_epochs(self) -> bool:
-        """Whether something has to be asked after every epoch, before the next begins."""
-        return bool(self.metrics or self.callbacks or self.stop is not None or self.loop.listens())
+    def _wait(self) -> None:
+        """Find out how many epochs may pass before a metric, a callback, `stop` or a schedule has to be asked."""
+        asked = [*self.callbacks, *([] if self.stop is None else [self.stop])]
+        ahead = [getattr(one, "ahead", _one_epoch)(self.history) for one in asked]
+        if self.metrics or self.loop.listens():
+            ahead.append(1)
+        self.asked = self.history.epochs
+        self.due = min([self.epochs, *(self.asked + max(1, n) for n in ahead)])
 
     def record(self, finished: list[Epoch]) -> None:
         """Write down the epochs that the loop has finished.
@@ -168,10 +176,13 @@ class Session:
             raise Diverged(self.loop.diverged)
 
     def decide(self) -> None:
-        """Ask the callbacks and `stop`, and write down why the run ends, if it does."""
+        """Ask the callbacks and `stop`, if it is time to, and write down why the run ends, if it does."""
+        if self.history.epochs < self.due:
+            return
         for callback in self.callbacks:
             callback(self.run)
         self._ask()
+        self._wait()
 
     def _ask(self) -> None:
         """Ask `stop`, and look whether all epochs are done."""
@@ -198,6 +209,8 @@ class Session:
         finally:
             self._training_mode.__exit__(None, None, None)
             for callback in self.callbacks:
+                if self.asked < history.epochs and hasattr(callback, "ahead"):  # of the epochs that it did not wait for
+                    callback(self.run)
                 getattr(callback, "end", _ignore)(self.run)
 
     def _measure(self) -> dict[str, float]:
@@ -206,6 +219,11 @@ class Session:
             return {}
         y = self.loop.outputs(self.measured.x)
         return {name: float(metric(y, self.measured.target)) for name, metric in self.metrics.items()}
+
+
+def _one_epoch(history: History) -> int:
+    """How many epochs may pass before somebody is asked who does not say."""
+    return 1
 
 
 def _ignore(run: Run) -> None:

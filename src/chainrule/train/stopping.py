@@ -28,5 +28,14 @@ class EarlyStopping:
         losses, patience = history.monitored, self.patience
         return len(losses) > patience and min(losses[-patience:]) >= min(losses[:-patience]) - self.min_delta
 
+    def ahead(self, history: History) -> int:
+        """How many epochs it takes at least until this says True, however bad they are."""
+        losses, patience = history.monitored, self.patience
+        for seen in range(max(1, len(losses) + 1 - patience), len(losses)):
+            # Once the run has seen + patience epochs, this is asked of them; what is to come cannot be counted on.
+            if min(losses[seen:]) >= min(losses[:seen]) - self.min_delta:
+                return seen + patience - len(losses)
+        return patience + (not losses)
+
     def __repr__(self) -> str:
         return f"EarlyStopping(patience={self.patience}, min_delta={self.min_delta})"
