@@ -187,3 +187,17 @@ def test_what_cannot_be_written_is_an_error_and_leaves_nothing(tmp_path, model, 
     with pytest.raises(ValueError, match=f"to_c: .*{says}|{says}"):
         to_c(model, tmp_path / "c", **options)
     assert not (tmp_path / "c").exists()
+
+
+def test_the_test_may_compare_inputs_of_ones_own(tmp_path):
+    model = network(cr.Tanh())
+    x = np.random.default_rng(0).normal(1e4, 1e2, size=(7, 3))
+    to_c(model, tmp_path, test_inputs=x)
+    done = run(tmp_path)
+    assert done.returncode == 0
+    assert "7 rows agree with Python" in done.stdout
+    assert f"{np.float32(x[0, 0]):.9g}"[:7] in (tmp_path / "network_test.c").read_text()
+    for wrong, says in ((x[:, :2], r"test_inputs must be \(rows, 3\), got \(7, 2\)"), (x * 1e300, "must be finite")):
+        with pytest.raises(ValueError, match=says):
+            to_c(model, tmp_path / "c", test_inputs=wrong)
+    assert not (tmp_path / "c").exists()

@@ -1,5 +1,6 @@
 """How large and how fast exported C is on this machine."""
 
+import re
 import shutil
 import subprocess
 import tempfile
@@ -15,12 +16,25 @@ class Measured:
     code, data : bytes of instructions, and of constants (the weights among them).
     ns : nanoseconds of one prediction.
     test : what the self-test printed.
+    state : bytes of what the caller owns, where there is a training step.
+    step_ns, step_rows : nanoseconds of one training step, and its rows.
     """
 
     code: int
     data: int
     ns: float
     test: str
+    state: int = 0
+    step_ns: float = 0.0
+    step_rows: int = 0
+
+    def __str__(self) -> str:
+        """In words, for people."""
+        sizes, times = f"{self.code:,} bytes of code, {self.data:,} of data", f"{self.ns:,.0f} ns a prediction"
+        if self.state:
+            sizes += f", {self.state:,} of state"
+            times += f", {self.step_ns:,.0f} ns a training step of {self.step_rows} rows"
+        return f"{sizes}, {times}"
 
 
 def measure(folder: str | PathLike[str], name: str = "network", *, compiler: str = "cc") -> Measured | None:
@@ -36,9 +50,11 @@ def measure(folder: str | PathLike[str], name: str = "network", *, compiler: str
         _run(compiler, "-std=c99", "-O3", "-c", folder / f"{name}.c", "-o", compiled)
         _run(compiler, "-std=c99", "-O3", folder / f"{name}_test.c", compiled, "-lm", "-o", program)
         test = _run(program).strip()
-        ns = float(_run(program, "time").split()[0])
+        times = _run(program, "time")
         code, data = _sections(compiled)
-    return Measured(code, data, ns, test)
+    step = re.search(r"(\S+) ns a training step of (\d+) rows, (\d+) bytes of state", times)
+    learning = (int(step[3]), float(step[1]), int(step[2])) if step else ()
+    return Measured(code, data, float(times.split()[0]), test, *learning)
 
 
 def _sections(compiled: Path) -> tuple[int, int]:

@@ -1,0 +1,163 @@
+"""What each optimizer is in C: the arrays that it keeps, and the equations of one weight.
+
+In them `w, g` are the weight and its gradient, decay included; `state->steps`, `t`, counts the updates from 1.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from ... import optimizers
+from .spelling import short, words
+
+
+class Rule(NamedTuple):
+    """One optimizer.
+
+    equation : what the comment says.
+    keeps : the arrays of the state, by their names in Python, and what they are called in the equations.
+    once : what is computed once in a step.
+    each : what happens to number i.
+    starts : what the arrays begin with.
+    decays_first : weight decay is no part of the gradient, but happens to the weight before.
+    """
+
+    equation: tuple[str, ...]
+    keeps: dict[str, str]
+    once: tuple[str, ...]
+    each: tuple[str, ...]
+    starts: float = 0.0
+    decays_first: bool = False
+
+
+def _sgd(rule: optimizers.SGD) -> Rule:
+    momentum = short(rule.momentum)
+    if not rule.momentum:
+        return Rule(("w = w - lr g",), {}, (), ("w[i] -= lr * g;",))
+    keeps, first, share = {"momentum_buffer": "v"}, "", ""
+    once: tuple[str, ...] = ()
+    if rule.dampening:
+        first, share = f" + {words(1 - rule.dampening)} g, at the first step v = g", "fresh * "
+        once = (f"const float fresh = state->steps == 1 ? 1.0f : {short(1 - rule.dampening)};",)
+    new = f"v[i] = {momentum} * v[i] + {share}g;"
+    equation = f"v = {words(rule.momentum)} v{first or ' + g'}"
+    if rule.nesterov:
+        return Rule(
+            (equation, f"w = w - lr (g + {words(rule.momentum)} v)"),
+            keeps,
+            once,
+            (new, f"w[i] -= lr * (g + {momentum} * v[i]);"),
+        )
+    return Rule((equation, "w = w - lr v"), keeps, once, (new, "w[i] -= lr * v[i];"))
+
+
+def _adam(rule: optimizers.Adam) -> Rule:
+    beta1, beta2 = rule.betas
+    keeps = {"exp_avg": "m", "exp_avg_sq": "v"}
+    each: tuple[str, ...] = (
+        f"m[i] = {short(beta1)} * m[i] + {short(1 - beta1)} * g;",
+        f"v[i] = {short(beta2)} * v[i] + {short(1 - beta2)} * (g * g);",
+    )
+    largest = "v"
+    if rule.amsgrad:
+        keeps["max_exp_avg_sq"] = largest = "most"
+        each += ("most[i] = v[i] > most[i] ? v[i] : most[i];",)
+    return Rule(
+        (
+            f"m = {words(beta1)} m + {words(1 - beta1)} g, v = {words(beta2)} v + {words(1 - beta2)} g^2"
+            + ", most = the largest v so far" * rule.amsgrad,
+            f"w = w - lr (m / bias1) / (sqrt({largest} / bias2) + eps), where bias = 1 - beta^t makes good that m",
+            "and v began with 0; it is written -expm1(t log(beta)), which keeps its digits where beta is close to 1",
+        ),
+        keeps,
+        (
+            *["const float t = (float)state->steps;"] * (max(rule.betas) > 0),
+            f"const float rate = lr / {_bias(beta1)}, root2 = sqrtf({_bias(beta2)});",
+        ),
+        (*each, f"w[i] -= rate * m[i] / (sqrtf({largest}[i]) / root2 + {short(rule.eps)});"),
+        decays_first=isinstance(rule, optimizers.AdamW),
+    )
+
+
+def _bias(beta: float) -> str:
+    """1 - betaᵗ."""
+    return f"-expm1f(t * {short(math.log(beta))})" if beta else "1.0f"
+
+
+def _rmsprop(rule: optimizers.RMSprop) -> Rule:
+    old, new = short(rule.alpha), short(1 - rule.alpha)
+    shares = f"{words(rule.alpha)} {{0}} + {words(1 - rule.alpha)}"
+    keeps, equation = {"square_avg": "v"}, f"v = {shares.format('v')} g^2"
+    each: tuple[str, ...] = (f"v[i] = {old} * v[i] + {new} * (g * g);",)
+    spread = "v[i]"
+    change = "u, u = g / (sqrt(v) + eps)"
+    if rule.centered:
+        keeps["grad_avg"] = "a"
+        each += (
+            f"a[i] = {old} * a[i] + {new} * g;",
+            "const float variance = v[i] - a[i] * a[i]; /* rounding may make it negative */",
+        )
+        spread = "variance > 0.0f ? variance : 0.0f"
+        equation += f", a = {shares.format('a')} g"
+        change = "u, u = g / (sqrt(v - a^2) + eps)"
+    quotient = f"g / (sqrtf({spread}) + {short(rule.eps)})"
+    if not rule.momentum:
+        return Rule((equation, f"w = w - lr {change}"), keeps, (), (*each, f"w[i] -= lr * ({quotient});"))
+    keeps["momentum_buffer"] = "b"
+    each += (f"b[i] = {short(rule.momentum)} * b[i] + {quotient};", "w[i] -= lr * b[i];")
+    change = f"b, b = {words(rule.momentum)} b + u{change[1:]}"
+    return Rule((equation, f"w = w - lr {change}"), keeps, (), each)
+
+
+def _adagrad(rule: optimizers.Adagrad) -> Rule:
+    rate, words_of_rate = "lr", "lr"
+    once: tuple[str, ...] = ()
+    if rule.lr_decay:
+        rate, words_of_rate = "rate", f"lr / (1 + {words(rule.lr_decay)} (t - 1))"
+        once = (f"const float rate = lr / (1.0f + {short(rule.lr_decay)} * (float)(state->steps - 1));",)
+    return Rule(
+        ("s = s + g^2", f"w = w - {words_of_rate} g / (sqrt(s) + eps)"),
+        {"sum": "s"},
+        once,
+        ("s[i] += g * g;", f"w[i] -= {rate} * g / (sqrtf(s[i]) + {short(rule.eps)});"),
+        starts=rule.initial_accumulator_value,
+    )
+
+
+RULES: dict[type, Callable[[Any], Rule]] = {
+    optimizers.SGD: _sgd,
+    optimizers.Adam: _adam,
+    optimizers.AdamW: _adam,
+    optimizers.RMSprop: _rmsprop,
+    optimizers.Adagrad: _adagrad,
+}
+
+
+def rule_of(optimizer: Any) -> Rule:
+    """The rule of an optimizer that has one."""
+    return RULES[type(optimizer)](optimizer)
+
+
+CLIP_VALUE = """\
+/* Cut each gradient to +-most. */
+static void clip_value(float *g, int n, float most)
+{
+    int i;
+    for (i = 0; i < n; i++)
+        g[i] = g[i] > most ? most : g[i] < -most ? -most : g[i];
+}
+"""
+
+CLIP_NORM = """\
+/* Scale all gradients so that their norm, sqrt(sum g^2), is at most this. */
+static void clip_norm(float *g, int n, float most)
+{
+    float sum = 0.0f, scale;
+    int i;
+    for (i = 0; i < n; i++)
+        sum += g[i] * g[i];
+    scale = most / (sqrtf(sum) + 1e-6f);
+    for (i = 0; scale < 1.0f && i < n; i++)
+        g[i] *= scale;
+}
+"""

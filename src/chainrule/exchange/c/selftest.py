@@ -1,0 +1,195 @@
+"""The program that checks exported C on the machine where it is to run, and measures it there."""
+
+from typing import Any
+
+import numpy as np
+
+from ...engine.plan import Plan
+from .rounding import exact_and_bound
+from .spelling import array, by_columns, places
+from .trajectory import BATCH, Trajectory, trajectory
+
+MOST = 1024  # numbers that are compared of one parameter
+
+
+def selftest(name: str, plan: Plan, x: np.ndarray) -> str:
+    """The text of NAME_test.c: inputs x, (rows, n_in) float32, and what Python makes of them."""
+    upper = name.upper()
+    y, bound = exact_and_bound(plan, x)
+    learns = plan.loss is not None
+    data, functions = _learning(name, plan, trajectory(plan, x)) if learns else ("", "")
+    return f"""\
+/* Compares {name}.c with what Python said, and with the argument "time" measures it.
+ *
+ *     cc -std=c99 -O3 {name}.c {name}_test.c -lm -o {name}_test && ./{name}_test && ./{name}_test time
+ */
+#include "{name}.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <time.h>
+
+#define ROWS {len(x)}
+
+{array("x", x, of="ROWS * " + upper + "_INPUTS")}
+/* In float64, and below how far float32 may be from it: the roundings of every layer, carried on to the outputs. */
+{array("expected", y, of="ROWS * " + upper + "_OUTPUTS", kind="double")}
+{array("bound", bound, of="ROWS * " + upper + "_OUTPUTS", kind="double")}
+{data}static int check(void)
+{{
+    float y[{upper}_OUTPUTS];
+    double worst = 0.0;
+    int row, i;
+    for (row = 0; row < ROWS; row++) {{
+        {name}_predict(x + row * {upper}_INPUTS, y);
+        for (i = 0; i < {upper}_OUTPUTS; i++) {{
+            const int at = row * {upper}_OUTPUTS + i;
+            const double error = fabs((double)y[i] - expected[at]);
+            if (!(error <= bound[at])) {{
+                printf("{name}: row %d, output %d is %.9g, ", row, i, (double)y[i]);
+                printf("but Python says %.9g\\n", expected[at]);
+                return 1;
+            }}
+            worst = error > worst ? error : worst;
+        }}
+    }}
+    printf("{name}: %d rows agree with Python, to %.2g at worst\\n", ROWS, worst);
+    return 0;
+}}
+
+static void measure(void)
+{{
+    float y[{upper}_OUTPUTS];
+    float sum = 0.0f;
+    long calls = 0;
+    const clock_t begin = clock();
+    while (clock() - begin < CLOCKS_PER_SEC / 5) {{
+        int row;
+        for (row = 0; row < ROWS; row++) {{
+            {name}_predict(x + row * {upper}_INPUTS, y);
+            sum += y[0];
+        }}
+        calls += ROWS;
+    }}
+    const double seconds = (double)(clock() - begin) / CLOCKS_PER_SEC;
+    printf("%.1f ns a prediction (sum %g)\\n", 1e9 * seconds / (double)calls, (double)sum);
+}}
+
+{functions}int main(int argc, char **argv)
+{{
+    if (argc > 1 && argv[1][0] == 't') {{
+        measure();
+{"        measure_steps();" + chr(10) if learns else ""}\
+        return 0;
+    }}
+    return check(){" || check_steps()" if learns else ""};
+}}
+"""
+
+
+def _learning(name: str, plan: Plan, run: Trajectory) -> tuple[str, str]:
+    """The data of the training steps, and the functions that make them and compare."""
+    width, kind = ("1", "int") if plan.class_targets else (f"{name.upper()}_OUTPUTS", "float")
+    arrays = [array("target", run.target, of=f"LEARNED * {width}", kind=kind), *_pair("loss", run.losses)]
+    calls = []
+    for of in ("parameters", "gradients"):
+        pairs = zip(*(by_columns(plan, numbers) for numbers in getattr(run, of)), strict=True)
+        for i, (begin, pair) in enumerate(zip(places(plan), pairs, strict=True)):
+            apart = -(-len(pair[0]) // MOST)
+            chosen = [numbers[::apart] for numbers in pair]
+            arrays += _pair(f"{of}_{i}", chosen)
+            calls.append(
+                f'near("{of}", state.{of}, {begin}, {apart}, {of}_{i}, {of}_{i}_bound, {len(chosen[0])}, &worst)'
+            )
+    return _data(name, run, arrays), _functions(name, width, calls)
+
+
+def _pair(name: str, pair: Any) -> list[str]:
+    """Numbers, and how far float32 may be from each."""
+    numbers, bounds = (np.asarray(numbers) for numbers in pair)
+    return [
+        array(name, numbers, kind="double", digits=12),
+        array(f"{name}_bound", bounds, kind="double", digits=3),
+    ]
+
+
+def _data(name: str, run: Trajectory, arrays: list[str]) -> str:
+    return f"""\
+/* Training: STEPS steps over LEARNED rows of x, BATCH in each. Below, in float64, the loss of each step before its
+ * update, and what the state holds after the last. How far float32 may be from it: twice what Python was off at most
+ * when all that it computed was moved, up or down at random, by the largest rounding that float32 could make. */
+#define BATCH {BATCH}
+#define LEARNED {len(run.x)}
+#define STEPS {len(run.losses[0])}
+
+{chr(10).join(arrays)}
+static {name}_state state;
+
+"""
+
+
+def _functions(name: str, width: str, calls: list[str]) -> str:
+    upper = name.upper()
+    return f"""/* Whether n numbers from `begin` on, `apart` from each other, are what Python says. */
+static int near(const char *what, const float *all, int begin, int apart, const double *says, const double *off, int n,
+                double *worst)
+{{
+    int i;
+    for (i = 0; i < n; i++) {{
+        const int at = begin + i * apart;
+        const double error = fabs((double)all[at] - says[i]);
+        if (!(error <= off[i])) {{
+            printf("{name}: in training, number %d of the %s is %.9g, ", at, what, (double)all[at]);
+            printf("but Python says %.9g\\n", says[i]);
+            return 0;
+        }}
+        *worst = error > *worst ? error : *worst;
+    }}
+    return 1;
+}}
+
+static float learn(int step)
+{{
+    const int begin = step * BATCH;
+    const int rows = LEARNED - begin < BATCH ? LEARNED - begin : BATCH;
+    return {name}_step(&state, x + begin * {upper}_INPUTS, target + begin * {width}, rows);
+}}
+
+static int check_steps(void)
+{{
+    float losses[STEPS];
+    double worst = 0.0;
+    int step, good;
+    {name}_init(&state);
+    for (step = 0; step < STEPS; step++)
+        losses[step] = learn(step);
+    good = near("losses", losses, 0, 1, loss, loss_bound, STEPS, &worst);
+{"".join(f"    good = good && {call};{chr(10)}" for call in calls)}\
+    if (good && state.steps != STEPS) {{
+        printf("{name}: in training, number of steps is %lu, but Python says %d\\n", (unsigned long)state.steps, STEPS);
+        return 1;
+    }}
+    if (good)
+        printf("{name}: %d training steps agree with Python, to %.2g at worst\\n", STEPS, worst);
+    return !good;
+}}
+
+static void measure_steps(void)
+{{
+    float sum = 0.0f;
+    long calls = 0;
+    int step;
+    {name}_init(&state);
+    state.lr = 0.0f; /* the work is the same, and the numbers stay as they are */
+    const clock_t begin = clock();
+    while (clock() - begin < CLOCKS_PER_SEC / 5) {{
+        for (step = 0; step < STEPS; step++)
+            sum += learn(step);
+        calls += STEPS;
+    }}
+    const double seconds = (double)(clock() - begin) / CLOCKS_PER_SEC;
+    printf("%.1f ns a training step of %d rows, ", 1e9 * seconds / (double)calls, BATCH < LEARNED ? BATCH : LEARNED);
+    printf("%lu bytes of state (sum %g)\\n", (unsigned long)sizeof state, (double)sum);
+}}
+
+"""

@@ -1,0 +1,94 @@
+"""How numbers, arrays and the comment at the top are spelt in C, and in which order."""
+
+import re
+from typing import Any
+
+import numpy as np
+
+from ...engine.plan import Plan
+
+
+def about(name: str, plan: Plan) -> str:
+    """The comment at the top: what the network is."""
+    from ... import __version__
+
+    layers = [f" *     {op.text:34} {op.n_in} -> {op.n_out}" for op in plan.ops if op.kind != "dropout"]
+    total = sum(parameter.size for parameter in plan.parameters)
+    lines = [f"/* {name}: written by chainrule {__version__}.", " *", *layers, " *"]
+    return "\n".join([*lines, f" * {total:,} parameters, {4 * total:,} bytes.", " */"])
+
+
+def array(name: str, values: Any, *, of: str = "", kind: str = "float", digits: int = 17) -> str:
+    """A constant array of "float", "double" or "int", eight numbers a line; `of` is its length in words."""
+    values = np.asarray(values).reshape(-1)
+    if kind == "float":
+        spelt = [real(value) for value in values]
+    else:
+        spelt = [str(value) if kind == "int" else double(value, digits) for value in values]
+    rows = [", ".join(spelt[start : start + 8]) for start in range(0, len(values), 8)]
+    body = ",\n".join(f"    {row}" for row in rows)
+    return f"static const {kind} {name}[{of or len(values)}] = {{\n{body}\n}};\n"
+
+
+def real(value: Any) -> str:
+    """A float: nine digits give every float32 back."""
+    return double(np.float32(value), 9) + "f"
+
+
+def words(value: Any) -> str:
+    """A float for people to read, in as few digits as give it back."""
+    return str(np.float32(_finite(value)))
+
+
+def short(value: Any) -> str:
+    """The same for the compiler."""
+    return words(value) + "f"
+
+
+def double(value: Any, digits: int = 17) -> str:
+    """A double."""
+    text = f"{_finite(value):.{digits}g}"
+    return text if any(mark in text for mark in ".e") else text + ".0"
+
+
+def _finite(value: Any) -> float:
+    with np.errstate(over="ignore"):
+        if np.isfinite(np.float32(value)):
+            return float(value)
+    raise ValueError(f"to_c: all numbers must be finite in float32, got {value}")
+
+
+def rest(settings: tuple[float, ...]) -> str:
+    """Settings as the last arguments of a call."""
+    return "".join(f", {real(value)}" for value in settings)
+
+
+def add(functions: list[str], *texts: str) -> None:
+    """Add the texts of functions, each once."""
+    functions += [text for text in dict.fromkeys(texts) if text not in functions]
+
+
+def uses(line: str, name: str) -> bool:
+    """Whether a name stands in a line."""
+    return re.search(rf"\b{name}\b", line) is not None
+
+
+def by_columns(plan: Plan, numbers: list[np.ndarray]) -> list[np.ndarray]:
+    """Arrays like the plan's parameters in the order in which C keeps them: those of weights column by column."""
+    weights = {op.weight for op in plan.ops if op.kind == "linear"}
+    return [(array.T if i in weights else array).reshape(-1) for i, array in enumerate(numbers)]
+
+
+def total(plan: Plan) -> int:
+    """How many numbers all parameters hold."""
+    return sum(parameter.size for parameter in plan.parameters)
+
+
+def numbers(plan: Plan) -> list[np.ndarray]:
+    """The values of the parameters."""
+    return [parameter.value for parameter in plan.parameters]
+
+
+def places(plan: Plan) -> list[int]:
+    """Where each parameter begins among all numbers."""
+    return [sum(parameter.size for parameter in plan.parameters[:i]) for i in range(len(plan.parameters))]

@@ -1,0 +1,525 @@
+"""The training step in C: every activation, loss and optimizer against Python, and against wrong derivatives."""
+
+import ctypes
+import itertools
+import re
+import shutil
+import subprocess
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+
+import chainrule as cr
+from chainrule.engine.lower import lower
+from chainrule.exchange.c import measure, to_c
+from chainrule.exchange.c.trajectory import BATCH, trajectory
+
+pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")
+
+STRICT = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic", "-Wconversion", "-Wdouble-promotion", "-Wshadow"]
+CHECKED = ["-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+N_OUT = 3
+
+ACTIVATIONS = [
+    cr.ReLU(),
+    cr.LeakyReLU(0.2),
+    cr.ELU(0.5),
+    cr.Tanh(),
+    cr.Sigmoid(),
+    cr.SiLU(),
+    cr.GELU(),
+    cr.GELU("tanh"),
+    cr.Softplus(),
+    cr.Softplus(2.0, 1.0),
+    cr.Softmax(),
+    cr.LogSoftmax(),
+    cr.Dropout(0.3),
+    cr.Identity(),
+]
+WEIGHT = [0.5, 1.0, 2.0]
+LOSSES = [
+    cr.MSELoss(),
+    cr.MSELoss(reduction="sum"),
+    cr.L1Loss(),
+    cr.SmoothL1Loss(beta=0.5),
+    cr.SmoothL1Loss(beta=0.0),
+    cr.HuberLoss(delta=0.5),
+    cr.QuantileLoss(0.9),
+    cr.PoissonNLLLoss(),
+    cr.BCEWithLogitsLoss(),
+    cr.BCEWithLogitsLoss(WEIGHT, pos_weight=[1.5]),
+    cr.CrossEntropyLoss(),
+    cr.CrossEntropyLoss(WEIGHT),
+    cr.CrossEntropyLoss(label_smoothing=0.1, reduction="sum"),
+    cr.CrossEntropyLoss(WEIGHT, label_smoothing=0.1, ignore_index=1),
+    cr.NLLLoss(),
+    cr.NLLLoss(WEIGHT, ignore_index=0),
+]
+OPTIMIZERS = [
+    cr.SGD(lr=0.05),
+    cr.SGD(lr=0.05, momentum=0.9, weight_decay=0.01),
+    cr.SGD(lr=0.05, momentum=0.9, dampening=0.3, clip_value=0.1),
+    cr.SGD(lr=0.05, momentum=0.9, nesterov=True, weight_decay=0.1, decay_biases=False),
+    cr.Adam(),
+    cr.Adam(betas=(0.0, 0.9), amsgrad=True, weight_decay=0.01, clip_norm=0.2),
+    cr.AdamW(lr=0.01, betas=(0.0, 0.0), eps=0.1),
+    cr.AdamW(weight_decay=0.1, decay_biases=False, clip_norm=0.1, clip_value=0.05),
+    cr.RMSprop(lr=0.003),
+    cr.RMSprop(lr=0.003, centered=True, weight_decay=0.01),
+    cr.RMSprop(lr=0.003, momentum=0.9, alpha=0.9),
+    cr.RMSprop(lr=0.003, momentum=0.5, centered=True, eps=1e-4),
+    cr.Adagrad(lr=0.05),
+    cr.Adagrad(lr=0.05, lr_decay=0.1, weight_decay=0.01, initial_accumulator_value=0.1),
+]
+
+
+def every_pair():
+    """Activations, losses and optimizers such that any two of different kinds meet somewhere."""
+    n = len(OPTIMIZERS)
+    for (i, activation), (j, loss) in itertools.product(enumerate(ACTIVATIONS), enumerate(LOSSES)):
+        yield activation, loss, OPTIMIZERS[(i + j) % n]
+
+
+def network(activation, n_in=3, hidden=5, n_out=N_OUT, **kept):
+    """An activation in the middle, where it meets itself and another, and on the way to the loss."""
+    cr.seed(1)
+    return cr.Sequential(cr.Linear(n_in, hidden), activation, cr.Tanh(), cr.Linear(hidden, n_out, bias=False))
+
+
+def gcc(*arguments):
+    done = subprocess.run(["gcc", *STRICT, *map(str, arguments), "-lm"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def joined(texts):
+    """Files of C as one, which is quicker to compile; what they call the same and is not gets a name for each file."""
+    said = {}
+    for text in texts:
+        for block in text.split("\n\n"):
+            for name in re.findall(r"^static .*?(\w+)[(\[;]|^    (PARAMETER_\d+) =", block, re.MULTILINE):
+                said.setdefault("".join(name), set()).add(block)
+    own = {name for name, blocks in said.items() if len(blocks) > 1 or f"{name}(" not in min(blocks)}
+    while more := {name for name in said.keys() - own if own & set(re.findall(r"\w+", min(said[name])))}:
+        own |= more
+    lines, shared = [], set()
+    for i, text in enumerate(texts):
+        for block in text.split("\n\n"):
+            if block not in shared:
+                lines.append(re.sub(rf"\b({'|'.join(own)})\b", rf"\1_{i}", block) if own else block)
+            if any(block in said[name] for name in said.keys() - own):
+                shared.add(block)
+    return "\n\n".join(lines)
+
+
+class Learner:
+    """The C functions of a case, and its state."""
+
+    def __init__(self, library, header, model):
+        arrays = re.findall(r"^    float (\w+)\[", header.read_text(), re.MULTILINE)
+        fields = [(array, ctypes.c_float * model.num_parameters) for array in arrays]
+        fields += [("lr", ctypes.c_float), ("steps", ctypes.c_uint32), ("seed", ctypes.c_uint64)]
+        self.state = type("State", (ctypes.Structure,), {"_fields_": fields})()
+        self.model, self.library, self.name = model, library, header.stem
+        self.call("init")
+
+    def call(self, function, *arguments, returns=None):
+        function = getattr(self.library, f"{self.name}_{function}")
+        function.restype = returns
+        return function(ctypes.byref(self.state), *arguments)
+
+    def step(self, x, target):
+        target = target.astype(np.int32 if target.dtype.kind == "i" else np.float32)
+        pointers = (array.ctypes.data_as(ctypes.c_void_p) for array in (x, target))
+        return self.call("step", *pointers, len(x), returns=ctypes.c_float)
+
+    def predict(self, row):
+        y = np.empty(self.model(row[None]).shape[1], np.float32)
+        self.call("predict_with", *(array.ctypes.data_as(ctypes.c_void_p) for array in (row, y)))
+        return y
+
+    def arrays(self, name):
+        """Numbers of the state as arrays like the parameters."""
+        numbers, found = np.array(getattr(self.state, name)), []
+        for parameter in self.model.param():
+            part, numbers = np.split(numbers, [parameter.size])
+            found.append(part.reshape(parameter.shape[::-1]).T)
+        return found
+
+
+def trained(model, loss, optimizer, x, target, dtype):
+    """By the loop in Python."""
+    optimizer.forget()
+    model = model.to(dtype=dtype)
+    options = {"epochs": 1, "batch_size": BATCH, "shuffle": False, "keep": "last", "engine": "python"}
+    cr.fit(model, loss, (x, target), optimizer=optimizer, **options)
+    return [parameter.value for parameter in model.param()]
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory):
+    """All pairs in one library."""
+    folder, cases = tmp_path_factory.mktemp("pairs"), list(every_pair())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("os.fsync", lambda handle: None)  # nobody pulls the plug
+        patch.setattr("chainrule.exchange.c.source.selftest", lambda *_: "")  # nobody looks at it here
+        for i, (activation, loss, optimizer) in enumerate(cases):
+            to_c(network(activation), folder, name=f"case_{i}", loss=loss, optimizer=optimizer, test_rows=1)
+    (folder / "all.c").write_text(joined([(folder / f"case_{i}.c").read_text() for i in range(len(cases))]))
+    gcc("-shared", "-fPIC", folder / "all.c", "-o", folder / "all.so")
+    return folder, ctypes.CDLL(str(folder / "all.so")), cases
+
+
+def steps_in_python(model, loss, optimizer, x):
+    """What the self-test would hold for these rows."""
+    optimizer.forget()
+    plan = lower(model, loss, optimizer, sample_shape=x.shape[1:], class_targets=loss.classes)
+    return trajectory(plan, x)
+
+
+def rows(steps):
+    """Inputs for so many steps, the last of them with a row less."""
+    return np.random.default_rng(3).normal(size=(steps * BATCH - 1, 3)).astype(np.float32)
+
+
+def test_every_pair_of_activation_loss_and_optimizer_learns_what_python_learns(pairs, monkeypatch):
+    folder, library, cases = pairs
+    monkeypatch.setattr("chainrule.exchange.c.trajectory.RUNS", 3)  # of eight: narrower, and quicker
+    x = rows(2)
+    for i, (activation, loss, optimizer) in enumerate(cases):
+        model = network(activation)
+        expected = steps_in_python(model, loss, optimizer, x)
+        learner = Learner(library, folder / f"case_{i}.h", model)
+        losses = [learner.step(x[at : at + BATCH], expected.target[at : at + BATCH]) for at in (0, BATCH)]
+        assert learner.state.steps == 2
+        within([np.array(loss) for loss in losses], *expected.losses, f"losses of case {i}")
+        within(learner.arrays("parameters"), *expected.parameters, f"parameters of case {i}")
+        within(learner.arrays("gradients"), *expected.gradients, f"gradients of case {i}")
+        model.load_state_dict(dict(zip(model.state_dict(), learner.arrays("parameters"), strict=True)))
+        np.testing.assert_allclose(learner.predict(x[0]), model(x[:1])[0], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("case", range(16))
+def test_what_c_is_compared_with_is_what_fit_does(case):
+    activation, loss, optimizer = one_each()[case]
+    x = rows(5)
+    expected = steps_in_python(network(activation), loss, optimizer, x)
+    truth, bounds = expected.parameters
+    precise = trained(network(activation), loss, optimizer, x, expected.target, "float64")
+    for mine, parameter in zip(truth, precise, strict=True):
+        np.testing.assert_allclose(mine, parameter, rtol=1e-9, atol=1e-12)
+    within(trained(network(activation), loss, optimizer, x, expected.target, "float32"), truth, bounds, "parameters")
+
+
+def within(arrays, truth, bounds, what):
+    for array, exact, bound in zip(arrays, truth, bounds, strict=True):
+        assert (np.abs(array - exact) <= bound).all(), what
+
+
+def one_each():
+    """Every activation, loss and optimizer at least once."""
+    kinds = ACTIVATIONS, LOSSES, OPTIMIZERS
+    return [tuple(kind[i % len(kind)] for kind in kinds) for i in range(max(map(len, kinds)))]
+
+
+def write_with_tests(folder, cases):
+    """Sources and self-tests of all cases as one program."""
+    texts = []
+    for i, (model, loss, optimizer) in enumerate(cases):
+        files = to_c(model, folder, name=f"case_{i}", loss=loss, optimizer=optimizer, test_rows=BATCH + 1)[1:]
+        texts += [file.read_text().replace("int main(", f"int main_{i}(") for file in files]
+    declared = [f"int main_{i}(int argc, char **argv);" for i in range(len(cases))]
+    calls = [f"    failed += main_{i}(argc, argv);" for i in range(len(cases))]
+    main = ["int main(int argc, char **argv)", "{", "    int failed = 0;", *calls, "    return failed;", "}"]
+    (folder / "all.c").write_text("\n".join([*declared, joined(texts), *main]))
+    return folder / "all.c"
+
+
+def run_with_tests(folder, cases):
+    gcc(*CHECKED, write_with_tests(folder, cases), "-o", folder / "all")
+    done = subprocess.run([folder / "all"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("2 training steps agree with Python") == len(cases)
+
+
+def test_self_tests_agree_under_the_sanitizers(tmp_path):
+    run_with_tests(tmp_path, [(network(activation), *rest) for activation, *rest in one_each()])
+
+
+widths = st.integers(1, 20)
+
+
+@settings(max_examples=3, phases=[Phase.generate])
+@given(data=st.data())
+def test_networks_of_any_size_agree_with_python(tmp_path_factory, data):
+    cases = []
+    for _ in range(6):
+        sizes, layers = data.draw(st.lists(widths, min_size=2, max_size=5)), []
+        for n_in, n_out in pairwise(sizes):
+            layers += [
+                *data.draw(st.lists(st.sampled_from(ACTIVATIONS[:12]), max_size=2)),
+                *[cr.Dropout(0.4)] * data.draw(st.booleans()),
+                cr.Linear(n_in, n_out, bias=data.draw(st.booleans()), rng=0),
+            ]
+        layers += data.draw(st.lists(st.sampled_from(ACTIVATIONS[:12]), max_size=2))
+        fits_all = [loss for loss in LOSSES if getattr(loss, "weight", None) is None or loss.weight.value is None]
+        loss, optimizer = data.draw(st.sampled_from(fits_all)), data.draw(st.sampled_from(OPTIMIZERS))
+        cases.append((cr.Sequential(cr.Flatten(), cr.Sequential(*layers)), loss, optimizer))
+    run_with_tests(tmp_path_factory.mktemp("c"), cases)
+
+
+def learner(folder, model, loss, optimizer):
+    """The C functions of one network, and its state."""
+    to_c(model, folder, loss=loss, optimizer=optimizer)
+    gcc("-shared", "-fPIC", folder / "network.c", "-o", folder / "network.so")
+    return Learner(ctypes.CDLL(str(folder / "network.so")), folder / "network.h", model)
+
+
+def test_the_masks_of_dropout_are_those_of_the_seed(tmp_path):
+    cr.seed(0)
+    model = cr.Sequential(cr.Dropout(0.2), cr.Linear(9, 9), cr.Tanh(), cr.Dropout(0.5), cr.Linear(9, 2))
+    optimizer, rng = cr.SGD(lr=0.1), np.random.default_rng(0)
+    x, target = rng.normal(size=(20, 9)).astype(np.float32), rng.normal(size=(20, 2)).astype(np.float32)
+    c = learner(tmp_path, model, cr.MSELoss(), optimizer)
+    c.state.seed = 2**40 + 5
+    for row in range(0, 20, 5):
+        c.step(x[row : row + 5], target[row : row + 5])
+    cr.fit(
+        model, cr.MSELoss(), (x, target), epochs=1, batch_size=5, optimizer=optimizer, seed=2**40 + 5,
+        shuffle=False, keep="last",
+    )  # fmt: skip
+    for mine, parameter in zip(c.arrays("parameters"), model.param(), strict=True):
+        np.testing.assert_allclose(mine, parameter.value, rtol=1e-5, atol=1e-6)
+
+
+def test_a_shared_parameter_is_held_once_and_gathers_its_gradients(tmp_path):
+    first = cr.Linear(3, 3, rng=0)
+    model = cr.Sequential(first, cr.Tanh(), cr.Linear(3, 3, bias=False, weight=first.weight), first)
+    optimizer, rng = cr.Adam(lr=0.01), np.random.default_rng(0)
+    x, target = rng.normal(size=(8, 3)).astype(np.float32), rng.normal(size=(8, 3)).astype(np.float32)
+    c = learner(tmp_path, model, cr.MSELoss(), optimizer)
+    assert "#define NETWORK_PARAMETERS 12" in (tmp_path / "network.h").read_text()
+    for row in (0, BATCH):
+        c.step(x[row : row + BATCH], target[row : row + BATCH])
+    for mine, value in zip(
+        c.arrays("parameters"), trained(model, cr.MSELoss(), optimizer, x, target, "float32"), strict=True
+    ):
+        np.testing.assert_allclose(mine, value, rtol=1e-5, atol=1e-6)
+
+
+def test_the_learning_rate_of_the_state_counts(tmp_path):
+    c = learner(tmp_path, network(cr.Tanh()), cr.MSELoss(), cr.SGD(lr=0.25))
+    assert c.state.lr == 0.25
+    x, target = np.ones((2, 3), np.float32), np.ones((2, N_OUT), np.float32)
+    before = c.arrays("parameters")
+    c.state.lr = 0.0
+    c.step(x, target)
+    np.testing.assert_array_equal(np.concatenate(before, None), np.concatenate(c.arrays("parameters"), None))
+    c.state.lr = 0.5
+    c.step(x, target)
+    for w, gradient, after in zip(before, c.arrays("gradients"), c.arrays("parameters"), strict=True):
+        np.testing.assert_allclose(after, w - 0.5 * gradient, rtol=1e-6)
+
+
+def test_what_is_not_finite_or_no_batch_updates_nothing(tmp_path):
+    c = learner(tmp_path, network(cr.Tanh()), cr.MSELoss(), cr.Adam())
+    x, target = np.ones((2, 3), np.float32), np.ones((2, N_OUT), np.float32)
+    before = np.concatenate(c.arrays("parameters"), None)
+    assert c.step(x[:0], target[:0]) == 0
+    x[1, 1] = np.nan
+    assert np.isnan(c.step(x, target))
+    target[0, 0] = np.inf
+    assert c.step(np.ones_like(x), target) == np.inf
+    np.testing.assert_array_equal(before, np.concatenate(c.arrays("parameters"), None))
+    assert c.state.steps == 0
+
+
+@pytest.mark.parametrize("loss", [cr.CrossEntropyLoss(), cr.NLLLoss(), cr.CrossEntropyLoss(ignore_index=1)], ids=repr)
+def test_a_row_whose_class_is_none_counts_nothing(tmp_path, loss):
+    model = network(cr.LogSoftmax())
+    c = learner(tmp_path, model, loss, cr.SGD(lr=0.1))
+    x = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
+    some = c.step(x[[0, 3]], np.array([0, 2]))
+    alone = c.arrays("gradients")
+    c.call("init")
+    target = np.array([0, loss.ignore_index, N_OUT, 2, -(2**31)])
+    assert c.step(x, target) == some
+    for mine, gradient in zip(c.arrays("gradients"), alone, strict=True):
+        np.testing.assert_array_equal(mine, gradient)
+    assert c.step(x[:1], np.array([-1])) == 0
+
+
+MSE, SGD = cr.MSELoss(), cr.SGD(lr=0.05, momentum=0.9)
+
+# What is wrong, in which network, and how it is made wrong.
+MUTANTS = [
+    ("linear by W", cr.Identity(), MSE, SGD, "dweight[j * n_out + i] += ", "dweight[j * n_out + i] -= "),
+    ("linear by b", cr.Identity(), MSE, SGD, "dbias[i] += ", "dbias[i] -= "),
+    ("linear by x", cr.Identity(), MSE, SGD, "sum += weight[", "sum -= weight["),
+    ("relu", cr.ReLU(), MSE, SGD, "y[i] > 0.0f ? dy", "y[i] < 0.0f ? dy"),
+    ("leaky relu", cr.LeakyReLU(0.2), MSE, SGD, "1.0f : slope", "slope : 1.0f"),
+    ("elu", cr.ELU(), MSE, SGD, "alpha * expf(x[i])", "alpha * expf(-x[i])"),
+    ("tanh", cr.Tanh(), MSE, SGD, "1.0f - y[i] * y[i]", "1.0f + y[i] * y[i]"),
+    ("sigmoid", cr.Sigmoid(), MSE, SGD, "1.0f - y[i])", "1.0f + y[i])"),
+    ("silu", cr.SiLU(), MSE, SGD, "1.0f + x[i] *", "1.0f - x[i] *"),
+    ("gelu", cr.GELU(), MSE, SGD, "below + x", "below - x"),
+    ("gelu tanh", cr.GELU("tanh"), MSE, SGD, "1.0f + t + x", "1.0f + t - x"),
+    ("softplus", cr.Softplus(), MSE, SGD, "1.0f : sigmoid_of(", "1.0f : -sigmoid_of("),
+    ("softmax", cr.Softmax(), MSE, SGD, "dy[i] - sum", "dy[i] + sum"),
+    ("log softmax", cr.LogSoftmax(), MSE, SGD, "dy[i] -= expf(y[i])", "dy[i] += expf(y[i])"),
+    ("dropout", cr.Dropout(0.5), MSE, SGD, ">> 16 * (e % 2)", ">> 8 * (e % 2)"),
+    ("dropout's pass", cr.Dropout(0.5), MSE, SGD, "state->steps, 1, row", "0, 1, row"),
+    ("mse", cr.Tanh(), MSE, SGD, "2.0f * e", "-2.0f * e"),
+    ("l1", cr.Tanh(), cr.L1Loss(), SGD, "e > 0.0f ? 1.0f", "e > 0.0f ? -1.0f"),
+    ("smooth l1", cr.Tanh(), cr.SmoothL1Loss(), SGD, "? e / beta", "? -e / beta"),
+    ("huber", cr.Tanh(), cr.HuberLoss(), SGD, "size < delta ? e :", "size < delta ? -e :"),
+    ("quantile", cr.Tanh(), cr.QuantileLoss(0.9), SGD, "? 1.0f - q :", "? q - 1.0f :"),
+    ("poisson", cr.Tanh(), cr.PoissonNLLLoss(), SGD, "(rate - target[i])", "(rate + target[i])"),
+    ("bce", cr.Tanh(), cr.BCEWithLogitsLoss(), SGD, "1.0f - t - c", "1.0f - t + c"),
+    ("cross-entropy", cr.Tanh(), cr.CrossEntropyLoss(), SGD, "dy[target] -= ", "dy[target] += "),
+    ("label smoothing", cr.Tanh(), LOSSES[13], SGD, "* mass - q_of", "* mass + q_of"),
+    ("nll", cr.LogSoftmax(), cr.NLLLoss(), SGD, "= -share", "= share"),
+    ("the mean", cr.Tanh(), MSE, SGD, "(float)batch *", "4.0f *"),
+    ("old gradients", cr.Tanh(), MSE, SGD, "[i] = 0.0f;\n    share", "[i] *= 1.0f;\n    share"),
+    ("the sign of a step", cr.Tanh(), MSE, SGD, "w[i] -= lr", "w[i] += lr"),
+    ("momentum", cr.Tanh(), MSE, SGD, "0.9f * v[i] + g", "0.9f * v[i] - g"),
+    ("nesterov", cr.Tanh(), MSE, OPTIMIZERS[3], "(g + 0.9f", "(g - 0.9f"),
+    ("dampening", cr.Tanh(), MSE, OPTIMIZERS[2], "steps == 1 ? 1.0f", "steps == 1 ? 0.7f"),
+    ("decay", cr.Tanh(), MSE, OPTIMIZERS[1], "+ decay * w", "- decay * w"),
+    ("clip value", cr.Tanh(), MSE, OPTIMIZERS[2], "g[i] < -most ? -most", "g[i] < -most ? most"),
+    ("clip norm", cr.Tanh(), MSE, OPTIMIZERS[5], "g[i] *= scale", "g[i] *= -scale"),
+    ("adam's bias", cr.Tanh(), MSE, cr.Adam(), "rate = lr / -", "rate = lr * -"),
+    ("adam's v", cr.Tanh(), MSE, cr.Adam(), "+ 0.001f * (g * g)", "+ 0.002f * (g * g)"),
+    ("amsgrad", cr.Tanh(), MSE, OPTIMIZERS[5], "v[i] > most[i]", "v[i] < most[i]"),
+    ("adamw", cr.Tanh(), MSE, cr.AdamW(lr=0.01), "1.0f - lr * decay", "1.0f + lr * decay"),
+    ("rmsprop", cr.Tanh(), MSE, cr.RMSprop(), "+ 0.01f * (g * g)", "+ 0.02f * (g * g)"),
+    ("centered", cr.Tanh(), MSE, OPTIMIZERS[9], "v[i] - a[i] * a[i]", "v[i] + a[i] * a[i]"),
+    ("adagrad", cr.Tanh(), MSE, cr.Adagrad(), "s[i] += g * g", "s[i] += g"),
+    ("its decay", cr.Tanh(), MSE, OPTIMIZERS[13], "(1.0f + 0.1f", "(1.0f - 0.1f"),
+]
+
+
+@pytest.fixture(scope="module")
+def mutants(tmp_path_factory):
+    """What the self-test of each says, by its label."""
+    folder, texts = tmp_path_factory.mktemp("mutants"), []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("os.fsync", lambda handle: None)
+        for i, (_, activation, loss, optimizer, right, wrong) in enumerate(MUTANTS):
+            name = f"case_{i}"
+            model, options = network(activation), {"loss": loss, "optimizer": optimizer, "test_rows": 3 * BATCH - 1}
+            _, source, program = to_c(model, folder, name=name, **options)
+            text = source.read_text()
+            assert right in text
+            texts += [text.replace(right, wrong), program.read_text().replace("int main(", f"int main_{i}(")]
+    declared = [f"int main_{i}(int argc, char **argv);" for i in range(len(MUTANTS))]
+    calls = [f'    printf("%d\\n====\\n", main_{i}(argc, argv));' for i in range(len(MUTANTS))]
+    main = ["int main(int argc, char **argv)", "{", *calls, "    return 0;", "}"]
+    (folder / "all.c").write_text("\n".join([*declared, joined(texts), *main]))
+    gcc(folder / "all.c", "-o", folder / "all")
+    done = subprocess.run([folder / "all"], capture_output=True, text=True, check=True)
+    return dict(zip([label for label, *_ in MUTANTS], done.stdout.split("====\n"), strict=False))
+
+
+@pytest.mark.parametrize("label", [label for label, *_ in MUTANTS])
+def test_the_self_test_fails_where_learning_is_wrong(mutants, label):
+    assert re.search(r"in training, number .* but Python says .*\n1\n$", mutants[label])
+
+
+def test_it_takes_no_library_but_math_and_allocates_nothing(tmp_path):
+    for i, (activation, loss, optimizer) in enumerate(one_each()):
+        to_c(network(activation), tmp_path, name=f"case_{i}", loss=loss, optimizer=optimizer, test_rows=1)
+    texts = [(tmp_path / f"case_{i}.c").read_text() for i in range(len(one_each()))]
+    for i, text in enumerate(texts):
+        assert re.findall(r"#include (.*)", text) == [f'"case_{i}.h"', "<math.h>"]
+    (tmp_path / "all.c").write_text(joined(texts))
+    gcc("-O1", "-c", tmp_path / "all.c", "-o", tmp_path / "all.o")
+    found = subprocess.run(["nm", "-u", tmp_path / "all.o"], capture_output=True, text=True, check=True).stdout.split()
+    maths = {"erff", "expf", "expm1f", "log1pf", "logf", "sqrtf", "tanhf"}
+    assert set(found) - {"U"} <= maths | {"memset", "memcpy", "__stack_chk_fail", "_GLOBAL_OFFSET_TABLE_"}
+
+
+def test_the_header_can_be_used_from_cpp(tmp_path):
+    to_c(network(cr.Dropout()), tmp_path, name="net", loss=MSE, optimizer=SGD)
+    main = "int main() { net_state s; net_init(&s); return s.seed != 0 || sizeof s % sizeof s.lr; }"
+    (tmp_path / "use.cpp").write_text(f'#include "net.h"\n{main}')
+    subprocess.run(["gcc", "-c", tmp_path / "net.c", "-o", tmp_path / "net.o"], check=True)
+    command = ["g++", "-Wall", "-Werror", tmp_path / "use.cpp", tmp_path / "net.o", "-lm", "-o", tmp_path / "use"]
+    subprocess.run(command, check=True)
+    subprocess.run([tmp_path / "use"], check=True)
+
+
+def test_measure_gives_the_state_and_the_time_of_a_step(tmp_path):
+    model = network(cr.Tanh())
+    to_c(model, tmp_path, loss=MSE, optimizer=SGD)
+    found = measure(tmp_path)
+    assert found.state == 4 * (3 * model.num_parameters + 2)
+    assert found.step_ns > found.ns
+    assert found.step_rows == BATCH
+    assert f"{found.state} of state" in str(found)
+    assert "8 training steps agree with Python" in found.test
+
+
+def test_a_model_and_its_optimizer_stay_what_they_were(tmp_path):
+    model = network(cr.Dropout(0.5))
+    optimizer = cr.Adam()
+    x, target = np.ones((4, 3), np.float32), np.ones((4, N_OUT), np.float32)
+    cr.fit(model, MSE, (x, target), epochs=2, optimizer=optimizer)
+    before = optimizer.state_dict(model.param()), model.state_dict(), model[1].passes.value
+    to_c(model, tmp_path, loss=MSE, optimizer=optimizer)
+    np.testing.assert_equal((optimizer.state_dict(model.param()), model.state_dict(), model[1].passes.value), before)
+
+
+class OwnLoss(cr.Loss):
+    pass
+
+
+class OwnRule(cr.SGD):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"loss": MSE}, "a training step needs an optimizer"),
+        ({"optimizer": SGD}, "an optimizer needs a loss"),
+        ({"loss": MSE, "optimizer": 0.1}, "no C for float"),
+        ({"loss": MSE, "optimizer": OwnRule()}, "no C for OwnRule"),
+        ({"loss": OwnLoss(), "optimizer": SGD}, "no C for OwnLoss"),
+        ({"loss": cr.MSELoss(reduction="none"), "optimizer": SGD}, 'no C for MSELoss with reduction="none"'),
+        ({"loss": cr.PoissonNLLLoss(full=True), "optimizer": SGD}, "no C for PoissonNLLLoss with full=True"),
+        (
+            {"loss": cr.CrossEntropyLoss([1.0, 2.0]), "optimizer": SGD},
+            "no C for .* class weights",
+        ),
+        ({"loss": MSE, "optimizer": cr.SGD(cr.StepLR(0.1, 3))}, r"lr must be a number, .*, got StepLR\(lr=0.1"),
+        ({"loss": MSE, "optimizer": cr.SGD(clip_value=0.0)}, "no C for clipping to 0"),
+        ({"loss": MSE, "optimizer": cr.SGD(lr=1e39)}, "finite"),
+        ({"loss": cr.PoissonNLLLoss(log_input=False), "optimizer": SGD}, "the loss became NaN .* by PoissonNLLLoss"),
+    ],
+    ids=range(12),
+)
+def test_what_cannot_be_learned_is_an_error_and_leaves_nothing(tmp_path, options, says):
+    with pytest.raises((ValueError, TypeError), match=f"to_c: .*{says}"):
+        to_c(network(cr.Tanh()), tmp_path / "c", **options)
+    assert not (tmp_path / "c").exists()
+
+
+def test_the_program_of_the_docs_learns_what_the_docs_say(tmp_path, monkeypatch):
+    page = (Path(__file__).parents[3] / "docs" / "c.md").read_text()
+    monkeypatch.chdir(tmp_path)
+    python = [code for kind, code in re.findall(r"```(python)\n(.*?)```", page, re.DOTALL) if "to_c(" in code]
+    exec("\n".join(python), {})
+    program = max(re.findall(r"```c\n(.*?)```", page, re.DOTALL), key=len)
+    Path("device.c").write_text(program)
+    gcc("-O2", "-Idisk", "device.c", "disk/disk.c", "-o", "device")
+    said = subprocess.run(["./device"], capture_output=True, text=True, check=True).stdout
+    shown = re.search(r"^as trained: .*?(?=```)", page, re.DOTALL | re.MULTILINE)[0]
+    assert re.sub(r"\d+", "", said) == re.sub(r"\d+", "", shown)
+    errors = [int(number) for number in re.findall(r": (\d+)", said)]
+    assert errors[-1] < errors[0] / 4
+    stack = int(re.search(r"takes\n?(\d+) bytes of stack here", page)[1])
+    assert f"Takes about {stack} bytes of stack, however many rows" in Path("disk/disk.h").read_text()
