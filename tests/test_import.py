@@ -78,6 +78,7 @@ ORDER = [
     ("checks", "engine", "files"),
     ("train",),
     ("callbacks", "estimators", "exchange", "many", "plots"),
+    ("tables",),
     ("studies",),
     ("commands",),
 ]

@@ -71,6 +71,7 @@ if TYPE_CHECKING:
     from .exchange.onnx import from_onnx, to_onnx
     from .exchange.pytorch import from_torch, to_torch, train_torch
     from .files import load
+    from .tables import TableModel, read_table, train_table
     from .train.checkpoint import Checkpoint
 
 __version__ = "0.1.0"
@@ -82,10 +83,13 @@ _DOORS = {
     "estimators": "estimators",
     "from_onnx": "exchange.onnx",
     "from_torch": "exchange.pytorch",
+    "TableModel": "tables",
     "load": "files",
+    "read_table": "tables",
     "to_c": "exchange.c",
     "to_onnx": "exchange.onnx",
     "to_torch": "exchange.pytorch",
+    "train_table": "tables",
     "train_torch": "exchange.pytorch",
 }
 

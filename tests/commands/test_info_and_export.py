@@ -4,9 +4,13 @@ import shutil
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from frames import houses
 
 import chainrule as cr
 from chainrule.commands import main
+from chainrule.files import read_file, write_file
+from chainrule.tables import train_table
+from chainrule.tables.report import report_text
 
 
 def run(*arguments):
@@ -61,6 +65,29 @@ def test_export_writes_c_and_tries_it(tmp_path, model):
     assert {path.name for path in (tmp_path / "c").iterdir()} == {"my_disk.c", "my_disk.h", "my_disk_test.c"}
 
 
+@pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
+def test_export_writes_c_that_learns(tmp_path, model):
+    path = tmp_path / "disk.safetensors"
+    model.save(path)
+    result = run("export", path, "--to", "c", "--train", "--lr", 0.25)
+    assert result.exit_code == 0, result.output
+    assert "disk: 8 training steps agree with Python" in result.output
+    assert "ns a training step of 4 rows here" in result.output
+    header = (tmp_path / "disk" / "disk.h").read_text()
+    assert "MSELoss()" in header
+    assert "Adam(lr=0.25)" in header
+    result = run("export", path, "--to", "c", "--train", "--loss", "CrossEntropyLoss")
+    assert result.exit_code == 0, result.output
+    assert "const int *target" in (tmp_path / "disk" / "disk.h").read_text()
+    cr.Sequential(cr.SGD(cr.StepLR(0.1, 3)), *model.layers, cr.LogSoftmax()).save(path)
+    result = run("export", path, "--to", "c", "--train")
+    assert result.output.startswith("Error: to_c: lr must be a number")
+    assert run("export", path, "--to", "c", "--train", "--lr", 0.1).exit_code == 0
+    assert "NLLLoss()" in (tmp_path / "disk" / "disk.h").read_text()
+    assert run("export", path, "--to", "onnx", "--train").exit_code == 2
+    assert run("export", path, "--to", "c", "--lr", 0.1).exit_code == 2
+
+
 @pytest.mark.parametrize("arguments", [("info",), ("export", "--to", "onnx"), ("export", "--to", "c")], ids=" ".join)
 def test_what_is_no_model_is_an_error_and_no_traceback(tmp_path, arguments):
     path = tmp_path / "a.safetensors"
@@ -78,3 +105,79 @@ def test_what_has_no_c_is_an_error_that_names_it(tmp_path):
     result = run("export", tmp_path / "a.safetensors", "--to", "c")
     assert result.exit_code == 1
     assert result.output == "Error: to_c: there is no C for Softmax along dim 0\n"
+
+
+@pytest.fixture(scope="module")
+def table():
+    return train_table(houses(), "price", epochs=3, hidden=(5,), progress=False)
+
+
+def test_info_shows_the_columns_and_the_training_of_a_model_of_a_table(tmp_path, table):
+    path = tmp_path / "a.safetensors"
+    table.save(path)
+    result = run("info", path)
+    assert result.exit_code == 0
+    assert result.output.startswith(f"{path}: a model of a table, {path.stat().st_size:,} bytes, float32\n")
+    assert repr(table) in result.output
+    assert report_text(table) in result.output
+    assert json.loads(run("info", path, "--json").output)["table"]["target"]["name"] == "price"
+
+
+@pytest.mark.parametrize("report", [{}, {"rows": 3}, {"source": "a", "rows": {"all": "x"}}])
+def test_info_says_that_a_report_is_damaged(tmp_path, table, report):
+    table.save(tmp_path / "a")
+    tensors, header = read_file(tmp_path / "a")
+    write_file(tmp_path / "a", tensors, header | {"report": report})
+    result = run("info", tmp_path / "a")
+    assert result.exit_code == 1
+    assert f"Error: {tmp_path / 'a'}: its report is damaged: " in result.output
+
+
+def raw_rows(inputs, frame):
+    """The raw inputs of rows without missing values, by what the JSON beside an export says."""
+    columns = []
+    for one in inputs:
+        values = frame[one["column"]]
+        if one["is"] == "category":
+            columns.append((values == one["value"]).to_numpy())
+        elif one["is"] == "missing":
+            columns.append(values.is_null().to_numpy())
+        else:
+            columns.append(values.to_physical().fill_null(one["if_missing"]).to_numpy())
+    return np.stack(columns, axis=1).astype("float32")
+
+
+def test_export_of_a_model_of_a_table_takes_raw_numbers(tmp_path, table):
+    pytest.importorskip("onnx")
+    onnxruntime = pytest.importorskip("onnxruntime")
+    table.save(tmp_path / "a.safetensors")
+    result = run("export", tmp_path / "a.safetensors", "--to", "onnx")
+    assert result.exit_code == 0, result.output
+    assert f"x (batch, {len(table.encoding.inputs)}) -> y (batch, 1)" in result.output
+    assert "x[0]   area             as in the table" in result.output
+    assert float(result.output.split("what the model says, to ")[1].split()[0]) < 1e-3
+    inputs = json.loads((tmp_path / "a_inputs.json").read_text())["inputs"]
+    session = onnxruntime.InferenceSession(str(tmp_path / "a.onnx"), providers=["CPUExecutionProvider"])
+    frame = houses(seed=1)
+    [y] = session.run(None, {"x": raw_rows(inputs, frame)})
+    scale = table.target.scale
+    np.testing.assert_allclose(y[:, 0] / scale, table.predict(frame) / scale, atol=1e-3)
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
+def test_export_of_a_model_of_a_table_to_c_lists_its_inputs(tmp_path, table):
+    table.save(tmp_path / "a.safetensors")
+    result = run("export", tmp_path / "a.safetensors", "--to", "c", "--out", tmp_path / "c", "--name", "house")
+    assert result.exit_code == 0, result.output
+    assert "house: 32 rows agree with Python" in result.output
+    names = {path.name for path in (tmp_path / "c").iterdir()}
+    assert names == {"house.c", "house.h", "house_test.c", "house_inputs.json"}
+    assert len(json.loads((tmp_path / "c" / "house_inputs.json").read_text())["inputs"]) == len(table.encoding.inputs)
+
+
+def test_a_model_of_a_table_cannot_be_exported_to_learn(tmp_path, table):
+    table.save(tmp_path / "a.safetensors")
+    result = run("export", tmp_path / "a.safetensors", "--to", "c", "--train")
+    assert result.exit_code == 1
+    assert "has the scales of its columns inside, and predicts only" in result.output
+    assert [path.name for path in tmp_path.iterdir()] == ["a.safetensors"]

@@ -13,17 +13,7 @@ from ..data import RADII
 from ..files import write_text
 from ..studies import disk as study
 from ..studies.machine import machine
-
-
-def _widths(context: click.Context, option: click.Parameter, text: str) -> tuple[int, ...]:
-    """Comma-separated positive integers: 25,25,25."""
-    try:
-        widths = tuple(int(width) for width in text.split(",") if width.strip())
-    except ValueError:
-        widths = (0,)
-    if any(width < 1 for width in widths):
-        raise click.BadParameter(f"must be positive integers such as 25,25,25, got {text!r}")
-    return widths
+from .options import widths
 
 
 def _radii(context: click.Context, option: click.Parameter, texts: tuple[str, ...]) -> tuple[str | float, ...]:
@@ -47,7 +37,7 @@ def _radii(context: click.Context, option: click.Parameter, texts: tuple[str, ..
 )
 @click.option(
     "--hidden",
-    callback=_widths,
+    callback=widths,
     metavar="WIDTHS",
     default="25,25,25",
     show_default=True,

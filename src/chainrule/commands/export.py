@@ -1,15 +1,21 @@
 """`chainrule export`: a model in other people's formats."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
 
+from .. import losses
 from ..exchange.c import measure, to_c
 from ..exchange.onnx import to_onnx
 from ..extras import installed
-from ..files import load
+from ..files import load, write_text
+from ..layers import LogSoftmax
 from ..module import Module
+from ..tables import TableModel
+from ..tables.raw import columns_that_lose_digits, disagreement, inputs_text, raw_inputs, raw_network, raw_rows
 
 
 @click.command()
@@ -21,24 +27,46 @@ from ..module import Module
     help="The file (onnx) or the folder (c)  [default: beside MODEL]",
 )
 @click.option("--name", help="Of the functions and files of C  [default: that of MODEL]")
-def export(path: Path, form: str, out: Path | None, name: str | None) -> None:
+@click.option("--train", is_flag=True, help="C that also learns, by the model's own optimizer.")
+@click.option(
+    "--loss",
+    type=click.Choice([kind for kind in losses.__all__ if kind != "Loss"]),
+    help="What --train makes smaller  [default: MSELoss; NLLLoss where the model ends in LogSoftmax]",
+)
+@click.option("--lr", type=click.FloatRange(min=0), help="The learning rate of --train  [default: the optimizer's]")
+def export(
+    path: Path, form: str, out: Path | None, name: str | None, train: bool, loss: str | None, lr: float | None
+) -> None:
     """Write a model as ONNX, or as C99 source that needs nothing but a compiler.
 
-    MODEL is what model.save(path) or fit(checkpoint=…) has written. What is written is tried at once, where this
-    machine can: ONNX in onnxruntime, C with the compiler.
+    MODEL is what model.save(path), fit(checkpoint=…) or `chainrule train` has written. What is written is tried at
+    once, where this machine can: ONNX in onnxruntime, C with the compiler. Of a model of a table, it takes raw numbers
+    and gives probabilities or numbers in the target's unit; its inputs are listed, and written beside it as JSON.
     """
+    if (train or loss or lr is not None) and not (train and form == "c"):
+        raise click.UsageError("--train is for C, and --loss and --lr are for --train")
     try:
-        model = load(path)
+        loaded = load(path)
+        model = raw_network(loaded) if isinstance(loaded, TableModel) else loaded
+        if train and isinstance(loaded, TableModel):
+            raise ValueError("--train: a model of a table has the scales of its columns inside, and predicts only")
         if form == "onnx":
-            _onnx(model, out or path.with_suffix(".onnx"))
+            out = out or path.with_suffix(".onnx")
+            _onnx(model, out, raw_rows(loaded) if isinstance(loaded, TableModel) else None)
+            inputs = out.with_name(f"{out.stem}_inputs.json")
         else:
+            out = out or path.with_suffix("")
             name = name or "".join(letter if letter.isalnum() else "_" for letter in path.stem)
-            _c(model, out or path.with_suffix(""), name)
+            rows = {"test_inputs": raw_rows(loaded, 32)} if isinstance(loaded, TableModel) else {}
+            _c(model, out, name, **rows, **(_training(model, loss, lr) if train else {}))
+            inputs = out / f"{name}_inputs.json"
+        if isinstance(loaded, TableModel):
+            _inputs(loaded, inputs)
     except (ValueError, OSError, RuntimeError, ModuleNotFoundError) as problem:
         raise click.ClickException(str(problem)) from None
 
 
-def _onnx(model: Module, out: Path) -> None:
+def _onnx(model: Module, out: Path, rows: np.ndarray | None = None) -> None:
     proto = to_onnx(model, out)
     shapes = [
         tuple(dim.dim_value or dim.dim_param for dim in value.type.tensor_type.shape.dim)
@@ -50,7 +78,8 @@ def _onnx(model: Module, out: Path) -> None:
         import onnxruntime
 
         dtype = next((p.value.dtype for p in model.param()), np.dtype("float32"))
-        x = np.random.default_rng(0).normal(size=(100, *shapes[0][1:])).astype(dtype)
+        x = np.random.default_rng(0).normal(size=(100, *shapes[0][1:])) if rows is None else rows
+        x = x.astype(dtype)
         try:
             [y] = onnxruntime.InferenceSession(str(out), providers=["CPUExecutionProvider"]).run(None, {"x": x})
         except Exception as problem:  # its errors have no common base; most often it lacks a kernel of float64
@@ -63,12 +92,31 @@ def _shape(lengths: tuple[int | str, ...]) -> str:
     return f"({', '.join(map(str, lengths))})"
 
 
-def _c(model: Module, out: Path, name: str) -> None:
-    for written in to_c(model, out, name=name):
+def _training(model: Module, loss: str | None, lr: float | None) -> dict[str, Any]:
+    """The loss and the optimizer of the training step."""
+    kind = loss or ("NLLLoss" if isinstance(model.modules()[-1], LogSoftmax) else "MSELoss")
+    optimizer = getattr(model, "optimizer", None)
+    if optimizer is not None and lr is not None:
+        optimizer.lr = lr
+    return {"loss": getattr(losses, kind)(), "optimizer": optimizer}
+
+
+def _c(model: Module, out: Path, name: str, **options: Any) -> None:
+    for written in to_c(model, out, name=name, **options):
         click.echo(f"{written}: {written.stat().st_size:,} bytes")
     measured = measure(out, name)
     if measured is None:
         click.echo("there is no compiler here to try it with")
         return
     click.echo(measured.test)
-    click.echo(f"{measured.code:,} bytes of code, {measured.data:,} of data, {measured.ns:,.0f} ns a prediction here")
+    click.echo(f"{measured} here")
+
+
+def _inputs(model: TableModel, out: Path) -> None:
+    """Say what the inputs of a table's network are, and write it down."""
+    write_text(out, json.dumps(raw_inputs(model), indent=1) + "\n")
+    unit = "standard deviations" if model.task == "regression" else "probabilities"
+    click.echo(f"of 100 random rows it says what the model says, to {disagreement(model):.2g} ({unit})")
+    click.echo(f"\n{inputs_text(model)}\n\nthe same is in {out}")
+    for name in columns_that_lose_digits(model):
+        click.echo(f"`{name}` lies so far from 0 that float32 hardly sees how its rows differ", err=True)

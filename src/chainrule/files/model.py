@@ -22,7 +22,7 @@ def save(model: Module, path: str | PathLike[str], *, history: Any = None) -> No
 
 
 def load(path: str | PathLike[str], *, modules: Iterable[type] = ()) -> Any:
-    """The model in a file that `model.save` or `fit(checkpoint=…)` wrote.
+    """The model in a file that `model.save`, `fit(checkpoint=…)` or `chainrule train` wrote.
 
     Parameters
     ----------
@@ -30,7 +30,8 @@ def load(path: str | PathLike[str], *, modules: Iterable[type] = ()) -> Any:
         with keep="last".
     modules : classes of your own that the model is made of.
 
-    Returns   the Module, on NumPy arrays of the dtype that it was saved in
+    Returns   the Module, on NumPy arrays of the dtype that it was saved in; of a file that `chainrule train` wrote, a
+              TableModel
 
     Raises ValueError for a file that is damaged, not ours, or holds what chainrule does not know; OSError if it cannot
     be read. Nothing in the file is run or unpickled.
@@ -41,6 +42,10 @@ def load(path: str | PathLike[str], *, modules: Iterable[type] = ()) -> Any:
         made_of = header.get("made_of")
         last = isinstance(made_of, dict) and made_of.get("keep") == "last"
         tensors = part(tensors, "last" if last else "best")
+    elif kind == "table":
+        from ..tables import TableModel  # here, because tables stand above files
+
+        return TableModel.of_file(path, tensors, header)
     elif kind != "model":
         raise ValueError(f"{path}: must hold a model or a checkpoint, got {str(kind)[:60]!r}")
     return build(header.get("model"), tensors, modules=modules, where=str(path))

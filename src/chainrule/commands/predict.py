@@ -1,0 +1,74 @@
+"""`chainrule predict`: what a model says of the rows of a table."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from ..extras import require
+from ..files import load, write_bytes
+from ..module import Module
+from ..tables import Table, TableModel, read_table
+from ..tables.plain import plain_inputs
+from ..train import predict as outputs_of
+from .table_errors import table_errors
+
+
+@click.command()
+@click.argument("model", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="MODEL")
+@click.argument("table", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="TABLE")
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="A .csv or .parquet file  [default: CSV to standard output]",
+)
+@click.option("--proba", is_flag=True, help="Add a column with the probability of each class.")
+def predict(model: Path, table: Path, out: Path | None, proba: bool) -> None:
+    """Predict a row for each row of a table, in its order.
+
+    MODEL is what `chainrule train` has written, and TABLE has the columns that it was trained with, as they were. What
+    is in the table that training did not have is told on standard error. MODEL may also be a network that
+    model.save(path) has written, if TABLE has nothing but numbers, a column for each of its inputs; of an .npz file the
+    array x.
+    """
+    with table_errors(out):
+        if out is not None and out.suffix not in (".csv", ".parquet"):
+            raise ValueError(f"{out}: must end with .csv or .parquet")
+        found, rows = load(model), read_table(table)
+        frame = _of_table(found, rows, proba) if isinstance(found, TableModel) else _of_network(found, rows, proba)
+        _write(frame, out)
+
+
+def _of_table(model: TableModel, rows: Table, proba: bool) -> Any:
+    columns = {model.target.name: model.predict(rows)}
+    for sentence in model.notes.sentences():
+        click.echo(sentence, err=True)
+    if proba:
+        p = model.predict_proba(rows)
+        columns |= {f"probability of {name}": column for name, column in zip(model.target.classes, p.T, strict=True)}  # type: ignore[union-attr]
+    return require("polars", "tables").DataFrame(columns)
+
+
+def _of_network(model: Module, rows: Table, proba: bool) -> Any:
+    if proba:
+        raise ValueError(
+            "--proba takes a model that `chainrule train` has written: this network does not know its classes"
+        )
+    y = np.asarray(outputs_of(model, plain_inputs(model, rows)))
+    return require("polars", "tables").DataFrame({f"y{i}": column for i, column in enumerate(y.reshape(len(y), -1).T)})
+
+
+def _write(frame: Any, out: Path | None) -> None:
+    data = io.BytesIO()
+    if out is not None and out.suffix == ".parquet":
+        frame.write_parquet(data)
+    else:
+        frame.write_csv(data)
+    if out is not None:
+        write_bytes(out, data.getvalue())
+        click.echo(f"{out}: {frame.height:,} rows", err=True)
+    else:
+        click.echo(data.getvalue(), nl=False)

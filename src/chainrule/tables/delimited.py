@@ -1,0 +1,214 @@
+"""Separated values, such as CSV: every line is checked, and the line of every row is known to the errors.
+
+Understood are UTF-8, UTF-16 that begins with its mark, the line ends of every system, fields in quotation marks with
+line ends inside, and whichever of , ; tab | separates the fields. Empty lines are passed over. Decimal commas are
+understood where semicolons or tabs separate the fields.
+"""
+
+import codecs
+import csv
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..extras import require
+
+SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+
+_CHUNK = 1 << 22  # bytes that are looked at together; it bounds memory
+_SAMPLE = 1 << 16  # bytes that show what separates the fields
+_QUOTE, _LINE_END = 34, 10
+_DECIMAL_COMMA = r"^[+-]?(\d+(,\d*)?|,\d+)([eE][+-]?\d+)?$"
+
+
+@dataclass(frozen=True)
+class _Records:
+    """Where the records of a file are: the rows of its table, and the line of names.
+
+    Shapes    all (n,): begin, end, bytes without the line end; line, counted from 1; fields, how many there are
+    """
+
+    begin: np.ndarray
+    end: np.ndarray
+    line: np.ndarray
+    fields: np.ndarray
+    open_line: int  # the line of a quotation mark that nothing closes; 0 if there is none
+
+    def keep(self, which: np.ndarray) -> "_Records":
+        """Those records alone."""
+        return _Records(self.begin[which], self.end[which], self.line[which], self.fields[which], self.open_line)
+
+
+def read_delimited(source: str, data: bytes) -> tuple[Any, np.ndarray, list[str]]:
+    """The table in a file's bytes as a polars DataFrame of texts, the line of each row, and what is to be told of it.
+
+    Raises ValueError, which names the line, for what is no table.
+    """
+    data = _utf8(source, data)
+    if not data.strip():
+        raise ValueError(f"{source}: the file is empty")
+    separator = _separator(data[:_SAMPLE])
+    found = _records(data, separator)
+    if found.open_line:
+        raise ValueError(f"{source}, line {found.open_line}: a quotation mark is opened, and nothing closes it")
+    found = found.keep(~_blank(data, found))
+    names = _names(source, data, found, separator)
+    _require_even(source, data, found, len(names))
+    if len(found.line) == 1:
+        raise ValueError(f"{source}: there are names of columns, and no rows below them")
+    frame = _parse(source, data, found, names, separator)
+    notes = []
+    if separator in ";\t" and (changed := _decimal_commas(frame)):
+        frame = frame.with_columns(changed)
+        notes.append(f"decimal commas in {', '.join(f'`{column.name}`' for column in changed)} were read as points")
+    return frame, found.line[1:], notes
+
+
+def _utf8(source: str, data: bytes) -> bytes:
+    """The same text in UTF-8, with line feeds alone at line ends."""
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        try:
+            data = data.decode("utf-16").encode("utf-8")
+        except UnicodeError as problem:
+            raise ValueError(f"{source}: begins like UTF-16, and is none: {problem}") from None
+    data = data.removeprefix(codecs.BOM_UTF8)
+    if b"\0" in data:
+        line = data[: data.index(b"\0")].count(b"\n") + 1
+        raise ValueError(f"{source}, line {line}: holds a zero byte: this is no text, or UTF-16 without its mark")
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError as problem:
+        line, byte = data[: problem.start].count(b"\n") + 1, data[problem.start]
+        raise ValueError(
+            f"{source}, line {line}: the byte 0x{byte:02x} is no UTF-8; if the file is in Latin-1 or Windows-1252, "
+            f"save it as UTF-8"
+        ) from None
+    return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if b"\r" in data else data
+
+
+def _records(data: bytes, separator: str) -> _Records:
+    """Find the records. A line end or separator between quotation marks is part of a field.
+
+    Memory is bounded by a chunk and by a few numbers per record; nothing is done once per byte in Python.
+    """
+    whole = np.frombuffer(data, np.uint8)
+    quoted, lines, fields, open_line = False, 0, 0, 0
+    ends, line_counts, field_counts = [], [], []
+    for start in range(0, len(whole), _CHUNK):
+        part = whole[start : start + _CHUNK]
+        line_end, between = part == _LINE_END, part == ord(separator)
+        line_count = np.cumsum(line_end, dtype=np.int64) + lines
+        quotes = part == _QUOTE
+        if quoted or quotes.any():
+            inside = np.logical_xor.accumulate(quotes) ^ quoted
+            if inside[-1]:
+                opened = int(np.flatnonzero(quotes)[-1]) if quotes.any() else -1
+                open_line = int(line_count[opened]) + 1 if opened >= 0 else open_line
+            quoted = bool(inside[-1])
+            line_end, between = line_end & ~inside, between & ~inside
+        field_count = np.cumsum(between, dtype=np.int64) + fields
+        here = np.flatnonzero(line_end)
+        ends.append(here + start)
+        line_counts.append(line_count[here])
+        field_counts.append(field_count[here])
+        lines, fields = int(line_count[-1]), int(field_count[-1])
+    if not data.endswith(b"\n"):
+        ends, line_counts = [*ends, np.array([len(data)])], [*line_counts, np.array([lines + 1])]
+        field_counts.append(np.array([fields]))
+    end = np.concatenate(ends)
+    before = np.concatenate([[0], np.concatenate(line_counts)[:-1]])
+    field_total = np.concatenate([[0], np.concatenate(field_counts)])
+    begin = np.concatenate([[0], end[:-1] + 1])
+    return _Records(begin, end, before + 1, np.diff(field_total) + 1, open_line if quoted else 0)
+
+
+def _blank(data: bytes, found: _Records) -> np.ndarray:
+    """Which records hold nothing but spaces."""
+    blank = np.asarray(found.end == found.begin)
+    for i in np.flatnonzero((found.fields == 1) & ~blank) if found.fields.max() > 1 else []:
+        blank[i] = not data[found.begin[i] : found.end[i]].strip()
+    return blank
+
+
+def _separator(sample: bytes) -> str:
+    """Whichever separates the most fields in the first line, and as many in the lines after it."""
+    counts = {}
+    for separator in SEPARATORS:
+        found = _records(sample, separator)
+        fields = found.fields[~_blank(sample, found)][:20]
+        fields = fields[:-1] if len(fields) > 1 else fields  # the last one may be cut off
+        counts[separator] = (int((fields == fields[0]).sum()) if fields[0] > 1 else 0, int(fields[0]))
+    return max(counts, key=lambda separator: counts[separator])
+
+
+def _names(source: str, data: bytes, found: _Records, separator: str) -> list[str]:
+    """The names of the columns; one that has none is called after its place."""
+    line = int(found.line[0])
+    text = data[found.begin[0] : found.end[0]].decode("utf-8")
+    names = [name.strip() for name in next(csv.reader(text.splitlines(keepends=True), delimiter=separator))]
+    names = [name or f"column {i}" for i, name in enumerate(names, start=1)]
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise ValueError(f"{source}, line {line}: more than one column is called `{twice[0]}`")
+    if all(_is_number(name) for name in names):
+        raise ValueError(
+            f"{source}, line {line}: must hold the names of the columns, got the numbers {separator.join(names)[:60]}"
+        )
+    return names
+
+
+def _require_even(source: str, data: bytes, found: _Records, n: int) -> None:
+    """Raise ValueError if a record has more or fewer fields than there are columns."""
+    bad = np.flatnonzero(found.fields != n)
+    if len(bad):
+        first = bad[0]
+        text = data[found.begin[first] : found.end[first]].decode("utf-8", "replace")
+        more = "" if len(bad) == 1 else f"; {len(bad):,} lines are so"
+        raise ValueError(
+            f"{source}, line {found.line[first]}: must have {n} fields like the names of the columns, got "
+            f"{found.fields[first]}: {text[:60]!r}{more}"
+        )
+
+
+def _parse(source: str, data: bytes, found: _Records, names: list[str], separator: str) -> Any:
+    """The records after the first as a DataFrame of texts."""
+    pl = require("polars", "tables")
+    begin, end = found.begin[1:], found.end[1:]
+    if (begin[1:] == end[:-1] + 1).all():
+        body = data[begin[0] : end[-1]]
+    else:  # empty lines between them
+        body = b"\n".join(data[b:e] for b, e in zip(begin.tolist(), end.tolist(), strict=True))
+    try:
+        frame = pl.read_csv(
+            body,
+            has_header=False,
+            new_columns=names,
+            separator=separator,
+            infer_schema=False,
+            quote_char='"' if b'"' in body else None,
+        )
+    except pl.exceptions.PolarsError as problem:
+        raise ValueError(f"{source}: {str(problem).splitlines()[0]}") from None
+    if frame.height != len(begin):
+        raise ValueError(f"{source}: the quotation marks do not show where its rows end")
+    return frame
+
+
+def _decimal_commas(frame: Any) -> list[Any]:
+    """The columns whose every value is a number with a decimal comma or without one, with points instead."""
+    changed = []
+    for column in frame:
+        if column.str.contains(",", literal=True).any():
+            bare = column.str.strip_chars()
+            if bare.str.contains(_DECIMAL_COMMA).replace(None, True).all():
+                changed.append(bare.str.replace(",", ".", literal=True))
+    return changed
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

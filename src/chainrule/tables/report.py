@@ -1,0 +1,144 @@
+"""What training found, as text for people; `TableModel.report` has the same as plain values."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..layers import Dropout, Linear
+from .model import TableModel
+from .schema import counted
+
+COLUMNS = 40  # of a table that are listed one by one
+CLASSES = 12  # of which a matrix still fits a terminal
+_MARGIN = 14  # letters before what a section says
+_WIDTH = 60  # letters that a cell may have
+
+
+def report_text(model: TableModel) -> str:
+    """All of it: the columns, the network, its training, its score."""
+    report = model.report
+    lines = [
+        f"{report['source']}: {counted(report['rows']['all'], 'row')}; {model.task}, because {model.target.reason}",
+        "",
+        schema_text(model),
+        "",
+        *_section("network", [_network(model)]),
+        *_section("training", _training(model)),
+        "",
+        score_text(report["score"], report["scored_on"]),
+    ]
+    notes = [*report["notes"], *_left_out(model)]
+    return "\n".join([*lines, *(["", *_section("notes", notes)] if notes else [])])
+
+
+def schema_text(model: TableModel) -> str:
+    """The columns as a table: name, kind, why, and how each is encoded."""
+    schema = model.schema
+    rows = [("column", "kind", "why", "encoded as")]
+    for row in schema[: COLUMNS if len(schema) > COLUMNS + 5 else len(schema)]:
+        same = row["encoded"] == row["reason"]
+        rows.append((row["name"], row["kind"], row["reason"], "" if same else row["encoded"]))
+    text = grid(rows)
+    if more := schema[len(rows) - 1 :]:
+        kinds = Counter(row["kind"] for row in more)
+        text += f"\n… and {len(more):,} more: " + ", ".join(f"{count:,} {kind}" for kind, count in kinds.items())
+    return text
+
+
+def score_text(score: Mapping[str, Any], part: str) -> str:
+    """A score as plain values in words, with the matrix of who was taken for whom."""
+    return "\n".join(_class_score(score, part) if "confusion" in score else _number_score(score, part))
+
+
+def grid(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
+    """Rows of texts as aligned columns; those at the positions `right` end at the same letter."""
+    cells = [[_short(cell) for cell in row] for row in rows]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
+    lines = [
+        [
+            cell.rjust(width) if i in right else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        for row in cells
+    ]
+    return "\n".join("  ".join(line).rstrip() for line in lines)
+
+
+def _class_score(score: Mapping[str, Any], part: str) -> list[str]:
+    rows, errors, classes, confusion = score["rows"], score["errors"], score["classes"], score["confusion"]
+    said = [
+        f"{rows - errors:,} of {counted(rows, 'row')} right, {score['accuracy']:.1%}; always saying "
+        f"{score['most_frequent']}: {score['accuracy_of_the_most_frequent']:.1%}"
+    ]
+    if score["cross_entropy"] is not None:
+        said.append(f"cross-entropy {score['cross_entropy']:.4g}")
+    lines = [*_section(part, said), ""]
+    if len(classes) <= CLASSES:
+        table = [["true, and said", *classes, "right"]]
+        for i, (name, counts) in enumerate(zip(classes, confusion, strict=True)):
+            share = f"{counts[i] / sum(counts):.0%}" if sum(counts) else ""
+            table.append([name, *(f"{count:,}" if count else "." for count in counts), share])
+        return [*lines, grid(table, right=range(1, len(classes) + 2))]
+    wrong = [
+        (count, true, taken)
+        for true, counts in zip(classes, confusion, strict=True)
+        for taken, count in zip(classes, counts, strict=True)
+        if count and true != taken
+    ]
+    table = [
+        ["true", "said", "times"],
+        *([true, taken, f"{n:,}"] for n, true, taken in sorted(wrong, reverse=True)[:10]),
+    ]
+    return [*lines, "the most frequent errors", grid(table, right=[2])] if wrong else lines[:-1]
+
+
+def _number_score(score: Mapping[str, Any], part: str) -> list[str]:
+    low, quarter, _, three_quarters, high = score["residual_quantiles"].values()
+    return _section(
+        part,
+        [
+            f"R² {score['r2']:.3f} on {counted(score['rows'], 'row')}: that share of the variance is explained",
+            f"mean absolute error {score['mae']:.4g}, root mean square {score['rmse']:.4g}; "
+            f"always saying the mean: {score['rmse_of_the_mean']:.4g}",
+            f"half of the rows are {quarter:+.4g} to {three_quarters:+.4g} off, nine tenths {low:+.4g} to {high:+.4g}",
+        ],
+    )
+
+
+def _network(model: TableModel) -> str:
+    layers = list(model.network)
+    linears = [layer for layer in layers if isinstance(layer, Linear)]
+    widths = [str(linear.in_features) for linear in linears[:1]] + [str(linear.out_features) for linear in linears]
+    kinds = {type(layer).__name__: None for layer in layers if not isinstance(layer, Linear | Dropout)}
+    dropout = next((f", dropout {layer.p:g}" for layer in layers if isinstance(layer, Dropout)), "")
+    return f"{', '.join(['-'.join(widths), *kinds])}{dropout}; {counted(model.network.num_parameters, 'parameter')}"
+
+
+def _training(model: TableModel) -> list[str]:
+    report, history = model.report, model.history
+    rows = report["rows"]
+    parts = [f"{counted(rows['training'], 'row')} to learn from"]
+    parts += [
+        f"{rows[name]:,} {why}" for name, why in (("validation", "to stop by"), ("test", "to test")) if rows[name]
+    ]
+    lines = [f"{', '.join(parts)}; seed {report['seed']}"]
+    lines.append(f"{report['loss']}, {model.network.optimizer!r}, batches of {report['batch_size']:,}")
+    if history is not None:
+        best = "" if history.best_epoch is None else f"; the best was epoch {history.best_epoch + 1:,}"
+        lines.append(f"{counted(history.epochs, 'epoch')} in {history.total_s:.3g} s, engine {history.engine}{best}")
+        lines.append(f"ended: {history.stopped}")
+    return lines
+
+
+def _left_out(model: TableModel) -> list[str]:
+    n = model.report["rows"]["without_target"]
+    return [f"{counted(n, 'row')} left out: no `{model.target.name}`"] if n else []
+
+
+def _section(name: str, lines: Sequence[str]) -> list[str]:
+    return [f"{name if i == 0 else '':{_MARGIN}}{line}" for i, line in enumerate(lines)]
+
+
+def _short(text: str) -> str:
+    text = " ".join(str(text).split())
+    return text if len(text) <= _WIDTH else f"{text[: _WIDTH - 1]}…"

@@ -1,0 +1,125 @@
+"""From a table to a model of it: kinds of columns, task, division, training, score."""
+
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from .. import train
+from ..arguments import choice, number, positive
+from .model import TableModel
+from .network import ACTIVATIONS, batch_size_for, build_network
+from .prepare import prepare
+from .read import read_table
+from .target import LOSSES, TASKS
+
+
+def train_table(
+    table: Any,
+    target: str,
+    *,
+    task: str | None = None,
+    ignore: Iterable[str] = (),
+    categorical: Iterable[str] = (),
+    numeric: Iterable[str] = (),
+    validation: float = 0.15,
+    test: float = 0.15,
+    hidden: Sequence[int] = (64, 64),
+    activation: str = "gelu",
+    dropout: float = 0.1,
+    loss: str | None = None,
+    lr: float = 2e-3,
+    weight_decay: float = 1e-2,
+    batch_size: int | None = None,
+    epochs: int = 500,
+    patience: int = 20,
+    seed: int = 0,
+    max_seconds: float | None = None,
+    threads: int | None = None,
+    progress: bool | None = None,
+) -> TableModel:
+    """Learn to predict one column of a table from the others.
+
+    Parameters
+    ----------
+    table : a path of CSV, Parquet or .npz, a polars or pandas DataFrame, or a dict of columns; see `read_table`.
+    target : the column to predict. Rows in which it is missing are left out.
+    task : "classification" or "regression"; found out unless given.
+    ignore, categorical, numeric : columns that are this, whatever is found out.
+    validation, test : shares of the rows to stop by and to test with, drawn at random, of every class its share.
+    hidden, activation, dropout : the network: widths of the hidden layers, what follows each, and the share of its
+        outputs that is dropped in training.
+    loss : "mse", "huber" or "mae" (regression only), of the target in standard deviations; "mse" unless given.
+    lr, weight_decay, batch_size : of AdamW; batches make about fifty steps of an epoch unless a size is given.
+    epochs, patience : the most epochs, and after how many without a better validation loss to stop.
+    seed : of the division, the initial weights, the order of rows and dropout.
+    max_seconds : the most seconds of training.
+    threads, progress : as in `fit`.
+
+    Returns   a TableModel, with the parameters of its best epoch; its `history`, `score` and `report` say how it went
+
+    Raises ValueError for a table or columns that nothing can be learned from, TypeError for arguments of other types.
+    """
+    begin = time.perf_counter()
+    _check(task, validation, test, hidden, activation, loss)
+    whole = read_table(table)
+    ready = prepare(
+        whole, target, task=task, ignore=ignore, categorical=categorical, numeric=numeric, validation=validation,
+        test=test, seed=seed,
+    )  # fmt: skip
+    reading_s = time.perf_counter() - begin
+    network = build_network(
+        len(ready.encoding.inputs), len(ready.target.outputs), hidden=hidden, activation=activation, dropout=dropout,
+        lr=lr, weight_decay=weight_decay, seed=seed,
+    )  # fmt: skip
+    learned = len(ready.parts.training)
+    batch_size = batch_size_for(learned) if batch_size is None else positive("train_table", "batch_size", batch_size)
+    history = train.fit(
+        network,
+        ready.target.loss(loss),
+        ready.training,
+        epochs=epochs,
+        batch_size=min(batch_size, learned),
+        validation=ready.validation,
+        seed=seed,
+        stop=train.EarlyStopping(patience),
+        max_seconds=max_seconds,
+        threads=threads,
+        progress=progress,
+    )
+    model = TableModel(network, ready.encoding, ready.target, history)
+    scored_on, rows = ready.held_back
+    model.score = model.evaluate(rows)
+    model.report = {
+        "source": whole.source,
+        "rows": {
+            "all": len(whole),
+            "without_target": len(whole) - len(ready.rows),
+            "training": learned,
+            "validation": len(ready.parts.validation),
+            "test": len(ready.parts.test),
+        },
+        "scored_on": scored_on,
+        "score": model.score.to_dict(),
+        "loss": loss or ("mse" if model.task == "regression" else "cross-entropy"),
+        "batch_size": min(batch_size, learned),
+        "seed": seed,
+        "notes": list(whole.notes),
+        "seconds": {"reading": reading_s, "training": history.total_s, "all": time.perf_counter() - begin},
+    }
+    return model
+
+
+def _check(
+    task: str | None, validation: float, test: float, hidden: Sequence[int], activation: str, loss: str | None
+) -> None:
+    """Raise ValueError or TypeError for arguments that no table can mend."""
+    if task is not None:
+        choice("train_table", "task", task, TASKS)
+    if loss is not None:
+        choice("train_table", "loss", loss, tuple(LOSSES))
+    choice("train_table", "activation", activation, tuple(ACTIVATIONS))
+    for width in hidden:
+        positive("train_table", "hidden", width)
+    for name, share in (("validation", validation), ("test", test)):
+        number("train_table", name, share, least=0, below=1)
+    number("train_table", "validation + test", validation + test, below=1)

@@ -1,0 +1,156 @@
+import json
+import sys
+
+import polars as pl
+import pytest
+from click.testing import CliRunner
+from frames import houses
+
+import chainrule as cr
+from chainrule.commands import main
+
+QUICK = ["--epochs", "2", "--hidden", "4"]
+
+
+def run(*arguments):
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def table(tmp_path):
+    houses().write_csv(tmp_path / "houses.csv")
+    return tmp_path / "houses.csv"
+
+
+@pytest.mark.parametrize(("target", "picture"), [("price", "predictions.png"), ("town", "confusion.png")])
+def test_a_report_is_printed_and_everything_is_in_the_folder(tmp_path, table, target, picture):
+    out = tmp_path / "made" / "here"
+    result = run("train", table, "--target", target, "--out", out, *QUICK)
+    assert result.exit_code == 0, result.output
+    assert result.output.startswith(f"{table}: 200 rows; ")
+    assert str(out) in result.output.splitlines()[-1]
+    names = {path.name for path in out.iterdir()}
+    assert names == {"model.safetensors", "report.json", "report.txt", "losses.png", picture}
+    assert (out / "report.txt").read_text() in result.output + "\n"
+    report = json.loads((out / "report.json").read_text())
+    assert report["command"] == "chainrule train"
+    assert report["target"]["name"] == target
+    assert len(report["columns"]) == 7
+    assert len(report["history"]["losses"]) == 2
+    assert len(cr.load(out / "model.safetensors").predict(table)) == 200
+
+
+def test_the_folder_is_called_after_the_table(tmp_path, table, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run("train", "houses.csv", "--target", "price", *QUICK).exit_code == 0
+    assert (tmp_path / "chainrule-houses" / "model.safetensors").exists()
+
+
+def test_json_goes_to_standard_output_alone(tmp_path, table):
+    result = run("train", table, "--target", "price", "--json", "--out", tmp_path / "out", *QUICK)
+    assert json.loads(result.stdout) == json.loads((tmp_path / "out" / "report.json").read_text())
+
+
+def test_options_reach_the_training(tmp_path, table):
+    options = ["--task", "regression", "--ignore", "town", "--ignore", "built", "--categorical", "garden"]
+    options += ["--activation", "tanh", "--dropout", "0", "--loss", "mae", "--lr", "0.1", "--batch-size", "9"]
+    options += ["--patience", "1", "--seed", "4", "--validation", "0.3", "--test", "0.2", "--numeric", "id"]
+    result = run("train", table, "--target", "rooms", "--out", tmp_path / "out", *QUICK, *options)
+    assert result.exit_code == 0, result.output
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    kinds = {row["name"]: row["kind"] for row in report["columns"] if row["reason"] == "you said so"}
+    assert kinds == {"town": "ignored", "built": "ignored", "garden": "categorical", "id": "numeric"}
+    assert (report["task"], report["loss"], report["batch_size"], report["seed"]) == ("regression", "mae", 9, 4)
+    assert [report["rows"][part] for part in ("training", "validation", "test")] == pytest.approx([100, 60, 40], abs=3)
+    assert "Tanh" in report["network"]
+    assert "Dropout" not in report["network"]
+
+
+def test_the_same_command_gives_the_same_numbers(tmp_path, table):
+    def losses(folder):
+        run("train", table, "--target", "price", "--out", tmp_path / folder, *QUICK)
+        return json.loads((tmp_path / folder / "report.json").read_text())["history"]["losses"]
+
+    assert losses("a") == losses("b")
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "message"),
+    [
+        ("", [], "{}: the file is empty"),
+        ("a,y\n", [], "{}: there are names of columns, and no rows below them"),
+        ("a,y\n1,2\n3\n", [], "{}, line 3: must have 2 fields like the names of the columns, got 1: '3'"),
+        ("a,a,y\n1,2,3\n", [], "{}, line 1: more than one column is called `a`"),
+        ("a,b\n1,2\n", [], "{}: there is no column `y`; there are `a`, `b`"),
+        ("a,y\n1,\n2,NA\n", [], "{}: the target `y` is missing in every row"),
+        ("a,y\n1,u\n2,u\n", [], "{}: the target `y` must hold at least two classes, got `u` alone"),
+        ("a,y\n1,u\n2,v\n", [], "{}: the target `y` holds 2 different values in 2 rows, too many to be classes"),
+        ("a,y\n1.5,1.5\n2,3\n", [], "{}: 2 rows are too few: none is left for"),
+        (
+            "a,y\n1,u\n2,v\n",
+            ["--task", "regression"],
+            "{}: column `y` is the target of a regression, but row 1 (line 2)",
+        ),
+        ("a,y\n1,2.5\n2,3\n", ["--numeric", "b"], "{}: there is no column `b`"),
+        ("a,y\n1,2.5\n2,3\n", ["--test", "0.7", "--validation", "0.7"], "validation + test must be below 1, got 1.4"),
+        ("a,y\n1,u\n2,v\n", ["--hidden", "x"], "must be positive integers such as 25,25,25, got 'x'"),
+        ("a,y\n1,u\n2,v\n", ["--activation", "magic"], "'magic' is not one of"),
+    ],
+)
+def test_bad_tables_and_options_get_one_clear_line_and_leave_nothing(tmp_path, text, options, message):
+    path = tmp_path / "t.csv"
+    path.write_text(text)
+    result = run("train", path, "--target", "y", "--out", tmp_path / "out", *QUICK, *options)
+    assert result.exit_code in (1, 2)
+    assert message.format(path) in result.output
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    assert not list(tmp_path.glob("out/*"))
+
+
+def test_a_run_that_diverges_says_so(tmp_path, table):
+    result = run("train", table, "--target", "price", "--out", tmp_path / "out", "--lr", "1e30", *QUICK)
+    assert result.exit_code == 1
+    assert "Likely causes: a learning rate that is too high" in result.output
+
+
+def test_a_folder_that_cannot_be_written_to_is_named(table):
+    result = run("train", table, "--target", "price", "--out", "/proc/nowhere", *QUICK)
+    assert result.exit_code == 1
+    assert result.output.startswith("Error: /proc/nowhere: ")
+
+
+def test_parquet_and_npz_are_tables_too(tmp_path):
+    import numpy as np
+
+    houses().write_parquet(tmp_path / "a.parquet")
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "a.npz", x=rng.normal(size=(50, 3)), y=rng.integers(0, 2, 50))
+    for name, target in (("a.parquet", "price"), ("a.npz", "y")):
+        result = run("train", tmp_path / name, "--target", target, "--out", tmp_path / "out", *QUICK)
+        assert result.exit_code == 0, result.output
+
+
+def test_without_matplotlib_there_is_a_report_and_a_hint(tmp_path, table, monkeypatch):
+    for name in [name for name in sys.modules if name.split(".")[0] == "matplotlib"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    result = run("train", table, "--target", "price", "--out", tmp_path / "out", *QUICK)
+    assert result.exit_code == 0
+    assert 'pip install "chainrule[plots]"' in result.stderr
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"model.safetensors", "report.json", "report.txt"}
+
+
+def test_without_polars_it_says_what_to_install(tmp_path, table, monkeypatch):
+    for name in [name for name in sys.modules if name.split(".")[0] == "polars"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "polars", None)
+    result = run("train", table, "--target", "price", "--out", tmp_path / "out", *QUICK)
+    assert result.exit_code == 1
+    assert 'pip install "chainrule[tables]"' in result.output
+
+
+def test_decimal_commas_are_told(tmp_path):
+    frame = houses().select("area", "price").with_columns(pl.all().cast(pl.String).str.replace(".", ",", literal=True))
+    frame.write_csv(tmp_path / "a.csv", separator=";")
+    result = run("train", tmp_path / "a.csv", "--target", "price", "--out", tmp_path / "out", *QUICK)
+    assert "notes         decimal commas in `area`, `price` were read as points" in result.output

@@ -1,0 +1,137 @@
+import datetime as dt
+
+import numpy as np
+import polars as pl
+import pytest
+from frames import houses, texts
+
+from chainrule.tables import read_table, schema
+from chainrule.tables.schema import find_kinds, listed
+
+N = 40
+
+
+def kind(values, **told):
+    """What a column is found to be, in a table with another one to learn from."""
+    table = read_table({"column": values, "number": np.linspace(0, 1, len(values)), "target": [1] * len(values)})
+    found = find_kinds(table, "target", **told)
+    assert [one.name for one in found] == ["column", "number"]
+    return found[0].kind, found[0].reason
+
+
+@pytest.mark.parametrize("form", [lambda frame: frame, texts], ids=["typed", "texts"])
+def test_every_kind_is_found_whether_the_values_have_types_or_are_texts(form):
+    found = find_kinds(read_table(form(houses())), "price")
+    assert {one.name: one.kind for one in found} == {
+        "id": "ignored",
+        "area": "numeric",
+        "rooms": "numeric",
+        "town": "categorical",
+        "garden": "boolean",
+        "built": "date",
+        "country": "ignored",
+    }
+    reasons = {one.name: one.reason for one in found}
+    assert reasons["id"] == "it numbers the rows: 1 to 200, each once"
+    assert reasons["country"] == "every value is Germany"
+    assert reasons["town"] == "3 different texts"
+
+
+@pytest.mark.parametrize(
+    ("values", "expected", "reason"),
+    [
+        ([None] * N, "ignored", "every value is missing"),
+        (["NA", ""] * (N // 2), "ignored", "every value is missing"),
+        ([3.0] * N, "ignored", "every value is 3.0"),
+        (["x"] * N, "ignored", "every value is x"),
+        ([3.0] * (N - 1) + [None], "numeric", "every value is a number"),
+        (["x"] * (N - 1) + [None], "categorical", "1 different text"),
+        ([f"name {i}" for i in range(N)], "ignored", f"too many different texts: {N} in {N} rows"),
+        ([f"name {i % 20}" for i in range(N)], "categorical", "20 different texts"),
+        (list(range(N)), "ignored", "it numbers the rows: 0 to 39, each once"),
+        (list(range(N, 0, -1)), "ignored", "it numbers the rows: 1 to 40, each once"),
+        (list(range(1900, 1900 + N)), "numeric", "every value is a number"),
+        ([*range(N - 1), 3], "numeric", "every value is a number"),
+        (list(range(19)), "numeric", "every value is a number"),
+        ([0, 1] * (N // 2), "numeric", "every value is a number"),
+        (["0", "1"] * (N // 2), "numeric", "every value is a number"),
+        (["true", "False"] * (N // 2), "boolean", "every value is true or false"),
+        (["yes", "no"] * (N // 2), "categorical", "2 different texts"),
+        (["2024-01-31", "2024-02-01 10:30"] * (N // 2), "date", "every value is a date or a time"),
+        ([dt.time(1), dt.time(2)] * (N // 2), "date", "every value is a date or a time"),
+        (["1", "A"] * (N // 2), "categorical", "2 different texts"),
+        (["NaN", "inf", "2"] * 10, "numeric", "every value is a number"),
+    ],
+)
+def test_what_a_column_is_and_why(values, expected, reason):
+    assert kind(values) == (expected, reason)
+
+
+def test_a_date_that_shows_late_that_it_is_none_is_a_text():
+    values = ["2024-01-31"] * schema.PROBE + ["soon"] * 10
+    assert kind(values)[0] == "categorical"
+
+
+def test_the_caller_is_believed():
+    assert kind(list(range(N)), numeric=["column"]) == ("numeric", "you said so")
+    assert kind([0, 1] * 20, categorical=["column"]) == ("categorical", "you said so")
+    assert kind([0, 1] * 20, ignore=["column"]) == ("ignored", "you said so")
+    assert kind([f"{i}" for i in range(N)], categorical=["column"]) == ("categorical", "you said so")
+
+
+@pytest.mark.parametrize(
+    ("told", "says"),
+    [
+        ({"ignore": ["colum"]}, "there is no column `colum`; is `column` meant?"),
+        ({"numeric": ["q"]}, "there is no column `q`; there are `column`, `number`, `target`"),
+        ({"numeric": ["column"], "ignore": ["column"]}, "`column` cannot be ignored and numeric at once"),
+        ({"categorical": ["target"]}, "`target` is the target, and cannot be categorical as well"),
+        ({"numeric": ["column"]}, r"column `column` is to be numeric, but row 1 holds 'a', and 39 more rows the like"),
+    ],
+)
+def test_what_the_caller_says_must_fit_the_table(told, says):
+    with pytest.raises(ValueError, match=f"^the table: {says}"):
+        kind(["a", "b"] * 20, **told)
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        (["1"] * 95 + ["abc"] * 5, r"holds numbers in 95.0% of its rows, but row 96 holds 'abc', and 4 more .*; mend"),
+        (["1,5"] * 10 + ["2"] * 10, "holds numbers, which have a point and no commas, but row 1 holds '1,5'"),
+        (["1,234,567", "890"] * 10, "holds numbers, which have a point and no commas, but row 1 holds '1,234,567'"),
+    ],
+)
+def test_numbers_with_something_else_among_them_are_no_categories(values, says):
+    with pytest.raises(ValueError, match=f"column `column` {says}"):
+        kind(values)
+    assert kind(values, categorical=["column"])[0] == "categorical"
+
+
+def test_too_many_categories_are_refused(monkeypatch):
+    monkeypatch.setattr(schema, "MOST_TEXTS", 30)
+    assert kind([f"x{i}" for i in range(N)] * 4)[0] == "ignored"
+    with pytest.raises(ValueError, match="which 30 different values may be, got 40"):
+        kind([f"x{i}" for i in range(N)] * 4, categorical=["column"])
+
+
+def test_a_table_with_nothing_to_learn_from_says_why_for_each_column():
+    table = read_table({"a": [1, 1], "b": [None, None], "target": [1, 2]})
+    with pytest.raises(ValueError, match="left to learn from: `a` every value is 1; `b` every value is missing"):
+        find_kinds(table, "target")
+    with pytest.raises(ValueError, match="left to learn from: there is only the target"):
+        find_kinds(read_table({"target": [1, 2]}), "target")
+
+
+def test_long_lists_are_cut():
+    assert listed("ab") == "`a`, `b`"
+    assert listed(range(15), most=2) == "`0`, `1` and 13 more"
+
+
+def test_a_million_values_are_read_no_more_often_than_they_must_be(monkeypatch):
+    """Dates are looked for in the first rows of a column of texts only."""
+    seen = []
+    monkeypatch.setattr(schema, "days", lambda column, read=schema.days: seen.append(len(column)) or read(column))
+    column = pl.Series(["x", "y"] * 50_000)
+    find_kinds(read_table({"column": column, "number": np.arange(100_000) / 2, "target": column}), "target")
+    assert seen == [schema.PROBE]
