@@ -85,7 +85,7 @@ struct Backward {
 template <class T>
 class Network {
 public:
-    static constexpr int64_t evaluation_rows = 128;          // a chunk of rows in evaluation
+    static constexpr int64_t evaluation_rows = 512 / int64_t(sizeof(T));  // a chunk of rows in evaluation, fewer of doubles
     static constexpr int64_t big_weight = int64_t(1) << 20;  // bytes: more than a core's cache keeps from pass to pass
 
     explicit Network(const Plan& plan) : plan_(plan), op_columns_(output_columns(plan)) {

@@ -1,9 +1,17 @@
 """The programs of docs/sklearn.md run, and print what the page says."""
 
+import importlib
+import inspect
+import json
 import re
 from pathlib import Path
 
-PAGE = (Path(__file__).parents[2] / "docs" / "sklearn.md").read_text()
+from sklearn import neural_network as theirs
+
+from chainrule.estimators import MLPClassifier, MLPRegressor
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "sklearn.md").read_text()
 
 
 def test_every_program_of_the_page_runs(capsys, digits):
@@ -16,12 +24,14 @@ def test_every_program_of_the_page_runs(capsys, digits):
 
 
 def test_every_new_argument_is_on_the_page():
-    import inspect
-
-    from sklearn import neural_network as theirs
-
-    from chainrule.estimators import MLPClassifier, MLPRegressor
-
     for ours, peer in ((MLPClassifier, theirs.MLPClassifier), (MLPRegressor, theirs.MLPRegressor)):
         new = inspect.signature(ours).parameters.keys() - inspect.signature(peer).parameters.keys()
         assert [name for name in new if f"{name}=" not in PAGE] == []
+
+
+def test_the_figures_are_those_that_were_measured(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    benchmark = importlib.import_module("sklearn_estimators")
+    results = json.loads((ROOT / "benchmarks" / "results" / "sklearn_estimators.json").read_text("utf-8"))
+    assert not results["quick"]
+    assert benchmark.markdown(results) in PAGE
