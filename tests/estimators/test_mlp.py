@@ -584,15 +584,30 @@ def test_ctrl_c_leaves_a_usable_estimator(digits, monkeypatch):
 
     from chainrule.estimators.epochs import Epochs
 
-    told = Epochs.__call__
+    told, pressed = Epochs.__call__, []
 
     def interrupting(self, run):
         told(self, run)
-        if self.estimator.n_iter_ == 3:
-            _thread.interrupt_main()
+        if self.estimator.n_iter_ >= 3 and not pressed:
+            pressed.append(_thread.interrupt_main())
 
     monkeypatch.setattr(Epochs, "__call__", interrupting)
     with pytest.warns(UserWarning, match="Training interrupted by user"):
         classifier = MLPClassifier(max_iter=1000).fit(*digits)
-    assert 3 <= classifier.n_iter_ < 1000
+    assert 3 <= classifier.n_iter_ == len(classifier.loss_curve_) < 1000
     assert classifier.predict(digits[0]).shape == digits[1].shape
+
+
+@pytest.mark.parametrize("alpha", [0.0, 1e-4, 3.0])
+def test_the_course_is_the_same_however_often_the_engine_comes_back(wine, alpha, monkeypatch):
+    from chainrule.estimators.epochs import Epochs
+
+    settings = {"alpha": alpha, "max_iter": 300, "learning_rate_init": 0.01, "tol": 1e-3, "random_state": 0}
+    waiting = MLPClassifier(**settings).fit(*wine)
+    again = MLPClassifier(**settings).fit(*wine)
+    monkeypatch.setattr(Epochs, "ahead", lambda self, history: 1)
+    asked = MLPClassifier(**settings).fit(*wine)
+    assert waiting.loss_curve_ == again.loss_curve_
+    assert furthest(waiting, asked) == 0
+    assert waiting.n_iter_ == asked.n_iter_ < 300
+    np.testing.assert_allclose(waiting.loss_curve_, asked.loss_curve_, rtol=1e-5)

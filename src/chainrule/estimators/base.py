@@ -48,6 +48,22 @@ class NetworkEstimator(BaseEstimator):
 
     _numbers = False  # whether y must hold numbers
 
+    def _fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        *validation: Any,
+        classes: Any = None,
+        only_one: bool = False,
+    ) -> Any:
+        """Train: `validation` is X, y and weights of one's own; only_one is for `partial_fit`."""
+        raise NotImplementedError
+
+    def _check_solver(self) -> bool:
+        """True, or AttributeError if the solver makes no steps, so that there is no `partial_fit`."""
+        return True
+
     # -- what classifiers and regressors say about targets
 
     def _target(self, y: Any) -> np.ndarray:

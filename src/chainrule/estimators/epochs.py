@@ -13,6 +13,7 @@ from .recipe import Objective
 
 LEAST_RATE = 1e-6  # of learning_rate="adaptive", as in scikit-learn
 CUT = 5.0  # by which that divides the rate
+SLIGHT = 1e-3  # the share of the loss below which the penalty of each epoch may be read off a straight line
 
 
 class Epochs:
@@ -53,9 +54,13 @@ class Epochs:
         self.best: list[np.ndarray] | None = None  # parameters of the best score
 
     def ahead(self, history: History) -> int:
-        """How many epochs may pass before a decision can be due: as many as it takes for the patience to end."""
+        """How many epochs may pass before a decision can be due: as many as it takes for the patience to end.
+
+        It depends on losses and weights alone, so the same run is always cut into the same parts.
+        """
         estimator = self.estimator
-        if estimator.verbose or (estimator.solver == "sgd" and estimator.learning_rate == "invscaling"):
+        every = estimator.verbose or (estimator.solver == "sgd" and estimator.learning_rate == "invscaling")
+        if every or not history.losses or self.cost > SLIGHT * abs(estimator.loss_):
             return 1
         if np.isinf(estimator.n_iter_no_change):
             return int(estimator.max_iter)
@@ -65,7 +70,7 @@ class Epochs:
         """Write down the epochs that have ended since the last call, and decide whether to go on."""
         before, self.cost = self.cost, self._cost()
         new = range(self.seen, run.history.epochs)
-        for i, epoch in enumerate(new):  # the weights moved from the one cost to the other meanwhile
+        for i, epoch in enumerate(new):  # meanwhile the weights moved from the one cost to the other
             self._write_down(run, epoch, before + (i + 0.5) / len(new) * (self.cost - before))
         self.seen = run.history.epochs
         if self.estimator._no_improvement_count > self.estimator.n_iter_no_change:

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from sklearn.utils.metaestimators import available_if
 
 from ..module import Module
 from ..train.metrics import threshold_of
@@ -13,8 +12,6 @@ from .base import keep_arguments
 from .multilayer import Multilayer
 from .outputs import NetworkClassification, NetworkRegression
 from .recipe import Objective
-
-_stochastic = available_if(lambda estimator: estimator._check_solver())
 
 
 class MLPClassifier(NetworkClassification, Multilayer):
@@ -90,35 +87,6 @@ class MLPClassifier(NetworkClassification, Multilayer):
         n_jobs: int | None = None,
     ) -> None:
         keep_arguments(self, locals())
-
-    def fit(
-        self,
-        X: Any,
-        y: Any,
-        sample_weight: Any = None,
-        *,
-        X_val: Any = None,
-        y_val: Any = None,
-        sample_weight_val: Any = None,
-    ) -> "MLPClassifier":
-        """Train on labelled samples.
-
-        Shapes    X (n, n_features), dense or sparse, a data frame of numbers too; y (n,) labels, or (n, n_labels) of 0
-                  and 1; sample_weight (n,)
-
-        Parameters
-        ----------
-        X_val, y_val, sample_weight_val : validation data of your own, for `validation_loss_curve_` and early_stopping.
-        """
-        return self._fit(X, y, sample_weight, X_val, y_val, sample_weight_val)  # type: ignore[no-any-return]
-
-    @_stochastic
-    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> "MLPClassifier":
-        """Go on for one epoch, on any samples. The first call needs all classes.
-
-        Shapes    as in fit; classes (n_classes,), for several labels not needed
-        """
-        return self._fit(X, y, sample_weight, classes=classes, only_one=True)  # type: ignore[no-any-return]
 
     def _learn(self, y: Any, classes: Any, *, new: bool, only_one: bool) -> None:
         self._learn_classes(y, classes, new=new, only_one=only_one)
@@ -202,35 +170,6 @@ class MLPRegressor(NetworkRegression, Multilayer):
         n_jobs: int | None = None,
     ) -> None:
         keep_arguments(self, locals())
-
-    def fit(
-        self,
-        X: Any,
-        y: Any,
-        sample_weight: Any = None,
-        *,
-        X_val: Any = None,
-        y_val: Any = None,
-        sample_weight_val: Any = None,
-    ) -> "MLPRegressor":
-        """Train on samples with numbers to predict.
-
-        Shapes    X (n, n_features), dense or sparse, a data frame of numbers too; y (n,) or (n, n_outputs);
-                  sample_weight (n,)
-
-        Parameters
-        ----------
-        X_val, y_val, sample_weight_val : validation data of your own, for `validation_loss_curve_` and early_stopping.
-        """
-        return self._fit(X, y, sample_weight, X_val, y_val, sample_weight_val)  # type: ignore[no-any-return]
-
-    @_stochastic
-    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> "MLPRegressor":
-        """Go on for one epoch, on any samples.
-
-        Shapes    as in fit
-        """
-        return self._fit(X, y, sample_weight, only_one=True)  # type: ignore[no-any-return]
 
     def _learn(self, y: Any, classes: Any, *, new: bool, only_one: bool) -> None:
         n = self._number_of_outputs(y, new=new)

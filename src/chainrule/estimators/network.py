@@ -197,34 +197,6 @@ class NetworkClassifier(NetworkClassification, AnyNetwork):
     ) -> None:
         keep_arguments(self, locals())
 
-    def fit(
-        self,
-        X: Any,
-        y: Any,
-        sample_weight: Any = None,
-        *,
-        X_val: Any = None,
-        y_val: Any = None,
-        sample_weight_val: Any = None,
-    ) -> "NetworkClassifier":
-        """Train on labelled samples.
-
-        Shapes    X (n, n_features), dense or sparse, a data frame of numbers too; y (n,) labels, or (n, n_labels) of 0
-                  and 1; sample_weight (n,)
-
-        Parameters
-        ----------
-        X_val, y_val, sample_weight_val : validation data of your own.
-        """
-        return self._fit(X, y, sample_weight, X_val, y_val, sample_weight_val)  # type: ignore[no-any-return]
-
-    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> "NetworkClassifier":
-        """Go on for one epoch, on any samples. The first call needs all classes.
-
-        Shapes    as in fit; classes (n_classes,), for several labels not needed
-        """
-        return self._fit(X, y, sample_weight, classes=classes, only_one=True)  # type: ignore[no-any-return]
-
     def _learn(self, y: Any, classes: Any, *, new: bool, only_one: bool) -> int:
         self._learn_classes(y, classes, new=new, only_one=only_one)
         n = len(self.classes_)
@@ -298,34 +270,6 @@ class NetworkRegressor(NetworkRegression, AnyNetwork):
         n_jobs: int | None = None,
     ) -> None:
         keep_arguments(self, locals())
-
-    def fit(
-        self,
-        X: Any,
-        y: Any,
-        sample_weight: Any = None,
-        *,
-        X_val: Any = None,
-        y_val: Any = None,
-        sample_weight_val: Any = None,
-    ) -> "NetworkRegressor":
-        """Train on samples with numbers to predict.
-
-        Shapes    X (n, n_features), dense or sparse, a data frame of numbers too; y (n,) or (n, n_outputs);
-                  sample_weight (n,)
-
-        Parameters
-        ----------
-        X_val, y_val, sample_weight_val : validation data of your own.
-        """
-        return self._fit(X, y, sample_weight, X_val, y_val, sample_weight_val)  # type: ignore[no-any-return]
-
-    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> "NetworkRegressor":
-        """Go on for one epoch, on any samples.
-
-        Shapes    as in fit
-        """
-        return self._fit(X, y, sample_weight, only_one=True)  # type: ignore[no-any-return]
 
     def _learn(self, y: Any, classes: Any, *, new: bool, only_one: bool) -> int:
         n = self._number_of_outputs(y, new=new)

@@ -5,10 +5,14 @@ from typing import Any
 import numpy as np
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import type_of_target
 
 from .base import NetworkEstimator, Samples
 from .targets import Labels
+
+# `partial_fit` is there where the solver makes steps.
+stochastic = available_if(lambda estimator: estimator._check_solver())
 
 
 class NetworkClassification(ClassifierMixin, NetworkEstimator):
@@ -21,6 +25,39 @@ class NetworkClassification(ClassifierMixin, NetworkEstimator):
     classes_: np.ndarray
 
     _distributed = True  # whether the network says probabilities
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+    ) -> Any:
+        """Train on labelled samples.
+
+        Shapes    X (n, n_features), dense or sparse, a data frame of numbers too; sample_weight (n,);
+                  y (n,) labels, or (n, n_labels) of 0 and 1
+
+        Parameters
+        ----------
+        X_val, y_val, sample_weight_val : validation data of your own, to watch the loss, and to stop early by.
+
+        Returns   the estimator itself
+        """
+        return self._fit(X, y, sample_weight, X_val, y_val, sample_weight_val)
+
+    @stochastic
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> Any:
+        """Go on for one epoch, on any samples. The first call needs all classes.
+
+        Shapes    as in fit; classes (n_classes,), for several labels not needed
+
+        Returns   the estimator itself
+        """
+        return self._fit(X, y, sample_weight, classes=classes, only_one=True)
 
     def _weighted(self, samples: Samples) -> Samples:
         """The samples with the weights of their classes."""
@@ -129,6 +166,39 @@ class NetworkRegression(RegressorMixin, NetworkEstimator):
     _numbers = True
     _exponential = False  # whether the network says the logarithm of what is predicted
     n_outputs_: int
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+    ) -> Any:
+        """Train on samples with numbers to predict.
+
+        Shapes    X (n, n_features), dense or sparse, a data frame of numbers too; y (n,) or (n, n_outputs);
+                  sample_weight (n,)
+
+        Parameters
+        ----------
+        X_val, y_val, sample_weight_val : validation data of your own, to watch the loss, and to stop early by.
+
+        Returns   the estimator itself
+        """
+        return self._fit(X, y, sample_weight, X_val, y_val, sample_weight_val)
+
+    @stochastic
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
+        """Go on for one epoch, on any samples.
+
+        Shapes    as in fit
+
+        Returns   the estimator itself
+        """
+        return self._fit(X, y, sample_weight, only_one=True)
 
     def _number_of_outputs(self, y: np.ndarray, *, new: bool) -> int:
         """The columns of y, checked to be as many as before for a network that is not new."""
