@@ -277,7 +277,7 @@ RUN = """
     engine, folder = sys.argv[1:]
     model = network(cr.AdamW(lr=cr.ReduceLROnPlateau(0.01, patience=3)))
     history = cr.fit(
-        model, cr.MSELoss(), data(), **arguments(engine, epochs=2000 if engine == "native" else 80),
+        model, cr.MSELoss(), data(), **arguments(engine, epochs=4000 if engine == "native" else 100),
         checkpoint=cr.Checkpoint(folder, every_s=0.002), resume=True,
     )
     model.save(folder + "/done.safetensors", history=history)
