@@ -680,6 +680,7 @@ class Patient:
 
     def __call__(self, run):
         self.told.append(run.history.epochs)
+        self.seen = bits(run.model)
 
     def end(self, run):
         assert self.told[-1] == run.history.epochs  # it knows of all epochs before it hears of the end
@@ -744,3 +745,13 @@ def test_a_callback_that_waits_hears_of_the_last_epochs_however_the_run_ends(eng
     )
     assert callback.told == [history.epochs]
     assert callback.ended
+
+
+@pytest.mark.parametrize("keep", ["best", "last"])
+def test_a_callback_that_waits_sees_the_parameters_of_the_last_epoch_though_others_are_kept(keep):
+    model, callback, train = small_network(), Patient(10**9), cr.data.disk(100, seed=0)
+    contrary = cr.Dataset(train.x, 1 - train.target)  # so that learning makes the validation loss worse
+    how = {"epochs": 10**9, "callbacks": [callback], "max_seconds": 0.2, "keep": keep, "optimizer": cr.SGD(lr=0.1)}
+    history = cr.fit(model, cr.MSELoss(), train, validation=contrary, **how)
+    assert history.best_epoch < history.epochs - 1
+    assert (callback.seen == bits(model)) == (keep == "last")

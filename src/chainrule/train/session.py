@@ -204,13 +204,15 @@ class Session:
             self.loop.finish()
             history.steps, history.total_s = self.loop.steps, self.before_s + elapsed_s
             history.stopped = history.stopped or f"{reason} in epoch {history.epochs}"
+            if self.asked < history.epochs:  # while the parameters are still those of the last epoch
+                for callback in self.callbacks:
+                    if hasattr(callback, "ahead"):
+                        callback(self.run)
             if self.keep == "best" and history.best_epoch is not None:
                 self.loop.give_back_best()
         finally:
             self._training_mode.__exit__(None, None, None)
             for callback in self.callbacks:
-                if self.asked < history.epochs and hasattr(callback, "ahead"):  # of the epochs that it did not wait for
-                    callback(self.run)
                 getattr(callback, "end", _ignore)(self.run)
 
     def _measure(self) -> dict[str, float]:

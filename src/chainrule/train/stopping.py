@@ -1,5 +1,7 @@
 """When to stop training."""
 
+from itertools import accumulate
+
 from ..arguments import number, positive
 from .history import History
 
@@ -31,11 +33,14 @@ class EarlyStopping:
     def ahead(self, history: History) -> int:
         """How many epochs it takes at least until this says True, however bad they are."""
         losses, patience = history.monitored, self.patience
-        for seen in range(max(1, len(losses) + 1 - patience), len(losses)):
+        n, tail = len(losses), losses[-patience:]
+        before = list(accumulate(losses, min))
+        after = list(accumulate(reversed(tail), min))[::-1]  # of the last epochs alone
+        for seen in range(max(1, n + 1 - patience), n):
             # Once the run has seen + patience epochs, this is asked of them; what is to come cannot be counted on.
-            if min(losses[seen:]) >= min(losses[:seen]) - self.min_delta:
-                return seen + patience - len(losses)
-        return patience + (not losses)
+            if after[seen - (n - len(tail))] >= before[seen - 1] - self.min_delta:
+                return seen + patience - n
+        return patience + (n == 0)
 
     def __repr__(self) -> str:
         return f"EarlyStopping(patience={self.patience}, min_delta={self.min_delta})"
