@@ -383,6 +383,19 @@ def test_going_on_with_another_rate_keeps_the_moments_too(wine):
     assert classifier._optimizer.steps == 3
 
 
+@pytest.mark.parametrize(
+    "then", [{"solver": "adam"}, {"early_stopping": True}, {"early_stopping": True, "monitor": "loss"}]
+)
+@pytest.mark.parametrize("first", [{"solver": "lbfgs"}, {"solver": "sgd"}, {"early_stopping": True}])
+def test_going_on_by_another_solver_or_another_measure_begins_its_records(cancer, first, then):
+    classifier = MLPClassifier(max_iter=3, warm_start=True, random_state=0).set_params(**first).fit(*cancer)
+    classifier.set_params(**({"solver": "adam", "early_stopping": False} | then)).fit(*cancer)
+    assert len(classifier.loss_curve_) == (3 if first == {"solver": "lbfgs"} else 6)
+    by_score = classifier.early_stopping and classifier.monitor == "score"
+    assert (classifier.validation_scores_ is not None) == by_score
+    assert (classifier.best_loss_ is None) == by_score
+
+
 def test_going_on_draws_another_order_each_time(wine):
     X, y = wine
     settings = {"solver": "sgd", "batch_size": 20, "random_state": 0, "learning_rate_init": 0.1}
@@ -446,6 +459,9 @@ def test_the_gradient_by_the_inputs_agrees_with_differences(wine, diabetes):
         expected = differences(classifier.predict_proba, X)
         np.testing.assert_allclose(classifier.input_gradient(X), expected, atol=1e-8)
         np.testing.assert_allclose(classifier.input_gradient(X, 1), expected[:, 1], atol=1e-8)
+        classifier.network_.eval()
+        classifier.input_gradient(X)
+        assert not classifier.network_.training  # its mode is the user's
     X, y = diabetes
     for loss, target in (("squared_error", y), ("squared_error", np.stack([y, -y], axis=1)), ("poisson", np.abs(y))):
         regressor = MLPRegressor(loss, (8,), "gelu", max_iter=20, random_state=0).fit(X, target)

@@ -86,6 +86,8 @@ def test_a_network_that_was_changed_is_compiled_anew(fitted, digits):
     before = predictor(X)
     fitted.network_.append(cr.Tanh())
     np.testing.assert_allclose(predictor(X), np.tanh(before), rtol=1e-12)
+    np.testing.assert_allclose(predictor(X), np.tanh(before), rtol=1e-12)
+    assert predictor._compiled is not None
 
 
 def test_an_estimator_mapped_from_a_file_predicts_and_goes_on_learning(fitted, digits, tmp_path):

@@ -25,6 +25,7 @@ from .prediction import Predictor
 
 SPARSE = ("csr", "csc")
 FLOATING = (np.float64, np.float32)
+AUTO_BATCH = 200  # samples of batch_size="auto", as in scikit-learn
 
 
 class Samples(NamedTuple):
@@ -197,6 +198,8 @@ class NetworkEstimator(BaseEstimator):
     def _gradients(self, x: np.ndarray) -> np.ndarray:
         """The gradient of each output of the network with its outcome, (n, n_outputs, n_features), by `backward`."""
         network = self._predictor.network
+        modules = network.modules()
+        before = [module.training for module in modules]
         network.eval()
         try:
             y, saved = network.forward(x)
@@ -206,7 +209,8 @@ class NetworkEstimator(BaseEstimator):
                 dy[:, i] = 1
                 found[:, i] = network.backward(dy, saved)
         finally:
-            network.train()
+            for module, mode in zip(modules, before, strict=True):
+                module.training = mode
             network.zero_grad()  # backward has added to them
         return found
 

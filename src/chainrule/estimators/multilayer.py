@@ -16,11 +16,9 @@ from ..module import Module
 from ..optimizers import Optimizer, Schedule
 from ..train.prepare import prepare
 from . import lbfgs, recipe
-from .base import NetworkEstimator, Samples, checked_dtype
+from .base import AUTO_BATCH, NetworkEstimator, Samples, checked_dtype
 from .epochs import Epochs
 from .recipe import Objective
-
-AUTO_BATCH = 200  # samples of batch_size="auto", as in scikit-learn
 
 
 class Multilayer(NetworkEstimator):
@@ -57,6 +55,7 @@ class Multilayer(NetworkEstimator):
     n_outputs_: int
 
     _optimizer: Any
+    _monitored: str  # what decides when to stop: "score", "validation loss", "loss"; empty before the first epoch
     _rule_settings: str
     _first_rate: float
 
@@ -146,15 +145,20 @@ class Multilayer(NetworkEstimator):
         self._keep_network(network, objective.outcome)
         self.n_layers_, self.out_activation_ = len(widths), objective.out_activation
         self.n_iter_ = self.t_ = self._epochs_before = 0
-        self._optimizer = None
-        if self.solver != "lbfgs":
-            by_score = self.early_stopping and self.monitor == "score"
+        self._optimizer, self._monitored = None, ""
+
+    def _begin_records(self, monitored: str) -> None:
+        """Make ready to write epochs down; what was not monitored before has no best yet."""
+        if not self._monitored:
             self.loss_curve_: list[float] = []
             self.validation_loss_curve_: list[float] = []
+        if monitored != self._monitored:
+            by_score = monitored == "score"
             self.validation_scores_: list[float] | None = [] if by_score else None
             self.best_validation_score_ = -np.inf if by_score else None
             self.best_loss_ = None if by_score else np.inf
-            self._no_improvement_count = 0
+            self._no_improvement_count, self._monitored = 0, monitored
+        self.n_iter_ = 0
 
     def _minimise(self, samples: Samples, objective: Objective) -> None:
         data = prepare("fit", "train", self._data(samples), self.network_, objective.loss)
@@ -180,7 +184,7 @@ class Multilayer(NetworkEstimator):
         mean_weight = 1.0 if samples.weight is None else float(samples.weight.mean())
         by_score = self.early_stopping and self.monitor == "score"
         score = self._score(looked_at.sample_weight) if by_score and looked_at is not None else None
-        self.n_iter_ = 0
+        self._begin_records("score" if by_score else "validation loss" if self.early_stopping else "loss")
         epochs = Epochs(self, objective, n, batch_size * mean_weight, score=score, only_one=only_one)
         try:
             history = train.fit(

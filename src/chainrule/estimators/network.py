@@ -15,8 +15,7 @@ from ..layers import Linear, ReLU, Sequential
 from ..losses import Loss
 from ..module import Module, is_update_rule
 from ..optimizers import Adam
-from .base import NetworkEstimator, Samples, checked_dtype, keep_arguments
-from .multilayer import AUTO_BATCH
+from .base import AUTO_BATCH, NetworkEstimator, Samples, checked_dtype, keep_arguments
 from .outputs import NetworkClassification, NetworkRegression
 
 Build = Callable[[int, int], Module] | Module

@@ -34,8 +34,8 @@ class Predictor:
                 if self._compiled is None:
                     self._compiled = engine.compile(self.network, batch_size=1, threads=self.threads)
                 return self._compiled.predict(x)
-            except (ValueError, TypeError, engine.EngineMissing):  # changed since, or unknown to the engine
-                self._compiled, self._refused = None, True
+            except (ValueError, TypeError, engine.EngineMissing):  # changed since it was compiled, or it cannot be
+                self._compiled, self._refused = None, self._compiled is None
             finally:
                 self._lock.release()
         y: np.ndarray = train.predict(self.network, x)
