@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from os import PathLike
@@ -46,13 +47,16 @@ class History:
         seconds: float,
     ) -> bool:
         """Add an epoch; returns whether it is the best so far."""
-        self.losses.append(loss)
+        columns: list[tuple[list[float], float]] = [
+            (self.losses, loss),
+            (self.learning_rates, learning_rate),
+            (self.epoch_s, seconds),
+            *((self.metrics.setdefault(name, []), value) for name, value in metrics.items()),
+        ]
         if validation_loss is not None:
-            self.validation_losses.append(validation_loss)
-        for name, value in metrics.items():
-            self.metrics.setdefault(name, []).append(value)
-        self.learning_rates.append(learning_rate)
-        self.epoch_s.append(seconds)
+            columns.append((self.validation_losses, validation_loss))
+        # In one call, where Python handles no signal: an epoch is written down whole, or not at all.
+        deque(map(list.append, *zip(*columns, strict=True)), maxlen=0)
         best = self.best_loss
         if best is None or self.monitored[-1] < best:
             self.best_epoch = self.epochs - 1

@@ -52,18 +52,21 @@ def state_from_torch(theirs: Any, ours: Any, parameters: Iterable[tuple[Any, Par
     ours.steps = steps
 
 
-def state_to_torch(ours: Any, theirs: Any, parameters: Iterable[tuple[Any, Parameter]]) -> None:
-    """Let PyTorch's optimizer go on from what ours remembers."""
+def state_for_torch(
+    ours: Any, theirs: Any, parameters: Iterable[tuple[Any, Parameter]]
+) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """What PyTorch's optimizer needs to go on from what ours remembers: its own dicts, and what belongs into each."""
     torch = require("torch", "torch")
+    found = []
     for theirs_parameter, parameter in parameters:
         kept = ours.state.get(parameter)
         if not kept:
             continue
-        state = theirs.state[theirs_parameter]
-        for key, value in kept.items():
-            if key == "step":
-                state[key] = torch.tensor(float(value))
-            else:
-                state[key] = torch.tensor(value).to(theirs_parameter.device)
+        state = {
+            key: torch.tensor(float(value)) if key == "step" else torch.tensor(value).to(theirs_parameter.device)
+            for key, value in kept.items()
+        }
         if isinstance(ours, optimizers.RMSprop):
             state["step"] = torch.tensor(float(ours.steps))
+        found.append((theirs.state[theirs_parameter], state))
+    return found

@@ -1,5 +1,7 @@
 """Borrow a network from PyTorch, train it here, and give it back."""
 
+from collections import deque
+from functools import partial
 from typing import Any
 
 from ...data import Dataset
@@ -7,7 +9,7 @@ from ...extras import require
 from ...module import Module, is_update_rule
 from ...train import History, fit
 from .modules import borrow, from_torch
-from .optimizers import optimizer_from_torch, state_from_torch, state_to_torch
+from .optimizers import optimizer_from_torch, state_for_torch, state_from_torch
 
 
 def train_torch(module: Any, loss: Any, data: Any, *, optimizer: Any, epochs: int, **options: Any) -> History:
@@ -26,7 +28,8 @@ def train_torch(module: Any, loss: Any, data: Any, *, optimizer: Any, epochs: in
 
     Returns   the History of `fit`. The numbers are those of `fit` on `from_torch(module)`, to the last bit
 
-    Raises what `from_torch` and `fit` raise, and then the module is as it was.
+    Raises what `from_torch` and `fit` raise, and then the module and the optimizer are as they were; so they are after
+    any other exception, unless all was given back before it.
     """
     torch = require("torch", "torch")
     model, parameters = borrow(module)
@@ -50,11 +53,13 @@ def train_torch(module: Any, loss: Any, data: Any, *, optimizer: Any, epochs: in
 
     history = fit(model, loss, data, epochs=epochs, optimizer=rule, **(found | options))
 
-    with torch.no_grad():
-        for theirs, ours in parameters:
-            theirs.copy_(torch.from_numpy(ours.value))
+    theirs = [parameter for parameter, _ in parameters]
+    ours = [torch.from_numpy(parameter.value) for _, parameter in parameters]
+    changes: list[Any] = [partial(torch._foreach_copy_, theirs, ours)]
     if rule is not optimizer:
-        state_to_torch(rule, optimizer, parameters)
+        changes += [partial(dict.update, *pair) for pair in state_for_torch(rule, optimizer, parameters)]
+    with torch.no_grad():  # one call, in which Python handles no signal: all is given back, or nothing
+        deque(map(partial.__call__, changes), maxlen=0)
     return history
 
 
