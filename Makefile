@@ -8,7 +8,7 @@ BENCHMARKS := training_speed grid options_cost prediction_latency threads many_n
     sklearn_estimators
 NATIVE := $(wildcard native/CMakeLists.txt native/src/* native/src/*/*)
 
-.PHONY: demo test bench performance study stubs native native-aarch64 sanitize check format dist clean help
+.PHONY: demo test bench performance interrupt study stubs native native-aarch64 sanitize check format dist clean help
 
 help:        ## this list
 	@grep -E '^[a-z0-9-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | sort
@@ -48,6 +48,9 @@ sanitize: $(VENV)/.dev  ## the same under AddressSanitizer with UndefinedBehavio
 	$(BIN)/cmake -S native -B build/threads -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja -DSANITIZE_THREADS=ON
 	$(BIN)/cmake --build build/threads --target threaded
 	$(BIN)/ctest --test-dir build/threads --output-on-failure -R test_engine
+
+interrupt: $(VENV)/.test  ## interrupt programs at each of their instructions and at random moments, for about an hour
+	CHAINRULE_INTERRUPTIONS=40000 $(BIN)/python -m pytest tests/engine/test_interrupted.py -q
 
 study: $(VENV)/.test  ## the report's network next to PyTorch, an hour; writes docs/study, where what is there is not measured again
 	$(BIN)/chainrule study --out docs/study

@@ -1,4 +1,4 @@
-// The border to Python, and the only file that knows it. One module per instruction set is compiled from this file and
+// The border to Python: only this file and python/ know it. One module per instruction set is compiled from this file and
 // engine.cpp; chainrule.engine.native imports the one that the CPU can run.
 //
 // Arrays of the epoch-level calls are typed arguments, checked here. The step-level calls (predict, forward, backward,
@@ -10,15 +10,12 @@
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
-#include <atomic>
-#include <chrono>
 #include <cstdlib>
 #include <cstring>
-#include <mutex>
-#include <thread>
 #include <unordered_map>
 
 #include "engine.h"
+#include "python/home.h"
 #include "queue.h"
 
 namespace nb = nanobind;
@@ -36,166 +33,56 @@ nb::dlpack::dtype dtype_of(DType dtype) {
     return dtype == DType::float32 ? nb::dtype<float>() : nb::dtype<double>();
 }
 
-const char* name_of(DType dtype) { return dtype == DType::float32 ? "float32" : "float64"; }
-
-// An array of Python's, read through the buffer protocol for as long as this object lives.
-class Rows {
-public:
-    Rows(nb::handle array, DType dtype, int64_t columns, const char* name, bool writable) : name_(name) {
-        const int flags = PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | (writable ? PyBUF_WRITABLE : 0);
-        if (PyObject_GetBuffer(array.ptr(), &view_, flags) != 0) {
-            PyErr_Clear();
-            throw nb::type_error(message(std::string("must be a C-contiguous ") + (writable ? "writable " : "") + "NumPy array")
-                                     .c_str());
-        }
-        const char expected = dtype == DType::float32 ? 'f' : 'd';
-        const char* format = view_.format;
-        if (format[0] == '=' || format[0] == '<' || format[0] == '@') ++format;
-        if (format[0] != expected || format[1] != 0) {
-            const std::string got = view_.format;
-            release();
-            throw nb::type_error(message(std::string("must be ") + name_of(dtype) + " like the network, got format " + got).c_str());
-        }
-        if (view_.ndim == 2 && view_.shape[1] == columns) rows = view_.shape[0];
-        else if (view_.ndim == 1 && view_.shape[0] == columns) rows = 1;
-        else {
-            std::string shape;
-            for (int i = 0; i < view_.ndim; ++i) shape += (i ? ", " : "") + std::to_string(view_.shape[i]);
-            release();
-            throw nb::value_error(message("must be (batch, " + std::to_string(columns) + ") or (" + std::to_string(columns) +
-                                          ",), got (" + shape + ")").c_str());
-        }
-        if (rows == 0) {
-            release();
-            throw nb::value_error(message("must have at least one row").c_str());
-        }
-    }
-    Rows(const Rows&) = delete;
-    ~Rows() { release(); }
-
-    void* data() const { return view_.buf; }
-    bool single() const { return view_.ndim == 1; }
-    bool overlaps(const Rows& other) const {
-        const auto *begin = static_cast<const char*>(view_.buf), *others = static_cast<const char*>(other.view_.buf);
-        return begin < others + other.view_.len && others < begin + view_.len;
-    }
-    int64_t rows = 0;
-
-private:
-    std::string message(const std::string& text) const { return std::string(name_) + " " + text; }
-    void release() {
-        if (view_.obj) PyBuffer_Release(&view_);
-    }
-    Py_buffer view_{};
-    const char* name_;
-};
-
-// Gives the GIL away for as long as it lives. Where the interpreter ends meanwhile, Python 3.10 to 3.13 end a thread that
-// asks for the GIL again by unwinding it, which C++ takes for a crash; such a thread waits for the end of the process
-// instead, as it does from Python 3.14 on.
-class WithoutGil {
-public:
-    WithoutGil() : state_(PyEval_SaveThread()) {}
-    WithoutGil(const WithoutGil&) = delete;
-    ~WithoutGil() noexcept(false) {
-        Stay stay;
-        PyEval_RestoreThread(state_);
-        stay.returned = true;
-    }
-
-private:
-    struct Stay {
-        bool returned = false;
-        ~Stay() {
-            while (!returned) std::this_thread::sleep_for(std::chrono::hours(1));
-        }
-    };
-    PyThreadState* state_;
-};
-
 struct Data {
     Dataset view;
     std::vector<nb::object> kept;  // the arrays that the view points into
 };
 
 // A network compiled from a plan, with the manners that Python expects: one thread at a time, no GIL during long work.
-class Compiled {
+class Compiled final : public Home {
 public:
-    Compiled(const Plan& plan, nb::object empty) : engine_(create(plan)), plan_(plan), empty_(std::move(empty)) {
+    Compiled(const Plan& plan, nb::object empty, nb::object dtype, Objects parameters, bool keeps_gradients)
+        : Home(create(plan), std::move(parameters), nb::borrow(empty(0, dtype).type()), keeps_gradients),
+          plan_(plan), empty_(std::move(empty)), dtype_(std::move(dtype)) {
         double flops = 0;
         for (const ParameterShape& p : plan.parameters) flops += 2.0 * double(p.n_out) * double(p.n_in > 0 ? p.n_in : 1);
         flops_per_row_ = flops;
-        n_out_ = engine_->n_out();
+        n_out_ = engine().n_out();
     }
-
-    // Marks the engine as busy for one call; a second thread gets an error, never a wrong number.
-    class Turn {
-    public:
-        explicit Turn(Compiled& c) : c_(c) {
-            if (c_.busy_.test_and_set(std::memory_order_acquire))
-                throw std::runtime_error("this network is being used by another thread; compile one for each thread");
-        }
-        ~Turn() { c_.busy_.clear(std::memory_order_release); }
-
-    private:
-        Compiled& c_;
-    };
-
-    // Waits for its turn: for reading parameters while another thread trains.
-    class Wait {
-    public:
-        explicit Wait(Compiled& c) : c_(c) {
-            while (c_.busy_.test_and_set(std::memory_order_acquire)) {
-                const WithoutGil release;
-                std::this_thread::yield();
-            }
-        }
-        ~Wait() { c_.busy_.clear(std::memory_order_release); }
-
-    private:
-        Compiled& c_;
-    };
 
     template <class Work>
     void without_gil(double rows, Work work) {
         // Giving the GIL away costs more than a tiny step takes.
         if (rows * flops_per_row_ < 20000) work();
         else {
-            const WithoutGil release;
+            const LongWork release;
             work();
         }
     }
 
-    Engine& engine() { return *engine_; }
-    const Plan& plan() const { return plan_; }
     int64_t n_out() const { return n_out_; }
 
-    // -- numbers in and out
+    // -- numbers in and out, for who knows what is where
 
-    enum class What { value, gradient, best };
-
-    void read(What what, int i, OutputArray to) {
+    void read(int i, OutputArray to, bool best) {
         check(i, to.dtype(), int64_t(to.size()));
-        Wait wait(*this);
-        if (what == What::value) engine_->read_parameter(i, to.data());
-        else if (what == What::gradient) engine_->read_gradient(i, to.data());
-        else engine_->read_best(i, to.data());
+        if (best) engine().read_best(i, to.data());
+        else engine().read_parameter(i, to.data());
     }
-    void write(What what, int i, InputArray from) {
+    void write(int i, InputArray from, bool best) {
         check(i, from.dtype(), int64_t(from.size()));
-        Wait wait(*this);
-        if (what == What::value) engine_->write_parameter(i, from.data());
-        else engine_->write_gradient(i, from.data());
-    }
-    void read_state(int i, int k, OutputArray to) {
-        check(i, to.dtype(), int64_t(to.size()));
-        Wait wait(*this);
-        engine_->read_state(i, k, to.data());
+        if (best) engine().write_best(i, from.data());
+        else engine().write_parameter(i, from.data());
     }
     void write_state(int i, int k, InputArray from) {
         check(i, from.dtype(), int64_t(from.size()));
-        Wait wait(*this);
-        engine_->write_state(i, k, from.data());
+        engine().write_state(i, k, from.data());
+    }
+    // The parameters as they are now, with what was written in Python, are the best.
+    void keep_best(int64_t epoch, double loss) {
+        Turn turn(*this);
+        engine().keep_best({epoch, loss});
+        turn.done();
     }
 
     // -- epochs
@@ -252,27 +139,20 @@ public:
             if (int64_t(times.size()) < end_epoch - first_epoch) throw std::invalid_argument("run: seconds is too short for the epochs");
             training.seconds = times.data();
         }
-        refresh();
+        let_waiting_in();
         Turn turn(*this);
         Outcome outcome;
         {
-            const WithoutGil release;
-            outcome = engine_->run(data.view, training, position);
+            const LongWork release;
+            outcome = engine().run(data.view, training, position);
         }
+        turn.done();
         return text_of(outcome);
     }
 
     static const char* text_of(Outcome outcome) {
         return outcome == Outcome::finished ? "finished" : outcome == Outcome::interrupted ? "interrupted" : "not finite";
     }
-
-    // For a run that the queue works on: busy from here on, until it is given back.
-    void begin_run() {
-        refresh();
-        if (busy_.test_and_set(std::memory_order_acquire))
-            throw std::runtime_error("this network is being used by another thread; compile one for each thread");
-    }
-    void end_run() { busy_.clear(std::memory_order_release); }
 
     std::tuple<double, double> evaluate(const Data& data, nb::object y) {
         void* to = nullptr;
@@ -285,9 +165,10 @@ public:
         Turn turn(*this);
         LossSum loss;
         {
-            const WithoutGil release;
-            loss = engine_->evaluate(data.view, to);
+            const LongWork release;
+            loss = engine().evaluate(data.view, to);
         }
+        turn.done();
         return {loss.sum, loss.denominator};
     }
 
@@ -299,9 +180,9 @@ public:
         Rows to(y, plan_.dtype, n_out_, "predict: out", true);
         if (to.rows != from.rows) throw nb::value_error("predict: out must have as many rows as x");
         if (to.overlaps(from)) throw nb::value_error("predict: out must not overlap x");
-        refresh();
         Turn turn(*this);
-        without_gil(double(from.rows), [&] { engine_->predict(from.data(), from.rows, to.data()); });
+        without_gil(double(from.rows), [&] { engine().predict(from.data(), from.rows, to.data()); });
+        turn.done();
         return y;
     }
 
@@ -309,25 +190,25 @@ public:
         Rows from(x, plan_.dtype, plan_.n_in, "forward: x", false);
         nb::object y = fresh(from);
         Rows to(y, plan_.dtype, n_out_, "forward: y", true);
-        refresh();
         Turn turn(*this);
-        without_gil(double(from.rows), [&] { engine_->forward(from.data(), from.rows, to.data(), training); });
+        without_gil(double(from.rows), [&] { engine().forward(from.data(), from.rows, to.data(), training); });
+        turn.done();
         return y;
     }
 
     nb::object backward(nb::handle dy, bool input) {
         Rows from(dy, plan_.dtype, n_out_, "backward: dy", false);
         if (!input) {
-            refresh();
             Turn turn(*this);
-            without_gil(2.0 * double(from.rows), [&] { engine_->backward(from.data(), from.rows, nullptr); });
+            without_gil(2.0 * double(from.rows), [&] { engine().backward(from.data(), from.rows, nullptr); });
+            turn.done();
             return nb::none();
         }
-        nb::object dx = from.single() ? empty_(plan_.n_in) : empty_(nb::make_tuple(from.rows, plan_.n_in));
+        nb::object dx = from.single() ? empty_(plan_.n_in, dtype_) : empty_(nb::make_tuple(from.rows, plan_.n_in), dtype_);
         Rows to(dx, plan_.dtype, plan_.n_in, "backward: dx", true);
-        refresh();
         Turn turn(*this);
-        without_gil(3.0 * double(from.rows), [&] { engine_->backward(from.data(), from.rows, to.data()); });
+        without_gil(3.0 * double(from.rows), [&] { engine().backward(from.data(), from.rows, to.data()); });
+        turn.done();
         return dx;
     }
 
@@ -350,34 +231,40 @@ public:
     }
 
     void update() {
-        const double rate = rate_and_refresh();
+        const double rate = current_lr();
         Turn turn(*this);
-        engine_->update(rate);
+        engine().update(rate);
+        turn.done();
     }
     void zero_gradients() {
-        refresh();
         Turn turn(*this);
-        engine_->zero_gradients();
+        engine().zero_gradients();
+        turn.done();
     }
 
-    // -- who has the newest numbers: the engine, or Python's arrays
+    // -- what the optimizer in Python knows too
 
-    bool owns = false;     // the engine does
-    nb::object take;       // called to bring Python's numbers in when it does not
-    nb::object next_lr;    // called before a step for its learning rate; None: `lr` is constant
+    nb::object next_lr;  // called before a step for its learning rate; None: `lr` is constant
     double lr = 0;
+
+
+    // Its count of steps, on which the engine goes on.
+    void set_counter(nb::handle array) {
+        counter_.reset(array);
+        engine().count_updates_in(counter_.place());
+    }
 
     static int traverse(PyObject* self, visitproc visit, void* arg) {
         Py_VISIT(Py_TYPE(self));
         if (!nb::inst_ready(self)) return 0;
         Compiled* c = nb::inst_ptr<Compiled>(self);
-        for (const nb::object* o : {&c->take, &c->next_lr, &c->empty_}) Py_VISIT(o->ptr());
-        return 0;
+        for (const nb::object* o : {&c->next_lr, &c->empty_, &c->dtype_}) Py_VISIT(o->ptr());
+        return c->Home::traverse(visit, arg);
     }
     static int clear(PyObject* self) {
         Compiled* c = nb::inst_ptr<Compiled>(self);
-        c->take.reset();
         c->next_lr.reset();
+        c->Home::clear();
         return 0;
     }
 
@@ -419,11 +306,7 @@ private:
         return numbers.data();
     }
     nb::object fresh(const Rows& x) const {
-        return x.single() ? empty_(n_out_) : empty_(nb::make_tuple(x.rows, n_out_));
-    }
-    // A loop, because Python may switch threads as `take` returns, and the other one may read the parameters.
-    void refresh() {
-        while (!owns && take.is_valid() && !take.is_none()) take();
+        return x.single() ? empty_(n_out_, dtype_) : empty_(nb::make_tuple(x.rows, n_out_), dtype_);
     }
     // Class indices in place: a conversion would cut floats, and would not outlive the call.
     Indices indices_of(nb::handle target, const char* name) const {
@@ -432,34 +315,53 @@ private:
             throw nb::type_error((std::string(name) + " must hold class indices, a contiguous int64 array (batch,)").c_str());
         return indices;
     }
-    // A learning rate and, after it, the newest numbers: asking for the rate runs Python, where they may be read.
-    double rate_and_refresh() {
-        refresh();
-        const double rate = current_lr();
-        refresh();
-        return rate;
-    }
     double current_lr() { return next_lr.is_valid() && !next_lr.is_none() ? nb::cast<double>(next_lr()) : lr; }
     double run_step(const Dataset& batch) {
-        const double rate = rate_and_refresh();
+        const double rate = current_lr();  // before the numbers: asking for it runs Python, where they may be changed
         Turn turn(*this);
         double loss = 0;
-        without_gil(3.0 * double(batch.rows), [&] { loss = engine_->step(batch, rate); });
+        without_gil(3.0 * double(batch.rows), [&] { loss = engine().step(batch, rate); });
+        turn.done();
         return loss;
     }
+    nb::object self() const override { return nb::find(this); }
+    nb::object empty(nb::handle shape) const override { return empty_(shape, dtype_); }
 
-    std::unique_ptr<Engine> engine_;
     Plan plan_;
-    nb::object empty_;  // makes an uninitialised NumPy array of the network's dtype
+    nb::object empty_, dtype_;  // numpy.empty, and the dtype that it is asked for
+    Counter counter_;
     double flops_per_row_ = 0;
     int64_t n_out_ = 0;
-    std::atomic_flag busy_ = ATOMIC_FLAG_INIT;
+};
+
+// Who uses a network holds one of these; when it goes, the numbers go back to Python, and the network's memory with them.
+// The end of an object of Python's must run nothing of Python's: an exception there would be lost.
+class Lease {
+public:
+    explicit Lease(nb::object compiled) : compiled_(std::move(compiled)) {}
+    Lease(const Lease&) = delete;
+    ~Lease() {
+        const nb::error_scope pending;
+        try {
+            Compiled& home = nb::cast<Compiled&>(compiled_);
+            home.give_state();
+            home.release();
+        } catch (...) {
+            PyErr_Clear();  // they stay where they are, and are found there
+        }
+    }
+
+private:
+    nb::object compiled_;
 };
 
 // Compiled networks, trained side by side: queue.h, and everything of Python's that its runs need, kept until they end.
 class PythonQueue {
 public:
-    explicit PythonQueue(int threads) : queue_(threads) {}
+    explicit PythonQueue(int threads) : queue_(std::make_unique<Queue>(threads)) {}
+    ~PythonQueue() {
+        if (is_inherited()) (void)queue_.release();  // its threads are not there, and would be waited for
+    }
 
     int64_t submit(nb::object compiled, nb::object data, nb::object validation, Doubles lr, bool lr_per_step,
                    int64_t batch, bool shuffle, uint64_t seed, int64_t first_epoch, int64_t end_epoch,
@@ -473,33 +375,49 @@ public:
                                            max_seconds, keep_best, losses, validation_losses);
         if (patience > 0 && first_epoch != 0)
             throw std::invalid_argument("submit: an early stop needs the losses from epoch 0 on");
+        refuse_if_inherited();
         run.engine = &network.engine();
         run.data = &samples.view;
         run.early = {patience, min_delta};
         run.position = &nb::cast<Position&>(position);
-        network.begin_run();
-        const int64_t number = queue_.submit(run);
-        kept_.emplace(number, Kept{&network, {compiled, data, validation, position}, {lr, losses, validation_losses}});
+        network.lend();
+        const int64_t number = queue_->submit(run);
+        kept_.emplace(number, Kept{&network, {compiled, data, validation, position},
+                                   {lr, losses, validation_losses}});
         return number;
     }
 
     std::vector<std::tuple<int64_t, std::string, double, std::string>> wait(double seconds) {
+        refuse_if_inherited();
         std::vector<Queue::Ended> ended;
         {
             const WithoutGil release;
-            ended = queue_.wait(seconds);
+            ended = queue_->wait(seconds);
         }
         std::vector<std::tuple<int64_t, std::string, double, std::string>> result;
         for (Queue::Ended& run : ended) {
-            const auto kept = kept_.find(run.number);
-            kept->second.compiled->end_run();
-            kept_.erase(kept);
+            give_back(run.number);
             result.emplace_back(run.number, Compiled::text_of(run.outcome), run.seconds, std::move(run.error));
         }
         return result;
     }
 
-    void stop() { queue_.stop(); }
+    void stop() {
+        if (!is_inherited()) queue_->stop();
+    }
+
+    // Ends all runs before their next step, and returns when every network has been given back.
+    void close() {
+        stop();
+        while (!kept_.empty() && !is_inherited()) {
+            std::vector<Queue::Ended> ended;
+            {
+                const WithoutGil release;
+                ended = queue_->wait(1.0);
+            }
+            for (const Queue::Ended& run : ended) give_back(run.number);
+        }
+    }
 
 private:
     struct Kept {
@@ -507,13 +425,31 @@ private:
         std::vector<nb::object> objects;
         std::vector<Doubles> arrays;
     };
+    bool is_inherited() const { return generation_ != Process::generation(); }
+    void refuse_if_inherited() const {
+        if (is_inherited()) throw std::runtime_error("fit_many began before this process was forked; its threads are in the other one");
+    }
+    void give_back(int64_t number) {
+        const auto kept = kept_.find(number);
+        if (kept == kept_.end()) return;
+        Compiled& network = *kept->second.compiled;
+        network.take_back();
+        kept_.erase(kept);
+    }
+
+    int generation_ = Process::generation();
     std::unordered_map<int64_t, Kept> kept_;
-    Queue queue_;  // last, so that its threads end before what they work on
+    std::unique_ptr<Queue> queue_;  // last, so that its threads end before what they work on
 };
 
 PyType_Slot compiled_slots[] = {{Py_tp_traverse, (void*)Compiled::traverse}, {Py_tp_clear, (void*)Compiled::clear}, {0, nullptr}};
 
 }  // namespace
+
+Home* Home::holder_of(nb::handle home) {
+    return nb::isinstance<Compiled>(home) ? nb::inst_ptr<Compiled>(home) : nullptr;
+}
+
 }  // namespace chainrule
 
 #define CHAINRULE_CONCAT_(a, b) a##b
@@ -523,6 +459,7 @@ PyType_Slot compiled_slots[] = {{Py_tp_traverse, (void*)Compiled::traverse}, {Py
 NB_MODULE(CHAINRULE_MODULE, m) {
     using namespace chainrule;
     m.doc() = "The native engine for one instruction set. chainrule.engine is its Python face.";
+    Process::watch_forks();
     m.attr("instruction_set") = chainrule_engine.instruction_set;
     // A daemon thread that uses a network when the program ends leaves it behind, which nanobind would take for a
     // mistake of ours, and print pages of it. The tests, which look for such mistakes, ask for the pages.
@@ -639,18 +576,19 @@ NB_MODULE(CHAINRULE_MODULE, m) {
         .def_prop_rw("loss_denominator", [](Position& p) { return p.loss.denominator; },
                      [](Position& p, double denominator) { p.loss.denominator = denominator; });
 
-    nb::class_<Compiled>(m, "Compiled", nb::type_slots(compiled_slots))
-        .def(nb::init<const Plan&, nb::object>(), "plan"_a, "empty"_a)
+    nb::class_<Lease>(m, "Lease").def(nb::init<nb::object>(), "compiled"_a);
+    nb::class_<Compiled>(m, "Compiled", nb::type_slots(compiled_slots), nb::is_weak_referenceable())
+        .def(nb::init<const Plan&, nb::object, nb::object, Objects, bool>(), "plan"_a, "empty"_a, "dtype"_a,
+             "parameters"_a, "keeps_gradients"_a)
         .def_prop_ro("bytes", [](Compiled& c) { return c.engine().bytes(); })
         .def_prop_ro("n_out", &Compiled::n_out)
         .def_prop_ro("states", [](Compiled& c) { return c.engine().states(); })
         .def("threads_used", [](Compiled& c, int64_t batch) { return c.engine().threads_used(batch); }, "batch"_a)
-        .def("read_value", [](Compiled& c, int i, OutputArray to) { c.read(Compiled::What::value, i, to); })
-        .def("read_gradient", [](Compiled& c, int i, OutputArray to) { c.read(Compiled::What::gradient, i, to); })
-        .def("read_best", [](Compiled& c, int i, OutputArray to) { c.read(Compiled::What::best, i, to); })
-        .def("write_value", [](Compiled& c, int i, InputArray from) { c.write(Compiled::What::value, i, from); })
-        .def("write_gradient", [](Compiled& c, int i, InputArray from) { c.write(Compiled::What::gradient, i, from); })
-        .def("read_state", &Compiled::read_state)
+        .def("read_value", [](Compiled& c, int i, OutputArray to) { c.read(i, to, false); })
+        .def("write_value", [](Compiled& c, int i, InputArray from) { c.write(i, from, false); })
+        .def("read_best", [](Compiled& c, int i, OutputArray to) { c.read(i, to, true); })
+        .def("write_best", [](Compiled& c, int i, InputArray from) { c.write(i, from, true); })
+        .def("keep_best", &Compiled::keep_best, "epoch"_a, "loss"_a)
         .def("write_state", &Compiled::write_state)
         .def("steps_taken", [](Compiled& c, int i) { return c.engine().steps_taken(i); })
         .def("set_steps_taken", [](Compiled& c, int i, int64_t steps) { c.engine().set_steps_taken(i, steps); })
@@ -670,10 +608,28 @@ NB_MODULE(CHAINRULE_MODULE, m) {
         .def("step", &Compiled::step, "x"_a, "target"_a)
         .def("update", &Compiled::update)
         .def("zero_grad", &Compiled::zero_gradients)
-        .def_rw("owns", &Compiled::owns)
-        .def_rw("take", &Compiled::take, nb::arg().none())
+        .def("show", [](Compiled& c, nb::handle parameter) { c.show(parameter, Home::What::value); })
+        .def("show_gradient", [](Compiled& c, nb::handle parameter) { c.show(parameter, Home::What::gradient); })
+        .def("assign", [](Compiled& c, nb::handle parameter, nb::object array) {
+            c.assign(parameter, Home::What::value, std::move(array));
+        }, "parameter"_a, "array"_a.none())
+        .def("assign_gradient", [](Compiled& c, nb::handle parameter, nb::object array) {
+            c.assign(parameter, Home::What::gradient, std::move(array));
+        }, "parameter"_a, "array"_a.none())
+        .def("copy_values", &Compiled::copy_values, "parameters"_a, "arrays"_a)
+        .def("release", [](Compiled& c) { c.release(); })
+        .def("release_one", [](Compiled& c, nb::handle parameter) { c.release(parameter); }, "parameter"_a)
+        .def("set_state_places", &Compiled::set_state_places, "dicts"_a, "names"_a, "counts"_a)
+        .def("give_state", &Compiled::give_state)
+        .def("open_state", &Compiled::open_state, "parameter"_a, "k"_a, "array"_a)
+        .def_prop_rw("owns_state", &Compiled::owns_state, &Compiled::set_owns_state)
+        .def_prop_rw("changed", &Compiled::changed, &Compiled::set_changed)
+        .def_rw("refresh", &Compiled::refresh, nb::arg().none())
+        .def_rw("take_state", &Compiled::take_state, nb::arg().none())
+        .def_rw("mismatch", &Compiled::mismatch, nb::arg().none())
         .def_rw("next_lr", &Compiled::next_lr, nb::arg().none())
-        .def_rw("lr", &Compiled::lr);
+        .def_rw("lr", &Compiled::lr)
+        .def("set_counter", &Compiled::set_counter, "array"_a);
 
     nb::class_<PythonQueue>(m, "Queue")
         .def(nb::init<int>(), "threads"_a)
@@ -681,5 +637,6 @@ NB_MODULE(CHAINRULE_MODULE, m) {
              "batch"_a, "shuffle"_a, "seed"_a, "first_epoch"_a, "end_epoch"_a, "max_seconds"_a, "keep_best"_a,
              "losses"_a, "validation_losses"_a, "position"_a, "patience"_a = 0, "min_delta"_a = 0.0)
         .def("wait", &PythonQueue::wait, "seconds"_a)
-        .def("stop", &PythonQueue::stop);
+        .def("stop", &PythonQueue::stop)
+        .def("close", &PythonQueue::close);
 }

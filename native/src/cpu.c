@@ -53,8 +53,15 @@ static PyObject* instruction_sets(PyObject* self, PyObject* none) {
     return Py_BuildValue("(s)", "baseline");
 }
 
+static PyObject* is_main_interpreter(PyObject* self, PyObject* none) {
+    (void)self;
+    (void)none;
+    return PyBool_FromLong(PyInterpreterState_GetID(PyInterpreterState_Get()) == 0);
+}
+
 static PyMethodDef methods[] = {
     {"instruction_sets", instruction_sets, METH_NOARGS, "The instruction sets that this CPU can run, the best first."},
+    {"is_main_interpreter", is_main_interpreter, METH_NOARGS, "Whether this is the interpreter that Python began with."},
     {NULL, NULL, 0, NULL}};
 
 static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_cpu", "What this CPU can run.", -1, methods, NULL, NULL, NULL, NULL};

@@ -80,9 +80,14 @@ public:
     virtual void set_steps_taken(int i, int64_t steps) = 0;
     virtual int64_t dropout_pass() const = 0;      // training passes so far: the masks are a function of it
     virtual void set_dropout_pass(int64_t pass) = 0;
+    virtual void count_updates_in(int64_t* count) = 0;  // those that `run`, `step` and `update` make from here on
+
+    // The best parameters: those of the epoch with the lowest loss, or what was written before there was one.
     virtual void read_best(int i, void* to) const = 0;
+    virtual void write_best(int i, const void* from) = 0;
     virtual Best best() const = 0;
-    virtual void set_best(Best) = 0;               // epoch -1: forget
+    virtual void set_best(Best) = 0;               // epoch -1: none yet
+    virtual void keep_best(Best) = 0;              // the parameters are the best now
 
     // Training: from `position` on, over whole epochs or until a limit.
     virtual Outcome run(const Dataset& data, const Training& training, Position& position) = 0;

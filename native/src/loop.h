@@ -84,8 +84,16 @@ public:
     int64_t dropout_pass() const override { return passes_; }
     void set_dropout_pass(int64_t pass) override { passes_ = pass; }
     void read_best(int i, void* to) const override { network_.read(network_.best(), known(i), static_cast<T*>(to)); }
+    void write_best(int i, const void* from) override {
+        network_.write(network_.best(), known(i), static_cast<const T*>(from));
+    }
     Best best() const override { return best_; }
     void set_best(Best best) override { best_ = best; }
+    void keep_best(Best best) override {
+        best_ = best;
+        network_.keep_best();
+    }
+    void count_updates_in(int64_t* count) override { updates_ = count; }
 
     Outcome run(const Dataset& data, const Training& training, Position& at) override {
         const Plan& plan = network_.plan();
@@ -139,8 +147,7 @@ public:
             if (training.seconds) training.seconds[nth] = clock.since_start();
             if (!finite) return Outcome::not_finite;
             if (training.keep_best && (best_.epoch < 0 || value < best_.loss)) {
-                best_ = {at.epoch, value};
-                network_.keep_best();
+                keep_best({at.epoch, value});
             }
         }
         return Outcome::finished;
@@ -193,6 +200,7 @@ public:
     void update(double lr) override {
         need(network_.plan().has_optimizer, "update: the plan has no optimizer");
         const FlushDenormals flush;
+        ++*updates_;
         network_.count_step();
         network_.update(lr, network_.clipping_scale(), false, {});
         network_.weights_changed();
@@ -304,6 +312,7 @@ private:
         LossSum loss;
         network_.dropout_active = true;
         network_.dropout_pass = passes_++;
+        ++*updates_;
         network_.count_step();
         const bool sharable = pool_.size() > 1 && network_.worth_threads(rows), shared = sharable && judge_.wants_help();
         if (sharable) judge_.begin_step();
@@ -403,6 +412,8 @@ private:
     Best best_;
     int64_t remembers_ = 0;  // rows of the last forward that backward may go back through
     int64_t passes_ = 0;     // training passes so far
+    int64_t counted_ = 0;
+    int64_t* updates_ = &counted_;
     int64_t order_epoch_ = -1, order_rows_ = -1;
     uint64_t order_seed_ = 0;
 };

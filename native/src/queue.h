@@ -10,11 +10,13 @@
 #include <limits>
 #include <mutex>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
 
 #include "engine.h"
+#include "fork.h"
 
 namespace chainrule {
 
@@ -46,8 +48,17 @@ public:
         std::string error;
     };
 
+    // At least one thread, and as many more as the system has.
     explicit Queue(int threads) {
-        for (int i = 0; i < threads; ++i) threads_.emplace_back([this] { work(); });
+        threads_.reserve(size_t(threads));
+        for (int i = 0; i < threads; ++i) {
+            try {
+                threads_.emplace_back([this] { work(); });
+            } catch (const std::system_error&) {
+                if (threads_.empty()) throw;
+                break;
+            }
+        }
     }
     Queue(const Queue&) = delete;
     Queue& operator=(const Queue&) = delete;
@@ -119,7 +130,10 @@ private:
             if (left <= 0) break;
             training.max_seconds = std::min(slice, left);
             training.end_epoch = run.early.patience > 0 ? run.position->epoch + 1 : run.training.end_epoch;
-            const Outcome outcome = run.engine->run(*run.data, training, *run.position);
+            const Outcome outcome = [&] {
+                const Process::Work work;
+                return run.engine->run(*run.data, training, *run.position);
+            }();
             if (outcome == Outcome::not_finite) return outcome;
             if (outcome == Outcome::interrupted) continue;
             if (run.position->epoch == run.training.end_epoch) return outcome;

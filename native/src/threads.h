@@ -11,10 +11,13 @@
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
+#include <memory>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <vector>
 
+#include "fork.h"
 #include "network.h"
 
 namespace chainrule {
@@ -82,38 +85,55 @@ public:
     Pool(const Pool&) = delete;
     Pool& operator=(const Pool&) = delete;
     ~Pool() {
-        {
-            std::lock_guard<std::mutex> lock(mutex_);
-            stop_ = true;
+        if (!team_ || is_inherited()) {
+            (void)team_.release();  // in the child of a fork: its threads are not there, and would be waited for
+            return;
         }
-        wake_.notify_all();
-        for (std::thread& t : threads_) t.join();
+        {
+            std::lock_guard<std::mutex> lock(team_->mutex);
+            team_->stop = true;
+        }
+        team_->wake.notify_all();
+        for (std::thread& t : team_->threads) t.join();
     }
 
     int size() const { return size_; }
 
-    // Starts the threads, if there are none yet (not at construction: a network that only predicts needs none).
+    // Starts the threads, if there are none yet (not at construction: a network that only predicts needs none). Where
+    // the system has no more of them, fewer do.
     void start() {
-        while (int(threads_.size()) + 1 < size_) threads_.emplace_back([this] { help(); });
+        if (team_ && !is_inherited()) return;
+        (void)team_.release();
+        team_ = std::make_unique<Team>();
+        generation_ = Process::generation();
+        team_->threads.reserve(size_t(size_));
+        while (int(team_->threads.size()) + 1 < size_) {
+            try {
+                team_->threads.emplace_back([team = team_.get()] { team->help(); });
+            } catch (const std::system_error&) {
+                break;
+            }
+        }
     }
 
     // Runs f(Share{part, parts}) for every part, each by one thread, and returns when all are done.
     template <class F>
     void phase(int parts, const F& f) {
-        call_ = [](const void* g, Share share) { (*static_cast<const F*>(g))(share); };
-        function_ = &f;
-        done_.store(0, std::memory_order_relaxed);
-        const uint64_t number = (ticket_.load(std::memory_order_relaxed) >> 32) + 1;
-        ticket_.store(number << 32 | uint64_t(parts) << 16, std::memory_order_seq_cst);
-        if (sleeping_.load(std::memory_order_seq_cst) > 0 && !called_.load(std::memory_order_relaxed)) {
+        Team& team = *team_;
+        team.call = [](const void* g, Share share) { (*static_cast<const F*>(g))(share); };
+        team.function = &f;
+        team.done.store(0, std::memory_order_relaxed);
+        const uint64_t number = (team.ticket.load(std::memory_order_relaxed) >> 32) + 1;
+        team.ticket.store(number << 32 | uint64_t(parts) << 16, std::memory_order_seq_cst);
+        if (team.sleeping.load(std::memory_order_seq_cst) > 0 && !team.called.load(std::memory_order_relaxed)) {
             {
-                std::lock_guard<std::mutex> lock(mutex_);
-                called_.store(true, std::memory_order_relaxed);  // once: a call costs the leader microseconds
+                std::lock_guard<std::mutex> lock(team.mutex);
+                team.called.store(true, std::memory_order_relaxed);  // once: a call costs the leader microseconds
             }
-            wake_.notify_all();
+            team.wake.notify_all();
         }
-        while (take_part()) {}
-        for (int turns = 0; done_.load(std::memory_order_acquire) != parts; ++turns) {
+        while (team.take_part()) {}
+        for (int turns = 0; team.done.load(std::memory_order_acquire) != parts; ++turns) {
             if (turns < 2000) pause();
             else std::this_thread::yield();
         }
@@ -123,48 +143,55 @@ private:
     static constexpr int most = 1024;  // the ticket has 16 bits for parts
     static constexpr int spin_turns = 3000;  // about 50 µs: from phase to phase and from step to step, not much longer
 
-    // The ticket holds the number of the phase, its parts, and the next part that nobody has taken.
-    bool part_is_free() const {
-        const uint64_t t = ticket_.load(std::memory_order_acquire);
-        return (t & 0xffff) < (t >> 16 & 0xffff);
-    }
-    bool take_part() {
-        if (!part_is_free()) return false;
-        const uint64_t t = ticket_.fetch_add(1, std::memory_order_acq_rel);
-        const int part = int(t & 0xffff), parts = int(t >> 16 & 0xffff);
-        if (part >= parts) return false;
-        call_(function_, Share{part, parts});
-        done_.fetch_add(1, std::memory_order_release);
-        return true;
-    }
+    // All that the threads touch, in one piece, which the child of a fork leaves where it is.
+    struct Team {
+        std::vector<std::thread> threads;
+        std::mutex mutex;
+        std::condition_variable wake;
+        std::atomic<bool> stop{false}, called{false};
+        std::atomic<int> sleeping{0};
+        void (*call)(const void*, Share) = nullptr;
+        const void* function = nullptr;
+        // The number of the phase, its parts, and the next part that nobody has taken.
+        alignas(128) std::atomic<uint64_t> ticket{0};
+        alignas(128) std::atomic<int> done{0};
 
-    void help() {
-        const FlushDenormals flush;
-        for (int turns = 0; !stop_.load(std::memory_order_relaxed);) {
-            if (take_part()) {
-                turns = 0;
-            } else if (++turns < spin_turns) {
-                pause();
-            } else {
-                std::unique_lock<std::mutex> lock(mutex_);
-                sleeping_.fetch_add(1, std::memory_order_seq_cst);
-                wake_.wait(lock, [&] { return stop_ || called_ || part_is_free(); });
-                if (sleeping_.fetch_sub(1, std::memory_order_seq_cst) == 1) called_ = false;
-                turns = 0;
+        bool part_is_free() const {
+            const uint64_t t = ticket.load(std::memory_order_acquire);
+            return (t & 0xffff) < (t >> 16 & 0xffff);
+        }
+        bool take_part() {
+            if (!part_is_free()) return false;
+            const uint64_t t = ticket.fetch_add(1, std::memory_order_acq_rel);
+            const int part = int(t & 0xffff), parts = int(t >> 16 & 0xffff);
+            if (part >= parts) return false;
+            call(function, Share{part, parts});
+            done.fetch_add(1, std::memory_order_release);
+            return true;
+        }
+        void help() {
+            const FlushDenormals flush;
+            for (int turns = 0; !stop.load(std::memory_order_relaxed);) {
+                if (take_part()) {
+                    turns = 0;
+                } else if (++turns < spin_turns) {
+                    pause();
+                } else {
+                    std::unique_lock<std::mutex> lock(mutex);
+                    sleeping.fetch_add(1, std::memory_order_seq_cst);
+                    wake.wait(lock, [&] { return stop || called || part_is_free(); });
+                    if (sleeping.fetch_sub(1, std::memory_order_seq_cst) == 1) called = false;
+                    turns = 0;
+                }
             }
         }
-    }
+    };
+
+    bool is_inherited() const { return generation_ != Process::generation(); }
 
     int size_;
-    std::vector<std::thread> threads_;
-    std::mutex mutex_;
-    std::condition_variable wake_;
-    std::atomic<bool> stop_{false}, called_{false};
-    std::atomic<int> sleeping_{0};
-    void (*call_)(const void*, Share) = nullptr;
-    const void* function_ = nullptr;
-    alignas(128) std::atomic<uint64_t> ticket_{0};
-    alignas(128) std::atomic<int> done_{0};
+    int generation_ = 0;
+    std::unique_ptr<Team> team_;
 };
 
 }  // namespace chainrule

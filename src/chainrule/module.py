@@ -9,11 +9,14 @@ A Module says how to go forward and how the gradient comes back:
 itself, so one layer may stand twice in a network, or in two networks at once.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import repeat
+from operator import setitem
 from os import PathLike
 from types import ModuleType
 from typing import Any, NoReturn, Protocol, TypeGuard, TypeVar
-from weakref import WeakSet
+from weakref import ref
 
 import numpy as np
 
@@ -23,11 +26,23 @@ from .arrays import Array
 AnyModule = TypeVar("AnyModule", bound="Module")
 
 
-class Keeper(Protocol):
-    """Who has newer numbers than a Parameter's own array: a network that was compiled, after its steps."""
+class Home(Protocol):
+    """A compiled network whose memory holds a Parameter's newest numbers; native/src/python/home.h says the rules."""
 
-    def fetch(self) -> None:
-        """Bring them into the arrays."""
+    def show(self, parameter: "Parameter") -> None:
+        """Bring the newest value into the Parameter's array, which both sides see from here on."""
+
+    def show_gradient(self, parameter: "Parameter") -> None:
+        """The same for the gradient."""
+
+    def assign(self, parameter: "Parameter", array: Array) -> None:
+        """Make another array the Parameter's own."""
+
+    def assign_gradient(self, parameter: "Parameter", array: Array) -> None:
+        """The same for the gradient."""
+
+    def copy_values(self, parameters: list["Parameter"], arrays: list[Array]) -> bool:
+        """Copy the newest values of some Parameters, all of one moment; False if one of them is not here."""
 
 
 class Parameter:
@@ -38,10 +53,10 @@ class Parameter:
     value : array of floating-point numbers; a copy is kept, and integers become float32.
     """
 
-    __slots__ = ("__weakref__", "_grad", "_value", "keeper")
+    __slots__ = ("__weakref__", "_grad", "_value", "home")
 
     def __init__(self, value: Array) -> None:
-        self.keeper: Keeper | None = None  # who has newer numbers: a compiled network, after its steps
+        self.home: Home | None = None  # the network whose memory has the newest numbers; None: they are here
         value = value if arrays.is_array(value) else np.asarray(value)
         if arrays.kind(value) not in ("real floating", "integral", "bool"):
             raise TypeError(f"Parameter: value must hold real numbers, got dtype {arrays.dtype_name(value.dtype)}")
@@ -50,41 +65,52 @@ class Parameter:
 
     @property
     def value(self) -> Array:
-        """The array itself; writing into it, or setting another, is seen by the next step."""
-        if self.keeper is not None:
-            self.keeper.fetch()
+        """The array itself: writing into it, or setting another, is seen by the next step.
+
+        So does whoever holds it see what steps write, in Python and natively. (While an array of a compiled network is
+        held, or a view of it, each of its calls copies it both ways; what nobody holds costs nothing.)
+        """
+        if self.home is not None:
+            self.home.show(self)
         return self._value
 
     @value.setter
     def value(self, value: Array) -> None:
-        if self.keeper is not None:
-            self.keeper.fetch()
-        self._value = value
+        if not arrays.is_array(value) or not arrays.is_floating(value):
+            raise TypeError(
+                f"Parameter.value: must be an array of floating-point numbers, got {arrays.describe_kind(value)}; "
+                f'convert it first, with .astype("float32") for example'
+            )
+        if self.home is None:
+            self._value = value
+        if self.home is not None:  # looked at again: a step in another thread may have come between
+            self.home.assign(self, value)
 
     @property
     def grad(self) -> Array:
         """The gradient that `backward` has gathered since `zero_grad`."""
-        if self.keeper is not None:
-            self.keeper.fetch()
+        if self.home is not None:
+            self.home.show_gradient(self)
         return self._grad
 
     @grad.setter
     def grad(self, grad: Array) -> None:
-        if self.keeper is not None:
-            self.keeper.fetch()
-        self._grad = grad
+        if self.home is None:
+            self._grad = grad
+        if self.home is not None:
+            self.home.assign_gradient(self, grad)
 
     def __getstate__(self) -> tuple[Array, Array]:
         return self.value, self.grad
 
     def __setstate__(self, state: tuple[Array, Array]) -> None:
-        self.keeper = None
+        self.home = None
         self._value, self._grad = map(arrays.own, state)
 
     @property
     def shape(self) -> tuple[int, ...]:
         """The shape of the value."""
-        return tuple(self.value.shape)
+        return tuple(self._value.shape)
 
     @property
     def size(self) -> int:
@@ -95,7 +121,28 @@ class Parameter:
         return n
 
     def __repr__(self) -> str:
-        return f"Parameter{self.shape} {arrays.dtype_name(self.value.dtype)}"
+        return f"Parameter{self.shape} {arrays.dtype_name(self._value.dtype)}"
+
+
+def newest_values(parameters: Sequence[Parameter]) -> list[Array]:
+    """Copies of the values. Those of one compiled network are of one moment, also while another thread trains it."""
+    places = list(parameters)
+    homes = {id(parameter.home): parameter.home for parameter in places}
+    copies: dict[int, Array] = {}
+    for home in homes.values():
+        there = [parameter for parameter in places if home is not None and parameter.home is home]
+        made = [np.empty_like(parameter._value, order="C") for parameter in there]
+        if home is not None and home.copy_values(there, made):
+            copies |= {id(parameter): copy for parameter, copy in zip(there, made, strict=True)}
+    return [copies.get(id(p)) if id(p) in copies else arrays.convert(p.value) for p in places]
+
+
+def set_values(parameters: Sequence[Parameter], values: Sequence[Array]) -> None:
+    """Write values into the Parameters' arrays, which they must fit: all of them or, if interrupted before, none.
+
+    The loop runs within one call, where Python handles no signal.
+    """
+    deque(map(setitem, [parameter.value for parameter in parameters], repeat(...), values), maxlen=0)
 
 
 class Buffer:
@@ -134,18 +181,17 @@ def is_update_rule(thing: object) -> TypeGuard[UpdateRule]:
 class Watched:
     """Something that networks are compiled from, and that tells them when one of its attributes is set."""
 
-    watchers: Collection[Any] = ()
+    watchers: tuple[ref[Any], ...] = ()
 
     def watch(self, network: Any) -> None:
         """Call `network.changed(name)` from here on, after each attribute that is set."""
-        if not self.watchers:
-            object.__setattr__(self, "watchers", WeakSet())
-        self.watchers.add(network)  # type: ignore[attr-defined]
+        others = (known for known in self.watchers if known() not in (None, network))
+        vars(self)["watchers"] = (*others, ref(network))
 
     def __setattr__(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
-        if self.watchers:
-            for network in list(self.watchers):
+        for watcher in self.watchers:
+            if (network := watcher()) is not None:
                 network.changed(name)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -269,7 +315,8 @@ class Module(Watched):
 
         Note      PyTorch hands out the arrays themselves; these are copies, so a kept state stays as it was.
         """
-        state = {name: arrays.convert(parameter.value) for name, parameter in self._named(Parameter)}
+        named = dict(self._named(Parameter))
+        state = dict(zip(named, newest_values(list(named.values())), strict=True))
         for name, buffer in self._named(Buffer):
             if buffer.persistent:
                 state[name] = arrays.convert(buffer.value) if arrays.is_array(buffer.value) else buffer.value
@@ -298,10 +345,10 @@ class Module(Watched):
                         f"got {tuple(value.shape)}"
                     )
             converted[name] = value
+        parameters = [name for name, place in places.items() if isinstance(place, Parameter)]
+        set_values([places[name] for name in parameters], [converted[name] for name in parameters])
         for name, place in places.items():
-            if isinstance(place, Parameter):
-                place.value[...] = converted[name]
-            else:
+            if not isinstance(place, Parameter):
                 place.value = converted[name]
 
     def extra_state(self) -> dict[str, Any]:

@@ -193,9 +193,20 @@ def test_a_parameter_of_another_shape_is_refused_by_both_shapes():
     network.step(X, Y)  # and as it was, it goes on
 
 
-@pytest.mark.parametrize(
-    "value", [np.zeros((8, 2), "float32"), np.zeros((8, 2), ">f8"), np.zeros((8, 2), int), [[0.0, 0.0]] * 8, None]
-)
+@pytest.mark.parametrize("value", [np.zeros((8, 2), int), np.zeros((8, 2), bool), [[0.0, 0.0]] * 8, 0.0, None])
+@pytest.mark.parametrize("is_compiled", [False, True])
+def test_what_holds_no_floating_point_numbers_is_no_value(value, is_compiled):
+    model, twin = small_network(), small_network()
+    network = compiled(model) if is_compiled else None
+    if network:
+        network.step(X, Y)
+        step(twin, cr.SGD(lr=0.1))
+    with pytest.raises(TypeError, match=r"Parameter.value: must be an array of floating-point numbers, got .*convert"):
+        model[0].weight.value = value
+    assert_same(model, twin, 1)
+
+
+@pytest.mark.parametrize("value", [np.zeros((8, 2), "float32"), np.zeros((8, 2), ">f8")])
 def test_a_parameter_of_another_dtype_is_refused(value):
     model = small_network()
     network = compiled(model)
@@ -565,9 +576,162 @@ def test_a_look_at_the_newest_value_leaves_it_with_the_engine():
     before = newest(model[0].weight)
     network.step(x, target)
     seen = newest(model[0].weight)
-    assert model[0].weight.keeper is not None  # still the engine's
     assert (seen != before).any()
     np.testing.assert_array_equal(seen, model[0].weight.value)
-    assert model[0].weight.keeper is None
     seen[...] = 0  # a copy
     assert newest(model[0].weight).any()
+
+
+# -- arrays that are held
+
+
+VIEWS = {
+    "the array": lambda value: value,
+    "a row": lambda value: value[3],
+    "its transpose": lambda value: value.T,
+    "a view of a view": lambda value: value.T[::-1][:1],
+    "a buffer": lambda value: np.asarray(memoryview(value)),
+    "a tensor": lambda value: pytest.importorskip("torch").from_numpy(value),
+}
+
+
+@pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
+def test_an_array_that_is_held_takes_part_in_every_step(view):
+    """What is written there between steps counts, and what steps write is seen there, as in a Python loop."""
+    model, twin = small_network(), small_network()
+    network, optimizer = compiled(model, cr.Adam(lr=0.01)), cr.Adam(lr=0.01)
+    network.step(X, Y)
+    step(twin, optimizer)
+    held, others = view(model[0].weight.value), view(twin[0].weight.value)
+    for i in range(4):
+        np.testing.assert_allclose(held, others, rtol=1e-12, atol=1e-14)
+        if i % 2:
+            held[...] = others[...] = 0.25
+        assert network.step(X, Y) == pytest.approx(step(twin, optimizer), rel=1e-12)
+    np.testing.assert_allclose(network.predict(X), twin(X), rtol=1e-12)
+    held[...] = others[...] = -0.5
+    np.testing.assert_allclose(network.predict(X), twin(X), rtol=1e-12)
+
+
+def test_an_array_that_was_given_is_the_parameters_own():
+    model, twin = small_network(), small_network()
+    network, optimizer = compiled(model), cr.SGD(lr=0.1)
+    mine, others = np.full((2, 8, 2), 0.1)
+    model[0].weight.value, twin[0].weight.value = mine, others
+    for _ in range(3):
+        mine *= 2
+        others *= 2
+        assert network.step(X, Y) == pytest.approx(step(twin, optimizer), rel=1e-12)
+        np.testing.assert_allclose(mine, others, rtol=1e-12)
+
+
+def test_a_part_of_a_larger_array_is_watched_through_the_whole():
+    model, twin = small_network(), small_network()
+    network, optimizer = compiled(model), cr.SGD(lr=0.1)
+    whole, other = np.full((2, 3, 8, 2), 0.1)
+    model[0].weight.value, twin[0].weight.value = whole[1], other[1]
+    for _ in range(3):
+        network.step(X, Y)
+        step(twin, optimizer)
+        np.testing.assert_allclose(whole, other, rtol=1e-12)
+        whole *= 0.5
+        other *= 0.5
+    np.testing.assert_allclose(network.predict(X), twin(X), rtol=1e-12)
+
+
+def test_gradients_that_are_held_take_part_too():
+    model, twin = small_network(), small_network()
+    network = cr.compile(model)
+    held, other = model[2].weight.grad, twin[2].weight.grad
+    for _ in range(3):
+        held += 0.5
+        other += 0.5
+        network.forward(X)
+        network.backward(Y, input=False)
+        _, saved = twin.forward(X)
+        twin.backward(Y, saved)
+        np.testing.assert_allclose(held, other, rtol=1e-12, atol=1e-14)
+
+
+def test_state_that_is_held_takes_part_too():
+    model, twin = small_network(), small_network()
+    optimizer, twins = cr.SGD(lr=0.1, momentum=0.9), cr.SGD(lr=0.1, momentum=0.9)
+    network = compiled(model, optimizer)
+    network.step(X, Y)
+    step(twin, twins)
+    held, other = (rule.state[net[0].weight]["momentum_buffer"] for rule, net in ((optimizer, model), (twins, twin)))
+    for _ in range(3):
+        held *= 0.5
+        other *= 0.5
+        network.step(X, Y)
+        step(twin, twins)
+        np.testing.assert_allclose(held, other, rtol=1e-12, atol=1e-14)
+    assert_same(model, twin, 4)
+
+
+def test_what_nobody_holds_is_left_alone():
+    model = small_network()
+    network = compiled(model)
+    network.step(X, Y)
+    before = model[0].weight.value.copy()
+    network.step(X, Y)
+    assert (model[0].weight._value == before).all()  # the array is behind, and nobody sees it
+    assert (model[0].weight.value != before).any()
+
+
+def test_an_array_made_read_only_stays_as_it_is():
+    model = small_network()
+    network = compiled(model)
+    network.step(X, Y)
+    held = model[0].weight.value
+    held.flags.writeable = False
+    before = held.copy()
+    network.step(X, Y)
+    np.testing.assert_array_equal(held, before)
+    assert (model[0].weight.value != before).any()
+    model[0].weight.value[...] = 0
+    assert not newest(model[0].weight).any()
+
+
+def test_fit_keeps_arrays_that_are_held_up_to_date():
+    found = []
+    for engine in ("python", "native"):
+        model = small_network(cr.SGD(lr=0.1))
+        held = model[0].weight.value
+
+        def halve(run, held=held):
+            held[...] *= 0.5
+
+        cr.fit(model, cr.MSELoss(), (X, Y), epochs=3, batch_size=3, callbacks=[halve], engine=engine, keep="last")
+        np.testing.assert_array_equal(held, model[0].weight.value)
+        found.append(values(model))
+    for name, value in found[0].items():
+        np.testing.assert_allclose(found[1][name], value, rtol=1e-12, err_msg=name)
+
+
+def test_state_dict_from_another_thread_is_of_one_step():
+    """All parameters move by the same amount at each step, so a mixture of steps shows."""
+    model = cr.Sequential(cr.Linear(1, 64, dtype="float64", rng=0), cr.Linear(64, 1, dtype="float64", rng=0))
+    for parameter in model.param():
+        parameter.value[...] = 0
+    network, done, seen = cr.compile(model, cr.MSELoss(), cr.SGD(lr=1.0)), threading.Event(), []
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(2e-6)
+
+    def read():
+        while not done.is_set():
+            seen.append([array.flat[0] for array in model.state_dict().values()])
+
+    network.predict(np.ones((1, 1)))  # from here on they live in one network
+    thread = threading.Thread(target=read)
+    thread.start()
+    for _ in range(3000):
+        network.forward(np.ones((1, 1)))
+        for parameter in model.param():
+            parameter.grad[...] = -1
+        network.update()
+    done.set()
+    thread.join()
+    sys.setswitchinterval(before)
+    assert len({row[0] for row in seen}) > 1
+    assert all(len(set(row)) == 1 for row in seen)

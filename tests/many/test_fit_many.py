@@ -2,6 +2,7 @@
 
 import _thread
 import copy
+import re
 import threading
 import time
 
@@ -367,3 +368,42 @@ def test_a_progress_bar_counts_networks_and_shows_the_best(monkeypatch, capfd):
     assert "network" in capfd.readouterr().err
     assert [n for n, _ in shown] == [1, 1]
     assert shown[-1][1] == {"best": f"{results.best().loss:.4g}", "failed": 1}
+
+
+def same_network():
+    made = cr.Sequential(cr.Linear(2, 2, rng=0))
+    return lambda: made
+
+
+def same_layer():
+    layer = cr.Linear(2, 4, rng=0)
+    return lambda: cr.Sequential(layer, cr.Linear(4, 2))
+
+
+def same_parameter():
+    weight = cr.Parameter(np.zeros((2, 2)))
+    return lambda: cr.Linear(2, 2, weight=weight)
+
+
+@pytest.mark.parametrize("engine", ["native", "python"])
+@pytest.mark.parametrize("shared", [same_network, same_layer, same_parameter])
+def test_networks_that_share_a_parameter_are_an_error_of_all_but_the_first(shared, engine):
+    x = np.random.default_rng(0).normal(size=(20, 2)).astype("float32")
+    results = cr.fit_many(shared(), cr.MSELoss(), (x, x), epochs=2, optimizer=cr.SGD(0.1), seeds=3, engine=engine)
+    first, *others = list(results)
+    assert not first.error
+    assert first.history.epochs == 2
+    for other in others:
+        assert re.search("is a Parameter of another one too.*copy.deepcopy|no other may share them", other.error)
+
+
+def test_copies_of_a_layer_may_start_from_the_same_numbers():
+    x = np.random.default_rng(0).normal(size=(20, 2)).astype("float32")
+    layer = cr.Linear(2, 4, rng=0)
+    before = layer.weight.value.copy()
+    results = cr.fit_many(
+        lambda: cr.Sequential(copy.deepcopy(layer), cr.Linear(4, 2)),
+        cr.MSELoss(), (x, x), epochs=2, optimizer=cr.SGD(0.1), seeds=3,
+    )  # fmt: skip
+    assert not any(result.error for result in results)
+    np.testing.assert_array_equal(layer.weight.value, before)

@@ -12,9 +12,9 @@ from ..optimizers.schedules import Schedule
 from . import native
 from .lower import CannotLower, lower
 from .plan import Plan
-from .sync import Keeper, steps_now
+from .sync import Keeper
 
-HARMLESS = ("training", "epochs", "keepers", "_steps")  # attributes that the engine is not told of, and often set
+HARMLESS = ("training", "epochs", "keepers")  # attributes that the engine is not told of, and often set
 
 
 class Compiled:
@@ -39,23 +39,10 @@ class Compiled:
         seed: int = 0,
         threads: int = 1,
     ) -> None:
-        self._made_of = (model, loss, optimizer)
-        self._options: dict[str, Any] = {
-            "batch_size": batch_size,
-            "class_targets": class_targets,
-            "seed": seed,
-            "threads": threads,
-        }
-        self.plan = self._lowered()
-        self._native = native.compile_plan(self.plan)
-        self._program = native.program(self.plan)
-        self._keeper = Keeper(self.plan, self._native, gradients=True)
-        self._native.take = self._keeper.take
-        for module in model.modules() + ([] if loss is None else [loss]):
-            module.watch(self)
-        if self.plan.optimizer is not None:
-            self.changed("lr")
-            self.plan.optimizer.watch(self)
+        options = {"batch_size": batch_size, "class_targets": class_targets, "seed": seed, "threads": threads}
+        self._origin = Origin((model, loss, optimizer), options)
+        self.plan, self._native = self._origin.plan, self._origin.native
+        self._lease = native.module().Lease(self._native)  # the numbers go home with it
         # The engine's own methods, so that a call goes straight there.
         for name in ("predict", "forward", "backward", "step", "zero_grad", "update"):
             setattr(self, name, getattr(self._native, name))
@@ -94,52 +81,68 @@ class Compiled:
         """
         raise AssertionError("replaced by the engine's own")
 
+    def __reduce__(self) -> Any:
+        return (_rebuild, (self._origin.made_of, self._origin.options, self._native.dropout_pass))
+
+    def __repr__(self) -> str:
+        return f"Compiled({self._origin.made_of[0]!r})"
+
+
+class Origin:
+    """What a network was compiled from. It hears of every change, and the network's next call asks what it means.
+
+    The engine's own half holds it, and it does not hold the Compiled: so a method that somebody keeps goes on hearing.
+    """
+
+    def __init__(self, made_of: tuple[Any, Any, Any], options: dict[str, Any]) -> None:
+        self.made_of, self.options = made_of, options
+        self.plan = self.lowered()
+        self.native = native.compile_plan(self.plan, is_home=True, keeps_gradients=True)
+        self.program = native.program(self.plan)
+        Keeper(self.plan, self.native, "compile it again")
+        self.native.refresh = self.require_unchanged
+        model, loss, _ = made_of
+        for module in model.modules() + ([] if loss is None else [loss]):
+            module.watch(self)
+        if self.plan.optimizer is not None:
+            self.changed("lr")
+            self.plan.optimizer.watch(self)
+
     def changed(self, name: str) -> None:
-        """Hear that an attribute of the model, the loss or the optimizer was set; the next call looks what it means."""
+        """Hear that an attribute of the model, the loss or the optimizer was set."""
         optimizer = self.plan.optimizer
         if name == "lr" and optimizer is not None:
-            self._native.next_lr = self._rate if isinstance(optimizer.lr, Schedule) else None
-            self._native.lr = optimizer.current_lr
+            self.native.next_lr = self._rate if isinstance(optimizer.lr, Schedule) else None
+            self.native.lr = optimizer.current_lr
         elif name not in HARMLESS:
-            self._keeper.fetch()
-            self._native.take = self._check_and_take
+            self.native.changed = True
 
-    def _check_and_take(self) -> None:
-        self._require_unchanged()
-        self._native.take = self._keeper.take
-        self._keeper.take()
-
-    def _require_unchanged(self) -> None:
+    def require_unchanged(self) -> None:
         """Raise ValueError if the program is no longer that of the model, the loss and the optimizer."""
         try:
-            plan = self._lowered()
+            plan = self.lowered()
         except CannotLower as reason:
             raise ValueError(f"the model was changed after compile: the engine does not know {reason}") from None
         program = native.program(plan)
-        for name in self._program | program:
-            _require_same(name, _text(self._program.get(name)), _text(program.get(name)))
+        for name in self.program | program:
+            _require_same(name, _text(self.program.get(name)), _text(program.get(name)))
         _require_same("the optimizer", self.plan.optimizer, plan.optimizer)
         for i, (before, now) in enumerate(zip(self.plan.parameters, plan.parameters, strict=True)):
             _require_same(f"parameter {i}", before, now)
+        self.native.changed = False
 
-    def _lowered(self) -> Plan:
-        model, loss, optimizer = self._made_of
+    def lowered(self) -> Plan:
+        """The plan as everything is now."""
+        model, loss, optimizer = self.made_of
         if loss is not None and optimizer is None:
             optimizer = getattr(model, "optimizer", None)
-        options = dict(self._options)
+        options = dict(self.options)
         batch = options.pop("batch_size")
         return lower(model, loss, optimizer, sample_shape=(columns(model),), batch=batch, **options)
 
     def _rate(self) -> float:
         optimizer = self.plan.optimizer
-        return float(optimizer.lr.at(steps=steps_now(optimizer), epochs=optimizer.epochs))
-
-    def __reduce__(self) -> Any:
-        self._keeper.fetch()
-        return (_rebuild, (self._made_of, self._options, self._native.dropout_pass))
-
-    def __repr__(self) -> str:
-        return f"Compiled({self._made_of[0]!r})"
+        return float(optimizer.lr.at(steps=optimizer.steps, epochs=optimizer.epochs))
 
 
 def compile(  # noqa: A001 - the name that the field gives it

@@ -22,8 +22,9 @@ class CannotLower(Exception):
 class Lowering:
     """A network on its way into a plan: the shape that has been reached, and the ops and parameters so far."""
 
-    def __init__(self, shape: tuple[int, ...]) -> None:
+    def __init__(self, shape: tuple[int, ...], in_mode: bool = False) -> None:
         self.shape = shape  # of one sample
+        self.in_mode = in_mode
         self.ops: list[Op] = []
         self.parameters: list[Parameter] = []
         self.drawing: list[Module] = []
@@ -114,7 +115,7 @@ def _dropout(lowering: Lowering, layer: layers.Dropout) -> None:
     if any(layer is known for known in lowering.drawing):
         raise CannotLower("a Dropout that stands twice in the network")
     lowering.drawing.append(layer)
-    if layer.p > 0:
+    if layer.p > 0 and (layer.training or not lowering.in_mode):
         lowering.add("dropout", layer, prod(lowering.shape), stream=len(lowering.drawing) - 1)
 
 
@@ -151,6 +152,7 @@ def lower(
     *,
     sample_shape: tuple[int, ...],
     class_targets: bool = False,
+    in_mode: bool = False,
     **sizes: Any,
 ) -> Plan:
     """A plan for training `model`, or only for its outputs if there is no loss.
@@ -159,11 +161,12 @@ def lower(
     ----------
     sample_shape : the shape of one sample.
     class_targets : whether targets are class indices.
+    in_mode : whether a step leaves out what layers in evaluation mode leave out; else it is one of training for all.
     sizes : the remaining fields of the Plan: batch, samples, seed, threads, sample_weights.
 
     Raises CannotLower for what the engine does not know.
     """
-    lowering = Lowering(tuple(sample_shape))
+    lowering = Lowering(tuple(sample_shape), in_mode)
     lowering.lower(model)
     if len(lowering.shape) != 1:
         raise CannotLower(f"outputs of shape {lowering.shape}")

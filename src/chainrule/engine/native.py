@@ -16,19 +16,23 @@ MOST_THREADS = 256
 
 
 class EngineMissing(ImportError):
-    """The package was installed without its native half."""
+    """The package was installed without its native half, or runs where that cannot."""
 
 
 @cache
 def module() -> Any:
     """The engine for this CPU, or for the instruction set that CHAINRULE_INSTRUCTION_SET names.
 
-    Raises EngineMissing if it was not built, ValueError if the variable names what this CPU cannot run.
+    Raises EngineMissing if it was not built, or in a subinterpreter, whose GIL the engine would wait for in vain;
+    ValueError if the variable names what this CPU cannot run.
     """
     try:
-        able = importlib.import_module("chainrule.engine._cpu").instruction_sets()
+        cpu = importlib.import_module("chainrule.engine._cpu")
     except ImportError as problem:
         raise EngineMissing(f"the native engine is not built: {problem}") from None
+    if not cpu.is_main_interpreter():
+        raise EngineMissing("the native engine runs in Python's main interpreter only, and this is a subinterpreter")
+    able = cpu.instruction_sets()
     wanted = os.environ.get(VARIABLE)
     if wanted and wanted not in able:
         raise ValueError(f"{VARIABLE} must be one of {', '.join(able)} on this machine, got {wanted!r}")
@@ -59,8 +63,15 @@ def memory() -> int:
         return 1 << 40
 
 
-def compile_plan(plan: Plan, limit_bytes: int | None = None) -> Any:
+def compile_plan(
+    plan: Plan, limit_bytes: int | None = None, *, is_home: bool = False, keeps_gradients: bool = False
+) -> Any:
     """The engine's own form of a plan, with its memory taken.
+
+    Parameters
+    ----------
+    is_home : whether the plan's parameters live in it from its first call on; one that is run once does without.
+    keeps_gradients : whether their gradients do too.
 
     Raises MemoryError if the plan needs more than `limit_bytes`, by default more than the machine has.
     """
@@ -85,8 +96,8 @@ def compile_plan(plan: Plan, limit_bytes: int | None = None) -> Any:
     described.batch, described.samples, described.seed = plan.batch, plan.samples, plan.seed
     described.threads = min(plan.threads, MOST_THREADS)
     described.limit_bytes = memory() if limit_bytes is None else limit_bytes
-    dtype = np.dtype(plan.dtype)
-    compiled = native.Compiled(described, lambda shape: np.empty(shape, dtype))
+    parameters = plan.parameters if is_home else []
+    compiled = native.Compiled(described, np.empty, np.dtype(plan.dtype), parameters, keeps_gradients)
     plan.bytes = compiled.bytes
     return compiled
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from ..module import Module
+from ..module import Module, newest_values
 from . import native
 from .lower import CannotLower, lower
 
@@ -20,7 +20,7 @@ def outputs(model: Module, x: Any) -> np.ndarray | None:
         return None
     if x.dtype != plan.dtype:
         return None
-    for i, parameter in enumerate(plan.parameters):
-        compiled.write_value(i, np.ascontiguousarray(parameter.value))
+    for i, value in enumerate(newest_values(plan.parameters)):
+        compiled.write_value(i, np.ascontiguousarray(value))
     y: np.ndarray = compiled.predict(np.ascontiguousarray(x).reshape((len(x), -1)))
     return y

@@ -87,10 +87,11 @@ class Crew:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.stop()
-        while self.begun:  # after an exception: what the engine works on must outlive the work
-            for back in self.returned():
-                back.session.finish(back.seconds, "an exception")
+        if self.queue is not None:
+            self.queue.close()
+        while self.begun:  # after an exception
+            _, lent = self.begun.popitem()
+            lent.session.finish(lent.seconds, "an exception")
 
 
 def _only_stops_early(session: Session) -> bool:

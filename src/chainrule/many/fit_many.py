@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from .. import random
 from ..arguments import positive
 from ..data import Dataset
 from ..engine import native
-from ..module import Module, UpdateRule
+from ..module import Module, Parameter, UpdateRule
 from ..train.fit import go
 from ..train.history import History
 from ..train.loop import Diverged
@@ -51,7 +52,7 @@ def fit_many(
     Parameters
     ----------
     build : a function of a configuration that returns a new model. What it draws (initial weights) follows from the
-        seed, which it is also given if it has an argument `seed`.
+        seed, which it is also given if it has an argument `seed`. No two networks may share a Parameter.
     loss, train : as in `fit`.
     grid : by name, lists of values, of which every combination is a configuration. configs : or a list of
         configurations, each a dict. A configuration sets arguments of `build`, and any of batch_size, epochs, keep,
@@ -95,6 +96,7 @@ def fit_many(
     results: dict[int, Result] = {}
     waiting = iter(enumerate(queue))
     numbers: dict[Session, int] = {}
+    known: WeakSet[Parameter] = WeakSet()
 
     def begin(number: int, job: Job) -> None:
         """Build a network, and lend it to the crew; or train it here, if the engine does not know it."""
@@ -102,6 +104,7 @@ def fit_many(
         try:
             with random.seeded(job.seed):
                 result.model = build(**job.of_build, **({"seed": job.seed} if job.takes_seed else {}))
+            _require_own_parameters(result.model, known)
             session = _session(result.model, job, common, shares)
             result.history = session.history
             if isinstance(session.loop, NativeLoop):
@@ -186,9 +189,20 @@ class Shares:
         return self.prepared[key]
 
 
-def _session(model: Module, job: Job, common: dict[str, Any], shares: Shares) -> Session:
+def _require_own_parameters(model: Module, known: "WeakSet[Parameter]") -> None:
+    """Raise ValueError if another network of the same call has one of the model's Parameters; else note them."""
     if not isinstance(model, Module):
         raise TypeError(f"build must return a Module, got {type(model).__name__}")
+    for name, parameter in model.named_parameters():
+        if parameter in known:
+            raise ValueError(
+                f"{name} of this network is a Parameter of another one too, and each has to be trained on its own; "
+                f"let build make new layers, or copies: copy.deepcopy(layer)"
+            )
+    known.update(model.param())
+
+
+def _session(model: Module, job: Job, common: dict[str, Any], shares: Shares) -> Session:
     how = common | {name: value for name, value in job.options.items() if name != "train_size"}
     loss, optimizer = copy.deepcopy(how.pop("loss")), copy.deepcopy(how.pop("optimizer"))
     train, held_out = shares.of(job, model, loss)

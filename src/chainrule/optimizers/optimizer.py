@@ -1,14 +1,22 @@
 """The contract of an optimizer, and what all of them share: the learning rate, clipping, state for each Parameter."""
 
+from array import array
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Protocol
 from weakref import WeakKeyDictionary, ref
 
 from .. import arrays, signature
 from ..arguments import flag, number
-from ..module import Keeper, Parameter, Watched
+from ..module import Parameter, Watched
 from .clipping import clip_grad_norm_, clip_grad_value_
 from .schedules import Schedule
+
+
+class Keeper(Protocol):
+    """Who may have newer state than an optimizer: a compiled network, after its steps."""
+
+    def give_state(self) -> None:
+        """Bring it into the optimizer."""
 
 
 class Optimizer(Watched):
@@ -36,37 +44,31 @@ class Optimizer(Watched):
         clip_value: float | None = None,
         decay_biases: bool = True,
     ) -> None:
-        self.keepers: tuple[ref[Keeper], ...] = ()  # who made steps that are not counted here yet: compiled networks
+        self.keepers: tuple[ref[Keeper], ...] = ()  # compiled networks, which may have newer state
         self.lr = lr if isinstance(lr, Schedule) else number(self, "lr", lr, least=0)
         self.clip_norm = None if clip_norm is None else number(self, "clip_norm", clip_norm, least=0)
         self.clip_value = None if clip_value is None else number(self, "clip_value", clip_value, least=0)
         self.decay_biases = flag(self, "decay_biases", decay_biases)
-        self._steps = 0
+        self.counter = array("q", [0])  # updates made so far; compiled networks count on in it
         self.epochs = 0  # epochs ended so far
         self._state: WeakKeyDictionary[Parameter, dict[str, Any]] = WeakKeyDictionary()
 
     @property
     def steps(self) -> int:
         """Updates made so far."""
-        self._fetch()
-        return self._steps
+        return self.counter[0]
 
     @steps.setter
     def steps(self, steps: int) -> None:
-        self._fetch()
-        self._steps = steps
+        self.counter[0] = steps
 
     @property
     def state(self) -> WeakKeyDictionary[Parameter, dict[str, Any]]:
         """What is remembered of each Parameter; read it again after steps of a compiled network."""
-        self._fetch()
-        return self._state
-
-    def _fetch(self) -> None:
-        """Bring home what compiled networks have newer."""
         for keeper in self.keepers:
             if (alive := keeper()) is not None:
-                alive.fetch()
+                alive.give_state()
+        return self._state
 
     @property
     def current_lr(self) -> float:
@@ -119,8 +121,8 @@ class Optimizer(Watched):
 
     def forget(self) -> None:
         """Drop everything remembered: moments, and the count of steps and epochs."""
-        self.steps = self.epochs = 0
         self.state.clear()
+        self.steps = self.epochs = 0
         if isinstance(self.lr, Schedule):
             self.lr.forget()
 

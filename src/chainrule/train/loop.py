@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from .. import arrays
 from ..arrays import Array, namespace
 from ..data import Dataset
-from ..module import Module, Parameter, UpdateRule
+from ..module import Module, Parameter, UpdateRule, set_values
 from .evaluate import loss_of, outputs
 from .prepare import rehearse
 from .watch import Watch
@@ -22,6 +22,16 @@ def require_finite_loss(value: float) -> None:
     """Raise Diverged for a loss that is NaN or infinite."""
     if not math.isfinite(value):
         raise Diverged("the loss became NaN or infinite")  # which of them depends on who looks, and when
+
+
+def require_same_parameters(model: Module, parameters: list[Parameter]) -> None:
+    """Raise ValueError unless the model has just these Parameters: a run trains those that it began with."""
+    now = model.param()
+    if {id(parameter) for parameter in now} != {id(parameter) for parameter in parameters}:
+        raise ValueError(
+            f"fit: the model had {len(parameters)} Parameters when the run began, and a callback gave it others "
+            f"({len(now)} now); set their values instead, or end the run (run.stop()) and call fit again"
+        )
 
 
 @dataclass(frozen=True)
@@ -113,8 +123,7 @@ class Snapshot:
 
     def give_back(self) -> None:
         """Make the parameters what they were."""
-        for kept, parameter in zip(self.values, self.parameters, strict=True):
-            parameter.value[...] = kept
+        set_values(self.parameters, self.values)
 
 
 class PythonLoop:
@@ -149,8 +158,12 @@ class PythonLoop:
         self.best_epoch: int | None = None
         self.place = Place()
         self.diverged = ""
-        self.sums = getattr(loss, "reduction", "mean") == "sum"
         self.steps = 0
+
+    @property
+    def sums(self) -> bool:
+        """Whether the loss adds up over a batch."""
+        return getattr(self.loss, "reduction", "mean") == "sum"
 
     def rehearse(self, data: Dataset) -> None:
         """Try one row, and look at all targets."""
@@ -158,6 +171,7 @@ class PythonLoop:
 
     def run(self, first: int, end: int, watch: Watch) -> list[Epoch]:
         """Train for one epoch; the list is empty if `watch` cut it short, or it diverged."""
+        require_same_parameters(self.model, self.parameters)
         if self.place.epoch != first or self.place.step == 0:
             rate = float(getattr(self.optimizer, "current_lr", math.nan))
             self.place = Place(first, learning_rate=rate)

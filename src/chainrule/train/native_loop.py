@@ -1,7 +1,7 @@
 """Epochs on the engine: whole ones outside Python, about twenty visits a second."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,11 +9,11 @@ import numpy as np
 from .. import arrays
 from ..data import Dataset
 from ..engine import CannotLower, lower, native
-from ..engine.plan import Op
-from ..engine.sync import Keeper, steps_now
-from ..module import Module
+from ..engine.plan import Op, Plan
+from ..engine.sync import Keeper
+from ..module import Module, set_values
 from ..optimizers.schedules import ReduceLROnPlateau, Schedule
-from .loop import Epoch, Memory, Place
+from .loop import Epoch, Memory, Place, require_same_parameters
 from .prepare import check_targets, rehearse
 from .watch import Watch
 
@@ -37,6 +37,9 @@ class NativeLoop:
 
     `steps`, `run`, `outputs`, … are those of Loop.
 
+    What a callback changes (an option of the optimizer, a layer, its mode) is obeyed as the Python loop obeys it: the
+    network is lowered and compiled anew before the next epoch. Other Parameters than before are an error in both.
+
     Raises CannotLower for a network, loss, optimizer or data that the engine does not know.
     """
 
@@ -59,31 +62,71 @@ class NativeLoop:
         if held_out is not None and (held_out.target.dtype.kind in "iu") != class_targets:
             raise CannotLower("validation targets of another kind than the training targets")
         weighted = any(part is not None and part.sample_weight is not None for part in (data, held_out))
-        plan = lower(
-            model,
-            loss,
-            optimizer,
-            sample_shape=tuple(data.x.shape[1:]),
-            class_targets=class_targets,
-            sample_weights=weighted,
-            batch=min(batch_size, len(data)),
-            samples=len(data) if shuffle else 0,
-            seed=seed,
-            threads=threads or native.cores(),
-        )
-        self.model, self.plan, self.optimizer = model, plan, optimizer
-        self.native = native.compile_plan(plan)
-        self.name = f"native, {native.module().instruction_set}"
-        self.batch_size, self.seed, self.shuffle = plan.batch, seed, shuffle
-        self.keeper = Keeper(plan, self.native, gradients=False)
-        self.native.take = self.keeper.take
+        self.model, self.loss, self.optimizer = model, loss, optimizer
         self.data, self.held_out = data, held_out
-        self.rows: tuple[Any, Any] | None = None
-        self.steps_per_epoch = -(-len(data) // plan.batch)
+        self.seed, self.shuffle = seed, shuffle
+        self.options: dict[str, Any] = {
+            "sample_shape": tuple(data.x.shape[1:]),
+            "class_targets": class_targets,
+            "sample_weights": weighted,
+            "batch": min(batch_size, len(data)),
+            "samples": len(data) if shuffle else 0,
+            "seed": seed,
+            "threads": threads or native.cores(),
+        }
+        self.plan = lower(model, loss, optimizer, **self.options)
+        self._compile()
+        self.name = f"native, {native.module().instruction_set}"
+        self.batch_size = self.plan.batch
+        self.steps_per_epoch = -(-len(data) // self.batch_size)
         self.position = native.module().Position()
         self.diverged = ""
-        # The engine remembers the best parameters; these are what is best before it has any.
-        self.begun = Memory(Place(), 0, [parameter.value.copy() for parameter in plan.parameters], None, math.inf)
+        self.watching = self.stale = False
+        # Until an epoch is the best, the parameters that the run began with are.
+        for i, parameter in enumerate(self.plan.parameters):
+            self.native.write_best(i, np.ascontiguousarray(parameter.value))
+
+    def _compile(self) -> None:
+        """Make the plan's network."""
+        self.native = native.compile_plan(self.plan, is_home=True)
+        Keeper(self.plan, self.native, "train the model anew")
+        self.program = native.program(self.plan)
+        self.rows: tuple[Any, Any] | None = None
+
+    def changed(self, name: str) -> None:
+        """Hear that an attribute of the model, the loss or the optimizer was set."""
+        self.stale = self.stale or name not in ("lr", "epochs", "keepers")
+
+    def _follow_changes(self) -> None:
+        """Go on with the network, the loss and the optimizer as they are now."""
+        if not self.watching:
+            for watched in (*self.model.modules(), self.loss, self.optimizer):
+                watched.watch(self)
+            self.watching = True
+            self.weights = _weights(self.loss)
+            return
+        weights = _weights(self.loss)
+        if not self.stale and weights == self.weights:
+            return
+        require_same_parameters(self.model, self.plan.parameters)
+        try:
+            plan = lower(self.model, self.loss, self.optimizer, in_mode=True, **self.options)
+        except CannotLower as reason:
+            raise ValueError(
+                f'fit: a callback changed the model, and the engine does not know {reason}; engine="python" does'
+            ) from None
+        require_same_parameters(self.model, plan.parameters)
+        if native.program(plan) != self.program:
+            before = self.native
+            self._hand_over()
+            self.plan = plan
+            self._compile()
+            for i, best in enumerate(_best(before, plan)):
+                self.native.write_best(i, best)
+            self.native.set_best(before.best_epoch, before.best_loss)
+            for passes in {op.layer.passes.value for op in self._dropouts()}:
+                self.native.dropout_pass = passes
+        self.stale, self.weights = False, weights
 
     def _rows(self, data: Dataset) -> Any:
         """The data as the engine reads them, in place."""
@@ -114,10 +157,12 @@ class NativeLoop:
             outcome = self.native.run(**part.arguments, max_seconds=left)
             if watch.pauses():
                 break
+        self._tell_dropouts()
         return self.finished(part, outcome, begin, watch.elapsed_s)
 
     def part(self, first: int, end: int) -> Part:
         """What the engine is asked for to train the epochs from `first` to before `end`, or fewer if those are many."""
+        self._follow_changes()
         end = min(end, first + MOST_EPOCHS)
         lr, per_step = self._rates(first, end)
         stride = self.steps_per_epoch if per_step else 1
@@ -167,7 +212,7 @@ class NativeLoop:
             return np.full(end - first, rate), False
         epochs = optimizer.epochs
         # The table begins with the epoch's first step, though a slice of time may have ended within the epoch.
-        steps = steps_now(optimizer) - int(self.position.step)
+        steps = optimizer.steps - int(self.position.step)
         n = self.steps_per_epoch
         if not rate.changes_within_epochs():
             return np.array([rate.at(steps=steps + e * n, epochs=epochs + e) for e in range(end - first)]), False
@@ -192,18 +237,7 @@ class NativeLoop:
 
     def give_back_best(self) -> None:
         """Leave the parameters of the best epoch in Python's arrays; the initial ones if none has ended."""
-        self.keeper.fetch()
-        for parameter, best in zip(self.plan.parameters, self._best(), strict=True):
-            parameter.value[...] = best
-
-    def _best(self) -> list[np.ndarray]:
-        """The parameters of the best epoch, or those that the run began with."""
-        if self.native.best_epoch == _number(self.begun.best_epoch):
-            return self.begun.best
-        best = [np.empty_like(kept) for kept in self.begun.best]
-        for i, array in enumerate(best):
-            self.native.read_best(i, array)
-        return best
+        set_values(self.plan.parameters, _best(self.native, self.plan))
 
     def memory(self) -> Memory:
         """What it takes to go on from here; the numbers are handed to Python."""
@@ -211,7 +245,8 @@ class NativeLoop:
         at, best_epoch = self.position, self.native.best_epoch
         place = Place(at.epoch, at.step, at.loss_sum, at.loss_denominator)
         best_loss = self.native.best_loss if best_epoch >= 0 else math.inf
-        best = [self._best()[self.plan.parameters.index(parameter)] for parameter in self.model.param()]
+        found = _best(self.native, self.plan)
+        best = [found[self.plan.parameters.index(parameter)] for parameter in self.model.param()]
         return Memory(place, self.steps, best, None if best_epoch < 0 else best_epoch, best_loss)
 
     def remember(self, memory: Memory) -> None:
@@ -224,8 +259,8 @@ class NativeLoop:
             place.loss_denominator,
         )
         in_order = self.model.param()
-        best = [np.ascontiguousarray(memory.best[in_order.index(parameter)]) for parameter in self.plan.parameters]
-        self.begun = replace(memory, best=best)
+        for i, parameter in enumerate(self.plan.parameters):
+            self.native.write_best(i, np.ascontiguousarray(memory.best[in_order.index(parameter)]))
         if memory.best_epoch is not None:
             self.native.set_best(memory.best_epoch, memory.best_loss)
         for op in self._dropouts():
@@ -234,10 +269,15 @@ class NativeLoop:
     def finish(self) -> None:
         """Hand everything back to Python."""
         self._hand_over()
-        self.native.take = None  # it holds the keeper, which holds it: cut, the memory goes back now
+        # It holds its keeper, which holds it: cut, the memory goes back now.
+        self.native.take_state = self.native.mismatch = None
 
     def _hand_over(self) -> None:
-        self.keeper.fetch()
+        self.native.give_state()
+        self.native.release()
+        self._tell_dropouts()
+
+    def _tell_dropouts(self) -> None:
         for op in self._dropouts():
             op.layer.passes.value = self.native.dropout_pass
 
@@ -245,6 +285,16 @@ class NativeLoop:
         return [op for op in self.plan.ops if op.kind == "dropout"]
 
 
-def _number(epoch: int | None) -> int:
-    """The engine's number for an epoch, or for none."""
-    return -1 if epoch is None else epoch
+def _best(compiled: Any, plan: Plan) -> list[np.ndarray]:
+    """The parameters of the best epoch, or those that the run began with."""
+    best = [np.empty(parameter.shape, plan.dtype) for parameter in plan.parameters]
+    for i, array in enumerate(best):
+        compiled.read_best(i, array)
+    return best
+
+
+def _weights(loss: Any) -> list[bytes]:
+    """The weights of a loss, which can be written in place, past anybody who watches its attributes."""
+    buffers = [getattr(loss, name, None) for name in ("weight", "pos_weight")]
+    values = [buffer.value for buffer in buffers if buffer is not None]
+    return [arrays.to_numpy(value).tobytes() for value in values if value is not None]

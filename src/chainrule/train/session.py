@@ -1,10 +1,10 @@
 """One run of training: what is checked before it, written down after every epoch, and left when it ends."""
 
 import numbers
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from os import PathLike
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from .. import random
@@ -96,7 +96,7 @@ class Session:
         self.measured = data if held_out is None else held_out
         modules = model.modules()
         reseed(modules, seed)
-        self._training_mode = training_mode(modules)
+        self._training_mode = TrainingMode(modules)
         self.history = History(engine=self.loop.name)
         self.run = Run(model, loss, optimizer, self.history)
         self.before_s = 0.0  # of the same run, before it was interrupted
@@ -258,16 +258,18 @@ def _loop(
         return loop
 
 
-@contextmanager
-def training_mode(modules: list[Module]) -> Iterator[None]:
-    """Training mode inside the block, and each module's own mode after it."""
-    before = [(module, module.training) for module in modules]
-    try:
-        for module, _ in before:
+class TrainingMode:
+    """Training mode inside the block, and each module's own mode after it, however often and early it is left."""
+
+    def __init__(self, modules: list[Module]) -> None:
+        self.before = [(module, module.training) for module in modules]
+
+    def __enter__(self) -> None:
+        for module, _ in self.before:
             vars(module)["training"] = True  # so set, it is not told to compiled networks: they need not know
-        yield
-    finally:
-        for module, mode in before:
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        for module, mode in self.before:
             vars(module)["training"] = mode
 
 

@@ -1,0 +1,154 @@
+// Arrays of Python's, read and written where they lie.
+#pragma once
+
+#include <nanobind/nanobind.h>
+
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "../plan.h"
+
+namespace chainrule {
+
+namespace nb = nanobind;
+
+inline const char* name_of(DType dtype) { return dtype == DType::float32 ? "float32" : "float64"; }
+
+// Whether a buffer holds numbers of the dtype, in this machine's byte order.
+inline bool holds(const Py_buffer& view, DType dtype) {
+    const char* format = view.format;
+    if (!format) return false;
+    if (format[0] == '=' || format[0] == '<' || format[0] == '@') ++format;
+    return format[0] == (dtype == DType::float32 ? 'f' : 'd') && format[1] == 0;
+}
+
+// Rows of numbers that a call was given, read through the buffer protocol for as long as this object lives.
+class Rows {
+public:
+    Rows(nb::handle array, DType dtype, int64_t columns, const char* name, bool writable) : name_(name) {
+        const int flags = PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | (writable ? PyBUF_WRITABLE : 0);
+        if (PyObject_GetBuffer(array.ptr(), &view_, flags) != 0) {
+            PyErr_Clear();
+            throw nb::type_error(message(std::string("must be a C-contiguous ") + (writable ? "writable " : "") + "NumPy array")
+                                     .c_str());
+        }
+        if (!holds(view_, dtype)) {
+            const std::string got = view_.format;
+            release();
+            throw nb::type_error(message(std::string("must be ") + name_of(dtype) + " like the network, got format " + got).c_str());
+        }
+        if (view_.ndim == 2 && view_.shape[1] == columns) rows = view_.shape[0];
+        else if (view_.ndim == 1 && view_.shape[0] == columns) rows = 1;
+        else {
+            std::string shape;
+            for (int i = 0; i < view_.ndim; ++i) shape += (i ? ", " : "") + std::to_string(view_.shape[i]);
+            release();
+            throw nb::value_error(message("must be (batch, " + std::to_string(columns) + ") or (" + std::to_string(columns) +
+                                          ",), got (" + shape + ")").c_str());
+        }
+        if (rows == 0) {
+            release();
+            throw nb::value_error(message("must have at least one row").c_str());
+        }
+    }
+    Rows(const Rows&) = delete;
+    ~Rows() { release(); }
+
+    void* data() const { return view_.buf; }
+    bool single() const { return view_.ndim == 1; }
+    bool overlaps(const Rows& other) const {
+        const auto *begin = static_cast<const char*>(view_.buf), *others = static_cast<const char*>(other.view_.buf);
+        return begin < others + other.view_.len && others < begin + view_.len;
+    }
+    int64_t rows = 0;
+
+private:
+    std::string message(const std::string& text) const { return std::string(name_) + " " + text; }
+    void release() {
+        if (view_.obj) PyBuffer_Release(&view_);
+    }
+    Py_buffer view_{};
+    const char* name_;
+};
+
+// A whole array of a known dtype and shape, however it lies in memory; `fits` says whether it is one.
+class Whole {
+public:
+    Whole(nb::handle array, nb::handle type, DType dtype, const ParameterShape& shape, bool writable) {
+        if (!array.type().is(type)) return;  // a subclass may mean something else by its numbers
+        const int flags = PyBUF_STRIDES | PyBUF_FORMAT | (writable ? PyBUF_WRITABLE : 0);
+        if (PyObject_GetBuffer(array.ptr(), &view_, flags) != 0) {
+            PyErr_Clear();
+            return;
+        }
+        const int axes = shape.n_in > 0 ? 2 : 1;
+        fits = holds(view_, dtype) && view_.ndim == axes && view_.shape[0] == shape.n_out &&
+               (axes == 1 || view_.shape[1] == shape.n_in);
+        dense_ = PyBuffer_IsContiguous(&view_, 'C');
+        if (fits && !dense_) copy_.resize(size_t(view_.len));
+    }
+    Whole(Whole&& other) noexcept
+        : fits(other.fits), view_(other.view_), dense_(other.dense_), copy_(std::move(other.copy_)) {
+        other.view_.obj = nullptr;
+    }
+    ~Whole() {
+        if (view_.obj) PyBuffer_Release(&view_);
+    }
+
+    // The numbers in C order, for the engine to read.
+    const void* numbers() {
+        if (dense_) return view_.buf;
+        if (PyBuffer_ToContiguous(copy_.data(), &view_, view_.len, 'C') != 0) throw nb::python_error();
+        return copy_.data();
+    }
+    // Where the engine may write them in C order, and, after it, the copy of what it wrote to where it belongs.
+    void* room() { return dense_ ? view_.buf : copy_.data(); }
+    void filled() {
+        if (!dense_ && PyBuffer_FromContiguous(&view_, copy_.data(), view_.len, 'C') != 0) throw nb::python_error();
+    }
+
+    bool fits = false;
+
+private:
+    Py_buffer view_{};
+    bool dense_ = true;
+    std::vector<char> copy_;
+};
+
+// One integer that Python keeps in an array.array("q") of length 1, and both sides count on.
+class Counter {
+public:
+    Counter() = default;
+    Counter(const Counter&) = delete;
+    ~Counter() { reset(); }
+    void reset(nb::handle array = {}) {
+        if (view_.obj) PyBuffer_Release(&view_);
+        view_ = {};
+        if (!array.is_valid()) return;
+        if (PyObject_GetBuffer(array.ptr(), &view_, PyBUF_CONTIG | PyBUF_FORMAT) != 0) throw nb::python_error();
+        if (view_.len != 8 || std::strcmp(view_.format, "q") != 0) {
+            reset();
+            throw nb::type_error("a counter must be array(\"q\", [n])");
+        }
+    }
+    int64_t* place() const { return static_cast<int64_t*>(view_.buf); }
+
+private:
+    Py_buffer view_{};
+};
+
+// Whether anybody holds the array, or a view of it, besides those who hold it in `known` places.
+inline bool is_held(PyObject* array, PyObject* type, Py_ssize_t known) {
+    if (Py_REFCNT(array) > known) return true;
+    const nb::object base = nb::steal(PyObject_GetAttrString(array, "base"));
+    if (!base.is_valid()) {
+        PyErr_Clear();
+        return true;
+    }
+    if (base.is_none()) return false;
+    // A view of an array that nobody else knows is as good as an array; of other owners of memory we know nothing.
+    return Py_TYPE(base.ptr()) != reinterpret_cast<PyTypeObject*>(type) || is_held(base.ptr(), type, 2);
+}
+
+}  // namespace chainrule

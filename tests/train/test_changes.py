@@ -1,0 +1,123 @@
+"""What a callback changes is obeyed by both loops, or refused by both."""
+
+import numpy as np
+import pytest
+from networks import values
+
+import chainrule as cr
+
+X = np.random.default_rng(0).normal(size=(40, 2))
+Y = 2 * X[:, :1]
+CLASSES = (X[:, 0] > 0).astype(np.int64)
+
+
+def build(outputs=1):
+    return cr.Sequential(
+        cr.Linear(2, 8, rng=0, dtype="float64"),
+        cr.LeakyReLU(0.1),
+        cr.Dropout(0.5, rng=0),
+        cr.Linear(8, outputs, rng=1, dtype="float64"),
+    )
+
+
+def trained(change, engine, *, at=1, loss=None, target=Y, outputs=1):
+    """A model and its History; `change` is made after epoch `at`."""
+    model, loss = build(outputs), loss() if loss else cr.MSELoss()
+
+    def callback(run):
+        if run.history.epochs == at + 1:
+            change(run)
+
+    optimizer = cr.SGD(lr=0.02, momentum=0.5)
+    options = {"epochs": 5, "batch_size": 16, "optimizer": optimizer, "keep": "last", "engine": engine}
+    return model, cr.fit(model, loss, (X, target), callbacks=[callback], **options)
+
+
+OBEYED = {
+    "nothing": lambda run: None,
+    "the learning rate": lambda run: setattr(run.optimizer, "lr", 0.001),
+    "a schedule": lambda run: setattr(run.optimizer, "lr", cr.ExponentialLR(0.05, 0.5, every="step")),
+    "momentum": lambda run: setattr(run.optimizer, "momentum", 0.9),
+    "weight decay": lambda run: setattr(run.optimizer, "weight_decay", 0.5),
+    "clipping": lambda run: setattr(run.optimizer, "clip_norm", 0.01),
+    "a layer's option": lambda run: setattr(run.model[1], "negative_slope", 0.9),
+    "dropout": lambda run: setattr(run.model[2], "p", 0.1),
+    "no dropout": lambda run: setattr(run.model[2], "p", 0),
+    "the mode": lambda run: run.model.eval(),
+    "another activation": lambda run: run.model.__setitem__(1, cr.Tanh()),
+    "an activation more": lambda run: run.model.append(cr.Tanh()),
+    "the loss": lambda run: setattr(run.loss, "reduction", "sum"),
+    "the optimizer's memory": lambda run: run.optimizer.forget(),
+    "weights in place": lambda run: run.model[0].weight.value.__imul__(0.5),
+    "other weights": lambda run: setattr(run.model[0].weight, "value", np.full((8, 2), 0.1)),
+    "a state": lambda run: run.model.load_state_dict({k: v * 0.5 for k, v in run.model.state_dict().items()}),
+}
+
+
+@pytest.mark.parametrize("change", OBEYED.values(), ids=OBEYED)
+def test_what_a_callback_changes_counts_from_the_next_epoch_on(change):
+    (twin, expected), (model, history) = (trained(change, engine) for engine in ("python", "native"))
+    np.testing.assert_allclose(history.losses, expected.losses, rtol=1e-10)
+    assert history.learning_rates == pytest.approx(expected.learning_rates)
+    for name, value in values(twin).items():
+        np.testing.assert_allclose(values(model)[name], value, rtol=1e-10, atol=1e-13, err_msg=name)
+    if change is not OBEYED["nothing"]:
+        unchanged = values(trained(OBEYED["nothing"], "native")[0])
+        assert any((values(model)[name] != value).any() for name, value in unchanged.items())
+
+
+def test_a_mode_that_comes_back_goes_on_with_the_masks():
+    def change(run):
+        run.model.train(run.history.epochs % 2 == 0)
+
+    found = []
+    for engine in ("python", "native"):
+        model = build()
+        cr.fit(
+            model, cr.MSELoss(), (X, Y), epochs=6, batch_size=16, optimizer=cr.SGD(0.02), keep="last", engine=engine,
+            callbacks=[change],
+        )  # fmt: skip
+        found.append((values(model), model[2].passes.value))
+    assert found[0][1] == found[1][1] == 9
+    for name, value in found[0][0].items():
+        np.testing.assert_allclose(found[1][0][name], value, rtol=1e-10, atol=1e-13, err_msg=name)
+
+
+def test_weights_of_a_loss_written_in_place_count():
+    def change(run):
+        run.loss.weight.value[...] = [1.0, 5.0]
+
+    def loss():
+        return cr.CrossEntropyLoss(weight=np.array([1.0, 1.0]))
+
+    found = [trained(change, engine, loss=loss, target=CLASSES, outputs=2) for engine in ("python", "native")]
+    np.testing.assert_allclose(found[1][1].losses, found[0][1].losses, rtol=1e-10)
+    assert (
+        found[0][1].losses[-1]
+        != trained(lambda run: None, "native", loss=loss, target=CLASSES, outputs=2)[1].losses[-1]
+    )
+
+
+REFUSED = {
+    "a Parameter replaced": lambda run: setattr(run.model[0], "bias", cr.Parameter(np.zeros(8))),
+    "a bias removed": lambda run: setattr(run.model[0], "bias", None),
+    "a Linear appended": lambda run: run.model.append(cr.Linear(1, 1, rng=2, dtype="float64")),
+    "a Linear replaced": lambda run: run.model.__setitem__(0, cr.Linear(2, 8, rng=5, dtype="float64")),
+}
+
+
+@pytest.mark.parametrize("engine", ["python", "native"])
+@pytest.mark.parametrize("change", REFUSED.values(), ids=REFUSED)
+def test_other_parameters_than_the_run_began_with_are_refused(change, engine):
+    with pytest.raises(ValueError, match=r"fit: the model had 4 Parameters when the run began, .* call fit again"):
+        trained(change, engine)
+
+
+def test_what_the_engine_does_not_know_is_refused_by_name():
+    class Mine(cr.Tanh):
+        pass
+
+    with pytest.raises(
+        ValueError, match=r'fit: a callback changed the model, .* does not know Mine; engine="python" does'
+    ):
+        trained(lambda run: run.model.append(Mine()), "native")
