@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ... import layers
-from ...arguments import positive
+from ...arguments import positive, whole
 from ...engine.compiled import columns
 from ...engine.lower import CannotLower
 from ...extras import require
@@ -17,24 +17,31 @@ from ...files import build, describe, write_bytes
 from ...module import Module, Parameter
 from ...train.prepare import reference
 
-OPSET, IR_VERSION = 20, 9  # of ONNX 1.15, November 2023: the first with Gelu
+LOWEST = 9  # of ONNX 1.4, January 2019: before, there was no Where, and initializers had to be inputs too
 
 
 def to_onnx(
-    model: Module, path: str | PathLike[str] | None = None, *, sample_shape: Sequence[int] | None = None
+    model: Module,
+    path: str | PathLike[str] | None = None,
+    *,
+    sample_shape: Sequence[int] | None = None,
+    opset: int | None = None,
 ) -> Any:
     """The network as an onnx.ModelProto, for predictions; written to a file, if a path is given.
 
     The input is called "x" and the output "y", both with a first axis "batch" of any length; initializers have the
-    names of `state_dict`. Opset 20, which onnxruntime reads since 1.17. The proto has passed `onnx.checker`.
+    names of `state_dict`. The proto has passed `onnx.checker`.
 
     Parameters
     ----------
     model : made of this library's layers; Dropout and Identity vanish.
     path : of the file, written whole or not at all.
     sample_shape : the shape of one sample; by default one row of what the first Linear takes.
+    opset : the version of ONNX's operators, from 9 on, whose lowest IR version is taken. By default the lowest that the
+        network needs, so that older programs read it too: 9, but 11 for a Linear without bias or a Softmax along -1,
+        and 13 for a Softmax along another axis than the last. From 20 on GELU is one node.
 
-    Raises ValueError for a layer that it does not know, by its place.
+    Raises ValueError for a layer that it does not know, or that needs a later opset than is asked for, by its place.
     """
     onnx = require("onnx", "onnx")
     if not isinstance(model, Module):
@@ -43,7 +50,7 @@ def to_onnx(
         model = build(*describe(model))  # a copy on NumPy arrays
     except (TypeError, ValueError) as reason:
         raise ValueError(f"to_onnx: there is no ONNX for this model: {reason}") from None
-    writer = _Writer(onnx, model, _sample_shape(model, sample_shape))
+    writer = _Writer(onnx, model, _sample_shape(model, sample_shape), _opset(onnx, opset))
     proto = writer.proto()
     onnx.checker.check_model(proto, full_check=True)
     if path is not None:
@@ -60,11 +67,22 @@ def _sample_shape(model: Module, shape: Sequence[int] | None) -> tuple[int, ...]
         raise ValueError("to_onnx: a network without a Linear needs sample_shape=…, the shape of one sample") from None
 
 
-class _Writer:
-    """The nodes so far; `value` is the name of the last output, and `x` a batch of two of its shape."""
+def _opset(onnx: Any, opset: int | None) -> int | None:
+    newest = max(version for domain, version in onnx.helper.OP_SET_ID_VERSION_MAP if domain == "ai.onnx")
+    if opset is not None and not LOWEST <= whole("to_onnx", "opset", opset) <= newest:
+        raise ValueError(f"to_onnx: opset must be {LOWEST} to {newest}, got {opset}")
+    return opset
 
-    def __init__(self, onnx: Any, model: Module, shape: tuple[int, ...]) -> None:
+
+class _Writer:
+    """The nodes so far; `value` is the name of the last output, and `x` a batch of two of its shape.
+
+    asked, needed : the opset that the caller wants, or None, and the lowest in which the nodes so far mean the layers.
+    """
+
+    def __init__(self, onnx: Any, model: Module, shape: tuple[int, ...], asked: int | None) -> None:
         self.onnx, self.model = onnx, model
+        self.asked, self.needed, self.place = asked, LOWEST, ""
         like = reference(model)
         self.dtype = np.dtype("float32" if like is None else like.dtype)
         if self.dtype not in (np.float32, np.float64):
@@ -91,11 +109,11 @@ class _Writer:
             [helper.make_tensor_value_info("y", kind, ["batch", *self.x.shape[1:]])],
             [numpy_helper.from_array(array, name) for name, array in self.initializers.items()],
         )
-        opset = helper.make_opsetid("", OPSET)
+        opsets = [helper.make_opsetid("", self.asked or self.needed)]
         return helper.make_model(
             graph,
-            opset_imports=[opset],
-            ir_version=IR_VERSION,
+            opset_imports=opsets,
+            ir_version=helper.find_min_ir_version_for(opsets),
             producer_name="chainrule",
             producer_version=__version__,
         )
@@ -107,7 +125,7 @@ class _Writer:
                 self.module(layer, f"{name}.{index}" if name else index)
             return
         rule = RULES.get(type(module))
-        place = f"{name}: {type(module).__name__}" if name else type(module).__name__
+        self.place = place = f"{name}: {type(module).__name__}" if name else type(module).__name__
         if rule is None:
             raise ValueError(f"to_onnx: there is no ONNX for {place}")
         try:
@@ -124,6 +142,12 @@ class _Writer:
         self.value = f"v{len(self.nodes)}"
         self.nodes.append(self.onnx.helper.make_node(op, list(inputs), [self.value], **attributes))
         return self.value
+
+    def needs(self, opset: int) -> None:
+        """Say that the layer means what is written in no opset before this one."""
+        if self.asked is not None and self.asked < opset:
+            raise ValueError(f"to_onnx: {self.place} needs opset {opset}, and opset={self.asked} is asked for")
+        self.needed = max(self.needed, opset)
 
     def parameter(self, parameter: Parameter, name: str) -> str:
         """The name of an initializer that holds the parameter; a shared one is there once."""
@@ -148,6 +172,8 @@ def _linear(writer: _Writer, layer: layers.Linear, name: str) -> None:
     weight = writer.parameter(layer.weight, f"{prefix}weight")
     bias = [] if layer.bias is None else [writer.parameter(layer.bias, f"{prefix}bias")]
     if writer.x.ndim == 2:
+        if not bias:
+            writer.needs(11)
         writer.add("Gemm", writer.value, weight, *bias, transB=1)
         return
     x = writer.value
@@ -190,10 +216,10 @@ def _silu(writer: _Writer, layer: layers.SiLU, name: str) -> None:
 
 
 def _gelu(writer: _Writer, layer: layers.GELU, name: str) -> None:
-    if writer.dtype == np.float32:
+    # The definition of Gelu keeps its constants in float32, so in float64 too the formula is written out.
+    if writer.dtype == np.float32 and (writer.asked or LOWEST) >= 20:
         writer.add("Gelu", writer.value, approximate=layer.approximate)
         return
-    # The definition of Gelu keeps its constants in float32, so in float64 the formula is written out.
     x = writer.value
     if layer.approximate == "tanh":
         cube = writer.add("Mul", writer.number(0.044715), writer.add("Mul", x, writer.add("Mul", x, x)))
@@ -211,16 +237,23 @@ def _softplus(writer: _Writer, layer: layers.Softplus, name: str) -> None:
     writer.add("Where", straight, x, writer.add("Div", writer.add("Softplus", scaled), beta))
 
 
+def _softmax(writer: _Writer, layer: layers.Softmax | layers.LogSoftmax, name: str) -> None:
+    if layer.dim % writer.x.ndim != writer.x.ndim - 1:
+        writer.needs(13)  # before, all axes from this one on count as one
+    elif layer.dim < 0:
+        writer.needs(11)
+    writer.add(type(layer).__name__, writer.value, axis=layer.dim)
+
+
 def _vanish(writer: _Writer, layer: Module, name: str) -> None:
     """What does nothing in prediction."""
 
 
 def _plain(op: str) -> "Rule":
-    return lambda writer, layer, name: _add(writer, op)
+    def write(writer: _Writer, layer: Module, name: str) -> None:
+        writer.add(op, writer.value)
 
-
-def _add(writer: _Writer, op: str, **attributes: Any) -> None:
-    writer.add(op, writer.value, **attributes)
+    return write
 
 
 Rule = Callable[[_Writer, Any, str], None]
@@ -238,6 +271,6 @@ RULES: dict[type, Rule] = {
     layers.SiLU: _silu,
     layers.GELU: _gelu,
     layers.Softplus: _softplus,
-    layers.Softmax: lambda writer, layer, name: _add(writer, "Softmax", axis=layer.dim),
-    layers.LogSoftmax: lambda writer, layer, name: _add(writer, "LogSoftmax", axis=layer.dim),
+    layers.Softmax: _softmax,
+    layers.LogSoftmax: _softmax,
 }
