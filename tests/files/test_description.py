@@ -200,3 +200,21 @@ def test_tensors_that_do_not_fit_are_an_error():
         build(description, {k: v for k, v in tensors.items() if k != "scale"}, modules=[Scale])
     with pytest.raises(ValueError, match=r"scale must be \(3,\), got \(4,\)"):
         build(description, tensors | {"scale": np.ones(4)}, modules=[Scale])
+
+
+@pytest.mark.parametrize(
+    ("names", "says"),
+    [
+        (["a"], "must have a name for each layer"),
+        (["a", "a"], "must have a name for each layer"),
+        (["a", 1], "must have names that are text"),
+        ("ab", "must have names that are text"),
+        (["a", "b.c"], "must be a word without dots"),
+    ],
+    ids=str,
+)
+def test_names_that_fit_no_layers_are_an_error(names, says):
+    layers = [{"class": "ReLU"}, {"class": "Tanh"}]
+    assert build({"class": "Sequential", "names": ["a", "b"], "layers": layers}, {}).names == ("a", "b")
+    with pytest.raises(ValueError, match=f"build: .*{says}"):
+        build({"class": "Sequential", "names": names, "layers": layers}, {})

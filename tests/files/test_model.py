@@ -4,6 +4,7 @@ import random
 
 import numpy as np
 import pytest
+from counting import instructions
 
 import chainrule as cr
 from chainrule.files import read_file, write_file
@@ -121,3 +122,12 @@ def test_every_truncation_is_an_error(tmp_path):
         path.write_bytes(data[:length])
         with pytest.raises(ValueError, match="damaged"):
             cr.load(path)
+
+
+def test_the_work_of_saving_and_loading_grows_as_the_number_of_layers(tmp_path):
+    def work(n):
+        model = cr.Sequential(*(layer for _ in range(n) for layer in (cr.Linear(2, 2, rng=0), cr.ReLU())))
+        return instructions(model.save, tmp_path / "a"), instructions(cr.load, tmp_path / "a")
+
+    for few, many in zip(work(10), work(80), strict=True):
+        assert many < 9 * few

@@ -72,6 +72,47 @@ def test_a_layer_may_be_replaced() -> None:
         model[0] = "relu"  # type: ignore[assignment]
 
 
+def named() -> cr.Sequential:
+    return cr.Sequential(cr.SGD(), {"a": cr.Linear(2, 3, rng=0), "act": cr.Tanh(), "b": cr.Linear(3, 1, rng=1)})
+
+
+def test_layers_may_have_names() -> None:
+    model = named()
+    assert [name for name, _ in model.named_children()] == ["a", "act", "b"]
+    assert list(model.state_dict()) == ["a.weight", "a.bias", "b.weight", "b.bias"]
+    assert re.findall(r"\((\w+)\): ", repr(model)) == ["a", "act", "b"]
+    assert isinstance(model.optimizer, cr.SGD)
+    x = np.ones((2, 2), "float32")
+    np.testing.assert_array_equal(model(x), net()(x))
+    assert next(iter(cr.Sequential({"inner": model}).state_dict())) == "inner.a.weight"
+
+
+def test_names_go_with_the_layers() -> None:
+    model = named()
+    assert list(model[1:].state_dict()) == ["b.weight", "b.bias"]
+    model[0] = cr.Linear(2, 3, bias=False)
+    model.append(cr.Linear(1, 1)).append(cr.ReLU())
+    assert [name for name, _ in model.named_children()] == ["a", "act", "b", "3", "4"]
+    later = cr.Sequential({"1": cr.ReLU(), "2": cr.ReLU()}).append(cr.Tanh())  # what PyTorch calls a slice's layers
+    assert [name for name, _ in later.named_children()] == ["1", "2", "3"]
+
+
+def test_numbers_are_no_names() -> None:
+    assert cr.Sequential({"0": cr.ReLU(), "1": cr.Tanh()}).names is None
+    assert cr.Sequential({"1": cr.ReLU(), "0": cr.Tanh()}).names == ("1", "0")
+    assert len(cr.Sequential({})) == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "error"), [("a.b", ValueError), ("", ValueError), (0, TypeError)], ids=["dot", "nothing", "number"]
+)
+def test_a_name_is_a_word_without_dots(name: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match=f"Sequential: the name of a layer must be a .*, got {name!r}"):
+        cr.Sequential({name: cr.ReLU()})
+    with pytest.raises(TypeError, match="Sequential: layer 1 must be a Module, got 3"):
+        cr.Sequential({"a": cr.ReLU(), "b": 3})
+
+
 def test_nested_networks_have_dotted_names() -> None:
     model = cr.Sequential(net(), cr.Sequential(cr.Identity(), cr.Linear(1, 1, bias=False)))
     names = ["0.0.weight", "0.0.bias", "0.2.weight", "0.2.bias", "1.1.weight"]

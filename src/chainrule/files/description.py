@@ -105,7 +105,9 @@ class _Writer:
             found: dict[str, Any] = {"class": kind}
             if module.optimizer is not None:
                 found["optimizer"] = describe_rule(module.optimizer)
-            found["layers"] = [self.module(layer, _joined(name, str(i))) for i, layer in enumerate(module.layers)]
+            if module.names is not None:
+                found["names"] = list(module.names)
+            found["layers"] = [self.module(layer, _joined(name, key)) for key, layer in module.named_children()]
             return found
         found = self.plain(kind, module, name)
         for attribute, value in vars(module).items():
@@ -208,11 +210,16 @@ class _Reader:
             inside = arguments.pop("layers", None)
             if not isinstance(inside, list):
                 self.fail(f"{name or 'the model'} must have a list of layers, got {str(inside)[:60]}")
+            names = arguments.pop("names", list(map(str, range(len(inside)))))
+            if not isinstance(names, list) or not all(isinstance(key, str) for key in names):
+                self.fail(f"{name or 'the model'} must have names that are text, got {str(names)[:60]}")
+            if not len(set(names)) == len(names) == len(inside):
+                self.fail(f"{name or 'the model'} must have a name for each layer, got {str(names)[:60]}")
             rule = self.make(arguments.pop("optimizer"), f"{name}.optimizer") if "optimizer" in arguments else None
             if arguments:
                 self.fail(f"{name or 'the model'} has unknown arguments: {', '.join(arguments)[:60]}")
-            made = [self._inner(layer, _joined(name, str(i))) for i, layer in enumerate(inside)]
-            return Sequential(*([] if rule is None else [rule]), *made)
+            made = {key: self._inner(layer, _joined(name, key)) for key, layer in zip(names, inside, strict=True)}
+            return Sequential(*([] if rule is None else [rule]), made)
         made = kind(**{key: self._value(value, _joined(name, key)) for key, value in arguments.items()})
         for key, value in arguments.items():
             parameter = getattr(made, key, None)

@@ -1,6 +1,7 @@
 """Networks made of other Modules."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from itertools import count
 from typing import Any, overload
 
 from ..arrays import Array
@@ -15,8 +16,9 @@ class Sequential(Module):
 
     Parameters
     ----------
-    layers : Modules in the order of the forward pass; the first argument may be an optimizer, which `optimize()` and
-        `fit` then use. Nested networks are Modules too. The optimizer of a nested one is not consulted: the outermost
+    layers : Modules in the order of the forward pass, or one mapping of their names to them, as PyTorch's OrderedDict;
+        without names they bear their numbers. The first argument may be an optimizer, which `optimize()` and `fit`
+        then use. Nested networks are Modules too. The optimizer of a nested one is not consulted: the outermost
         `optimize` updates all parameters.
 
     >>> from chainrule import Linear, Tanh
@@ -26,18 +28,27 @@ class Sequential(Module):
       (1): Tanh()
       (2): Linear(25, 2)                     52
     )  # 127 parameters
+    >>> list(Sequential({"hidden": Linear(2, 25), "act": Tanh(), "out": Linear(25, 2)}).state_dict())
+    ['hidden.weight', 'hidden.bias', 'out.weight', 'out.bias']
     """
 
-    def __init__(self, *layers: Module | UpdateRule) -> None:
+    names: tuple[str, ...] | None = None  # None: their numbers
+
+    def __init__(self, *layers: Module | UpdateRule | Mapping[str, Module]) -> None:
         first = layers[0] if layers else None
         self.optimizer = first if is_update_rule(first) else None
-        rest = layers[self.optimizer is not None :]
+        rest: tuple[Any, ...] = layers[self.optimizer is not None :]
+        if len(rest) == 1 and isinstance(rest[0], Mapping):
+            self.names, rest = _names(rest[0]), tuple(rest[0].values())
         # A tuple, so that a change is an attribute that is set, of which compiled networks hear.
         self.layers = tuple(_module(index, layer) for index, layer in enumerate(rest))
 
     def append(self, layer: Module | UpdateRule) -> "Sequential":
-        """Add a layer at the end; returns the network."""
-        self.layers = (*self.layers, _module(len(self), layer))
+        """Add a layer at the end, under the next number; returns the network."""
+        layers = (*self.layers, _module(len(self), layer))
+        if self.names is not None:
+            self.names = (*self.names, next(str(n) for n in count(len(self)) if str(n) not in self.names))
+        self.layers = layers
         return self
 
     def forward(self, x: Array) -> tuple[Array, list[Any]]:
@@ -65,8 +76,7 @@ class Sequential(Module):
         super().optimize(optimizer)
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
-        for index, layer in enumerate(self.layers):
-            yield str(index), layer
+        yield from zip(self.names or map(str, range(len(self))), self.layers, strict=True)
 
     def children(self) -> list[Module]:
         return list(self.layers)
@@ -82,9 +92,11 @@ class Sequential(Module):
     @overload
     def __getitem__(self, index: slice) -> "Sequential": ...
     def __getitem__(self, index: int | slice) -> Module:
-        """One layer, or for a slice a network of those layers, which shares them with this one."""
+        """One layer, or for a slice a network of those layers, which shares them with this one, and their names."""
         if isinstance(index, slice):
-            return Sequential(*self.layers[index])
+            if self.names is None:
+                return Sequential(*self.layers[index])
+            return Sequential(dict(zip(self.names[index], self.layers[index], strict=True)))
         self._check_index(index)
         return self.layers[index]
 
@@ -103,10 +115,10 @@ class Sequential(Module):
         lines = ["Sequential("]
         if self.optimizer is not None:
             lines.append(f"  {self.optimizer!r}")
-        for index, layer in enumerate(self.layers):
+        for name, layer in self.named_children():
             first, *rest = repr(layer).split("\n")
             n = layer.num_parameters
-            lines.append(f"  ({index}): {first:28}{n:8,}" if n and not rest else f"  ({index}): {first}")
+            lines.append(f"  ({name}): {first:28}{n:8,}" if n and not rest else f"  ({name}): {first}")
             lines += [f"  {line}" for line in rest]
         return "\n".join([*lines, f")  # {self.num_parameters:,} parameters"])
 
@@ -116,3 +128,14 @@ def _module(index: int, layer: Module | UpdateRule) -> Module:
         return layer
     hint = " (call the class)" if isinstance(layer, type) else ""
     raise TypeError(f"Sequential: layer {index} must be a Module, got {layer!r}{hint}")
+
+
+def _names(named: Mapping[str, Module]) -> tuple[str, ...] | None:
+    """The names of the layers, or None if they are their numbers."""
+    names = tuple(named)
+    for name in names:
+        if not isinstance(name, str):
+            raise TypeError(f"Sequential: the name of a layer must be a string, got {name!r}")
+        if not name or "." in name:  # the dot joins names of nested networks
+            raise ValueError(f"Sequential: the name of a layer must be a word without dots, got {name!r}")
+    return None if names == tuple(map(str, range(len(names)))) else names

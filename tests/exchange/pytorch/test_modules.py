@@ -1,7 +1,10 @@
+from collections import OrderedDict
+
 import numpy as np
 import pytest
 import torch
 from cases import CASES, Case, exported_modules, numpy
+from counting import instructions
 
 import chainrule as cr
 from chainrule.exchange.pytorch.modules import MODULES
@@ -60,6 +63,44 @@ def test_what_is_shared_stays_shared_both_ways():
     assert back[2].weight is back[0].weight
     assert back[3][0] is back[1]
     assert len(list(back.parameters())) == 3
+
+
+def test_names_stay_both_ways_and_in_files(tmp_path):
+    torch.manual_seed(0)
+    layer = torch.nn.Linear(2, 2)
+    inner = torch.nn.Sequential(OrderedDict(b=torch.nn.Tanh(), c=layer))
+    theirs = torch.nn.Sequential(OrderedDict(a=layer, act=torch.nn.ReLU(), inner=inner))
+    ours = cr.from_torch(theirs)
+    assert list(ours.state_dict()) == list(theirs.state_dict())
+    ours.save(tmp_path / "a.safetensors")
+    for model in (ours, cr.load(tmp_path / "a.safetensors")):
+        back = cr.to_torch(model)
+        assert repr(back) == repr(theirs)
+        back.load_state_dict(theirs.state_dict())
+        assert back.inner.c is back.a
+    assert repr(cr.load(tmp_path / "a.safetensors")) == repr(ours)
+    tail = theirs[1:]
+    assert list(cr.from_torch(tail).state_dict()) == list(tail.state_dict()) == ["inner.c.weight", "inner.c.bias"]
+
+
+def test_names_without_letters_stay_too():
+    theirs = torch.nn.Sequential(torch.nn.ReLU(), torch.nn.Linear(2, 2))[1:]
+    assert list(cr.from_torch(theirs).state_dict()) == list(theirs.state_dict()) == ["1.weight", "1.bias"]
+
+
+def test_a_name_that_pytorch_does_not_allow_is_refused_by_its_place():
+    with pytest.raises(ValueError, match=r"to_torch: inner.forward: ReLU has a name that PyTorch does not allow"):
+        cr.to_torch(cr.Sequential({"inner": cr.Sequential({"forward": cr.ReLU()})}))
+
+
+def test_the_work_grows_as_the_number_of_layers():
+    def work(n):
+        ours = cr.Sequential(*(layer for _ in range(n) for layer in (cr.Linear(2, 2, rng=0), cr.ReLU())))
+        theirs = cr.to_torch(ours)
+        return instructions(cr.to_torch, ours), instructions(cr.from_torch, theirs)
+
+    for few, many in zip(work(10), work(80), strict=True):
+        assert many < 9 * few
 
 
 def test_numbers_are_copies_and_gradients_do_not_matter():

@@ -112,7 +112,7 @@ class _FromTorch:
         if kind is self.nn.Sequential:
             # Not named_children(), which leaves out a module that comes again.
             inside = zip(module._modules, module, strict=True)
-            return Sequential(*(self.module(m, f"{name}.{n}" if name else n) for n, m in inside))
+            return Sequential({n: self.module(m, f"{name}.{n}" if name else n) for n, m in inside})
         if kind is self.nn.Linear:
             bias = False if module.bias is None else self.parameter(module.bias, name)
             return Linear(module.in_features, module.out_features, bias, weight=self.parameter(module.weight, name))
@@ -153,7 +153,15 @@ class _ToTorch:
     def _make(self, module: Module, name: str) -> Any:
         nn = self.torch.nn
         if type(module) is Sequential:
-            return nn.Sequential(*(self.module(m, f"{name}.{n}" if name else n) for n, m in module.named_children()))
+            made = nn.Sequential()
+            for n, m in module.named_children():
+                place = f"{name}.{n}" if name else n
+                inner = self.module(m, place)
+                try:
+                    made.add_module(n, inner)
+                except KeyError:  # a name that an attribute has, such as "forward"
+                    raise ValueError(f"to_torch: {_place(place, m)} has a name that PyTorch does not allow") from None
+            return made
         if type(module) is Linear:
             # On the device "meta" PyTorch draws no initial weights, which are replaced at once.
             made = nn.Linear(module.in_features, module.out_features, bias=module.bias is not None, device="meta")
