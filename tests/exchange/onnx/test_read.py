@@ -359,6 +359,14 @@ def test_what_keras_exports_is_read():
         cr.from_onnx(proto)
 
 
+def test_shapes_that_grow_without_end_are_refused():
+    nodes = [node("Shape", ["x"], ["s0"])]
+    nodes += [node("Concat", [f"s{i}", f"s{i}"], [f"s{i + 1}"], axis=0) for i in range(60)]
+    proto = model_of(*nodes, node("Reshape", ["x", "s60"], ["y"]), shape=("n", 2))
+    with pytest.raises(ValueError, match="from_onnx: "):
+        cr.from_onnx(proto)
+
+
 def test_what_scikit_learns_converter_writes_of_a_regressor_is_read():
     def proto(outputs):
         return model_of(

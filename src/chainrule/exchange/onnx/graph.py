@@ -104,13 +104,8 @@ class Graph:
         """What a node makes, if that does not depend on the input."""
         if node.op == "Constant":
             return self._value(node)
-        if node.op in ("Transpose", "Cast") and node.inputs[0] in self.constants:
-            known = self.constants[node.inputs[0]]
-            made: np.ndarray
-            if node.op == "Transpose":
-                made = known.transpose(node.attributes.get("perm"))
-            else:
-                made = known.astype(self.onnx.helper.tensor_dtype_to_np_dtype(node.attributes["to"]))
+        if node.op == "Transpose" and node.inputs[0] in self.constants:
+            made: np.ndarray = self.constants[node.inputs[0]].transpose(node.attributes.get("perm"))
             return made
         return None
 

@@ -19,6 +19,7 @@ class Axis:
 
 
 Shape = list[int | Axis]
+MOST = 64  # axes; NumPy has no arrays of more, and a file cannot make lists of lengths longer and longer
 
 
 def size(op: str, attributes: dict[str, Any], inputs: Sequence[Any]) -> np.ndarray | None:
@@ -27,6 +28,8 @@ def size(op: str, attributes: dict[str, Any], inputs: Sequence[Any]) -> np.ndarr
     inputs : arrays of such, or for Shape itself the Shape.
     """
     first, *others = inputs
+    if sum(map(np.size, inputs)) > MOST:
+        return None
     if op == "Shape":
         return np.array(first[attributes.get("start", 0) : attributes.get("end", len(first))], object)
     if op == "Gather" and first.ndim == 1 and attributes.get("axis", 0) == 0:

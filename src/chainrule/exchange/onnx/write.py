@@ -68,10 +68,13 @@ def _sample_shape(model: Module, shape: Sequence[int] | None) -> tuple[int, ...]
 
 
 def _opset(onnx: Any, opset: int | None) -> int | None:
-    newest = max(version for domain, version in onnx.helper.OP_SET_ID_VERSION_MAP if domain == "ai.onnx")
-    if opset is not None and not LOWEST <= whole("to_onnx", "opset", opset) <= newest:
-        raise ValueError(f"to_onnx: opset must be {LOWEST} to {newest}, got {opset}")
-    return opset
+    if opset is None:
+        return None
+    version = whole("to_onnx", "opset", opset)
+    newest = max(known for domain, known in onnx.helper.OP_SET_ID_VERSION_MAP if domain == "ai.onnx")
+    if not LOWEST <= version <= newest:
+        raise ValueError(f"to_onnx: opset must be {LOWEST} to {newest}, got {version}")
+    return version
 
 
 class _Writer:
