@@ -56,8 +56,8 @@ def from_torch(module: Any) -> Module:
     ----------
     module : of torch.nn: a Sequential (nested ones too), Linear, Flatten, Identity, Dropout, an activation, or a loss.
 
-    Returns   the Module. Parameters that are shared stay shared, a module that stands twice is one, dtype and training
-              mode are kept
+    Returns   the Module. Parameters that are shared stay shared, a module that stands twice is one, names, dtype and
+              training mode are kept
 
     Raises TypeError for a module that chainrule does not have, and ValueError for an option that it does not have; both
     name its place.
@@ -83,7 +83,8 @@ def to_torch(model: Module, *, dtype: Any = None, device: Any = None) -> Any:
     model : made of modules that PyTorch has too.
     dtype, device : of PyTorch, to convert to; float32 or float64 on the CPU stay what they are.
 
-    Raises TypeError for a module that PyTorch does not have, and names its place.
+    Raises TypeError for a module that PyTorch does not have, ValueError for a name that it does not allow; both name
+    its place.
     """
     torch = require("torch", "torch")
     if not isinstance(model, Module):
