@@ -9,6 +9,7 @@ A Module says how to go forward and how the gradient comes back:
 itself, so one layer may stand twice in a network, or in two networks at once.
 """
 
+import copy
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import repeat
@@ -221,10 +222,14 @@ class Module(Watched):
         for module in training:
             vars(module)["training"] = False  # so set, it is not told to compiled networks: they need not know
         try:
-            return self.forward(*inputs, **options)[0]
+            return self._infer(*inputs, **options)
         finally:
             for module in training:
                 vars(module)["training"] = True
+
+    def _infer(self, *inputs: Any, **options: Any) -> Any:
+        """The output alone, once the mode is set and the input read."""
+        return self.forward(*inputs, **options)[0]
 
     # -- what is inside
 
@@ -240,9 +245,19 @@ class Module(Watched):
 
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, "Module"]]:
         """This module and all below it, each place once, with dotted names; a module that stands twice comes twice."""
-        yield prefix, self
-        for name, child in self.named_children():
-            yield from child.named_modules(f"{prefix}.{name}" if prefix else name)
+        # A stack and no recursion: networks may be nested deeper than Python's calls.
+        ahead: list[tuple[str, Module, int]] = [(prefix, self, 0)]
+        inside: list[Module] = []  # those that the module stands in
+        while ahead:
+            prefix, module, depth = ahead.pop()
+            del inside[depth:]
+            if any(module is outer for outer in inside):
+                raise ValueError(f"{type(module).__name__} {prefix!r} contains itself")
+            inside.append(module)
+            yield prefix, module
+            start = f"{prefix}." if prefix else ""
+            below = [(start + name, child, depth + 1) for name, child in module.named_children()]
+            ahead.extend(reversed(below))
 
     def modules(self) -> list["Module"]:
         """This module and all below it, each once, in the order of `named_modules`."""
@@ -297,6 +312,14 @@ class Module(Watched):
     def optimize(self, optimizer: UpdateRule) -> None:
         """Update the parameters by the rule of `optimizer` and the gradients that `backward` has gathered."""
         optimizer.step(self.param())
+
+    def __deepcopy__(self: AnyModule, memo: dict[int, Any]) -> AnyModule:
+        copied = memo[id(self)] = type(self).__new__(type(self))
+        for module in reversed(self.modules()):  # from the inside out, so that copying never has to go deep
+            copy.deepcopy(module, memo)
+        state = copy.deepcopy(self.__getstate__(), memo)
+        getattr(copied, "__setstate__", vars(copied).update)(state)
+        return copied
 
     def train(self: AnyModule, mode: bool = True) -> AnyModule:
         """Set training mode (or evaluation mode) here and below; returns the module."""

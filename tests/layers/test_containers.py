@@ -1,4 +1,7 @@
+import copy
+import pickle
 import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -151,6 +154,76 @@ def test_repr_prints_the_network_and_counts_parameters() -> None:
         "  (1): ReLU()",
         ")  # 13 parameters",
     ]
+
+
+DEEP = 1500  # more than Python lets calls stand in each other
+
+
+def nested(depth: int = DEEP) -> cr.Sequential:
+    model = cr.Sequential(cr.Linear(2, 2, rng=0), cr.Tanh())
+    for _ in range(depth):
+        model = cr.Sequential(model)
+    return model
+
+
+def test_networks_may_be_nested_to_any_depth() -> None:
+    model, flat = nested(), nested(0)
+    x = np.random.default_rng(0).normal(size=(5, 2)).astype("float32")
+    np.testing.assert_array_equal(model(x), flat(x))
+    (y, saved), (flat_y, flat_saved) = model.forward(x), flat.forward(x)
+    np.testing.assert_array_equal(model.backward(y, saved), flat.backward(flat_y, flat_saved))
+    for deep, plain in zip(model.param(), flat.param(), strict=True):
+        np.testing.assert_array_equal(deep.grad, plain.grad)
+    for engine in ("native", "python"):
+        how = {"epochs": 2, "engine": engine}
+        losses = [cr.fit(one, cr.MSELoss(), (x, x), optimizer=cr.SGD(lr=0.1), **how).losses for one in (model, flat)]
+        assert losses[0] == losses[1]
+    np.testing.assert_array_equal(cr.compile(model).predict(x), cr.compile(flat).predict(x))
+    np.testing.assert_array_equal(copy.deepcopy(model)(x), flat(x))
+    assert [name for name, _ in model.named_parameters()] == ["0." * DEEP + "0.weight", "0." * DEEP + "0.bias"]
+    model.load_state_dict(model.double().float().state_dict())
+    assert [type(layer) for layer in model.chain()] == [cr.Linear, cr.Tanh]
+
+
+def test_a_network_of_any_depth_can_be_printed() -> None:
+    lines = repr(nested(400)).splitlines()
+    assert len(lines) == 2 * 401 + 2
+    assert lines[401].split() == ["(0):", "Linear(2,", "2)", "6"]
+
+
+def test_what_others_limit_says_so(tmp_path: Path) -> None:
+    model = nested()
+    with pytest.raises(ValueError, match=r"nested too deeply to be described, more than 100 .*\(\*model\.chain\(\)\)"):
+        model.save(tmp_path / "model")
+    with pytest.raises(ValueError, match="to_torch: networks are nested too deeply"):
+        cr.to_torch(model)
+    with pytest.raises(RecursionError, match="while pickling"):
+        pickle.dumps(model)
+    assert not list(tmp_path.iterdir())
+    nested(100).save(tmp_path / "model")
+    assert cr.load(tmp_path / "model").num_parameters == 6
+
+
+def test_a_copy_keeps_what_is_shared() -> None:
+    shared = cr.Linear(2, 2, rng=0)
+    model = cr.Sequential(cr.SGD(), shared, cr.Sequential(cr.Tanh(), shared))
+    copied = copy.deepcopy(model)
+    assert copied[0] is copied[1][1]
+    assert copied[0] is not shared
+    assert copied.optimizer is not model.optimizer
+    assert len(copied.param()) == 2
+
+
+def test_a_network_cannot_contain_itself() -> None:
+    model = net()
+    words = "Sequential: layer 3 must be another network, got one that contains this one"
+    with pytest.raises(ValueError, match=words):
+        model.append(cr.Sequential(model))
+    assert len(model) == 3
+    own = cr.Module()
+    own.inner = cr.Sequential(own)  # type: ignore[attr-defined]
+    with pytest.raises(ValueError, match=r"Module 'inner\.0' contains itself"):
+        list(own.named_modules())
 
 
 def test_what_is_no_module_is_refused() -> None:

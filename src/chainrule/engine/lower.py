@@ -73,7 +73,7 @@ def rule(*kinds: type) -> Callable[[Rule], Rule]:
 
 @rule(layers.Sequential)
 def _sequential(lowering: Lowering, network: layers.Sequential) -> None:
-    for layer in network:
+    for layer in network.chain():
         lowering.lower(layer)
 
 

@@ -23,6 +23,8 @@ KNOWN: dict[str, type] = {
     if isinstance(thing, type) and issubclass(thing, Module | Optimizer | Schedule)
 }
 
+MOST_NESTED = 100  # networks within networks: what is written here has to be read again, one call within another
+
 # Arguments that have to be tensors, or null where True: else the constructor would draw random numbers, as many as the
 # file says.
 _TENSORS = {"Linear": {"weight": False, "bias": True}}
@@ -33,7 +35,8 @@ def describe(model: Module) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
 
     A parameter that is shared is one array, and a module that stands twice is described once.
 
-    Raises TypeError for a module that keeps an argument of its constructor in no attribute of that name.
+    Raises TypeError for a module that keeps an argument of its constructor in no attribute of that name, ValueError for
+    networks that are nested too deeply.
     """
     writer = _Writer()
     description = writer.module(model, "")
@@ -99,6 +102,11 @@ class _Writer:
         """A Module at the place `name`."""
         if id(module) in self.modules:
             return {"same": self.modules[id(module)]}
+        if name.count(".") > MOST_NESTED:
+            raise ValueError(
+                f"networks are nested too deeply to be described, more than {MOST_NESTED} in each other: "
+                f"Sequential(*model.chain()) is one chain of the same layers"
+            )
         self.modules[id(module)] = name
         kind = type(module).__name__
         if type(module) is Sequential:

@@ -12,7 +12,7 @@ class Sequential(Module):
     """A chain: each layer's output is the next one's input, and gradients come back in the reverse order.
 
     Equation  y = f_n(… f_2(f_1(x)));  dx = dy · f_n' · … · f_1', from the left: this is the chain rule
-    Saves     what each layer saves, in a list
+    Saves     what each layer of the chain saves, in a list
 
     Parameters
     ----------
@@ -45,27 +45,40 @@ class Sequential(Module):
 
     def append(self, layer: Module | UpdateRule) -> "Sequential":
         """Add a layer at the end, under the next number; returns the network."""
-        layers = (*self.layers, _module(len(self), layer))
+        layers = (*self.layers, self._fitting(len(self), layer))
         if self.names is not None:
             self.names = (*self.names, next(str(n) for n in count(len(self)) if str(n) not in self.names))
         self.layers = layers
         return self
 
+    def chain(self) -> Iterator[Module]:
+        """The layers in the order of the forward pass, where a network inside stands for its own layers.
+
+        However deep networks are nested, running them is one loop.
+        """
+        ahead = list(reversed(self.layers))
+        while ahead:
+            layer = ahead.pop()
+            if type(layer) is Sequential:
+                ahead.extend(reversed(layer.layers))
+            else:
+                yield layer
+
     def forward(self, x: Array) -> tuple[Array, list[Any]]:
         saved = []
-        for layer in self.layers:
+        for layer in self.chain():
             x, kept = layer.forward(x)
             saved.append(kept)
         return x, saved
 
     def backward(self, dy: Array, saved: list[Any]) -> Array:
-        for layer, kept in zip(reversed(self.layers), reversed(saved), strict=True):
+        for layer, kept in zip(reversed(list(self.chain())), reversed(saved), strict=True):
             dy = layer.backward(dy, kept)
         return dy
 
-    def __call__(self, x: Array) -> Array:
-        for layer in self.layers:  # layer by layer, so that no layer's input outlives its use
-            x = layer(x)
+    def _infer(self, x: Array) -> Array:
+        for layer in self.chain():  # layer by layer, so that no layer's input outlives its use
+            x = layer._infer(x)
         return x
 
     def optimize(self, optimizer: UpdateRule | None = None) -> None:
@@ -104,23 +117,39 @@ class Sequential(Module):
         """Put a layer in the place of another."""
         self._check_index(index)
         layers = list(self.layers)
-        layers[index] = _module(index, layer)
+        layers[index] = self._fitting(index, layer)
         self.layers = tuple(layers)
 
     def _check_index(self, index: int) -> None:
         if not -len(self) <= index < len(self):
             raise IndexError(f"Sequential: there are {len(self)} layers, got index {index}")
 
+    def _fitting(self, index: int, layer: Module | UpdateRule) -> Module:
+        module = _module(index, layer)
+        if any(inner is self for inner in module.modules()):
+            raise ValueError(f"Sequential: layer {index} must be another network, got one that contains this one")
+        return module
+
     def __repr__(self) -> str:
-        lines = ["Sequential("]
-        if self.optimizer is not None:
-            lines.append(f"  {self.optimizer!r}")
-        for name, layer in self.named_children():
-            first, *rest = repr(layer).split("\n")
-            n = layer.num_parameters
-            lines.append(f"  ({name}): {first:28}{n:8,}" if n and not rest else f"  ({name}): {first}")
-            lines += [f"  {line}" for line in rest]
-        return "\n".join([*lines, f")  # {self.num_parameters:,} parameters"])
+        lines: list[str] = []
+        ahead: list[tuple[str, str, Module | str]] = [("", "", self)]
+        while ahead:
+            indent, place, thing = ahead.pop()
+            if isinstance(thing, str):
+                lines.append(indent + thing)
+            elif type(thing).__repr__ is Sequential.__repr__ and isinstance(thing, Sequential):
+                lines.append(f"{indent}{place}Sequential(")
+                if thing.optimizer is not None:
+                    lines.append(f"{indent}  {thing.optimizer!r}")
+                ahead.append((indent, "", f")  # {thing.num_parameters:,} parameters"))
+                below = [(indent + "  ", f"({name}): ", layer) for name, layer in thing.named_children()]
+                ahead.extend(reversed(below))
+            else:
+                first, *rest = repr(thing).split("\n")
+                n = thing.num_parameters
+                lines.append(f"{indent}{place}{first:28}{n:8,}" if n and not rest else f"{indent}{place}{first}")
+                lines += [indent + line for line in rest]
+        return "\n".join(lines)
 
 
 def _module(index: int, layer: Module | UpdateRule) -> Module:

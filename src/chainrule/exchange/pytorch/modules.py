@@ -1,5 +1,7 @@
 """PyTorch's modules and losses as ours, and ours as PyTorch's: one table, read in both directions."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,7 +73,8 @@ def borrow(module: Any) -> tuple[Module, list[tuple[Any, Parameter]]]:
     if not isinstance(module, torch.nn.Module):
         raise TypeError(f"from_torch: module must be a torch.nn.Module, got a {type(module).__name__}")
     reader = _FromTorch(torch)
-    model = reader.module(module, "")
+    with nesting("from_torch"):
+        model = reader.module(module, "")
     return model, [(parameter, reader.parameters[id(parameter)]) for parameter in module.parameters()]
 
 
@@ -89,7 +92,17 @@ def to_torch(model: Module, *, dtype: Any = None, device: Any = None) -> Any:
     torch = require("torch", "torch")
     if not isinstance(model, Module):
         raise TypeError(f"to_torch: model must be a chainrule Module, got a {type(model).__name__}")
-    return _ToTorch(torch).module(model, "").to(dtype=dtype, device=device)
+    with nesting("to_torch"):
+        return _ToTorch(torch).module(model, "").to(dtype=dtype, device=device)
+
+
+@contextmanager
+def nesting(owner: str) -> Iterator[None]:
+    """Networks that stand too deep in each other for Python, and for PyTorch itself, are an error that says so."""
+    try:
+        yield
+    except RecursionError:
+        raise ValueError(f"{owner}: networks are nested too deeply") from None
 
 
 class _FromTorch:
