@@ -43,7 +43,7 @@ class Compiled final : public Home {
 public:
     Compiled(const Plan& plan, nb::object empty, nb::object dtype, Objects parameters, bool keeps_gradients)
         : Home(create(plan), std::move(parameters), nb::borrow(empty(0, dtype).type()), keeps_gradients),
-          plan_(plan), empty_(std::move(empty)), dtype_(std::move(dtype)) {
+          reader(Py_TYPE(empty(0, dtype).ptr())), plan_(plan), empty_(std::move(empty)), dtype_(std::move(dtype)) {
         double flops = 0;
         for (const ParameterShape& p : plan.parameters) flops += 2.0 * double(p.n_out) * double(p.n_in > 0 ? p.n_in : 1);
         flops_per_row_ = flops;
@@ -175,7 +175,7 @@ public:
     // -- steps
 
     nb::object predict(nb::handle x, nb::handle out) {
-        Rows from(x, plan_.dtype, plan_.n_in, "predict: x", false);
+        Rows from(x, plan_.dtype, plan_.n_in, "predict: x", false, &reader);
         nb::object y = out.is_none() ? fresh(from) : nb::borrow(out);
         Rows to(y, plan_.dtype, n_out_, "predict: out", true);
         if (to.rows != from.rows) throw nb::value_error("predict: out must have as many rows as x");
@@ -187,7 +187,7 @@ public:
     }
 
     nb::object forward(nb::handle x, bool training) {
-        Rows from(x, plan_.dtype, plan_.n_in, "forward: x", false);
+        Rows from(x, plan_.dtype, plan_.n_in, "forward: x", false, &reader);
         nb::object y = fresh(from);
         Rows to(y, plan_.dtype, n_out_, "forward: y", true);
         Turn turn(*this);
@@ -197,7 +197,7 @@ public:
     }
 
     nb::object backward(nb::handle dy, bool input) {
-        Rows from(dy, plan_.dtype, n_out_, "backward: dy", false);
+        Rows from(dy, plan_.dtype, n_out_, "backward: dy", false, &reader);
         if (!input) {
             Turn turn(*this);
             without_gil(2.0 * double(from.rows), [&] { engine().backward(from.data(), from.rows, nullptr); });
@@ -213,7 +213,7 @@ public:
     }
 
     double step(nb::handle x, nb::handle target) {
-        Rows from(x, plan_.dtype, plan_.n_in, "step: x", false);
+        Rows from(x, plan_.dtype, plan_.n_in, "step: x", false, &reader);
         Dataset batch;
         batch.rows = from.rows;
         batch.x = from.data();
@@ -224,7 +224,7 @@ public:
             batch.indices = indices.data();
             return run_step(batch);
         }
-        Rows wanted(target, plan_.dtype, n_out_, "step: target", false);
+        Rows wanted(target, plan_.dtype, n_out_, "step: target", false, &reader);
         if (wanted.rows != from.rows) throw nb::value_error("step: target must have as many rows as x");
         batch.target = wanted.data();
         return run_step(batch);
@@ -246,6 +246,7 @@ public:
 
     nb::object next_lr;  // called before a step for its learning rate; None: `lr` is constant
     double lr = 0;
+    Reader reader;         // of the arrays that step-level calls get
 
 
     // Its count of steps, on which the engine goes on.
@@ -258,12 +259,13 @@ public:
         Py_VISIT(Py_TYPE(self));
         if (!nb::inst_ready(self)) return 0;
         Compiled* c = nb::inst_ptr<Compiled>(self);
-        for (const nb::object* o : {&c->next_lr, &c->empty_, &c->dtype_}) Py_VISIT(o->ptr());
+        for (const nb::object* o : {&c->next_lr, &c->empty_, &c->dtype_, &c->reader.read}) Py_VISIT(o->ptr());
         return c->Home::traverse(visit, arg);
     }
     static int clear(PyObject* self) {
         Compiled* c = nb::inst_ptr<Compiled>(self);
         c->next_lr.reset();
+        c->reader.read.reset();
         c->Home::clear();
         return 0;
     }
@@ -311,7 +313,8 @@ private:
     // Class indices in place: a conversion would cut floats, and would not outlive the call.
     Indices indices_of(nb::handle target, const char* name) const {
         Indices indices;
-        if (!nb::try_cast(target, indices, false))
+        const bool plain = reader.is_plain(target) && nb::try_cast(target, indices, false);
+        if (!plain && !(reader.reads() && nb::try_cast(reader.indices(target, name), indices, false)))
             throw nb::type_error((std::string(name) + " must hold class indices, a contiguous int64 array (batch,)").c_str());
         return indices;
     }
@@ -602,10 +605,10 @@ NB_MODULE(CHAINRULE_MODULE, m) {
              "seed"_a, "first_epoch"_a, "end_epoch"_a, "max_seconds"_a, "keep_best"_a, "losses"_a, "validation_losses"_a,
              "position"_a, "seconds"_a.none() = nb::none())
         .def("evaluate", &Compiled::evaluate, "data"_a, "y"_a.none())
-        .def("predict", &Compiled::predict, "x"_a, "out"_a.none() = nb::none())
-        .def("forward", &Compiled::forward, "x"_a, "training"_a = true)
-        .def("backward", &Compiled::backward, "dy"_a, "input"_a = true)
-        .def("step", &Compiled::step, "x"_a, "target"_a)
+        .def("predict", &Compiled::predict, "x"_a.none(), "out"_a.none() = nb::none())
+        .def("forward", &Compiled::forward, "x"_a.none(), "training"_a = true)
+        .def("backward", &Compiled::backward, "dy"_a.none(), "input"_a = true)
+        .def("step", &Compiled::step, "x"_a.none(), "target"_a.none())
         .def("update", &Compiled::update)
         .def("zero_grad", &Compiled::zero_gradients)
         .def("show", [](Compiled& c, nb::handle parameter) { c.show(parameter, Home::What::value); })
@@ -627,6 +630,8 @@ NB_MODULE(CHAINRULE_MODULE, m) {
         .def_rw("refresh", &Compiled::refresh, nb::arg().none())
         .def_rw("take_state", &Compiled::take_state, nb::arg().none())
         .def_rw("mismatch", &Compiled::mismatch, nb::arg().none())
+        .def_prop_rw("read", [](Compiled& c) { return c.reader.read; },
+                     [](Compiled& c, nb::object read) { c.reader.read = std::move(read); }, nb::arg().none())
         .def_rw("next_lr", &Compiled::next_lr, nb::arg().none())
         .def_rw("lr", &Compiled::lr)
         .def("set_counter", &Compiled::set_counter, "array"_a);

@@ -5,7 +5,7 @@
 
 import math
 import numbers
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -69,18 +69,93 @@ def choice(owner: object, name: str, value: Any, options: tuple[str, ...]) -> st
 
 
 def as_array(owner: object, name: str, values: Any) -> Array:
-    """values as an array of real numbers: itself if it is one, or else what NumPy makes of it."""
-    array = values
-    if not arrays.is_array(values):
-        if isinstance(values, np.ma.MaskedArray):
-            raise TypeError(f"{_name(owner)}: {name} must be a plain array, got a masked one; use its filled()")
-        try:
-            array = np.asarray(values)
-        except ValueError as error:  # rows of different lengths
-            raise ValueError(f"{_name(owner)}: {name} must be an array of numbers, but {error}") from None
+    """values as a plain array of real numbers; docs/arrays.md says what becomes of which kind of array.
+
+    Arrays of NumPy, PyTorch and CuPy stay what they are, and everything else becomes what NumPy makes of it. Of dtypes
+    in which layers cannot compute, longdouble becomes float64, and 8 bits or a guest of NumPy's float32.
+
+    Raises TypeError for what are not real numbers, and for what would lose a part of what it says: masked arrays,
+    sparse ones.
+    """
+    array = values if arrays.is_array(values) else _read(owner, name, values)
+    if isinstance(array, np.ndarray | np.generic):
+        array = np.asarray(array)  # without a subclass, whose arithmetic may be any other
+    elif getattr(array, "is_nested", False):
+        _refuse(owner, name, "be a dense array", f"a nested {type(array).__name__}; use its to_padded_tensor(value)")
+    elif str(getattr(array, "layout", "torch.strided")) != "torch.strided":
+        _refuse(owner, name, "be a dense array", f"a sparse {type(array).__name__}; use its to_dense()")
+    array = arrays.widened(_of_objects(array))
     if arrays.kind(array) not in ("real floating", "integral", "bool"):
-        raise TypeError(f"{_name(owner)}: {name} must hold real numbers, got dtype {arrays.dtype_name(array.dtype)}")
+        got = f"dtype {arrays.dtype_name(array.dtype)}{_hint(name, array, values)}"
+        _refuse(owner, name, "hold real numbers", got)
     return array
+
+
+def as_input(owner: object, name: str, x: Any, like: Array | None) -> Array:
+    """What a network is shown: x as an array in the library, dtype and on the device of `like`, one of its parameters.
+
+    Where there are no parameters (None), floating-point numbers keep their dtype, and all others become float32.
+    """
+    x = as_array(owner, name, x)
+    if like is None:
+        return arrays.bring(x, x, dtype=x.dtype if arrays.is_floating(x) else "float32")
+    return arrays.bring(x, like, dtype=like.dtype)
+
+
+def as_indices(owner: object, name: str, values: Any) -> np.ndarray:
+    """values as class indices, a NumPy array (batch,) of int64."""
+    array = as_array(owner, name, values)
+    if not arrays.is_integer(array):
+        got = f"{arrays.describe_kind(array)}; convert class indices to int64"
+        _refuse(owner, name, "hold class indices, integers", got)
+    if array.ndim != 1:
+        raise ValueError(f"{_name(owner)}: {name} must be (batch,), got {tuple(array.shape)}")
+    indices: np.ndarray = arrays.bring(array, np.empty(0), dtype="int64")
+    return indices
+
+
+def _read(owner: object, name: str, values: Any) -> np.ndarray:
+    """What NumPy makes of something that is no array of a library that we know."""
+    parts = values if isinstance(values, list | tuple) else ()
+    if isinstance(values, np.ma.MaskedArray) or any(isinstance(part, np.ma.MaskedArray) for part in parts):
+        _refuse(owner, name, "be a plain array", f"a masked one; {arrays.UNMASK}")
+    if hasattr(values, "toarray"):  # scipy.sparse, of which NumPy makes one object
+        _refuse(owner, name, "be a dense array", f"a sparse {type(values).__name__}; use its toarray()")
+    try:
+        if hasattr(values, "__dlpack__") and not hasattr(values, "__array__"):
+            return np.from_dlpack(values)
+        return np.asarray(values)
+    except (ValueError, TypeError, BufferError, RuntimeError) as error:  # rows of different lengths, another device, …
+        raise type(error)(f"{_name(owner)}: {name} must be an array of numbers, but {error}") from None
+
+
+def _of_objects(array: Array) -> Array:
+    """An array of Python's numbers, such as pandas makes of columns of several kinds, as NumPy's; others stay."""
+    if isinstance(array, np.ndarray) and array.dtype == object and array.ndim:
+        try:
+            found = np.asarray(array.tolist())
+        except (ValueError, OverflowError):  # lists of different lengths among them
+            return array
+        return found if found.shape == array.shape and found.dtype.kind in "biuf" else array
+    return array
+
+
+def _hint(name: str, array: Array, values: Any) -> str:
+    """What to do about an array that holds no real numbers."""
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "OUST":
+        return ""
+    if array.ndim == 0:
+        return f", a {type(values).__name__}"
+    if name.endswith("target") and array.size and isinstance(array.flat[0], str | bytes):
+        return "; number the classes: names, target = numpy.unique(target, return_inverse=True)"
+    if array.dtype == object:
+        place = next((i for i, one in np.ndenumerate(array) if not isinstance(one, numbers.Real)), None)
+        return "" if place is None else f" with {array[place]!r} in row {place[0]}"
+    return ""
+
+
+def _refuse(owner: object, name: str, expected: str, got: str) -> NoReturn:
+    raise TypeError(f"{_name(owner)}: {name} must {expected}, got {got}")
 
 
 def _name(owner: object) -> str:

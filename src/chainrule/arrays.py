@@ -2,7 +2,8 @@
 
 Layers are written against the standard (https://data-apis.org/array-api), so the same lines run on NumPy arrays,
 PyTorch tensors and CuPy arrays: `xp = namespace(x)` is the library of x. NumPy follows the standard by itself since
-2.1; the others come through array-api-compat, which is imported when the first of their arrays turns up.
+2.1; the others come through array-api-compat, which is imported when the first of their arrays turns up. What comes
+from outside may be many more things; docs/arrays.md says what becomes of them, and `arguments.as_array` sees to it.
 """
 
 import math
@@ -14,7 +15,10 @@ import numpy as np
 
 Array: TypeAlias = Any  # an array of any library; no common base class exists
 
-FLOATING = ("float16", "bfloat16", "float32", "float64")  # the names of the dtypes that layers compute in
+FLOATING = ("float16", "bfloat16", "float32", "float64")  # the dtypes that layers compute in, bfloat16 in PyTorch only
+HALF = ("float16", "bfloat16")  # those in which sums and small numbers are soon lost
+
+UNMASK = "its mask would be lost; use its filled(value)"  # advice on masked arrays
 
 _dtype_names: dict[Any, str] = {}  # NumPy takes microseconds to spell a dtype
 _kinds: dict[Any, str] = {}  # and to say what kind it is of
@@ -35,16 +39,17 @@ def namespace(x: Array) -> Any:
 
 
 def _find_namespace(x: Array) -> Any:
-    if isinstance(x, np.ma.MaskedArray | np.matrix):
-        raise TypeError(f"expected a plain array, got {type(x).__name__}; use numpy.asarray(x)")
+    if isinstance(x, np.ma.MaskedArray):
+        raise TypeError(f"expected a plain array, got a {type(x).__name__}; {UNMASK}")
+    if isinstance(x, np.matrix):
+        raise TypeError(f"expected a plain array, got a {type(x).__name__}; use numpy.asarray(x)")
     if isinstance(x, np.ndarray | np.generic):
         return np
     import array_api_compat
 
-    try:
+    if array_api_compat.is_torch_array(x) or array_api_compat.is_cupy_array(x):
         return array_api_compat.array_namespace(x)
-    except TypeError:
-        raise TypeError(f"expected an array (NumPy, PyTorch or CuPy), got {type(x).__name__}") from None
+    raise TypeError(f"expected an array (NumPy, PyTorch or CuPy), got {type(x).__name__}")
 
 
 def is_array(x: object) -> bool:
@@ -70,12 +75,27 @@ def library(name: str | ModuleType) -> Any:
 
 def kind(x: Array) -> str:
     """What x holds, in the words of the standard: "real floating", "integral", "bool", …; "other" for no numbers."""
-    isdtype = namespace(x).isdtype
     found = _kinds.get(x.dtype)
     if found is None:
-        kinds = ("real floating", "integral", "bool", "complex floating")
-        found = _kinds[x.dtype] = next((kind for kind in kinds if isdtype(x.dtype, kind)), "other")
+        isdtype, kinds = namespace(x).isdtype, ("real floating", "integral", "bool", "complex floating")
+        known = () if is_guest(x.dtype) else kinds  # of guests the standard knows nothing
+        found = _kinds[x.dtype] = next((kind for kind in known if isdtype(x.dtype, kind)), "other")
     return found
+
+
+def widened(x: Array) -> Array:
+    """x itself, or, where no layer can compute in its dtype, x in one that holds its numbers, or comes closest."""
+    if isinstance(x, np.ndarray):
+        if is_guest(x.dtype) and np.can_cast(x.dtype, np.float32):
+            return x.astype(np.float32)
+        return x.astype(np.float64) if x.dtype.type is np.longdouble else x
+    odd = is_floating(x) and dtype_name(x.dtype) not in FLOATING  # PyTorch's numbers of 8 bits
+    return convert(x, dtype="float32") if odd else x
+
+
+def is_guest(dtype: Any) -> bool:
+    """Whether a dtype is one that another package has brought into NumPy, such as ml_dtypes' bfloat16."""
+    return isinstance(dtype, np.dtype) and dtype.type.__module__ != "numpy"
 
 
 def is_floating(x: Array) -> bool:
@@ -120,6 +140,10 @@ def to_numpy(x: Array) -> np.ndarray:
         x = array_api_compat.to_device(x, "cpu")
         if "torch" in sys.modules and isinstance(x, sys.modules["torch"].Tensor):
             x = x.detach()  # array-api-compat leaves a tensor in its graph, and NumPy refuses that
+            if x.is_floating_point() and x.element_size() < 4 and dtype_name(x.dtype) != "float16":
+                x = x.float()  # NumPy has neither bfloat16 nor 8 bits; float32 holds all of their numbers
+    if isinstance(x, np.ma.MaskedArray):
+        raise TypeError(f"expected a plain array, got a {type(x).__name__}; {UNMASK}")
     values: np.ndarray = np.asarray(x)
     return values if values.dtype.isnative else values.astype(values.dtype.newbyteorder("="))
 
@@ -136,9 +160,11 @@ def convert(x: Array, *, xp: Any = None, dtype: Any = None, device: Any = None) 
     if xp is not source or xp is np:
         if xp is np and device not in (None, "cpu"):
             raise ValueError(f'NumPy arrays live on device "cpu", got {device!r}; choose another library too')
+        if xp is np:
+            return np.array(to_numpy(x), dtype=_numpy_dtype(name), order="C")
         # A contiguous array in native byte order: other libraries refuse anything else.
-        values = np.array(to_numpy(x), dtype=_numpy_dtype(name), order="C")
-        return values if xp is np else xp.asarray(values, device=device, copy=True)
+        moved = xp.asarray(np.ascontiguousarray(to_numpy(x)).reshape(x.shape), device=device, copy=True)
+        return xp.astype(moved, getattr(xp, name if name in FLOATING else str(_numpy_dtype(name))), copy=False)
     import array_api_compat
 
     x = xp.astype(x.detach() if hasattr(x, "detach") else x, getattr(xp, name), copy=True)
@@ -155,11 +181,28 @@ def _numpy_dtype(name: str) -> np.dtype:
         dtype: np.dtype = np.dtype(name).newbyteorder("=")
     except TypeError:
         dtype = np.dtype("V1")
-    if (
-        dtype.type.__module__ != "numpy" or dtype.kind == "V"
-    ):  # a guest such as ml_dtypes' bfloat16, which can do little
-        raise TypeError(f"dtype {name!r} has no counterpart in NumPy")
+    if is_guest(dtype) or dtype.kind == "V":  # guests can do little
+        hint = '; use float32, or PyTorch, which has it: .to("torch", dtype="bfloat16")' if name == "bfloat16" else ""
+        raise TypeError(f"dtype {name!r} has no counterpart in NumPy{hint}")
     return dtype
+
+
+def bring(x: Array, like: Array, *, dtype: Any) -> Array:
+    """x where `like` is, in the given dtype, row after row in memory; x itself if it is all that already.
+
+    The order in memory matters because matrix products add in another order where it is another, and the same numbers
+    are to give the same bits.
+    """
+    xp, device = namespace(like), getattr(like, "device", None)
+    there = namespace(x) is xp and getattr(x, "device", None) == device
+    # The dtype is compared as it is, not by name: a byte-swapped float32 must be converted.
+    same = x.dtype == (getattr(xp, dtype) if isinstance(dtype, str) else dtype)
+    if not there or not same:
+        with np.errstate(over="ignore"):  # numbers too large for the dtype become infinite
+            x = convert(x, xp=xp, dtype=dtype, device=device)
+    if hasattr(x, "contiguous"):  # PyTorch; a tensor of somebody's graph would drag the parameters into it
+        return x.detach().contiguous()
+    return xp.asarray(x, order="C")
 
 
 def own(x: Array) -> Array:

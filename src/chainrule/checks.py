@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from . import arrays
+from .arguments import as_array
 from .arrays import Array
 from .module import Module
 
@@ -98,7 +99,7 @@ class _Probe:
 
     def __init__(self, module: Module, inputs: tuple[Any, ...], seed: int) -> None:
         self.module = copy.deepcopy(module).double()
-        first = inputs[0] if arrays.is_array(inputs[0]) else np.asarray(inputs[0])
+        first = as_array("check_gradients", "x", inputs[0])
         # The library is that of the parameters where there are any, so that a moved module is checked where it is.
         like = next((parameter.value for parameter in module.param()), first)
         self.xp, self.device = arrays.namespace(like), getattr(like, "device", None)

@@ -22,6 +22,7 @@ from weakref import ref
 import numpy as np
 
 from . import arrays, signature
+from .arguments import as_array, as_input
 from .arrays import Array
 
 AnyModule = TypeVar("AnyModule", bound="Module")
@@ -51,16 +52,14 @@ class Parameter:
 
     Parameters
     ----------
-    value : array of floating-point numbers; a copy is kept, and integers become float32.
+    value : array of floating-point numbers; a copy is kept, and integers become float32 (docs/arrays.md).
     """
 
     __slots__ = ("__weakref__", "_grad", "_value", "home")
 
     def __init__(self, value: Array) -> None:
         self.home: Home | None = None  # the network whose memory has the newest numbers; None: they are here
-        value = value if arrays.is_array(value) else np.asarray(value)
-        if arrays.kind(value) not in ("real floating", "integral", "bool"):
-            raise TypeError(f"Parameter: value must hold real numbers, got dtype {arrays.dtype_name(value.dtype)}")
+        value = as_array("Parameter", "value", value)
         self._value: Array = arrays.convert(value, dtype=None if arrays.is_floating(value) else "float32")
         self._grad: Array = arrays.namespace(self._value).zeros_like(self._value)
 
@@ -179,6 +178,15 @@ def is_update_rule(thing: object) -> TypeGuard[UpdateRule]:
     return not isinstance(thing, type) and callable(getattr(thing, "step", None))
 
 
+def first_value(modules: list["Module"]) -> Array | None:
+    """An array that shows where and in which dtype modules compute; None if they have no parameters."""
+    for module in modules:
+        for value in list(vars(module).values()):
+            if isinstance(value, Parameter):
+                return value.value
+    return None
+
+
 class Watched:
     """Something that networks are compiled from, and that tells them when one of its attributes is set."""
 
@@ -217,8 +225,15 @@ class Module(Watched):
         raise NotImplementedError(f"{type(self).__name__} has no backward")
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
-        """Inference: the output alone, in evaluation mode, with nothing saved."""
-        training = [module for module in self.modules() if module.training]
+        """Inference: the output alone, in evaluation mode, with nothing saved.
+
+        The first input is read as `fit` and `predict` read theirs: a module with parameters takes anything that NumPy
+        can read as an array, and computes in its own library and dtype. One without takes arrays as they come.
+        """
+        modules = self.modules()
+        if inputs and (like := first_value(modules)) is not None:
+            inputs = (as_input(type(self).__name__, "x", inputs[0], like), *inputs[1:])
+        training = [module for module in modules if module.training]
         for module in training:
             vars(module)["training"] = False  # so set, it is not told to compiled networks: they need not know
         try:
@@ -361,7 +376,8 @@ class Module(Watched):
         for name, place in places.items():
             value = state[name]
             if arrays.is_array(place.value):
-                value = arrays.convert_like(value if arrays.is_array(value) else np.asarray(value), place.value)
+                value = as_array(f"{type(self).__name__}.load_state_dict", name, value)
+                value = arrays.convert_like(value, place.value)
                 if tuple(value.shape) != tuple(place.value.shape):
                     raise ValueError(
                         f"{type(self).__name__}.load_state_dict: {name} must be {tuple(place.value.shape)}, "

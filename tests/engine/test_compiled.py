@@ -231,8 +231,9 @@ def test_whatever_is_handed_in_is_taken_rightly_or_refused(call, array):
     except (TypeError, ValueError):
         result = None
     if result is not None and not (call == "out" and array is None):
-        got = np.asarray(array)
-        assert got.dtype == np.float64  # what was taken was what was asked for
+        assert np.asarray(array).dtype.kind in ("f" if call == "out" else "fiubO")  # what was taken were real numbers
+        assert call == "out" or not isinstance(array, np.ma.MaskedArray)
+        got = np.asarray(array, dtype=np.float64)
         assert got.shape == (2,) or got.shape[1:] == (2,)
         if call in ("predict", "forward") and (np.abs(got) < 1e100).all():
             np.testing.assert_allclose(result, model(np.atleast_2d(got)).reshape(result.shape), rtol=1e-12)
@@ -248,12 +249,8 @@ def test_whatever_is_handed_in_is_taken_rightly_or_refused(call, array):
         (np.array([0, -1, 1]), ValueError, r"target must be in 0 … 1, got -1 at position 1"),
         (np.array([0, -(2**63), 1]), ValueError, "position 1"),
         (np.array([0, 1]), ValueError, "as many rows as x"),
-        (np.array([[0], [1], [1]]), TypeError, "class indices"),
+        (np.array([[0], [1], [1]]), ValueError, r"step: target must be \(batch,\), got \(3, 1\)"),
         (np.array([0.0, 1.0, 1.0]), TypeError, "class indices"),
-        (np.array([0, 1, 1], dtype="int32"), TypeError, "int64"),
-        (np.array([0, 1, 1], dtype=">i8"), TypeError, "int64"),
-        (np.array([0, 9, 1, 9, 0])[::2], TypeError, "contiguous"),
-        ([0, 1, 1], TypeError, "class indices"),
         (None, TypeError, "NoneType"),
     ],
 )
@@ -265,6 +262,16 @@ def test_class_indices_are_checked_before_anything_is_changed(target, error, mes
         compiled.step(X[:3], target)
     assert bits(model) == before
     assert compiled.step(X[:3], np.array([0, -100, 1])) > 0  # -100 is ignored
+
+
+@pytest.mark.parametrize(
+    "target", [np.array([0, 1, 1], "int32"), np.array([0, 1, 1], ">i8"), np.array([0, 9, 1, 9, 1])[::2], [0, 1, 1]]
+)
+def test_class_indices_of_any_integers_give_the_same_bits(target):
+    given, plain = small_network(cr.SGD(lr=0.1)), small_network(cr.SGD(lr=0.1))
+    for model, indices in ((given, target), (plain, np.array([0, 1, 1]))):
+        cr.compile(model, cr.CrossEntropyLoss(), class_targets=True).step(X[:3], indices)
+    assert bits(given) == bits(plain)
 
 
 def test_nan_goes_through_and_is_seen():

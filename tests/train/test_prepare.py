@@ -44,7 +44,7 @@ def test_integers_stay_class_indices_only_for_a_loss_that_knows_classes():
     assert prepare("fit", "train", (X, narrow), model, cr.CrossEntropyLoss()).target.dtype == np.int64
     assert prepare("fit", "train", (X, narrow), model, Own()).target.dtype == np.int64
     assert prepare("fit", "train", (X, narrow), model, cr.MSELoss()).target.dtype == np.float64
-    assert prepare("fit", "train", (X, TARGET > 0), model, cr.CrossEntropyLoss()).target.dtype == np.float64
+    assert prepare("fit", "train", (X, TARGET > 0), model, cr.CrossEntropyLoss()).target.dtype == np.bool_
 
 
 def test_arrays_that_fit_are_not_copied():

@@ -23,13 +23,35 @@ inline bool holds(const Py_buffer& view, DType dtype) {
     return format[0] == (dtype == DType::float32 ? 'f' : 'd') && format[1] == 0;
 }
 
+// Where Python's rules for arrays come in: what to make of one that is not as the engine reads it.
+class Reader {
+public:
+    explicit Reader(PyTypeObject* plain) : plain_(plain) {}
+    nb::object read;  // (array, name, whether class indices are wanted) -> a plain array; None: nothing else is read
+
+    bool is_plain(nb::handle array) const { return Py_TYPE(array.ptr()) == plain_; }  // no subclass, such as masked arrays
+    bool reads() const { return read.is_valid() && !read.is_none(); }
+    nb::object numbers(nb::handle array, const char* name) const { return read(array, name, false); }
+    nb::object indices(nb::handle array, const char* name) const { return read(array, name, true); }
+
+private:
+    PyTypeObject* plain_;
+};
+
 // Rows of numbers that a call was given, read through the buffer protocol for as long as this object lives.
 class Rows {
 public:
-    Rows(nb::handle array, DType dtype, int64_t columns, const char* name, bool writable) : name_(name) {
+    // `reader`, if there is one, says what to make of anything that is not a plain array as it has to be.
+    Rows(nb::handle array, DType dtype, int64_t columns, const char* name, bool writable, const Reader* reader = nullptr)
+        : name_(name) {
         const int flags = PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | (writable ? PyBUF_WRITABLE : 0);
-        if (PyObject_GetBuffer(array.ptr(), &view_, flags) != 0) {
-            PyErr_Clear();
+        bool open = (!reader || reader->is_plain(array)) && get(array, flags);
+        if (reader && reader->reads() && !(open && holds(view_, dtype))) {
+            release();
+            read_ = reader->numbers(array, name);
+            open = get(read_, flags);
+        }
+        if (!open) {
             throw nb::type_error(message(std::string("must be a C-contiguous ") + (writable ? "writable " : "") + "NumPy array")
                                      .c_str());
         }
@@ -65,10 +87,16 @@ public:
 
 private:
     std::string message(const std::string& text) const { return std::string(name_) + " " + text; }
+    bool get(nb::handle array, int flags) {
+        if (PyObject_GetBuffer(array.ptr(), &view_, flags) == 0) return true;
+        PyErr_Clear();
+        return false;
+    }
     void release() {
         if (view_.obj) PyBuffer_Release(&view_);
     }
     Py_buffer view_{};
+    nb::object read_;  // what the reader made
     const char* name_;
 };
 

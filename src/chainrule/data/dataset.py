@@ -20,11 +20,11 @@ class Dataset:
     target : (n, …), what it should say: numbers, or class indices (n,).
     sample_weight : (n,), how much each sample counts; None for all the same.
 
-    Anything that NumPy can read as an array will do, and so will PyTorch tensors and CuPy arrays. The data are neither
-    copied nor changed.
+    Anything that NumPy can read as an array will do, and so will PyTorch tensors and CuPy arrays (docs/arrays.md). The
+    data are neither copied nor changed.
 
     Raises ValueError if the lengths differ or there are no samples, TypeError for what are not real numbers, and for
-    masked arrays, because NumPy would read what lies under the mask.
+    masked and sparse arrays, of which a part would be lost.
     """
 
     def __init__(self, x: Any, target: Any, sample_weight: Any = None) -> None:

@@ -1,11 +1,12 @@
 """The step-level door: a network on the engine, for loops that a user writes."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from .. import random
-from ..arguments import positive
+from .. import arrays, random
+from ..arguments import as_array, as_indices, positive
 from ..layers import Linear
 from ..module import Module
 from ..optimizers.schedules import Schedule
@@ -22,6 +23,9 @@ class Compiled:
 
     It shares its parameters with the model that it was made from: what is set there is what the next call uses, and
     what a step wrote is what `Parameter.value` shows. Each thread needs an object of its own.
+
+    Plain NumPy arrays of the network's dtype are read where they lie. Anything else that `fit` would take is converted
+    first, which costs a small network more than its step; docs/arrays.md has the rules.
 
     plan : the program that runs; print it.
     """
@@ -43,6 +47,7 @@ class Compiled:
         self._origin = Origin((model, loss, optimizer), options)
         self.plan, self._native = self._origin.plan, self._origin.native
         self._lease = native.module().Lease(self._native)  # the numbers go home with it
+        self._native.read = partial(_read, self.plan)
         # The engine's own methods, so that a call goes straight there.
         for name in ("predict", "forward", "backward", "step", "zero_grad", "update"):
             setattr(self, name, getattr(self._native, name))
@@ -199,6 +204,21 @@ def columns(model: Module) -> int:
         if isinstance(module, Linear):
             return module.in_features
     raise CannotLower("a network without a Linear")
+
+
+def _read(plan: Plan, values: Any, where: str, indices: bool) -> np.ndarray:
+    """What the engine reads where it was given anything but a plain array of the network's dtype: `predict`, in C++."""
+    owner, _, name = where.partition(": ")
+    if indices:
+        return as_indices(owner, name, values)
+    array = as_array(owner, name, values)
+    if name == "target" and getattr(plan.loss, "classes", False) and not arrays.is_floating(array):
+        raise TypeError(
+            f"{owner}: target must hold probabilities, floating-point numbers, got {arrays.describe_kind(array)}; "
+            f"compile(…, class_targets=True) takes class indices"
+        )
+    numbers: np.ndarray = arrays.bring(array, np.empty(0), dtype=plan.dtype)
+    return numbers
 
 
 def _rebuild(made_of: tuple[Any, ...], options: dict[str, Any], dropout_pass: int) -> Compiled:

@@ -28,7 +28,7 @@ class Linear(Module):
     weight : an array to start from, of which a copy is kept, or a Parameter to share: its gradients then add up over
         all layers that hold it, and it is updated once.
     init : a function of `chainrule.initializers` for the weight; the bias then starts from zero.
-    dtype : of weight and bias if neither is given; float32 like PyTorch.
+    dtype : of weight and bias if neither is given: float32 like PyTorch, float64 or float16.
     rng : a generator or a seed for the initial values; by default the one that `chainrule.seed` sets.
 
     Raises ValueError for given values of the wrong shape, and in `forward` and `backward` for x and dy of the wrong
@@ -109,9 +109,9 @@ def _rows(x: Array) -> Array:
 
 
 def _floating(name: str, value: Any) -> Array:
-    """Given initial values as an array; lists of numbers become float32, arrays keep their dtype."""
+    """Given initial values as an array; arrays keep their dtype, lists and everything else become float32."""
     array = as_array("Linear", name, value)
-    return value if arrays.is_array(value) else array.astype("float32")
+    return array if arrays.is_array(value) else array.astype("float32")
 
 
 def _floating_dtype(dtype: Any) -> str:
@@ -120,6 +120,11 @@ def _floating_dtype(dtype: Any) -> str:
         name = arrays.dtype_name("float32" if dtype is None else dtype)
     except TypeError:  # what can be no dtype of any library
         name = ""
+    if name == "bfloat16":
+        raise TypeError(
+            "Linear: dtype must be one that NumPy has, got bfloat16; "
+            'make the layer in float32 and move it: .to("torch", dtype="bfloat16")'
+        )
     if name not in arrays.FLOATING:
-        raise TypeError(f"Linear: dtype must be one of {', '.join(arrays.FLOATING)}, got {dtype!r}")
+        raise TypeError(f"Linear: dtype must be float16, float32 or float64, got {dtype!r}")
     return name

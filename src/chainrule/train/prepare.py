@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 
 from .. import arrays
-from ..arguments import as_array
+from ..arguments import as_input
 from ..arrays import Array
 from ..data.dataset import Dataset
 from ..losses import Loss
-from ..module import Module
+from ..module import Module, first_value
 
 
 def as_dataset(who: str, name: str, data: Any) -> Dataset:
@@ -31,17 +31,17 @@ def prepare(who: str, name: str, data: Any, model: Module, loss: Module) -> Data
     data = as_dataset(who, name, data)
     like = reference(model)
     x = inputs(who, f"{name}.x", data.x, like)
-    integer = not arrays.is_floating(data.target)
     # Integers are class indices for a loss that knows classes, and numbers like any other for the rest.
-    keep = integer and arrays.is_integer(data.target) and (not isinstance(loss, Loss) or loss.classes)
-    if keep:
-        target = _moved(data.target, like if like is not None else x, dtype="int64")
+    if arrays.is_integer(data.target) and (not isinstance(loss, Loss) or loss.classes):
+        target = arrays.bring(data.target, x, dtype="int64")
+    elif arrays.kind(data.target) == "bool" and isinstance(loss, Loss) and loss.classes:
+        target = arrays.bring(data.target, x, dtype="bool")  # the loss says what it makes of them
     else:
-        target = _moved(data.target, like if like is not None else x, dtype=x.dtype)
+        target = arrays.bring(data.target, x, dtype=x.dtype)
         require_finite(who, f"{name}.target", target)
     weight = data.sample_weight
     if weight is not None:
-        weight = _moved(weight, x, dtype=x.dtype)
+        weight = arrays.bring(weight, x, dtype=x.dtype)
         require_finite(who, f"{name}.sample_weight", weight)
         if bool((weight < 0).any()):
             raise ValueError(f"{who}: {name}.sample_weight must not be negative, got {float(weight.min())}")
@@ -68,17 +68,14 @@ def check_targets(loss: Loss, y: Array, data: Dataset) -> None:
 
 def inputs(who: str, name: str, x: Any, like: Array | None) -> Array:
     """What a model is shown, in the library, dtype and on the device of `like`, checked to be finite."""
-    x = as_array(who, name, x)
-    dtype = like.dtype if like is not None else (x.dtype if arrays.is_floating(x) else "float32")
-    x = _moved(x, like if like is not None else x, dtype=dtype)
+    x = as_input(who, name, x, like)
     require_finite(who, name, x)
     return x
 
 
 def reference(model: Module) -> Array | None:
     """An array that shows where and in which dtype the model computes; None if it has no parameters."""
-    first = next(model.named_parameters(), None)
-    return None if first is None else first[1].value
+    return first_value(model.modules())
 
 
 def require_finite(who: str, name: str, x: Array) -> None:
@@ -93,21 +90,3 @@ def require_finite(who: str, name: str, x: Array) -> None:
         f"{who}: {name} must be finite in {arrays.dtype_name(x.dtype)}, got {value} in row {place[0]} "
         f"(not finite in all: {len(bad)})"
     )
-
-
-def _moved(x: Array, like: Array, *, dtype: Any) -> Array:
-    """x where `like` is, in the given dtype, row after row in memory; x itself if it is all that already.
-
-    The order in memory matters because matrix products add in another order where it is another, and the same numbers
-    are to give the same bits.
-    """
-    xp, device = arrays.namespace(like), getattr(like, "device", None)
-    there = arrays.namespace(x) is xp and getattr(x, "device", None) == device
-    # The dtype is compared as it is, not by name: a byte-swapped float32 must be converted.
-    same = x.dtype == (getattr(xp, dtype) if isinstance(dtype, str) else dtype)
-    if not there or not same:
-        with np.errstate(over="ignore"):  # numbers too large for the dtype become infinite, and are refused as such
-            x = arrays.convert(x, xp=xp, dtype=dtype, device=device)
-    if hasattr(x, "contiguous"):  # PyTorch; a tensor of somebody's graph would drag the parameters into it
-        return x.detach().contiguous()
-    return xp.asarray(x, order="C")
