@@ -54,6 +54,12 @@ def test_clipping_by_value_is_that_of_pytorch(
     np.testing.assert_array_equal(numpy(ours[0].grad), numpy(theirs[0].grad))
 
 
+def test_a_parameter_that_is_listed_twice_counts_once() -> None:
+    (parameter,) = held([np.array([3.0, 4.0])])
+    assert cr.clip_grad_norm_([parameter, parameter], 1.0) == 5.0
+    np.testing.assert_allclose(parameter.grad, [0.6, 0.8], rtol=1e-6)
+
+
 def test_clipping_by_hand() -> None:
     parameters = held([np.array([3.0]), np.array([-4.0])])
     assert cr.clip_grad_norm_(parameters, 10.0) == 5.0

@@ -143,6 +143,20 @@ def test_the_dtype_is_kept(name: str, options: dict[str, Any], dtype: str, libra
     assert set(kept) <= {np.dtype(dtype)}
 
 
+@every_optimizer
+def test_a_parameter_that_is_listed_twice_is_updated_once(name: str, options: dict[str, Any]) -> None:
+    held, others = parameters(), parameters()
+    optimizer, once = (getattr(cr, name)(**options, clip_norm=0.5) for _ in range(2))
+    for step in range(3):
+        for both in (held, others):
+            for parameter, grad in zip(both, gradients(step), strict=True):
+                parameter.grad[...] = grad
+        optimizer.step([*held, held[1], held[0]])
+        once.step(others)
+    for one, other in zip(values(held), values(others), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 @one_of_each
 def test_state_goes_on_after_saving_and_loading(name: str, options: dict[str, Any]) -> None:
     held, optimizer = parameters(), getattr(cr, name)(**options)

@@ -76,7 +76,7 @@ class Optimizer(Watched):
         return self.lr.at(steps=self.steps, epochs=self.epochs) if isinstance(self.lr, Schedule) else self.lr
 
     def step(self, parameters: Iterable[Parameter]) -> None:
-        """Update each parameter in place by its gradient, after clipping."""
+        """Update each parameter in place by its gradient, after clipping; one that is listed twice, once."""
         parameters = list(parameters) if isinstance(parameters, Iterable) else [parameters]
         for parameter in parameters:
             if not isinstance(parameter, Parameter):
@@ -84,6 +84,7 @@ class Optimizer(Watched):
                     f"{type(self).__name__}.step: expected Parameters, as module.param() lists them, "
                     f"got a {type(parameter).__name__}"
                 )
+        parameters = list(dict.fromkeys(parameters))
         if self.clip_value is not None:
             clip_grad_value_(parameters, self.clip_value)
         if self.clip_norm is not None:
