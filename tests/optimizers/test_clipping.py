@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import chainrule as cr
+from chainrule import arrays
 
 every_library = pytest.mark.parametrize("library", LIBRARIES)
 
@@ -52,6 +53,15 @@ def test_clipping_by_value_is_that_of_pytorch(
     cr.clip_grad_value_(ours, clip_value)
     torch.nn.utils.clip_grad_value_(theirs, clip_value)
     np.testing.assert_array_equal(numpy(ours[0].grad), numpy(theirs[0].grad))
+
+
+def test_in_16_bits_the_norm_is_summed_in_32() -> None:
+    for library in LIBRARIES:
+        parameters = [cr.Parameter(arrays.convert(np.zeros(2), xp=arrays.library(library), dtype="float16"))]
+        parameters[0].grad[...] = 300  # of which the square is beyond float16
+        norm = cr.clip_grad_norm_(parameters, 1.0)
+        assert norm == pytest.approx(300 * math.sqrt(2))
+        np.testing.assert_allclose(numpy(parameters[0].grad), math.sqrt(0.5), rtol=1e-3)
 
 
 def test_a_parameter_that_is_listed_twice_counts_once() -> None:

@@ -14,6 +14,7 @@ import torch
 from cases import LIBRARIES, array, numpy
 
 import chainrule as cr
+from chainrule import arrays
 
 STEPS = 25
 
@@ -140,7 +141,51 @@ def test_the_dtype_is_kept(name: str, options: dict[str, Any], dtype: str, libra
     optimizer.step([parameter])
     assert numpy(parameter.value).dtype == dtype
     kept = [numpy(value).dtype for value in optimizer.state[parameter].values() if not isinstance(value, int)]
-    assert set(kept) <= {np.dtype(dtype)}
+    assert set(kept) <= {np.dtype("float32" if dtype == "float16" else dtype)}
+
+
+@every_optimizer
+@pytest.mark.parametrize(("library", "dtype"), [("numpy", "float16"), ("torch", "float16"), ("torch", "bfloat16")])
+def test_in_16_bits_every_step_is_pytorchs_in_float32_rounded_once(
+    name: str, options: dict[str, Any], library: str, dtype: str
+) -> None:
+    half = getattr(torch, dtype)
+    xp = arrays.library(library)
+    held = [cr.Parameter(arrays.convert(value, xp=xp, dtype=dtype)) for value in values(parameters())]
+    peers = [torch.nn.Parameter(torch.from_numpy(v).to(half).float()) for v in values(parameters())]
+    optimizer, peer = getattr(cr, name)(**options), getattr(torch.optim, name)(peers, **options)
+    for step in range(5):
+        for parameter, tensor, grad in zip(held, peers, gradients(step), strict=True):
+            tensor.grad = torch.from_numpy(grad).to(half).float()
+            parameter.grad[...] = arrays.convert(grad, xp=xp, dtype=dtype)
+        optimizer.step(held)
+        peer.step()
+        for parameter, tensor in zip(held, peers, strict=True):
+            tensor.data = tensor.data.to(half).float()
+            found = torch.as_tensor(parameter.value)
+            assert found.dtype == half
+            # Two sums in float32 that differ in their last digit may be rounded to neighbours.
+            torch.testing.assert_close(found.float(), tensor.data, rtol=torch.finfo(half).eps, atol=1e-6)
+
+
+@one_of_each
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_a_gradient_of_zero_changes_nothing(name: str, options: dict[str, Any], dtype: str) -> None:
+    parameter, optimizer = cr.Parameter(np.ones(3, dtype)), getattr(cr, name)(**(options | {"weight_decay": 0}))
+    for _ in range(3):
+        optimizer.step([parameter])
+    assert parameter.value.tolist() == [1, 1, 1]
+
+
+@one_of_each
+def test_state_in_16_bits_is_loaded_with_all_its_digits(name: str, options: dict[str, Any]) -> None:
+    parameter, again = (cr.Parameter(np.ones(3, "float16")) for _ in range(2))
+    optimizer, loaded = (getattr(cr, name)(**options) for _ in range(2))
+    parameter.grad[...] = 0.1
+    optimizer.step([parameter])
+    loaded.load_state_dict([again], optimizer.state_dict([parameter]))
+    for key, kept in optimizer.state[parameter].items():
+        np.testing.assert_array_equal(loaded.state[again][key], kept, strict=True)
 
 
 @every_optimizer

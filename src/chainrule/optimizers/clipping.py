@@ -29,7 +29,7 @@ def clip_grad_norm_(parameters: Iterable[Parameter], max_norm: float, norm_type:
     max_norm = number("clip_grad_norm_", "max_norm", max_norm, least=0, finite=False)
     norm_type = number("clip_grad_norm_", "norm_type", norm_type, above=0, finite=False)
     grads = [parameter.grad for parameter in dict.fromkeys(parameters)]
-    sizes = [arrays.namespace(grad).abs(grad) for grad in grads if arrays.size(grad)]
+    sizes = [arrays.namespace(grad).abs(_summable(grad)) for grad in grads if arrays.size(grad)]
     if not sizes:
         return 0.0
     if math.isinf(norm_type):
@@ -41,3 +41,8 @@ def clip_grad_norm_(parameters: Iterable[Parameter], max_norm: float, norm_type:
         for grad in grads:
             grad *= scale
     return norm
+
+
+def _summable(grad: arrays.Array) -> arrays.Array:
+    """The gradient, with room for the sum of its squares: in float16 that ends at 65,504."""
+    return arrays.convert(grad, dtype="float32") if arrays.dtype_name(grad.dtype) in arrays.HALF else grad

@@ -23,7 +23,10 @@ class Optimizer(Watched):
     """A rule that turns gradients into updates: `optimizer.step(module.param())`.
 
     Subclasses write `update`. An optimizer belongs to no model: what it remembers is kept for each Parameter (found by
-    identity, forgotten with it), so one model can be trained by several, and several models by one.
+    identity, forgotten with it), so one model can be trained by several, and several models by one. A rule computes in
+    float32 at least, and keeps what it remembers so: for a Parameter of 16 bits `update` gets a twin in float32, and
+    the Parameter the twin's value, rounded once. (In float16 itself eps=1e-8 is 0, and Adam's first step from a
+    gradient of 0 is NaN, as it is in PyTorch.)
 
     Parameters
     ----------
@@ -92,8 +95,11 @@ class Optimizer(Watched):
         lr, states = self.current_lr, self.state
         for parameter in parameters:
             state = states.setdefault(parameter, {})
-            self._follow(parameter.value, state)
-            self.update(parameter, state, lr)
+            wide = _widened(parameter)
+            self._follow(wide.value, state)
+            self.update(wide, state, lr)
+            if wide is not parameter:
+                parameter.value[...] = wide.value
         self.steps += 1
 
     def decay_of(self, parameter: Parameter) -> float:
@@ -152,7 +158,7 @@ class Optimizer(Watched):
                         f"{type(self).__name__}.load_state_dict: {name} must be {parameter.shape}, "
                         f"got {tuple(value.shape)}"
                     )
-            like = parameter.value
+            like = _widened(parameter).value
             loaded.append({n: arrays.convert_like(v, like) if arrays.is_array(v) else v for n, v in kept.items()})
         self.steps, self.epochs = state["steps"], state["epochs"]
         if isinstance(self.lr, Schedule):
@@ -173,3 +179,12 @@ class Optimizer(Watched):
 
     def __repr__(self) -> str:
         return signature.call(self)
+
+
+def _widened(parameter: Parameter) -> Parameter:
+    """The parameter itself, or for one of 16 bits its twin in float32."""
+    if arrays.dtype_name(parameter.value.dtype) not in arrays.HALF:
+        return parameter
+    twin = Parameter(arrays.convert(parameter.value, dtype="float32"))
+    twin.grad = arrays.convert(parameter.grad, dtype="float32")
+    return twin

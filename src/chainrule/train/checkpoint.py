@@ -215,7 +215,8 @@ def _fingerprint(data: Dataset) -> list[Any]:
 
 
 def _like(value: np.ndarray, reference: Any) -> Any:
-    if value.shape != tuple(reference.shape) or arrays.dtype_name(value.dtype) != arrays.dtype_name(reference.dtype):
+    in_files = arrays.to_numpy(reference).dtype  # which have no bfloat16: its numbers are kept in float32
+    if value.shape != tuple(reference.shape) or value.dtype != in_files:
         raise ValueError(f"a parameter is {value.shape} {value.dtype} there and {tuple(reference.shape)} here")
     return arrays.convert_like(value, reference)
 
