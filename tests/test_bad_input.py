@@ -122,19 +122,13 @@ def test_what_are_no_numbers_is_refused_by_name_and_dtype(values):
     refused(TypeError, "Dataset: target must hold real numbers, got dtype ", target=values, doors=ALL_DATA)
 
 
-def test_floating_numbers_are_no_class_indices():
-    refused(
-        ValueError,
-        r"CrossEntropyLoss\(\)\.forward: target must have the shape of y",
-        target=LABELS * 1.0,
-        loss=cr.CrossEntropyLoss(),
+@pytest.mark.parametrize("loss", [cr.CrossEntropyLoss(), cr.NLLLoss()])
+@pytest.mark.parametrize(("labels", "dtype"), [(LABELS * 1.0, "float32"), (LABELS > 0, "bool")])
+def test_floating_numbers_and_booleans_are_no_class_indices(loss, labels, dtype):
+    message = (
+        rf"Loss\(\)\.forward: target must hold class indices, integers, got a numpy {dtype} array \(\d+,\); convert"
     )
-    refused(
-        TypeError,
-        r"NLLLoss\(\)\.forward: target must hold class indices, integers",
-        target=LABELS * 1.0,
-        loss=cr.NLLLoss(),
-    )
+    refused(TypeError, message, target=labels, loss=loss)
 
 
 @pytest.mark.parametrize("data", [X, (X,), None, "data", 5], ids=["array", "single", "None", "string", "number"])

@@ -1,5 +1,6 @@
 """Losses for targets that are classes or probabilities."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -61,12 +62,17 @@ class ClassLoss(Loss):
             self.refuse("forward", "y must be a floating-point array", arrays.describe_kind(y), TypeError)
         if y.ndim < 2:
             self.refuse("forward", "y must be (batch, classes)", tuple(y.shape))
-        library = arrays.namespace(y).__name__
-        if not arrays.is_array(target) or arrays.namespace(target).__name__ != library or not arrays.is_integer(target):
+        if not arrays.is_array(target) or arrays.namespace(target) is not arrays.namespace(y):
             self.refuse("forward", "target must hold class indices, integers", arrays.describe_kind(target), TypeError)
-        expected = (y.shape[0], *y.shape[2:])
-        if tuple(target.shape) != expected:
-            self.refuse("forward", f"target must be {expected} for y {tuple(y.shape)}", tuple(target.shape))
+        shape, expected = tuple(target.shape), (y.shape[0], *y.shape[2:])
+        rows = shape == tuple(y.shape) and shape[1] > 1
+        if not arrays.is_integer(target) or rows:
+            advice = "take target.argmax(axis=1) of one-hot rows" if rows else "convert class indices to int64"
+            got = f"{arrays.describe_kind(target)} {shape}; {advice}"
+            self.refuse("forward", "target must hold class indices, integers", got, TypeError)
+        if shape != expected:
+            advice = f"; reshape it to {expected}" if arrays.size(target) == math.prod(expected) else ""
+            self.refuse("forward", f"target must be {expected} for y {tuple(y.shape)}", f"{shape}{advice}")
         target = namespace(y).astype(target, namespace(y).int64)  # 8 bits hold neither 200 nor, unsigned, -100
         wrong = ((target < 0) | (target >= y.shape[1])) & (target != self.ignore_index)
         if bool(wrong.any()):
@@ -105,7 +111,10 @@ class CrossEntropyLoss(ClassLoss):
 
     def check(self, y: Array, target: Array, sample_weight: Array | None) -> None:
         """Refuse what are neither class indices nor probabilities for y (batch, classes, …)."""
-        if arrays.is_array(target) and arrays.is_floating(target) and getattr(y, "ndim", 2) >= 2:
+        of_y, shape = tuple(getattr(y, "shape", ())), tuple(getattr(target, "shape", ()))
+        indices = of_y[:1] + of_y[2:]
+        labels = shape != of_y and shape in (indices, (*indices, 1))
+        if arrays.is_array(target) and arrays.is_floating(target) and len(of_y) >= 2 and not labels:
             Loss.check(self, y, target, sample_weight)
         else:
             super().check(y, target, sample_weight)

@@ -67,7 +67,8 @@ class Loss(Module):
         if got != kind:
             self.refuse("forward", f"target must be {kind} like y", got, TypeError)
         if tuple(target.shape) != tuple(y.shape):
-            self.refuse("forward", f"target must have the shape of y, {tuple(y.shape)}", tuple(target.shape))
+            got = f"{tuple(target.shape)}" + ("; reshape it" if arrays.size(target) == arrays.size(y) else "")
+            self.refuse("forward", f"target must have the shape of y, {tuple(y.shape)}", got)
         self.check_weight(y, sample_weight)
 
     def check_weight(self, y: Array, sample_weight: Array | None) -> None:
