@@ -318,6 +318,15 @@ def test_a_newcomers_first_call_works() -> None:
     assert model([[0, 1], [1, 0]]).shape == (2, 2)
 
 
+def test_a_loop_of_ones_own_is_told_what_to_write() -> None:
+    x = np.random.default_rng(0).random((3, 2))
+    words = (
+        'x must be a numpy float32 array like the weight, got a numpy float64 array; x.astype("float32") converts it'
+    )
+    with pytest.raises(TypeError, match=re.escape(words)):
+        network().forward(x)
+
+
 def test_longdouble_is_rounded_once() -> None:
     x = np.full((1, 2), np.longdouble(1) / 3)
     np.testing.assert_array_equal(network("float64")(x), network("float64")(x.astype("float64")))

@@ -252,7 +252,7 @@ def test_a_shared_parameter_stays_shared() -> None:
     ("arguments", "error", "message"),
     [
         ({"library": "jax"}, ValueError, 'library must be "numpy", "torch" or "cupy", got \'jax\''),
-        ({"dtype": "int64"}, TypeError, "Scaled.to: dtype must be floating-point, got int64"),
+        ({"dtype": "int64"}, TypeError, "Scaled.to: dtype must be float16, bfloat16, float32 or float64, got int64"),
         ({"dtype": "bfloat16"}, TypeError, "dtype 'bfloat16' has no counterpart in NumPy"),
         ({"device": "cuda"}, ValueError, "NumPy arrays live on device"),
     ],

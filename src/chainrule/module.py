@@ -425,12 +425,14 @@ class Module(Watched):
         Parameters
         ----------
         library : "numpy", "torch" or "cupy", or the imported library itself.
-        dtype : a floating-point dtype, by name ("float64") or of any library; integer state keeps its dtype.
+        dtype : float16, float32, float64, or on PyTorch bfloat16, by name or of any library; integer state keeps its
+            dtype.
         device : what the library understands, such as "cuda".
         """
         xp = None if library is None else arrays.library(library)
         if dtype is not None and arrays.dtype_name(dtype) not in arrays.FLOATING:
-            raise TypeError(f"{type(self).__name__}.to: dtype must be floating-point, got {arrays.dtype_name(dtype)}")
+            known = f"{', '.join(arrays.FLOATING[:-1])} or {arrays.FLOATING[-1]}"
+            raise TypeError(f"{type(self).__name__}.to: dtype must be {known}, got {arrays.dtype_name(dtype)}")
 
         def moved(x: Array) -> Array:
             return arrays.convert(x, xp=xp, dtype=dtype if arrays.is_floating(x) else None, device=device)

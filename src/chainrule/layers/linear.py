@@ -85,9 +85,12 @@ class Linear(Module):
 
     def _explain(self, method: str, name: str, x: Any, width: int) -> None:
         """Raise the error that names what is wrong with x, if it is wrong."""
-        expected = arrays.describe_kind(self.weight.value)
+        weight, expected = self.weight.value, arrays.describe_kind(self.weight.value)
         if not arrays.is_array(x) or arrays.describe_kind(x) != expected:
-            self.refuse(method, f"{name} must be {expected} like the weight", arrays.describe_kind(x), TypeError)
+            both = isinstance(x, np.ndarray) and isinstance(weight, np.ndarray)  # NumPy makes float64 unless told to
+            advice = f'; {name}.astype("{weight.dtype}") converts it' if both else ""
+            got = f"{arrays.describe_kind(x)}{advice}"
+            self.refuse(method, f"{name} must be {expected} like the weight", got, TypeError)
         if x.ndim < 2 or x.shape[-1] != width:
             self.refuse(method, f"{name} must be (batch, {width})", tuple(x.shape))
 
