@@ -111,9 +111,10 @@ def _section(summary: Summary, question: Question) -> dict[str, Any]:
 
 def _courses(store: Store) -> list[dict[str, Any]]:
     rows = store.courses.rows
+    disks = sentences.followed(rows)
     return [
-        {"pictures": [pictures.course(rows, disk) for disk in DISKS], "says": sentences.course(rows)},
-        {"pictures": [pictures.difference(rows, disk) for disk in DISKS], "says": sentences.difference(rows)},
+        {"pictures": [pictures.course(rows, disk) for disk in disks], "says": sentences.course(rows)},
+        {"pictures": [pictures.difference(rows, disk) for disk in disks], "says": sentences.difference(rows)},
     ]
 
 

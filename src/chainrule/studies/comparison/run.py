@@ -35,12 +35,13 @@ class Study:
         """What has not been measured yet."""
         done = {(row["framework"], row["disk"], row["seed"]) for row in self.store.errors.rows}
         timed = {(row["framework"], row["round"]) for row in self.store.times.rows}
-        followed = {(row["disk"], row["dtype"]) for row in self.store.courses.rows}
+        known = {(row["disk"], row["dtype"]) for row in self.store.courses.rows}
+        courses_asked = itertools.product(self.plan.followed, courses.DTYPES)
         trained = itertools.product(range(self.plan.seeds), DISKS, self.frameworks)
         return Left(
             errors=[(who, disk, seed) for seed, disk, who in trained if (who, disk, seed) not in done],
             rounds=[i for i in range(self.plan.rounds) if any((who, i) not in timed for who in self.frameworks)],
-            courses=[c for c in itertools.product(DISKS, courses.DTYPES) if self.peer and c not in followed],
+            courses=[course for course in courses_asked if self.peer and course not in known],
         )
 
     def estimate(self, left: "Left") -> float:

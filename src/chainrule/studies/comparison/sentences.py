@@ -77,6 +77,11 @@ def tuning(summary: Summary, plan: Plan) -> str:
     return f"Each optimizer at its best learning rate; {'; '.join(parts)}."
 
 
+def followed(rows: list[dict[str, Any]]) -> list[str]:
+    """The disks of which there are courses."""
+    return [disk for disk in DISKS if any(row["disk"] == disk for row in rows)]
+
+
 def course(rows: list[dict[str, Any]]) -> str:
     """What the two courses of the loss show."""
     apart = [abs(row["chainrule"] / row["torch"] - 1) for row in rows if row["dtype"] == "float32"]
@@ -88,16 +93,16 @@ def course(rows: list[dict[str, Any]]) -> str:
 
 def difference(rows: list[dict[str, Any]]) -> str:
     """What the differences of the parameters show."""
-    said = []
+    said, disks = [], followed(rows)
     for dtype in ("float64", "float32"):
         last = [
             max((r for r in rows if (r["disk"], r["dtype"]) == (disk, dtype)), key=lambda r: r["epoch"])
-            for disk in DISKS
+            for disk in disks
         ]
         own, default = (", ".join(f"{row[name]:.1e}" for row in last) for name in _DIFFERENCES)
         said.append(f"{own} in {dtype}" + ("" if own == default else f" ({default} with PyTorch's default threads)"))
     return (
-        f"The largest difference between two parameters after {BASE.epochs} epochs ({' and '.join(DISKS)} disk): "
+        f"The largest difference between two parameters after {BASE.epochs} epochs ({' and '.join(disks)} disk): "
         f"{'; '.join(said)}. Both add the same numbers, but in other orders; training makes "
         "what rounding begins grow, and in float32 it has further to go."
     )
