@@ -81,6 +81,7 @@ ORDER = [
     ("tables",),
     ("studies",),
     ("commands",),
+    ("__main__",),
 ]
 
 # Conveniences at the door of something that stands above, which they import when they are called.
