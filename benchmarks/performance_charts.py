@@ -1,4 +1,4 @@
-"""The charts of docs/performance.md, each once for a light page and once for a dark one.
+"""The charts of docs/performance.md and the picture of README, each once for a light page and once for a dark one.
 
 They are made for a column of text: 6 inches wide, so that letters can be read on a telephone, without a background, and
 with their text as text.
@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.ticker import MultipleLocator
+
+from chainrule import predict
 
 mpl.use("svg")
 MEASURED, FONTS = "'DejaVu Sans'", "-apple-system, 'Segoe UI', 'Noto Sans', Helvetica, Arial, 'DejaVu Sans'"
@@ -75,13 +78,19 @@ DARK = Theme(
 MARKERS = {"scikit-learn": "s", "thinc": "^", "onnxruntime": "s", "torch.jit": "D", "torch.compile": "D", "NumPy": "v"}
 
 
-def save(folder: Path, name: str, size: tuple[float, float], draw: Callable[[Any, Theme], None]) -> None:
-    """Draw a chart for both pages, as folder/name-light.svg and name-dark.svg."""
+def save(
+    folder: Path,
+    name: str,
+    size: tuple[float, float],
+    draw: Callable[[Any, Theme], None],
+    widths: tuple[float, ...] = (1,),
+) -> None:
+    """Draw a chart for both pages, as folder/name-light.svg and name-dark.svg; `widths` are those of several axes."""
     for theme in (LIGHT, DARK):
         colours = dict.fromkeys(("text.color", "axes.labelcolor", "xtick.labelcolor", "ytick.labelcolor"), theme.text)
         colours |= dict.fromkeys(("axes.edgecolor", "grid.color", "xtick.color", "ytick.color"), theme.grid)
         with plt.rc_context(STYLE | colours):
-            figure, axes = plt.subplots(figsize=size, layout="constrained")
+            figure, axes = plt.subplots(1, len(widths), figsize=size, layout="constrained", width_ratios=widths)
             draw(axes, theme)
             path = folder / f"{name}-{theme.name}.svg"
             figure.savefig(path, metadata={"Date": None})
@@ -174,6 +183,50 @@ def scatter(groups: dict[str, list[tuple[float, float]]], x: str, y: str, level:
         axes.set_xlabel(x)
         axes.set_ylabel(y)
         axes.figure.legend(loc="outside upper left", ncols=2, handletextpad=0.1, columnspacing=1)
+
+    return draw
+
+
+def gain(model: Any, data: Any, radius: float, times: Sequence[tuple[str, float]]) -> Callable[[Any, Theme], None]:
+    """What a network made of a disk, beside the milliseconds that everyone, (name, ms), took to learn it."""
+    side = np.linspace(0, 1, 128)
+    grid = np.stack(np.meshgrid(side, side), axis=-1).reshape(-1, 2).astype("float32")
+    margin = np.diff(predict(model, grid)).reshape(128, 128)
+
+    def draw(axes: Any, theme: Theme) -> None:
+        plane, bars = axes
+        colours = [theme.peers["JAX"], theme.peers["chainrule"]]
+        ground = np.array([mpl.colors.to_rgba(colours[int(said)]) for said in (margin > 0).flat]).reshape(128, 128, 4)
+        ground[..., 3] = 0.08 + 0.42 * np.clip(abs(margin), 0, 1)
+        plane.imshow(ground, origin="lower", extent=(0, 1, 0, 1), interpolation="bilinear")
+        plane.contour(side, side, margin, levels=[0.0], colors=theme.text, linewidths=1.6)
+        plane.add_patch(
+            plt.Circle((0.5, 0.5), radius, fill=False, color=theme.text, linewidth=0.8, linestyle=(0, (4, 3)))
+        )
+        for label, colour in enumerate(colours):
+            of_label = data.x[data.target[:, label] > 0.5]
+            plane.scatter(*of_label.T, s=9, color=colour, linewidths=0)
+        plane.set(xlim=(0, 1), ylim=(0, 1), xticks=[], yticks=[], aspect="equal")
+        plane.grid(visible=False)
+        plane.spines[:].set_visible(False)
+        plane.set_title("what the network learned", fontsize=11)
+        bars.set_title("how long it took to learn it", fontsize=11, loc="left")
+
+        names, took = zip(*times, strict=True)
+        places = range(len(names))
+        own = [name == "chainrule" for name in names]
+        colour = [(theme.peers["chainrule" if one else "other"], 1 if one else 0.6) for one in own]
+        bars.barh(places, took, height=0.62, color=colour)
+        for place, ms in zip(places, took, strict=True):
+            weight = "bold" if own[place] else "normal"
+            bars.text(ms + 0.012 * max(took), place, f"{ms:.3g} ms", va="center", fontweight=weight)
+        bars.set_yticks(places, names)
+        bars.get_yticklabels()[own.index(True)].set_fontweight("bold")
+        bars.invert_yaxis()
+        bars.set(xlim=(0, 1.16 * max(took)), xticks=[])
+        bars.tick_params(axis="y", length=0)
+        bars.grid(visible=False)
+        bars.spines[["left", "bottom"]].set_visible(False)
 
     return draw
 

@@ -1,6 +1,6 @@
-"""Write docs/performance.md and its charts from the results of the other benchmarks.
+"""Write docs/performance.md and its charts, and README's table and picture, from the results of the other benchmarks.
 
-    python benchmarks/performance_page.py [--results FOLDER] [--out FOLDER]
+    python benchmarks/performance_page.py [--results FOLDER] [--out FOLDER] [--readme FILE]
 
 The prose stands in performance_page.md, and is true whatever the figures are; {{ names }} in it are replaced by what
 the functions here make of the results. Reasons for what a figure is belong there too, where "why" says so.
@@ -17,6 +17,9 @@ from typing import Any
 
 from common import three_digits
 
+import chainrule as cr
+from chainrule.data import RADII
+
 HERE = Path(__file__).parent
 NAMES = (
     "training_speed",
@@ -29,6 +32,8 @@ NAMES = (
     "import_time",
 )
 NUMBER = re.compile(r"[–≤≥]|\d+(?!\d*-)")  # but not 2-25-25-2
+MARK = "<!-- gain: made by benchmarks/performance_page.py -->"
+OTHERS = ("torch.compile", "JAX scan", "JAX", "NumPy", "scikit-learn", "thinc", "onnxruntime", "torch.jit")
 SHOWN = (1, 4, 25, 64, 256, 1024)  # widths, where every one would be too many lines
 Results = dict[str, dict[str, Any]]
 
@@ -346,7 +351,7 @@ def loss(result: dict[str, Any]) -> dict[str, str]:
         cells = [ratio(cell) if isinstance(cell, float) and i % 3 == 1 else cell for i, cell in enumerate(cells)]
         rows.append([peer, *cells, f"{compiles:.2g}" if compiles >= 0.01 else "–"])
     heads = [f"{task}, {what}" for task in tasks for what in ("ms", "× chainrule", "epochs")]
-    network = {"disk": "100 epochs of 2-25-25-25-2 (the report's disk)", "digits": "20 of 64-64-64-10 (digits)"}
+    network = {"disk": "100 epochs of 2-25-25-25-2 (the balanced disk)", "digits": "20 of 64-64-64-10 (digits)"}
     return {
         "loss_table": table(rows, ("", *heads, "compiling, s")),
         "loss_epochs": _and([network[task] for task in tasks]),
@@ -364,6 +369,29 @@ def importing(result: dict[str, Any]) -> dict[str, str]:
         + table(rows, ("a process that imports", "ms")),
         "import_missed": missed(result),
     }
+
+
+def gain(results: Results) -> str:
+    """README's table: what a few pieces of work take here, in PyTorch, and at the fastest of the others."""
+    steps = {(row["network"], row["batch"]): row for row in results["training_speed"]["µs per step"]}
+    rows = [
+        (f"training step, {network}, {batch} samples", steps[network, batch])
+        for network, batch in zip(
+            ("2-25-25-25-2", "64-64-64-64-4", "784-256-128-10", "1024-1024-1024-10"), (10, 100, 100, 100), strict=True
+        )
+    ]
+    row = results["prediction_latency"]["µs for one row"][0]
+    rows.append((f"prediction, {row['network']}, 1 sample", row | {"chainrule": row["predict"]}))
+    lines = []
+    for work, row in rows:
+        own, torch = row["chainrule"], row["PyTorch eager"]
+        best = min((name for name in OTHERS if name in row), key=lambda name: row[name])
+        own_us, torch_us, best_us = (f"{three_digits(us)} µs" for us in (own, torch, row[best]))
+        lines.append((work, own_us, torch_us, ratio(torch / own), f"{best}, {best_us}", ratio(row[best] / own)))
+    heads = ("on one core", "chainrule", "PyTorch", "times as fast", "fastest other", "times as fast")
+    text = table(lines, heads)
+    machine = results["training_speed"]["machine"]
+    return f"{text}\n\n*{machine['cpu']}, {machine['engine']}; written here by `make performance`, which measures it.*"
 
 
 # -- the page
@@ -436,6 +464,15 @@ def charts(results: Results, folder: Path) -> None:
     )
     draw.save(folder, "performance-peak", (6, 4.2), body)
 
+    train = cr.data.disk(1000, seed=0, radius="balanced")
+    cr.seed(0)
+    layers = [layer for n_in in (2, 25, 25) for layer in (cr.Linear(n_in, 25), cr.ReLU())]
+    model = cr.Sequential(*layers, cr.Linear(25, 2))
+    cr.fit(model, cr.MSELoss(), train, epochs=100, batch_size=50, optimizer=cr.Adam(), keep="last", progress=False)
+    times = sorted(((row["peer"], row["ms"]) for row in results["time_to_loss"]["disk"]), key=lambda pair: pair[1])
+    body = draw.gain(model, train.take(slice(0, 400)), RADII["balanced"], times)
+    draw.save(folder, "gain", (8.6, 3.3), body, widths=(1, 1.75))
+
     groups = {"alone": "alone", "beside a busy process": "beside a busy process"}
     points = {name: [(row["one"], row["speed-up"]) for row in results["threads"][key]] for name, key in groups.items()}
     body = draw.scatter(points, "µs a step with one thread", "times as fast with default threads", 1)
@@ -457,15 +494,26 @@ def read(folder: Path) -> Results:
     return {name: json.loads((folder / f"{name}.json").read_text("utf-8")) for name in NAMES}
 
 
+def put(path: Path, text: str) -> None:
+    """Write README's table where it stands: between two marks."""
+    before, mark, rest = path.read_text("utf-8").partition(MARK)
+    _, end, after = rest.partition("<!-- end -->")
+    if not (mark and end):
+        raise SystemExit(f"{path} lacks {MARK!r} and <!-- end -->")
+    path.write_text(f"{before}{mark}\n{text}\n{end}{after}", "utf-8")
+
+
 def main() -> None:
     """Read, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", type=Path, default=HERE / "results", help="the folder of the JSON files")
     parser.add_argument("--out", type=Path, default=HERE.parent / "docs", help="the folder of performance.md")
+    parser.add_argument("--readme", type=Path, default=HERE.parent / "README.md", help="the page that gets the table")
     where = parser.parse_args()
     results = read(where.results)
     charts(results, where.out / "images")
     (where.out / "performance.md").write_text(page(results), "utf-8")
+    put(where.readme, gain(results))
     print(where.out / "performance.md")
 
 

@@ -2,7 +2,7 @@
 
     python benchmarks/time_to_loss.py [--quick] [--json FILE]
 
-The report's disk and scikit-learn's digits (Alpaydin, Kaynak 1998), Adam, ReLU, mean squared error on one-hot targets,
+The balanced disk and scikit-learn's digits (Alpaydin, Kaynak 1998), Adam, ReLU, mean squared error on one-hot targets,
 one core. The loss to reach is what the NumPy loop has after a given number of epochs. Counted is training: of the peers
 without looking at the validation data, and compiling stands in a column of its own; of chainrule all of `cr.fit`,
 validation after every epoch included.

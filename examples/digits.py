@@ -1,13 +1,12 @@
-"""Real handwritten digits: 1,797 images of 8 x 8 pixels, which scikit-learn brings along (pip install scikit-learn).
+"""Real handwritten digits: 1,797 images of 8 x 8 pixels, which scikit-learn brings along.
 
 Source    Alpaydin, Kaynak 1998, UCI "Optical recognition of handwritten digits"
 """
 
-from sklearn.datasets import load_digits
-
 import chainrule as cr
+from chainrule.extras import require  # imports, or says what to install
 
-images, labels = load_digits(return_X_y=True)
+images, labels = require("sklearn.datasets", "sklearn").load_digits(return_X_y=True)
 data = cr.Dataset(images / 16, labels)  # pixels are 0 … 16
 train, test = data.split(0.75, seed=0)
 train, validation = train.split(0.85, seed=1)

@@ -3,13 +3,14 @@
 Source    Wolberg, Mangasarian, Street 1993, UCI "Breast cancer Wisconsin (diagnostic)", which scikit-learn brings along
 """
 
+from chainrule.estimators import MLPClassifier  # first, because it says what to install
+
+# isort: split
 import numpy as np
 from sklearn.datasets import load_breast_cancer
 from sklearn.model_selection import GridSearchCV, train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-
-from chainrule.estimators import MLPClassifier
 
 table = load_breast_cancer(as_frame=True)
 X, X_test, y, y_test = train_test_split(table.data, table.target, stratify=table.target, random_state=0)

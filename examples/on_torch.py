@@ -1,9 +1,10 @@
 """The same layers on PyTorch tensors, on a GPU where there is one, with the same numbers as on NumPy arrays."""
 
-import torch
-
 import chainrule as cr
+from chainrule.extras import require  # imports, or says what to install
 
+torch = require("torch", "torch")
+torch.set_num_threads(1)  # there is too little in a step to be shared
 device = "cuda" if torch.cuda.is_available() else "cpu"
 train, test = cr.data.disk(1000, seed=0), cr.data.disk(1000, seed=1)
 

@@ -1,9 +1,9 @@
 """Borrow a PyTorch network, train it in chainrule's engine, and use it in PyTorch."""
 
-import torch
-
 import chainrule as cr
+from chainrule.extras import require  # imports, or says what to install
 
+torch = require("torch", "torch")
 train, test = cr.data.disk(1000, seed=0, classes=True), cr.data.disk(1000, seed=1, classes=True)
 
 torch.manual_seed(0)

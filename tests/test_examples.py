@@ -1,63 +1,58 @@
-"""Every example runs, and shows what it says it shows."""
+"""Every example is on the page that tests/test_docs.py runs, and says what to install where something is missing."""
 
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import pages
 import pytest
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
+SHOWN = {
+    typed.split("/")[-1]: text
+    for block in pages.blocks(EXAMPLES / "README.md")
+    for typed, text in pages.commands(block.text)
+}
 
 
-def output(name, folder):
-    done = subprocess.run(
-        [sys.executable, EXAMPLES / f"{name}.py"], cwd=folder, capture_output=True, text=True, timeout=300, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+def number(pattern, name):
+    return float(re.search(pattern, SHOWN[name])[1])
 
 
-def number(pattern, text):
-    return float(re.search(pattern, text)[1])
+def test_every_example_is_on_the_page():
+    assert SHOWN.keys() == {path.name for path in EXAMPLES.glob("*.py")}
 
 
-def test_every_example_is_tried_here():
-    source = Path(__file__).read_text()
-    assert all(f'output("{path.stem}"' in source for path in EXAMPLES.glob("*.py"))
+def test_what_the_page_shows_is_good():
+    for name in ("by_hand.py", "own_layer.py", "on_torch.py"):
+        assert number(r"errors on 1,000 other points: (\d+)", name) <= 40
+    assert number(r"test .*errors (\d+) of 1000", "disk.py") <= 40
+    assert number(r"PyTorch finds (\d+) of 1,000 test points wrong", "train_torch.py") <= 40
+    assert number(r"after 1,920 steps: (\S+)", "on_torch.py") < 1e-9
+    assert number(r"test accuracy ([\d.]+)%", "digits.py") > 97
+    assert number(r"on data never seen ([\d.]+)", "estimators.py") > 0.94
+    assert "Forgetful: backward is wrong for s" in SHOWN["own_layer.py"]
 
 
-def test_disk_reports_few_errors_and_draws_pictures(tmp_path):
-    assert number(r"test .*errors (\d+) of 1000", output("disk", tmp_path)) <= 40
-    assert {path.name for path in tmp_path.iterdir()} == {"disk.png", "losses.png"}
+@pytest.mark.parametrize(
+    ("name", "module", "extra"),
+    [
+        ("digits", "sklearn", "sklearn"),
+        ("estimators", "sklearn", "sklearn"),
+        ("on_torch", "torch", "torch"),
+        ("train_torch", "torch", "torch"),
+    ],
+)
+def test_what_is_missing_is_named_with_its_extra(name, module, extra, tmp_path):
+    code = f"import runpy, sys; sys.modules[{module!r}] = None; runpy.run_path({str(EXAMPLES / name)!r} + '.py')"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert f'is not installed: pip install "chainrule[{extra}]"' in done.stderr.splitlines()[-1]
 
 
-def test_by_hand_learns_the_disk(tmp_path):
-    assert number(r"errors on 1,000 other points: (\d+)", output("by_hand", tmp_path)) <= 40
-
-
-def test_own_layer_is_right_and_its_broken_twin_is_caught(tmp_path):
-    text = output("own_layer", tmp_path)
-    assert "Forgetful: backward is wrong for s" in text
-    assert number(r"errors on 1,000 other points: (\d+)", text) <= 40
-
-
-def test_on_torch_gives_the_numbers_of_numpy(tmp_path):
-    pytest.importorskip("torch")
-    text = output("on_torch", tmp_path)
-    assert number(r"after 1,920 steps: (\S+)", text) < 1e-9
-    assert number(r"errors on 1,000 other points: (\d+)", text) <= 40
-
-
-def test_digits_are_read_at_97_percent(tmp_path):
-    assert number(r"test accuracy ([\d.]+)%", output("digits", tmp_path)) >= 97
-
-
-def test_train_torch_leaves_a_network_that_pytorch_can_use(tmp_path):
-    assert number(r"PyTorch finds (\d+) of 1,000 test points wrong", output("train_torch", tmp_path)) <= 40
-
-
-def test_estimators_find_settings_and_what_the_network_looks_at(tmp_path):
-    text = output("estimators", tmp_path)
-    assert number(r"on data never seen ([\d.]+)", text) > 0.94
-    assert len(re.findall(r"per standard deviation", text)) == 3
+def test_pictures_that_cannot_be_drawn_name_their_extra(tmp_path):
+    code = "import runpy, sys; sys.modules['matplotlib'] = None; "
+    code += f"runpy.run_path({str(EXAMPLES / 'disk.py')!r}, run_name='__main__')"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert 'pip install "chainrule[plots]"' in done.stderr.splitlines()[-1]

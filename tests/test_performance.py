@@ -1,4 +1,4 @@
-"""docs/performance.md says what the results beside the benchmarks say."""
+"""docs/performance.md and README say what the results beside the benchmarks say."""
 
 import re
 import subprocess
@@ -14,12 +14,16 @@ pytestmark = pytest.mark.skipif(not RESULTS.exists(), reason="no results have be
 
 
 def test_the_page_is_what_the_results_make_it(tmp_path):
-    command = [sys.executable, ROOT / "benchmarks/performance_page.py", "--out", tmp_path]
+    readme = tmp_path / "README.md"
+    readme.write_text((ROOT / "README.md").read_text("utf-8"), "utf-8")
+    command = [sys.executable, ROOT / "benchmarks/performance_page.py", "--out", tmp_path, "--readme", readme]
     run = subprocess.run(command, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
+    assert readme.read_text("utf-8") == (ROOT / "README.md").read_text("utf-8"), "run performance_page.py"
     assert (tmp_path / "performance.md").read_text("utf-8") == PAGE.read_text("utf-8"), "run performance_page.py"
     drawn = {path.name for path in (tmp_path / "images").iterdir()}
-    assert drawn == set(re.findall(r'images/([\w.-]+)"', PAGE.read_text("utf-8")))
+    shown = PAGE.read_text("utf-8") + readme.read_text("utf-8")
+    assert drawn == set(re.findall(r'images/([\w.-]+)"', shown))
     assert all((PAGE.parent / "images" / name).exists() for name in drawn)
 
 

@@ -47,4 +47,4 @@ def test_every_cell_has_all_its_seeds_and_rounds_or_the_page_says_that_some_are_
             )
     complete = (summary.seeds, summary.rounds) == (full().seeds, full().rounds)
     assert ("Not all has been measured yet" not in (FOLDER / "index.html").read_text(encoding="utf-8")) == complete
-    assert f"{summary.seeds} seeds" in (FOLDER.parents[1] / "README.md").read_text(encoding="utf-8")
+    assert f"{summary.seeds} seeds" in (FOLDER.parent / "study.md").read_text(encoding="utf-8")
