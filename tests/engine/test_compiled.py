@@ -12,6 +12,7 @@ from engine.drawn import Network, made, networks, tasks
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from moments import PATIENCE_S
 from networks import bits, small_network
 
 import chainrule as cr
@@ -472,7 +473,7 @@ def test_one_model_in_two_threads_loses_no_step(impatient):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(timeout=60)
+        thread.join(timeout=PATIENCE_S)
     assert not any(thread.is_alive() for thread in threads)
     assert model[0].bias.value[0] == 3000 * 0.25
 
@@ -537,7 +538,7 @@ for _ in range(20):
     kept.step(x, x)
 print("done", flush=True)
 """
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE_S)
     assert (run.returncode, run.stdout, run.stderr) == (0, "done\n", "")
 
 
@@ -554,5 +555,5 @@ def forever():
 threading.Thread(target=forever, daemon=True).start()
 time.sleep(0.2)
 """
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE_S)
     assert (run.returncode, run.stderr) == (0, "")  # nor is anything said of the network that the thread still has

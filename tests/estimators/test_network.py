@@ -4,6 +4,7 @@ import pickle
 
 import numpy as np
 import pytest
+from moments import enough
 from sklearn.base import clone
 from sklearn.datasets import make_multilabel_classification
 
@@ -164,10 +165,13 @@ def test_early_stopping_by_validation_data_set_aside_or_ones_own(cancer):
 def test_the_rest_of_fit_can_be_asked_for(wine):
     X, y = wine
     seen = []
-    estimator = NetworkClassifier(
-        build, epochs=10**9, max_seconds=0.2, callbacks=[seen.append], class_weight="balanced"
-    )
-    estimator.fit(X, y)
+
+    def run(seconds):
+        seen.clear()
+        how = {"max_seconds": seconds, "callbacks": [seen.append], "class_weight": "balanced"}
+        return NetworkClassifier(build, epochs=10**9, **how).fit(X, y)
+
+    _, estimator = enough(run, lambda estimator: estimator.n_iter_ > 0)
     assert "max_seconds" in estimator.history_.stopped
     assert len(seen) == estimator.n_iter_ > 0
 
