@@ -23,6 +23,7 @@ RUN = [
 INCOMPLETE = ("c", "files", "pytorch", "tables")
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="the commands are typed into a POSIX shell")
 @pytest.mark.parametrize(
     "path",
     [
