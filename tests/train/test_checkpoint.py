@@ -73,6 +73,22 @@ def in_pieces(make, folder, *, engine, **changes):
             return model, history, pieces
 
 
+@pytest.mark.parametrize("engine", ["native", "python"])
+def test_what_callbacks_set_is_in_the_best_parameters_of_a_checkpoint(tmp_path, engine):
+    def clip(run):
+        weight = run.model[0].weight.value
+        weight.clip(-0.3, 0.3, out=weight)
+
+    def make():
+        return network(cr.SGD(lr=0.1))
+
+    whole, changes = make(), {"epochs": {"native": 100, "python": 8}[engine], "callbacks": [clip]}
+    history = cr.fit(whole, cr.MSELoss(), data(), **arguments(engine, **changes))
+    assert abs(whole[0].weight.value).max() == np.float32(0.3)
+    model, resumed, _ = in_pieces(make, tmp_path / "run", engine=engine, **changes)
+    assert outcome(model, resumed) == outcome(whole, history)
+
+
 @pytest.mark.parametrize("name", list(optimizers()))
 @pytest.mark.parametrize("engine", ["native", "python"])
 def test_a_run_in_pieces_ends_with_the_bits_of_a_whole_one(tmp_path, name, engine):

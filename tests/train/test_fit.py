@@ -435,6 +435,71 @@ def test_callbacks_may_set_parameters():
     assert history.losses[1] == history.losses[2] == pytest.approx(0.5)  # one-hot targets against zeros
 
 
+def _clip(run):
+    """Max-norm by hand: no weight may be larger than 1."""
+    weight = run.model[0].weight.value
+    np.clip(weight, -1, 1, out=weight)
+
+
+def _double(n_epochs, **options):
+    """y = 2 x of one number, which a weight of at most 1 cannot say."""
+    x = np.random.default_rng(0).normal(size=(64, 3))
+    model = cr.Sequential(cr.Linear(3, 1, rng=0, dtype="float64"))
+    history = cr.fit(model, cr.MSELoss(), (x, 2 * x[:, :1]), epochs=n_epochs, optimizer=cr.SGD(0.05), **options)
+    return model, history
+
+
+@pytest.mark.parametrize("validated", [False, True])
+def test_what_a_callback_sets_after_the_best_epoch_stays(validated):
+    x = np.random.default_rng(1).normal(size=(64, 3))
+    validation = (x, 2 * x[:, :1]) if validated else None
+    model, history = _double(20, callbacks=[_clip], validation=validation)
+    assert abs(model[0].weight.value).max() == 1
+    last, _ = _double(history.best_epoch + 1, callbacks=[_clip], keep="last")
+    assert bits(model) == bits(last)  # the best epoch as its callbacks left it, and nothing of later ones
+
+
+def test_what_is_best_is_judged_by_the_loss_as_it_was_recorded():
+    def spoil(run):
+        if run.history.epochs > 10:
+            run.model[0].weight.value[...] = 100
+
+    model, history = _double(20, callbacks=[spoil])
+    assert history.best_epoch == 10  # its loss was recorded before the weights were spoilt
+    assert (model[0].weight.value == 100).all()
+    model, history = _double(20, callbacks=[lambda run: spoil(run) if run.history.epochs == 20 else None], keep="last")
+    assert (model[0].weight.value == 100).all()
+    assert history.best_epoch == 19
+
+
+def test_what_callbacks_set_when_a_run_begins_is_what_it_begins_with():
+    class Ones:
+        def begin(self, run):
+            for parameter in run.model.param():
+                parameter.value[...] = 1
+
+        def __call__(self, run):
+            pass
+
+    model = small_network(cr.SGD(lr=1e200))
+    with pytest.raises(FloatingPointError, match="left at its initial parameters"):
+        cr.fit(model, cr.MSELoss(), DATA, epochs=3, callbacks=[Ones()])
+    assert all((value == 1).all() for value in values(model).values())
+
+
+@pytest.mark.parametrize("n", [1, 3, 10**9])
+def test_a_callback_that_waits_changes_the_best_epoch_if_it_is_called_after_it(n):
+    class Clip(Patient):
+        def __call__(self, run):
+            self.told.append(run.history.epochs)
+            _clip(run)
+
+    clip = Clip(n)
+    model, history = _double(9, callbacks=[clip])
+    assert history.best_epoch + 1 in clip.told  # the loss falls until the first call, and is higher after a clip
+    assert abs(model[0].weight.value).max() <= 1
+
+
 def test_callbacks_may_stop_the_run():
     history = cr.fit(
         small_network(cr.SGD(0.1)),
@@ -468,6 +533,7 @@ def test_early_stopping_leaves_the_best_parameters():
     )
     assert history.epochs == history.best_epoch + 5
     assert history.stopped == "EarlyStopping(patience=4, min_delta=0.0)"
+    model[0].weight.value[...] /= 2  # what the callback set after the best epoch stayed; its loss is that of before
     assert cr.evaluate(model, cr.MSELoss(), TEST).loss == close(history.best_loss)
     assert history.best_epoch > 0 or bits(model) == start
 

@@ -59,6 +59,10 @@ class Place:
     loss_denominator: float = 0.0
     learning_rate: float = math.nan
 
+    def ends(self, epoch: int | None) -> bool:
+        """Whether this is where an epoch has just ended; None stands for the beginning of the run."""
+        return self.step == 0 and self.epoch == (0 if epoch is None else epoch + 1)
+
 
 @dataclass
 class Memory:
@@ -95,6 +99,9 @@ class Loop(Protocol):
 
     def listens(self) -> bool:
         """Whether the optimizer has to hear of each epoch before the next begins."""
+
+    def keep_what_was_set(self) -> None:
+        """If it is the best epoch that has just ended, count what callbacks have set since then as a part of it."""
 
     def give_back_best(self) -> None:
         """Leave the model at the parameters of its best epoch, or its initial ones if none was finished."""
@@ -198,6 +205,11 @@ class PythonLoop:
     def listens(self) -> bool:
         """It returns after every epoch anyway."""
         return False
+
+    def keep_what_was_set(self) -> None:
+        """If it is the best epoch that has just ended, count what callbacks have set since then as a part of it."""
+        if self.place.ends(self.best_epoch):
+            self.best.take()
 
     def give_back_best(self) -> None:
         """Leave the model at the parameters of its best epoch, or its initial ones if none was finished."""

@@ -235,6 +235,12 @@ class NativeLoop:
         y: np.ndarray = self.native.predict(x if x.ndim == 2 else x.reshape((len(x), -1)))
         return y
 
+    def keep_what_was_set(self) -> None:
+        """If it is the best epoch that has just ended, count what callbacks have set since then as a part of it."""
+        at, best_epoch = self.position, self.native.best_epoch
+        if best_epoch >= 0 and Place(at.epoch, at.step).ends(best_epoch):
+            self.native.keep_best(best_epoch, self.native.best_loss)
+
     def give_back_best(self) -> None:
         """Leave the parameters of the best epoch in Python's arrays; the initial ones if none has ended."""
         set_values(self.plan.parameters, _best(self.native, self.plan))

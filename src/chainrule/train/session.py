@@ -34,7 +34,8 @@ class Run:
     it ends. One that has a method `ahead(history)` says how many epochs may pass before it has to be called again,
     which lets the engine run them in one go; `stop` may have one too.
 
-    model, loss, optimizer : what is being trained; parameters may be read and set.
+    model, loss, optimizer : what is being trained; parameters may be read and set. What is set after the best epoch (by
+        its loss as it was recorded) stays: it is what keep="best" leaves.
     history : the record so far, the epoch that has just ended included.
     """
 
@@ -134,6 +135,8 @@ class Session:
         self._training_mode.__enter__()
         for callback in self.callbacks:
             getattr(callback, "begin", _ignore)(self.run)
+        if self.callbacks:
+            self.loop.keep_what_was_set()
         if self.history.epochs:  # a run that goes on may have come to its end before
             self._ask()
         self._wait()
@@ -179,10 +182,16 @@ class Session:
         """Ask the callbacks and `stop`, if it is time to, and write down why the run ends, if it does."""
         if self.history.epochs < self.due:
             return
-        for callback in self.callbacks:
-            callback(self.run)
+        self._call(self.callbacks)
         self._ask()
         self._wait()
+
+    def _call(self, callbacks: list[Callable[[Run], None]]) -> None:
+        """Call these, and let what they set belong to the epoch that has just ended."""
+        for callback in callbacks:
+            callback(self.run)
+        if callbacks:
+            self.loop.keep_what_was_set()
 
     def _ask(self) -> None:
         """Ask `stop`, and look whether all epochs are done."""
@@ -205,9 +214,7 @@ class Session:
             history.steps, history.total_s = self.loop.steps, self.before_s + elapsed_s
             history.stopped = history.stopped or f"{reason} in epoch {history.epochs}"
             if self.asked < history.epochs:  # while the parameters are still those of the last epoch
-                for callback in self.callbacks:
-                    if hasattr(callback, "ahead"):
-                        callback(self.run)
+                self._call([callback for callback in self.callbacks if hasattr(callback, "ahead")])
             if self.keep == "best" and history.best_epoch is not None:
                 self.loop.give_back_best()
         finally:
