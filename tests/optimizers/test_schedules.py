@@ -1,7 +1,9 @@
 """Schedules against torch.optim.lr_scheduler, epoch by epoch; PyTorch's are recursions, ours closed forms."""
 
+import copy
 import itertools
 import math
+import pickle
 import re
 from collections.abc import Callable
 from typing import Any
@@ -216,3 +218,173 @@ def test_repr_is_the_call_that_makes_the_schedule() -> None:
 def test_settings_out_of_range_are_refused(make: Callable[[], Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=re.escape(message)):
         make()
+
+
+# -- where a schedule begins
+
+
+def network() -> cr.Sequential:
+    return cr.Sequential(cr.Linear(3, 1, rng=0, dtype="float64"))
+
+
+X = np.random.default_rng(0).normal(size=(64, 3))
+DATA = (X, X[:, :1])
+
+UNITS = {  # name: (a schedule that falls every 10 epochs of 4 steps, the same in PyTorch)
+    "epochs": (
+        lambda: cr.StepLR(0.1, 10),
+        lambda peer: torch.optim.lr_scheduler.StepLR(peer, 10),
+    ),
+    "steps": (
+        lambda: cr.StepLR(0.1, 40, every="step"),
+        lambda peer: torch.optim.lr_scheduler.StepLR(peer, 10),
+    ),
+    "plateau": (
+        lambda: cr.ReduceLROnPlateau(0.1, patience=1, threshold=0.5),
+        lambda peer: torch.optim.lr_scheduler.ReduceLROnPlateau(peer, patience=1, threshold=0.5),
+    ),
+}
+each_unit = pytest.mark.parametrize("unit", list(UNITS))
+each_engine = pytest.mark.parametrize("engine", ["native", "python"])
+
+
+def run(model: cr.Sequential, optimizer: cr.Optimizer, epochs: int, engine: str) -> cr.History:
+    return cr.fit(model, cr.MSELoss(), DATA, epochs=epochs, batch_size=16, optimizer=optimizer, engine=engine)
+
+
+class Peer:
+    """PyTorch's habit: an optimizer and a scheduler of its own for each network."""
+
+    def __init__(self, unit: str) -> None:
+        self.optimizer = torch_optimizer()
+        self.scheduler = UNITS[unit][1](self.optimizer)
+
+    def rates(self, losses: list[float]) -> list[float]:
+        found = []
+        for loss in losses:
+            found.append(self.optimizer.param_groups[0]["lr"])
+            self.optimizer.step()
+            self.scheduler.step(*([loss] if "Plateau" in type(self.scheduler).__name__ else []))
+        return found
+
+
+@each_engine
+@each_unit
+def test_a_schedule_counts_for_each_network_by_itself_as_if_each_had_an_optimizer(unit: str, engine: str) -> None:
+    one = cr.SGD(UNITS[unit][0]())
+    networks, peers = [network() for _ in range(3)], [Peer(unit) for _ in range(3)]
+    for epochs in (25, 15):  # trained, and later trained on, in turn
+        for model, peer in zip(networks, peers, strict=True):
+            history = run(model, one, epochs, engine)
+            assert history.learning_rates == pytest.approx(peer.rates(history.losses), rel=1e-12)
+    assert (one.steps, one.epochs) == (3 * 40 * 4, 3 * 40)
+
+
+@each_engine
+@each_unit
+def test_a_schedule_begins_when_it_is_set(unit: str, engine: str) -> None:
+    model, optimizer = network(), cr.SGD(0.1)
+    other = network()
+    run(other, optimizer, 3, engine)
+    run(model, optimizer, 10, engine)
+    optimizer.lr = schedule = UNITS[unit][0]()
+    peer = Peer(unit)
+    for epochs in (12, 15):  # going on goes on
+        history = run(model, optimizer, epochs, engine)
+        assert history.learning_rates == pytest.approx(peer.rates(history.losses), rel=1e-12)
+    optimizer.lr = schedule  # again: it begins again, and has forgotten what it learned
+    assert optimizer.current_lr == 0.1
+    assert run(other, optimizer, 1, engine).learning_rates == [0.1]
+
+
+@each_engine
+def test_a_schedule_that_a_callback_sets_begins_with_the_next_epoch(engine: str) -> None:
+    def anneal(run: cr.Run) -> None:
+        if run.history.epochs == 3:
+            run.optimizer.lr = cr.CosineAnnealingLR(0.2, T_max=4, every="step")
+
+    model = network()
+    history = cr.fit(
+        model, cr.MSELoss(), DATA, epochs=5, batch_size=32, optimizer=cr.SGD(0.1), callbacks=[anneal], engine=engine
+    )
+    assert history.learning_rates == pytest.approx([0.1, 0.1, 0.1, 0.2, 0.1])
+
+
+def test_a_loop_of_ones_own_counts_on_until_it_turns_to_another_network() -> None:
+    optimizer, first, second = cr.SGD(cr.StepLR(1.0, 2)), network(), network()
+
+    def epoch(model: cr.Sequential) -> float:
+        rate = optimizer.current_lr
+        optimizer.step(model.param())
+        optimizer.end_epoch()
+        return rate
+
+    assert [epoch(first) for _ in range(3)] == pytest.approx([1, 1, 0.1])
+    assert run(first, optimizer, 2, "native").learning_rates == pytest.approx([0.1, 0.01])  # it is the same network
+    assert run(second, optimizer, 1, "native").learning_rates == [1.0]
+    optimizer.turn_to(first.param())
+    assert epoch(first) == pytest.approx(0.01)
+    optimizer.turn_to(second.param())
+    assert [epoch(second) for _ in range(2)] == pytest.approx([1, 0.1])
+
+
+def test_networks_that_share_parameters_are_different_networks() -> None:
+    optimizer, body = cr.SGD(cr.StepLR(1e-3, 2)), network()
+    one, two = (cr.Sequential(body, cr.Linear(1, 1, rng=i, dtype="float64")) for i in range(2))
+    for model in (one, two):
+        assert run(model, optimizer, 3, "native").learning_rates == pytest.approx([1e-3, 1e-3, 1e-4])
+    assert run(one, optimizer, 2, "native").learning_rates == pytest.approx([1e-4, 1e-5])
+
+
+def test_the_same_schedule_in_several_optimizers_begins_in_each() -> None:
+    schedule = cr.ReduceLROnPlateau(0.1, patience=0, threshold=0.9)
+    for _ in range(2):
+        assert run(network(), cr.SGD(schedule), 4, "native").learning_rates[:2] == [0.1, 0.1]
+
+
+@each_unit
+def test_copies_and_states_go_on_where_the_network_was(unit: str) -> None:
+    model, other, optimizer = network(), network(), cr.SGD(UNITS[unit][0](), momentum=0.5)
+    run(model, optimizer, 15, "native")
+    run(other, optimizer, 3, "native")
+    state = optimizer.state_dict(model.param())
+    assert state["counted"] == {"steps": 60, "epochs": 15}
+    copied, loaded = copy.deepcopy((model, optimizer)), pickle.loads(pickle.dumps((model, optimizer)))
+    new, fresh = network(), cr.SGD(UNITS[unit][0](), momentum=0.5)
+    new.load_state_dict(model.state_dict())
+    fresh.load_state_dict(new.param(), state)
+    expected = run(model, optimizer, 20, "native")
+    for again, rule in (copied, loaded, (new, fresh)):
+        history = run(again, rule, 20, "native")
+        assert (history.learning_rates, history.losses) == (expected.learning_rates, expected.losses)
+
+
+def test_a_state_of_before_counts_were_kept_apart_is_read() -> None:
+    optimizer, model = cr.SGD(cr.StepLR(0.1, 10)), network()
+    optimizer.load_state_dict(model.param(), {"steps": 60, "epochs": 15, "schedule": {}, "parameters": [{}, {}]})
+    assert run(model, optimizer, 1, "native").learning_rates == pytest.approx([0.01])
+
+
+def test_an_optimizer_shows_where_its_schedule_is() -> None:
+    optimizer, model = cr.SGD(cr.StepLR(0.1, 10)), network()
+    made = "SGD(lr=StepLR(lr=0.1, step_size=10))"
+    assert repr(optimizer) == made
+    run(model, optimizer, 20, "native")
+    assert repr(optimizer) == f"{made} at lr=0.001 after 20 epochs"
+    optimizer.turn_to(network().param())
+    assert repr(optimizer) == made
+    optimizer.turn_to(model.param())
+    assert repr(optimizer) == f"{made} at lr=0.001 after 20 epochs"
+    optimizer.forget()
+    assert repr(optimizer) == made
+    optimizer.lr = cr.StepLR(0.1, 10, every="step")
+    run(model, optimizer, 2, "native")
+    assert repr(optimizer).endswith(" at lr=0.1 after 2 epochs and 8 steps")
+
+
+@pytest.mark.parametrize(("rate", "error"), [("0.1", TypeError), (None, TypeError), (-1, ValueError)])
+def test_a_learning_rate_that_is_set_is_checked_as_one_that_is_given(rate: Any, error: type[Exception]) -> None:
+    optimizer = cr.SGD(0.1)
+    with pytest.raises(error, match="SGD: lr must be"):
+        optimizer.lr = rate
+    assert optimizer.lr == 0.1

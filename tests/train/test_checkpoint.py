@@ -89,6 +89,23 @@ def test_what_callbacks_set_is_in_the_best_parameters_of_a_checkpoint(tmp_path, 
     assert outcome(model, resumed) == outcome(whole, history)
 
 
+@pytest.mark.parametrize("rate", [0.02, cr.CosineAnnealingLR(0.2, T_max=60, every="step")])
+@pytest.mark.parametrize("engine", ["native", "python"])
+def test_a_learning_rate_that_a_callback_has_set_is_the_one_that_a_run_goes_on_with(tmp_path, engine, rate):
+    def slow_down(run):
+        if run.history.epochs == 3:
+            run.optimizer.lr = rate
+
+    def make():
+        return network(cr.SGD(lr=cr.StepLR(0.1, 2)))
+
+    whole, changes = make(), {"epochs": {"native": 60, "python": 8}[engine], "callbacks": [slow_down]}
+    history = cr.fit(whole, cr.MSELoss(), data(), **arguments(engine, **changes))
+    assert history.learning_rates[2:4] == pytest.approx([0.01, 0.02 if isinstance(rate, float) else 0.2])
+    model, resumed, _ = in_pieces(make, tmp_path / "run", engine=engine, **changes)
+    assert outcome(model, resumed) == outcome(whole, history)
+
+
 @pytest.mark.parametrize("name", list(optimizers()))
 @pytest.mark.parametrize("engine", ["native", "python"])
 def test_a_run_in_pieces_ends_with_the_bits_of_a_whole_one(tmp_path, name, engine):

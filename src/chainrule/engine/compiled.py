@@ -147,7 +147,7 @@ class Origin:
 
     def _rate(self) -> float:
         optimizer = self.plan.optimizer
-        return float(optimizer.lr.at(steps=optimizer.steps, epochs=optimizer.epochs))
+        return float(optimizer.lr_at(steps=optimizer.steps, epochs=optimizer.epochs))
 
 
 def compile(  # noqa: A001 - the name that the field gives it

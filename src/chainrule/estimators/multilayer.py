@@ -227,9 +227,10 @@ class Multilayer(NetworkEstimator):
             return before
         if before is not None and type(before) is type(rule):
             parameters = self.network_.param()
-            rule.load_state_dict(parameters, before.state_dict(parameters))
+            state = before.state_dict(parameters)
             if self._first_rate == self.learning_rate_init and not isinstance(self.solver, Optimizer):
                 rule.lr = before.lr  # which "adaptive", "invscaling" or a schedule has brought down
+            rule.load_state_dict(parameters, state)
         self._optimizer, self._rule_settings, self._first_rate = rule, settings, self.learning_rate_init
         return rule
 

@@ -3,12 +3,13 @@
 from array import array
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
-from weakref import WeakKeyDictionary, ref
+from weakref import WeakKeyDictionary, WeakSet, ref
 
 from .. import arrays, signature
 from ..arguments import flag, number
 from ..module import Parameter, Watched
 from .clipping import clip_grad_norm_, clip_grad_value_
+from .course import Course
 from .schedules import Schedule
 
 
@@ -23,14 +24,17 @@ class Optimizer(Watched):
     """A rule that turns gradients into updates: `optimizer.step(module.param())`.
 
     Subclasses write `update`. An optimizer belongs to no model: what it remembers is kept for each Parameter (found by
-    identity, forgotten with it), so one model can be trained by several, and several models by one. A rule computes in
-    float32 at least, and keeps what it remembers so: for a Parameter of 16 bits `update` gets a twin in float32, and
-    the Parameter the twin's value, rounded once. (In float16 itself eps=1e-8 is 0, and Adam's first step from a
-    gradient of 0 is NaN, as it is in PyTorch.)
+    identity, forgotten with it), so one model can be trained by several, and several models by one. A schedule, too,
+    counts for each model by itself, see `turn_to`.
+
+    A rule computes in float32 at least, and keeps what it remembers so: for a Parameter of 16 bits `update` gets a twin
+    in float32, and the Parameter the twin's value, rounded once. (In float16 itself eps=1e-8 is 0, and Adam's first
+    step from a gradient of 0 is NaN, as it is in PyTorch.)
 
     Parameters
     ----------
-    lr : the learning rate, a number or a schedule; it may be set at any time, for the next step.
+    lr : the learning rate, a number or a schedule; it may be set at any time, for the next step. A schedule begins when
+        it is set.
     clip_norm : before an update, scale all gradients of the step down to this 2-norm together, if theirs is larger.
     clip_value : before an update, cut each element of the gradients to ± this.
     decay_biases : whether weight decay, where a rule has it, is for all parameters (as in PyTorch), or only for those
@@ -48,13 +52,24 @@ class Optimizer(Watched):
         decay_biases: bool = True,
     ) -> None:
         self.keepers: tuple[ref[Keeper], ...] = ()  # compiled networks, which may have newer state
-        self.lr = lr if isinstance(lr, Schedule) else number(self, "lr", lr, least=0)
-        self.clip_norm = None if clip_norm is None else number(self, "clip_norm", clip_norm, least=0)
-        self.clip_value = None if clip_value is None else number(self, "clip_value", clip_value, least=0)
-        self.decay_biases = flag(self, "decay_biases", decay_biases)
         self.counter = array("q", [0])  # updates made so far; compiled networks count on in it
         self.epochs = 0  # epochs ended so far
         self._state: WeakKeyDictionary[Parameter, dict[str, Any]] = WeakKeyDictionary()
+        self._course = Course()  # of the network that is being trained
+        self._courses = [self._course]  # of all networks
+        self.lr = lr
+        self.clip_norm = None if clip_norm is None else number(self, "clip_norm", clip_norm, least=0)
+        self.clip_value = None if clip_value is None else number(self, "clip_value", clip_value, least=0)
+        self.decay_biases = flag(self, "decay_biases", decay_biases)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "lr":
+            value = value if isinstance(value, Schedule) else number(self, "lr", value, least=0)
+            if isinstance(value, Schedule):
+                value.forget()
+                self._course.count((0, 0), (self.steps, self.epochs))
+                vars(self)["_courses"] = [self._course]
+        super().__setattr__(name, value)
 
     @property
     def steps(self) -> int:
@@ -76,7 +91,50 @@ class Optimizer(Watched):
     @property
     def current_lr(self) -> float:
         """The learning rate of the next step."""
-        return self.lr.at(steps=self.steps, epochs=self.epochs) if isinstance(self.lr, Schedule) else self.lr
+        return self.lr_at(steps=self.steps, epochs=self.epochs) if isinstance(self.lr, Schedule) else self.lr
+
+    def lr_at(self, *, steps: int, epochs: int) -> float:
+        """The learning rate when this optimizer counts so many steps and epochs, with the network it is turned to."""
+        if not isinstance(self.lr, Schedule):
+            return self.lr
+        steps, epochs = self._course.counted(steps, epochs)
+        return self.lr.at(steps=steps, epochs=epochs)
+
+    def turn_to(self, parameters: Iterable[Parameter]) -> None:
+        """Have the schedule count for the network with these parameters, from its beginning or from where it was left.
+
+        `fit` does so when a run begins. A loop of your own that trains several networks by one optimizer calls it
+        before each; without it all count as one.
+        """
+        parameters = list(parameters)
+        course = self._course_of(parameters)
+        if course is not self._course:
+            now = (self.steps, self.epochs)
+            self._course.count(self._course.counted(*now), now)
+            self._course.learned = self._learned()
+            if course is None:
+                course = Course()
+            course.since = now
+            self._learn(course.learned)
+            alive = [other for other in self._courses if other is not course and len(other.parameters)]
+            vars(self).update(_course=course, _courses=[*alive, course])
+        if parameters:
+            course.parameters, course.claimed = WeakSet(parameters), True
+
+    def _course_of(self, parameters: list[Parameter]) -> Course | None:
+        """The course of these parameters, if there is one; the present one for none."""
+        present_first = [self._course, *self._courses]
+        return next((course for course in present_first if not parameters or course.is_of(parameters)), None)
+
+    def _learned(self) -> dict[str, Any]:
+        return self.lr.state() if isinstance(self.lr, Schedule) else {}
+
+    def _learn(self, learned: Mapping[str, Any]) -> None:
+        """Have the schedule know what another one of its kind has learned; nothing for one that begins."""
+        if isinstance(self.lr, Schedule):
+            self.lr.forget()
+            if learned:
+                self.lr.load_state(learned)
 
     def step(self, parameters: Iterable[Parameter]) -> None:
         """Update each parameter in place by its gradient, after clipping; one that is listed twice, once."""
@@ -101,6 +159,8 @@ class Optimizer(Watched):
             if wide is not parameter:
                 parameter.value[...] = wide.value
         self.steps += 1
+        if not self._course.claimed:
+            self._course.parameters.update(parameters)
 
     def decay_of(self, parameter: Parameter) -> float:
         """The weight decay of a parameter."""
@@ -130,17 +190,30 @@ class Optimizer(Watched):
         """Drop everything remembered: moments, and the count of steps and epochs."""
         self.state.clear()
         self.steps = self.epochs = 0
-        if isinstance(self.lr, Schedule):
-            self.lr.forget()
+        course = Course()
+        vars(self).update(_course=course, _courses=[course])
+        self._learn({})
 
     def state_dict(self, parameters: Iterable[Parameter]) -> dict[str, Any]:
-        """What the optimizer remembers of these parameters, by their place in the list, and its counts."""
+        """What the optimizer remembers of these parameters, by their place in the list, and its counts.
+
+        "counted" are the steps and epochs of these parameters alone, of which a schedule knows.
+        """
+        parameters = list(parameters)
         kept = [
             {name: arrays.convert(v) if arrays.is_array(v) else v for name, v in self.state.get(p, {}).items()}
             for p in parameters
         ]
-        schedule = self.lr.state() if isinstance(self.lr, Schedule) else {}
-        return {"steps": self.steps, "epochs": self.epochs, "schedule": schedule, "parameters": kept}
+        course = self._course_of(parameters) or self._course
+        present = course is self._course
+        steps, epochs = course.counted(self.steps, self.epochs) if present else (course.steps, course.epochs)
+        return {
+            "steps": self.steps,
+            "epochs": self.epochs,
+            "counted": {"steps": steps, "epochs": epochs},
+            "schedule": self._learned() if present else dict(course.learned),
+            "parameters": kept,
+        }
 
     def load_state_dict(self, parameters: Iterable[Parameter], state: Mapping[str, Any]) -> None:
         """Go on from what `state_dict` gave for the same parameters in the same order."""
@@ -160,9 +233,13 @@ class Optimizer(Watched):
                     )
             like = _widened(parameter).value
             loaded.append({n: arrays.convert_like(v, like) if arrays.is_array(v) else v for n, v in kept.items()})
-        self.steps, self.epochs = state["steps"], state["epochs"]
-        if isinstance(self.lr, Schedule):
-            self.lr.load_state(state["schedule"])
+        now = (state["steps"], state["epochs"])
+        counted = state.get("counted", state)  # where one network was trained all counts are its own
+        counted = (counted["steps"], counted["epochs"])
+        self.turn_to(parameters)
+        self.steps, self.epochs = now
+        self._course.count(counted, now)
+        self._learn(state["schedule"])
         for parameter, kept in zip(parameters, loaded, strict=True):
             self.state[parameter] = kept
 
@@ -178,7 +255,12 @@ class Optimizer(Watched):
         self._state = WeakKeyDictionary(pairs)
 
     def __repr__(self) -> str:
-        return signature.call(self)
+        """The call that makes it; of a schedule that is on its way, also where it is."""
+        steps, epochs = self._course.counted(self.steps, self.epochs)
+        if not isinstance(self.lr, Schedule) or not (steps or epochs):
+            return signature.call(self)
+        when = f"{epochs} epochs" + (f" and {steps} steps" if self.lr.changes_within_epochs() else "")
+        return f"{signature.call(self)} at lr={self.current_lr:.6g} after {when}"
 
 
 def _widened(parameter: Parameter) -> Parameter:

@@ -6,6 +6,11 @@
 `lr`, what a schedule starts from, is a number or again a schedule, which is how they are combined. PyTorch's names,
 arguments and numbers; where PyTorch advances a schedule by `scheduler.step()`, `fit` advances it after every epoch, and
 loops written by hand call `optimizer.end_epoch(loss)`. With `every="step"` a schedule counts updates instead.
+
+A schedule begins when it is set as the `lr` of an optimizer, and counts for each network by itself: a new one begins
+it anew, training the same one further goes on, in another run, from a checkpoint or after another network. So it is as
+if each network had an optimizer and a scheduler of PyTorch's. `repr(optimizer)` shows where it is. (Loops written by
+hand say `optimizer.turn_to(model.param())` when they begin with another network.) A schedule belongs to one optimizer.
 """
 
 import math
@@ -19,7 +24,9 @@ from ..arguments import choice, number, whole
 
 
 class Schedule:
-    """A learning rate as a function of time. Subclasses write `after(lr, t)`.
+    """A learning rate as a function of time, which begins for each network that its optimizer trains (see above).
+
+    Subclasses write `after(lr, t)`.
 
     Parameters
     ----------

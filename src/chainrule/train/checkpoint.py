@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from .. import arrays
+from .. import arrays, signature
 from ..arguments import number
 from ..data.dataset import Dataset
 from ..files import read_file, write_file
-from ..files.description import describe, describe_rule, parameter_names
+from ..files.description import KNOWN, build_rule, describe, describe_rule, parameter_names
 from ..files.packing import pack, unpack
 from ..module import Module
+from ..optimizers import Optimizer, Schedule
 from .history import History
 from .loop import Loop, Memory, Place
 
@@ -119,6 +120,7 @@ class Keeping:
             "last": self._numbers([parameter.value for parameter in parameters]),
             "best": self._numbers(memory.best),
             "optimizer": self.optimizer.state_dict(parameters),
+            "lr": _rate(self.optimizer),
             "modules": [module.extra_state() for module in self.model.modules()],
             "place": asdict(memory.place),
             "steps": memory.steps,
@@ -158,6 +160,9 @@ class Keeping:
             buffers = dict(self.model.named_buffers())
             kept = {name: (buffers[name], value) for name, value in state["last"].items()}
             extra = list(zip(modules, state["modules"], strict=True))
+            rate = unpack(header["lr"], tensors) if "lr" in header else None  # older ones do not say
+            if rate is not None and rate != _rate(self.optimizer):  # a callback has set another one meanwhile
+                self.optimizer.lr = build_rule(rate) if isinstance(rate, Mapping) else rate
             self.optimizer.load_state_dict(parameters, state["optimizer"])
         except (KeyError, TypeError, ValueError) as problem:
             self._fail(f"is damaged: {problem}")
@@ -201,8 +206,17 @@ def _description(module: Module) -> dict[str, Any] | None:
 def _rule(optimizer: Any) -> Any:
     try:
         return describe_rule(optimizer)
-    except TypeError:
-        return repr(optimizer)
+    except TypeError:  # without how far a schedule has come, which is no part of what it is
+        return signature.call(optimizer) if isinstance(optimizer, Optimizer) else repr(optimizer)
+
+
+def _rate(optimizer: Any) -> Any:
+    """The learning rate as plain values, of a schedule the call that makes it; None if it cannot be written down."""
+    rate = getattr(optimizer, "lr", None)
+    if not isinstance(rate, Schedule):
+        return rate if isinstance(rate, float) else None
+    known = describe_rule(rate)
+    return known if known["class"] in KNOWN else None
 
 
 def _fingerprint(data: Dataset) -> list[Any]:

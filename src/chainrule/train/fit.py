@@ -49,7 +49,8 @@ def fit(
     epochs : how often every sample is visited.
     batch_size : samples per step; the last batch of an epoch may be smaller.
     validation : data like `train` that are only looked at.
-    optimizer : the rule of the updates; the model's own unless given.
+    optimizer : the rule of the updates; the model's own unless given. What it remembers of this model (moments, how far
+        a schedule has come) goes on where an earlier run left it.
     seed : of the order of samples and of the dropout masks; the same seed gives the same run. To go on training in
         another order, give another seed.
     shuffle : visit the samples in an order that is new in every epoch, or as they come.

@@ -215,10 +215,12 @@ class NativeLoop:
         steps = optimizer.steps - int(self.position.step)
         n = self.steps_per_epoch
         if not rate.changes_within_epochs():
-            return np.array([rate.at(steps=steps + e * n, epochs=epochs + e) for e in range(end - first)]), False
+            return np.array(
+                [optimizer.lr_at(steps=steps + e * n, epochs=epochs + e) for e in range(end - first)]
+            ), False
         end = min(end, first + max(1, MOST_RATES // n))
         return np.array(
-            [rate.at(steps=steps + e * n + i, epochs=epochs + e) for e in range(end - first) for i in range(n)]
+            [optimizer.lr_at(steps=steps + e * n + i, epochs=epochs + e) for e in range(end - first) for i in range(n)]
         ), True
 
     def listens(self) -> bool:

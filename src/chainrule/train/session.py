@@ -13,6 +13,7 @@ from ..arrays import Array
 from ..data.dataset import Dataset
 from ..engine import CannotLower, EngineMissing
 from ..module import Module, UpdateRule, is_update_rule
+from ..optimizers import Optimizer
 from .history import History
 from .loop import Diverged, Epoch, Loop, PythonLoop
 from .metrics import for_loss
@@ -133,6 +134,8 @@ class Session:
     def begin(self) -> None:
         """Enter training mode, and tell the callbacks, until `finish`."""
         self._training_mode.__enter__()
+        if isinstance(self.run.optimizer, Optimizer):
+            self.run.optimizer.turn_to(self.run.model.param())
         for callback in self.callbacks:
             getattr(callback, "begin", _ignore)(self.run)
         if self.callbacks:

@@ -22,7 +22,7 @@ def train_torch(module: Any, loss: Any, data: Any, *, optimizer: Any, epochs: in
     data : a DataLoader over a TensorDataset, whose batch size and shuffling are taken; a TensorDataset; or what `fit`
         takes.
     optimizer : of torch.optim, for just the parameters of the module, whose state is taken and given back, so that
-        training can go on on either side; or of chainrule.
+        training can go on on either side; or of chainrule, which begins anew at each call, with its schedule too.
     epochs : how often every sample is visited.
     options : of `fit`. `validation` may be a TensorDataset or a DataLoader too.
 
