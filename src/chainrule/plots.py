@@ -17,7 +17,7 @@ from .data import Dataset
 from .extras import require
 from .module import Module
 from .train import History, predict
-from .train.metrics import classes
+from .train.metrics import classes, labels
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9")
 MARKERS = ("o", "^", "s", "D", "v", "P")
@@ -29,7 +29,7 @@ def points(data: Dataset, *, title: str = "", ax: Any = None) -> Any:
 
     Shapes    data.x (n, 2); data.target class indices (n,) or one row per sample (n, classes)
     """
-    x, target = _plane(data, "points"), classes(data.target)
+    x, target = _plane(data, "points"), labels(data.target, "points")
     figure, ax = _axes(ax, (4.2, 4.2))
     for label in np.unique(target):
         chosen = x[target == label]
@@ -60,7 +60,7 @@ def decision_regions(model: Module, data: Dataset | None = None, *, title: str =
         if edge.min() < 0 < edge.max():
             ax.contour(across, up, edge, levels=[0.0], colors=INK, linewidths=1.2)
     if data is not None:
-        target = classes(data.target)
+        target = labels(data.target, "decision_regions")
         wrong = classes(predict(model, data.x)) != target
         for label in np.unique(target):
             ax.scatter(*x[target == label].T, s=0.6 * _marker_size(len(x)), **_style(int(label)))

@@ -137,3 +137,68 @@ def test_a_tensor_of_somebodys_graph_stays_out_of_the_model():
     cr.fit(model, cr.MSELoss(), (x, torch.zeros(10, 2, dtype=torch.float64)), epochs=2, optimizer=cr.SGD(lr=0.1))
     assert not any(p.value.requires_grad or p.grad.requires_grad for p in model.param())
     assert x.grad is None
+
+
+# -- the rows that the loss counts
+
+IGNORED = CLASSES.target.copy()
+IGNORED[::3] = -100
+SAMPLE_WEIGHT = np.random.default_rng(0).integers(0, 3, 500).astype(float)
+COUNTED = {  # name: (data, positions of the rows that count, each as often as it weighs)
+    "ignored": (cr.Dataset(CLASSES.x, IGNORED), np.flatnonzero(IGNORED >= 0)),
+    "weighted": (
+        cr.Dataset(CLASSES.x, CLASSES.target, SAMPLE_WEIGHT),
+        np.repeat(np.arange(500), SAMPLE_WEIGHT.astype(int)),
+    ),
+    "both": (
+        cr.Dataset(CLASSES.x, IGNORED, SAMPLE_WEIGHT),
+        np.repeat(np.arange(500), np.where(IGNORED < 0, 0, SAMPLE_WEIGHT).astype(int)),
+    ),
+}
+every_kind = pytest.mark.parametrize("kind", list(COUNTED))
+
+
+@every_kind
+@pytest.mark.parametrize("library", ["numpy", "torch"])
+def test_loss_and_metrics_speak_of_the_same_rows_with_the_same_weights(kind, library):
+    data, rows = COUNTED[kind]
+    model = small_network().to(library)
+    found, expected = (cr.evaluate(model, cr.CrossEntropyLoss(), part) for part in (data, CLASSES.take(rows)))
+    assert found.loss == pytest.approx(expected.loss, rel=1000 * EPS)
+    assert found.errors == expected.errors
+    assert found.error_rate == pytest.approx(expected.error_rate, rel=1000 * EPS)
+    assert found.accuracy == pytest.approx(expected.accuracy, rel=1000 * EPS)
+    assert len(found.y) == len(found.target) == 500  # all of them
+
+
+def test_numbers_are_weighted_too():
+    data = cr.Dataset(DATA.x, DATA.target, SAMPLE_WEIGHT)
+    model, again = small_network(), DATA.take(COUNTED["weighted"][1])
+    found, expected = (cr.evaluate(model, cr.MSELoss(), part) for part in (data, again))
+    assert found.rmse**2 == pytest.approx(found.loss, rel=1000 * EPS)
+    for name in ("loss", "mae", "rmse", "r2"):
+        assert getattr(found, name) == pytest.approx(getattr(expected, name), rel=1000 * EPS)
+    y = cr.predict(model, DATA.x)
+    assert found.r2 == pytest.approx(oracle.r2_score(DATA.target, y, sample_weight=SAMPLE_WEIGHT), rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("loss", "target", "weight"),
+    [
+        (cr.CrossEntropyLoss(), np.full(500, -100), None),
+        (cr.NLLLoss(ignore_index=1), np.ones(500, dtype=int), None),
+        (cr.CrossEntropyLoss(), IGNORED, (IGNORED < 0).astype(float)),
+        (cr.CrossEntropyLoss([0.0, 1.0]), np.zeros(500, dtype=int), None),
+    ],
+)
+def test_data_of_which_nothing_counts_have_no_loss(loss, target, weight):
+    model, data = small_network(cr.SGD(0.1)), cr.Dataset(CLASSES.x, target, weight)
+    before = bits(model)
+    with pytest.raises(ValueError, match=r"evaluate: no sample of data counts for (CrossEntropy|NLL)Loss"):
+        cr.evaluate(model, loss, data)
+    for engine in ("native", "python"):
+        with pytest.raises(ValueError, match="fit: no sample of train counts for"):
+            cr.fit(model, loss, data, epochs=2, engine=engine)
+        with pytest.raises(ValueError, match="fit: no sample of validation counts for"):
+            cr.fit(model, loss, CLASSES, validation=data, epochs=2, engine=engine)
+    assert bits(model) == before

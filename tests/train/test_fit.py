@@ -372,6 +372,68 @@ def test_metrics_of_classes_go_by_the_threshold_of_the_loss_as_in_evaluate(loss)
     assert history.metrics["errors"] == [np.count_nonzero(data[1] == 0)]
 
 
+WEIGHT = np.random.default_rng(0).integers(0, 3, 200).astype(float)
+IGNORED = np.where(np.arange(200) % 3 == 0, -100, CLASSES.target)
+
+
+@pytest.mark.parametrize("validated", [True, False])
+@pytest.mark.parametrize(("target", "weight"), [(IGNORED, None), (CLASSES.target, WEIGHT), (IGNORED, WEIGHT)])
+def test_metrics_speak_of_the_rows_that_the_loss_counts_with_their_weights(validated, target, weight):
+    seen = []
+
+    def plain(y, target):
+        seen.append(target)
+        return float(len(y))
+
+    def weighing(y, target, sample_weight):
+        assert (sample_weight is None) == (weight is None)
+        return float(len(y) if sample_weight is None else sample_weight.sum())
+
+    data, model = cr.Dataset(CLASSES.x, target, weight), small_network(cr.SGD(0.1))
+    named = [cr.metrics.errors, cr.metrics.error_rate, cr.metrics.accuracy, plain, weighing]
+    how = {"epochs": 3, "metrics": named, "keep": "last"}
+    train, validation = (CLASSES, data) if validated else (data, None)
+    found = cr.fit(model, cr.CrossEntropyLoss(), train, validation=validation, **how).metrics
+    result = cr.evaluate(model, cr.CrossEntropyLoss(), data)
+    for name in ("errors", "error_rate", "accuracy"):
+        assert found[name][-1] == close(getattr(result, name))
+    counts = (target >= 0) * (np.ones(200) if weight is None else weight)
+    assert found["plain"] == [np.count_nonzero(counts)] * 3  # each row that counts, once
+    assert found["weighing"] == [counts.sum()] * 3
+    np.testing.assert_array_equal(seen[-1], target[counts > 0])
+    many = cr.fit_many(
+        lambda: small_network(cr.SGD(0.1)), cr.CrossEntropyLoss(), train, validation=validation, seeds=[0], **how
+    )
+    assert many[0].history.metrics == {name: close(values) for name, values in found.items()}
+
+
+def test_a_batch_of_which_nothing_counts_contributes_nothing():
+    target = CLASSES.target.copy()
+    target[50:100] = -100
+    model, alone = small_network(cr.SGD(0.1)), small_network(cr.SGD(0.1))
+    how = {"epochs": 4, "batch_size": 50, "shuffle": False}
+    found = cr.fit(model, cr.CrossEntropyLoss(), (CLASSES.x, target), **how)
+    counted = CLASSES.take(np.flatnonzero(target >= 0))
+    expected = cr.fit(alone, cr.CrossEntropyLoss(), counted, **how)
+    assert found.losses == close(expected.losses)
+    for name, value in values(model).items():
+        np.testing.assert_allclose(value, values(alone)[name], rtol=1e-9)
+
+
+def test_a_network_of_nan_is_never_right():
+    class Nothing(cr.Module):
+        def forward(self, x):
+            return x * np.nan, None
+
+        def backward(self, dy, saved):
+            return dy
+
+    model = cr.Sequential(cr.SGD(0.1), cr.Linear(2, 2, rng=0), Nothing())
+    result = cr.evaluate(model, cr.CrossEntropyLoss(), CLASSES)
+    assert math.isnan(result.loss)
+    assert (result.accuracy, result.errors) == (0, 200)
+
+
 def test_two_metrics_of_one_name_are_refused():
     with pytest.raises(ValueError, match="fit: there are two metrics named 'errors'"):
         cr.fit(small_network(cr.SGD()), cr.MSELoss(), DATA, epochs=1, metrics=[cr.metrics.errors] * 2)

@@ -111,3 +111,156 @@ def test_what_does_not_fit_is_refused():
     for metric in (metrics.mae, metrics.rmse, metrics.r2):
         with pytest.raises(ValueError, match=rf"{metric.__name__}: .* the shape of y, \(3, 1\), got \(3,\)"):
             metric(np.zeros((3, 1)), np.zeros(3))
+
+
+# -- which samples count, and how much
+
+WEIGHTS = st.one_of(st.just(0.0), st.floats(1 / 1024, 1024), st.integers(1, 5).map(float))
+
+
+def weights_of(draw, n):
+    weight = draw(npst.arrays(np.float64, n, elements=WEIGHTS))
+    weight[draw(st.integers(0, n - 1))] = 1  # one at least counts
+    return weight
+
+
+@st.composite
+def weighted(draw, case):
+    y, target = draw(case)
+    return y, target, weights_of(draw, len(y))
+
+
+@given(weighted(classified()))
+def test_weighted_classification_is_scikit_learns(case):
+    y, target, weight = case
+    said, rel = y.argmax(axis=1), (2 * len(y) + 4) * EPS
+    wrong = oracle.zero_one_loss(target, said, normalize=False, sample_weight=weight)
+    assert metrics.errors(y, target, weight) == pytest.approx(wrong, rel=rel)
+    right = oracle.accuracy_score(target, said, sample_weight=weight)
+    assert metrics.accuracy(y, target, weight) == pytest.approx(right, rel=rel)
+    assert metrics.error_rate(y, target, weight) == pytest.approx(1 - right, abs=2 * rel)
+
+
+@given(weighted(predicted()))
+def test_weighted_regression_is_scikit_learns(case):
+    y, target, weight = case
+    rel = (2 * y.size + 8) * EPS
+    mae = oracle.mean_absolute_error(target, y, sample_weight=weight)
+    assert metrics.mae(y, target, weight) == pytest.approx(mae, rel=rel, abs=0)
+    mse = oracle.mean_squared_error(target, y, sample_weight=weight)
+    assert metrics.rmse(y, target, weight) == pytest.approx(math.sqrt(mse), rel=rel, abs=0)
+
+
+@given(seed=st.integers(0, 10**6), batch=st.integers(3, 40), n_out=st.integers(1, 4))
+def test_weighted_r2_is_scikit_learns(seed, batch, n_out):
+    rng = np.random.default_rng(seed)
+    target, weight = rng.normal(size=(batch, n_out)), rng.exponential(size=batch)
+    weight[2:][rng.random(batch - 2) < 0.2] = 0
+    y = target + rng.normal(size=(batch, n_out))
+    # that of the rows that count, by weights of at least 0.01, is no difference of large numbers
+    each = oracle.r2_score(target, y, sample_weight=weight, multioutput="raw_values")
+    expected = oracle.r2_score(target, y, sample_weight=weight)
+    assert metrics.r2(y, target, weight) == pytest.approx(expected, abs=(4 * batch + 8) * EPS * (1 + max(1 - each)))
+
+
+@pytest.mark.parametrize("metric", [metrics.errors, metrics.error_rate, metrics.accuracy, metrics.mae, metrics.rmse])
+def test_a_weight_of_two_is_the_sample_twice_and_of_zero_none_whatever_it_holds(metric):
+    rng = np.random.default_rng(0)
+    target = np.eye(3)[rng.integers(0, 3, 12)]
+    y, weight = target + rng.normal(size=(12, 3)), np.repeat([0.0, 1.0, 2.0, 3.0], 3)
+    again = np.repeat(np.arange(12), weight.astype(int))
+    expected = metric(y[again], target[again])
+    y[0], target[1, 0] = np.nan, np.inf
+    assert metric(y, target, weight) == pytest.approx(expected, rel=32 * EPS)
+
+
+def test_nan_is_in_no_class_and_never_right():
+    y = np.array([[np.nan, 0.0], [1.0, 0.0], [0.0, np.nan], [np.inf, 0.0]])
+    assert metrics.classes(y).tolist() == [-1, 0, -1, 0]
+    assert metrics.errors(y, np.array([0, 0, 1, 0])) == 2
+    assert metrics.accuracy(np.full((4, 2), np.nan), np.array([0, 0, 0, 0])) == 0
+    assert metrics.accuracy(np.full((4, 1), np.nan), np.array([0, 0, 0, 0])) == 0
+    for metric in (metrics.mae, metrics.rmse, metrics.r2):
+        assert math.isnan(metric(np.array([np.nan, 1.0]), np.array([1.0, 2.0])))
+        assert math.isnan(metric(np.array([np.nan, 1.0]), np.array([1.0, 1.0])))  # of a constant target too
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int8", "uint8", "int64"])
+@pytest.mark.parametrize("shape", [(3,), (3, 1)])
+def test_labels_are_classes_in_any_dtype(dtype, shape):
+    target = np.array([0, 2, 1]).astype(dtype).reshape(shape)
+    assert metrics.accuracy(np.eye(3), target) == 1 / 3
+    assert metrics.accuracy(np.eye(3)[[0, 2, 1]], target) == 1
+    assert metrics.accuracy(torch.eye(3)[[0, 2, 1]], torch.from_numpy(target)) == 1
+    assert metrics.accuracy(np.array([0, 2, 1]), target) == 1  # class indices on both sides
+
+
+def test_a_target_may_be_a_probability_of_the_one_output():
+    y = np.array([0.2, 0.6, 0.9])
+    assert metrics.errors(y, np.array([0.1, 0.4, 0.7])) == 1
+    assert metrics.errors(y, np.array([True, False, True])) == 2
+
+
+@pytest.mark.parametrize(
+    ("y", "target", "message"),
+    [
+        (np.eye(3), np.array([0.0, 1.0, 3.0]), r"accuracy: target must be in 0 … 2, got 3 in row 2"),
+        (np.eye(3), np.array([0, -100, 1]), r"accuracy: target must be in 0 … 2, got -100 in row 1"),
+        (np.eye(3), np.array([0.0, 1.5, 2.0]), r"accuracy: target must hold classes \(whole .* got 1.5"),
+        (np.eye(3), np.array([0.0, np.nan, 2.0]), r"accuracy: target must not hold NaN"),
+        (np.zeros(3), np.array([0.0, 1.0, 2.0]), r"accuracy: target must be in 0 … 1, got 2 in row 2"),
+        (np.zeros(3), np.array([-1.0, 1.0, 1.0]), r"accuracy: target must be in 0 … 1, got -1 in row 0"),
+        (np.zeros((3, 1)), np.eye(3), r"accuracy: target must be class indices or rows like y \(3, 1\)"),
+        (np.zeros((3, 2)), np.eye(3), r"accuracy: target must be class indices or rows like y \(3, 2\)"),
+        (np.zeros((0, 2)), np.zeros(0, dtype=int), "accuracy: there are no samples"),
+        (np.zeros(()), np.zeros(()), r"classes: y must be \(batch, classes\)"),
+    ],
+)
+def test_targets_that_name_no_class_are_refused(y, target, message):
+    with pytest.raises(ValueError, match=message):
+        metrics.accuracy(y, target)
+
+
+@pytest.mark.parametrize("metric", [metrics.errors, metrics.error_rate, metrics.accuracy])
+@pytest.mark.parametrize(
+    ("weight", "message"),
+    [
+        (np.ones(2), r"sample_weight must be \(3,\), got \(2,\)"),
+        (np.ones((3, 1)), r"sample_weight must be \(3,\), got \(3, 1\)"),
+        (np.zeros(3), "sample_weight must not be all zero"),
+        (np.array([1, -1, 1]), "sample_weight must be finite and not negative"),
+        (np.array([1, np.nan, 1]), "sample_weight must be finite and not negative"),
+        (np.array([1, np.inf, 1]), "sample_weight must be finite and not negative"),
+    ],
+)
+def test_weights_that_make_no_sense_are_refused(metric, weight, message):
+    for one, y, target in ((metric, np.eye(3), np.arange(3)), (metrics.r2, np.ones(3), np.ones(3))):
+        with pytest.raises(ValueError, match=f"{one.__name__}: {message}"):
+            one(y, target, weight)
+
+
+@pytest.mark.parametrize("metric", [metrics.mae, metrics.rmse, metrics.r2, metrics.errors, metrics.error_rate])
+def test_no_samples_are_an_error(metric):
+    with pytest.raises(ValueError, match=f"{metric.__name__}: there are no samples"):
+        metric(np.zeros((0, 1)), np.zeros((0, 1)))
+
+
+def test_whether_a_metric_takes_weights_is_seen_from_its_arguments():
+    def plain(y, target):
+        return 0.0
+
+    def third(y, target, sample_weight=None):
+        return 0.0
+
+    class Object:
+        def __call__(self, y, target, *, sample_weight):
+            return 0.0
+
+    assert metrics.takes_weights(third)
+    assert metrics.takes_weights(functools.partial(third, 0))
+    assert metrics.takes_weights(Object())
+    assert metrics.takes_weights(oracle.median_absolute_error)
+    assert metrics.takes_weights(metrics.r2)
+    assert not metrics.takes_weights(plain)
+    assert not metrics.takes_weights(lambda y, target, **options: 0.0)
+    assert not metrics.takes_weights(max)

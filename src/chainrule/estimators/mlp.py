@@ -100,8 +100,8 @@ class MLPClassifier(NetworkClassification, Multilayer):
         target = self._labels.encode(y)
         return target if self._labels.several or len(self.classes_) > 2 else target[:, None]
 
-    def _score(self, weight: np.ndarray | None) -> Callable[..., float]:
-        return scores.accuracy(weight, self._labels.several, threshold_of(self._objective().loss))
+    def _score(self) -> Callable[..., float]:
+        return scores.accuracy(self._labels.several, threshold_of(self._objective().loss))
 
     def _strata(self, y: Any) -> Any:
         return y if self.n_outputs_ == 1 else None
@@ -199,5 +199,5 @@ class MLPRegressor(NetworkRegression, Multilayer):
         target: np.ndarray = y.reshape(len(y), -1)
         return target
 
-    def _score(self, weight: np.ndarray | None) -> Callable[..., float]:
-        return scores.r2(weight, exponential=self._exponential)
+    def _score(self) -> Callable[..., float]:
+        return scores.r2(exponential=self._exponential)

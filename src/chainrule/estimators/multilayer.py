@@ -97,8 +97,8 @@ class Multilayer(NetworkEstimator):
         """What is minimised."""
         raise NotImplementedError
 
-    def _score(self, weight: np.ndarray | None) -> Callable[..., float]:
-        """The score that early stopping goes by."""
+    def _score(self) -> Callable[..., float]:
+        """The score that early stopping goes by, as a metric of `fit`."""
         raise NotImplementedError
 
     def _last_activation(self) -> Module | None:
@@ -183,7 +183,7 @@ class Multilayer(NetworkEstimator):
             )
         mean_weight = 1.0 if samples.weight is None else float(samples.weight.mean())
         by_score = self.early_stopping and self.monitor == "score"
-        score = self._score(looked_at.sample_weight) if by_score and looked_at is not None else None
+        score = self._score() if by_score and looked_at is not None else None
         self._begin_records("score" if by_score else "validation loss" if self.early_stopping else "loss")
         epochs = Epochs(self, objective, n, batch_size * mean_weight, score=score, only_one=only_one)
         try:

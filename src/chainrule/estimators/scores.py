@@ -7,29 +7,29 @@ import numpy as np
 from ..train.metrics import classes
 
 
-def accuracy(weight: np.ndarray | None, several: bool, threshold: float) -> Callable[[np.ndarray, np.ndarray], float]:
+def accuracy(several: bool, threshold: float) -> Callable[..., float]:
     """The share of samples whose label, or all of whose labels, are right, as sklearn.metrics.accuracy_score."""
 
-    def score(y: np.ndarray, target: np.ndarray) -> float:
+    def score(y: np.ndarray, target: np.ndarray, sample_weight: np.ndarray | None = None) -> float:
         if several:
             right = ((y > threshold) == (target > 0.5)).all(axis=1)
         else:
             right = classes(y, threshold) == classes(target)
-        return _mean(right, weight) if np.isfinite(y).all() else np.nan
+        return _mean(right, sample_weight) if np.isfinite(y).all() else np.nan
 
     return score
 
 
-def r2(weight: np.ndarray | None, *, exponential: bool) -> Callable[[np.ndarray, np.ndarray], float]:
+def r2(*, exponential: bool) -> Callable[..., float]:
     """The share of the target's variance that is explained, averaged over outputs, as sklearn.metrics.r2_score."""
 
-    def score(y: np.ndarray, target: np.ndarray) -> float:
+    def score(y: np.ndarray, target: np.ndarray, sample_weight: np.ndarray | None = None) -> float:
         y = np.exp(y) if exponential else y
         if not np.isfinite(y).all():
             return np.nan
-        mean = np.average(target, axis=0, weights=weight)
-        residual = np.average((y - target) ** 2, axis=0, weights=weight)
-        total = np.average((target - mean) ** 2, axis=0, weights=weight)
+        mean = np.average(target, axis=0, weights=sample_weight)
+        residual = np.average((y - target) ** 2, axis=0, weights=sample_weight)
+        total = np.average((target - mean) ** 2, axis=0, weights=sample_weight)
         constant = np.where(residual == 0, 1.0, 0.0)
         return float(np.mean(np.where(total > 0, 1 - residual / np.where(total > 0, total, 1), constant)))
 

@@ -34,11 +34,21 @@ class ClassLoss(Loss):
             weight = arrays.convert_like(weight, y)
         return weight.reshape((1, -1) + (1,) * (y.ndim - 2))
 
+    def used(self, target: Array) -> Array:
+        """Where class indices are not to be ignored; any class may be."""
+        xp = namespace(target)
+        return xp.astype(target, xp.int64) != self.ignore_index  # 8 bits hold no -100
+
     def one_hot(self, y: Array, target: Array) -> Array:
-        """The target as one-hot rows, all zeros where it is to be ignored; any class may be."""
+        """The target as one-hot rows, all zeros where it is to be ignored."""
         xp = namespace(y)
-        target = xp.astype(target, xp.int64)
-        return arrays.one_hot(xp.where(target == self.ignore_index, -1, target), y.shape[1], like=y)
+        return arrays.one_hot(xp.where(self.used(target), xp.astype(target, xp.int64), -1), y.shape[1], like=y)
+
+    def counts(self, target: Array) -> Array | None:
+        if arrays.is_floating(target):
+            return None
+        used = self.used(target)
+        return used if used.ndim == 1 else namespace(used).any(used.reshape((len(used), -1)), axis=1)
 
     def share_of_rows(self, y: Array, target: Array, sample_weight: Array | None) -> tuple[Array, Array]:
         """For class indices: the target as one-hot rows, and what each of them counts, both broadcast against y."""
@@ -52,7 +62,12 @@ class ClassLoss(Loss):
     def total_weight(self, y: Array, target: Array, sample_weight: Array | None = None) -> float:
         if arrays.is_floating(target):
             return super().total_weight(y, target, sample_weight)
-        counted = namespace(y).sum(self.one_hot(y, target) * self.class_weight(y), axis=1)
+        xp, used = namespace(y), self.used(target)
+        counted = xp.astype(used, y.dtype)
+        if self.weight.value is not None:
+            of_class = self.class_weight(y).reshape((-1,))
+            indices = xp.where(used, xp.astype(target, xp.int64), 0)
+            counted = counted * xp.take(of_class, indices.reshape((-1,)), axis=0).reshape(tuple(target.shape))
         rows = 1.0 if sample_weight is None else sample_weight.reshape((-1,) + (1,) * (counted.ndim - 1))
         return float((rows * counted).sum())
 

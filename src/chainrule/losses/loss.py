@@ -38,6 +38,10 @@ class Loss(Module):
     def forward(self, y: Array, target: Array, sample_weight: Array | None = None) -> tuple[Array, Any]:
         raise NotImplementedError
 
+    def counts(self, target: Array) -> Array | None:
+        """Which samples are not ignored, (batch,) of True and False; None for all. The others are as if not there."""
+        return None
+
     def total_weight(self, y: Array, target: Array, sample_weight: Array | None = None) -> float:
         """What the mean over this batch divides by, in samples: means of batches weighted so give the mean of all."""
         return len(y) if sample_weight is None else float(sample_weight.sum())

@@ -15,10 +15,11 @@ from ..module import Module, Parameter, UpdateRule
 from ..train.fit import go
 from ..train.history import History
 from ..train.loop import Diverged
+from ..train.metrics import Metric
 from ..train.native_loop import NativeLoop
 from ..train.prepare import as_dataset, prepare, reference
 from ..train.progress import Progress
-from ..train.session import Metric, Session
+from ..train.session import Session
 from ..train.watch import Watch
 from .configurations import Job, configurations, folds_of, jobs, seeds_of
 from .crew import Crew

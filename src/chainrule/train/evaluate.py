@@ -1,14 +1,16 @@
 """Using a model without changing it: its outputs, its loss, its errors."""
 
+from functools import cached_property
 from typing import Any
 
 from .. import arrays
 from ..arguments import positive
 from ..arrays import Array
+from ..data import Dataset
 from ..engine import run
 from ..module import Module
 from . import metrics
-from .prepare import inputs, prepare, reference
+from .prepare import inputs, prepare, reference, require_counting
 
 BATCH_SIZE = 4096  # rows that pass through the network at a time; it bounds memory and changes no result
 
@@ -50,43 +52,54 @@ class Evaluation:
     """What `evaluate` found.
 
     loss : the loss over all samples.
-    y, target : the outputs of the model and what they should have been.
+    y, target, sample_weight : the outputs of the model, what they should have been, and what each counts (or None).
     errors, error_rate, accuracy : of the classification that the outputs amount to (see `metrics.classes`).
     mae, rmse, r2 : of the outputs as numbers.
+
+    All speak of the samples that the loss counts, with their weights (see `metrics`).
     """
 
-    def __init__(self, loss: float, y: Array, target: Array, threshold: float) -> None:
-        self.loss, self.y, self.target, self.threshold = loss, y, target, threshold
+    def __init__(self, value: float, y: Array, data: Dataset, loss: Module) -> None:
+        self.loss, self.y, self.target, self.sample_weight = value, y, data.target, data.sample_weight
+        self._loss = loss
+
+    @cached_property
+    def _counted(self) -> Dataset:
+        return metrics.counting(self._loss, Dataset(self.y, self.target, self.sample_weight))
+
+    def _measure(self, metric: metrics.Metric) -> float:
+        data = self._counted
+        return metrics.for_loss(metric, self._loss)(data.x, data.target, data.sample_weight)
 
     @property
-    def errors(self) -> int:
-        """The number of samples put into a wrong class."""
-        return metrics.errors(self.y, self.target, self.threshold)
+    def errors(self) -> float:
+        """The number of samples put into a wrong class; with weights, how much these weigh."""
+        return self._measure(metrics.errors)
 
     @property
     def error_rate(self) -> float:
         """The share of samples put into a wrong class, 0 … 1."""
-        return metrics.error_rate(self.y, self.target, self.threshold)
+        return self._measure(metrics.error_rate)
 
     @property
     def accuracy(self) -> float:
         """The share of samples put into the right class, 0 … 1."""
-        return metrics.accuracy(self.y, self.target, self.threshold)
+        return self._measure(metrics.accuracy)
 
     @property
     def mae(self) -> float:
         """The mean absolute error."""
-        return metrics.mae(self.y, self.target)
+        return self._measure(metrics.mae)
 
     @property
     def rmse(self) -> float:
         """The root of the mean squared error."""
-        return metrics.rmse(self.y, self.target)
+        return self._measure(metrics.rmse)
 
     @property
     def r2(self) -> float:
         """The share of the target's variance that is explained."""
-        return metrics.r2(self.y, self.target)
+        return self._measure(metrics.r2)
 
     def __repr__(self) -> str:
         return f"Evaluation(loss={self.loss:.6g}, n={len(self.y)})"
@@ -98,17 +111,18 @@ def evaluate(model: Module, loss: Module, data: Any, *, batch_size: int = BATCH_
     Parameters
     ----------
     model, loss : any Module, and a loss for its outputs.
-    data : a Dataset or a pair (x, target).
+    data : a Dataset, or arrays (x, target) or (x, target, sample_weight).
     batch_size : rows that pass through the network at a time.
 
     Returns   an Evaluation: `.loss`, and on request `.errors`, `.error_rate`, `.accuracy`, `.mae`, `.rmse`, `.r2`
 
-    Raises ValueError and TypeError as `fit` does.
+    Raises ValueError and TypeError as `fit` does; also where no sample counts.
     """
     ready = prepare("evaluate", "data", data, model, loss)
     y = native_outputs(model, ready.x, positive("evaluate", "batch_size", batch_size))
     value = loss_of(loss, y, ready.target, ready.sample_weight)
-    return Evaluation(value, y, ready.target, metrics.threshold_of(loss))
+    require_counting("evaluate", "data", loss, y, ready)
+    return Evaluation(value, y, ready, loss)
 
 
 def loss_of(loss: Module, y: Array, target: Array, sample_weight: Array | None) -> float:

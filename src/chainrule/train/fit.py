@@ -9,8 +9,9 @@ import numpy as np
 from ..module import Module, UpdateRule
 from .history import History
 from .loop import Diverged
+from .metrics import Metric
 from .progress import Progress
-from .session import Metric, Run, Session
+from .session import Run, Session
 from .watch import Watch
 
 if TYPE_CHECKING:
@@ -57,8 +58,9 @@ def fit(
     keep : "best" leaves the parameters of the epoch with the lowest loss (validation loss where there is one), "last"
         those of the last epoch.
     stop : a function of the History that says True to end the run, such as `EarlyStopping(patience=10)`.
-    metrics : functions (y, target) -> number, computed after every epoch on the validation data, or else on `train`;
-        `errors`, `error_rate` and `accuracy` by the threshold of the loss, as in `evaluate`.
+    metrics : functions (y, target) or (y, target, sample_weight) -> number, computed after every epoch on the
+        validation data, or else on `train`, of the rows that the loss counts and with their weights; `errors`,
+        `error_rate` and `accuracy` by the threshold of the loss, as in `evaluate`. See `chainrule.metrics`.
     callbacks : functions called with a `Run` after every epoch; `chainrule.callbacks` has some.
     progress : show a progress bar; by default, if standard error is a terminal.
     max_seconds : end the run after this many seconds, between two steps.

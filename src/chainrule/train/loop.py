@@ -88,8 +88,8 @@ class Loop(Protocol):
     def steps(self) -> int:
         """Updates made."""
 
-    def rehearse(self, data: Dataset) -> None:
-        """Find what does not fit together, before anything is changed."""
+    def rehearse(self, name: str, data: Dataset) -> None:
+        """Find what does not fit together, before anything is changed; `name` is what errors call the data."""
 
     def run(self, first: int, end: int, watch: Watch) -> list[Epoch]:
         """Train from epoch `first` to before `end` at most; returns the epochs that were finished."""
@@ -172,9 +172,9 @@ class PythonLoop:
         """Whether the loss adds up over a batch."""
         return getattr(self.loss, "reduction", "mean") == "sum"
 
-    def rehearse(self, data: Dataset) -> None:
+    def rehearse(self, name: str, data: Dataset) -> None:
         """Try one row, and look at all targets."""
-        rehearse(self.model, self.loss, data)
+        rehearse(self.model, self.loss, data, name)
 
     def run(self, first: int, end: int, watch: Watch) -> list[Epoch]:
         """Train for one epoch; the list is empty if `watch` cut it short, or it diverged."""

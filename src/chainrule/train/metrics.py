@@ -1,10 +1,19 @@
-"""What people ask of a trained network. Each metric takes (y, target) for all samples and returns a number.
+"""What people ask of a trained network: functions (y, target, sample_weight=None) of all samples that return a number.
 
 A class is the largest of several outputs; of a single output, whether it lies above `threshold`: 0.5 unless given, and
-in `fit` and `evaluate` what the loss says (BCEWithLogitsLoss: 0, as its outputs are logits). Targets are class indices
-or the like rows.
+in `fit` and `evaluate` what the loss says (BCEWithLogitsLoss: 0, as its outputs are logits). Targets are class indices,
+integers or whole numbers, or the like rows.
+
+`fit`, `fit_many` and `evaluate` ask of the rows that the loss counts, with the weights that it gives them: rows whose
+target the loss ignores and rows of weight 0 are left out before, and a row of weight 2 counts as two. (The weights that
+a loss has for classes are no weights of rows.)
+
+A metric of your own is a function (y, target), or one with an argument named `sample_weight` too, which it is given by
+that name: (n,) numbers above 0, or None where all count the same. A function of two arguments cannot weigh: it is given
+the rows that count, each once.
 """
 
+import inspect
 import math
 from collections.abc import Callable
 from functools import partial
@@ -14,43 +23,126 @@ import numpy as np
 
 from .. import arrays
 from ..arrays import Array
+from ..data import Dataset
+
+Metric = Callable[..., float]
 
 
 def classes(y: Array, threshold: float = 0.5) -> np.ndarray:
-    """The class that each row of y speaks for.
+    """The class that each row of y speaks for; -1 where a row holds NaN and speaks for none.
 
     Shapes    y (batch, C) or (batch,), numbers; or class indices, integers (batch,) -> (batch,) integers
     """
     values: np.ndarray = arrays.to_numpy(y)
-    if values.ndim > 2:
+    if values.ndim not in (1, 2):
         raise ValueError(f"classes: y must be (batch, classes) or (batch,), got {values.shape}")
+    floating = values.dtype.kind == "f"
+    silent = np.isnan(values).any(axis=tuple(range(1, values.ndim))) if floating else False
     if values.ndim == 2 and values.shape[1] > 1:
-        return np.asarray(np.argmax(values, axis=1))
-    values = values.reshape(-1)
-    return np.asarray(values > threshold if values.dtype.kind == "f" else values).astype(np.int64)
+        said = np.argmax(values, axis=1)
+    else:
+        values = values.reshape(-1)
+        said = (values > threshold if floating else values).astype(np.int64)
+    return np.where(silent, -1, said)
 
 
-def errors(y: Array, target: Array, threshold: float = 0.5) -> int:
-    """How many samples are put into a wrong class."""
-    said, true = classes(y, threshold), classes(target)
-    if said.shape != true.shape:
-        raise ValueError(f"errors: target must have {len(said)} samples like y, got {len(true)}")
-    return int(np.count_nonzero(said != true))
+def labels(target: Array, name: str = "labels") -> np.ndarray:
+    """The class that each target names: by its index, or as a row like those of the outputs.
+
+    Of one number for each sample that is not whole, a probability, whether it lies above 1/2.
+
+    Shapes    target (batch, C) or (batch,) -> (batch,) integers
+    """
+    values: np.ndarray = arrays.to_numpy(target)
+    if values.dtype.kind == "f":
+        if np.isnan(values).any():
+            raise ValueError(f"{name}: target must not hold NaN")
+        flat = values.reshape(-1)
+        if values.ndim == 1 or (values.ndim == 2 and values.shape[1] == 1):
+            if bool((flat == np.floor(flat)).all()) and bool(np.isfinite(flat).all()):
+                return flat.astype(np.int64)
+            if flat.min() < 0 or flat.max() > 1:
+                wrong = flat[(flat != np.floor(flat)) | np.isinf(flat)][0]
+                raise ValueError(f"{name}: target must hold classes (whole numbers) or probabilities, got {wrong}")
+    return classes(values)
 
 
-def error_rate(y: Array, target: Array, threshold: float = 0.5) -> float:
-    """The share of samples that are put into a wrong class, 0 … 1."""
-    return errors(y, target, threshold) / len(y)
+def errors(y: Array, target: Array, sample_weight: Array | None = None, *, threshold: float = 0.5) -> float:
+    """How many samples are put into a wrong class; with weights, how much these weigh. NaN is in no class, so wrong."""
+    wrong, weight = _wrong("errors", y, target, sample_weight, threshold)
+    return int(np.count_nonzero(wrong)) if weight is None else float(weight[wrong].sum())
 
 
-def accuracy(y: Array, target: Array, threshold: float = 0.5) -> float:
-    """The share of samples that are put into the right class, 0 … 1."""
-    return 1 - error_rate(y, target, threshold)
+def error_rate(y: Array, target: Array, sample_weight: Array | None = None, *, threshold: float = 0.5) -> float:
+    """The share of samples that are put into a wrong class, 0 … 1. NaN is in no class, so wrong."""
+    wrong, weight = _wrong("error_rate", y, target, sample_weight, threshold)
+    return float(np.average(wrong, weights=weight))
 
 
-def for_loss(metric: Callable[..., Any], loss: object) -> Callable[[Array, Array], Any]:
-    """The metric as it is meant for a network that was trained with `loss`: by the threshold of that loss."""
-    return partial(metric, threshold=threshold_of(loss)) if metric in (errors, error_rate, accuracy) else metric
+def accuracy(y: Array, target: Array, sample_weight: Array | None = None, *, threshold: float = 0.5) -> float:
+    """The share of samples that are put into the right class, 0 … 1. NaN is in no class, so never right."""
+    wrong, weight = _wrong("accuracy", y, target, sample_weight, threshold)
+    return float(np.average(~wrong, weights=weight))
+
+
+def mae(y: Array, target: Array, sample_weight: Array | None = None) -> float:
+    """The mean absolute error, in the units of the target; NaN if a y is."""
+    error, _, weight = _difference("mae", y, target, sample_weight)
+    return float(np.mean(np.average(np.abs(error), axis=0, weights=weight)))
+
+
+def rmse(y: Array, target: Array, sample_weight: Array | None = None) -> float:
+    """The root of the mean squared error, in the units of the target; NaN if a y is."""
+    error, _, weight = _difference("rmse", y, target, sample_weight)
+    return math.sqrt(float(np.mean(np.average(error**2, axis=0, weights=weight))))
+
+
+def r2(y: Array, target: Array, sample_weight: Array | None = None) -> float:
+    """The share of the target's variance that y explains, averaged over outputs; 1 is perfect, 0 is "always the mean".
+
+    Equation  1 - Σ w (y - target)² / Σ w (target - mean)², mean = Σ w target / Σ w;  a constant target gives 1 if met
+              exactly, else 0; NaN if a y is
+    Source    as sklearn.metrics.r2_score
+    """
+    error, true, weight = _difference("r2", y, target, sample_weight)
+    residual = np.average(error**2, axis=0, weights=weight)
+    total = np.average((true - np.average(true, axis=0, weights=weight)) ** 2, axis=0, weights=weight)
+    constant = np.where(np.isnan(residual), np.nan, np.where(residual == 0, 1.0, 0.0))
+    return float(np.mean(np.where(total > 0, 1 - residual / np.where(total > 0, total, 1), constant)))
+
+
+# -- what fit and evaluate do with metrics
+
+
+def for_loss(metric: Metric, loss: object) -> Metric:
+    """The metric as a function (y, target, sample_weight) for a network that was trained with `loss`.
+
+    Those of classes go by the threshold of the loss. Whether it takes weights is looked at here, once.
+    """
+    if metric in (errors, error_rate, accuracy):
+        metric = partial(metric, threshold=threshold_of(loss))
+    if takes_weights(metric):
+        return lambda y, target, sample_weight: metric(y, target, sample_weight=sample_weight)
+    return lambda y, target, sample_weight: metric(y, target)
+
+
+def takes_weights(metric: Metric) -> bool:
+    """Whether a metric has an argument `sample_weight`."""
+    try:
+        return "sample_weight" in inspect.signature(metric).parameters
+    except (TypeError, ValueError):  # some functions that were written in C do not say
+        return False
+
+
+def counting(loss: object, data: Dataset) -> Dataset:
+    """The samples that `loss` counts: those whose target it does not ignore, and whose weight is not 0."""
+    counts = getattr(loss, "counts", _all)(data.target)
+    if data.sample_weight is not None:
+        weighs = data.sample_weight > 0
+        counts = weighs if counts is None else counts & weighs
+    if counts is None or bool(counts.all()):
+        return data
+    return data.take(np.flatnonzero(arrays.to_numpy(counts)))
 
 
 def threshold_of(loss: object) -> float:
@@ -58,31 +150,52 @@ def threshold_of(loss: object) -> float:
     return float(getattr(loss, "threshold", 0.5))
 
 
-def mae(y: Array, target: Array) -> float:
-    """The mean absolute error, in the units of the target."""
-    return float(np.mean(np.abs(_difference("mae", y, target))))
+def _all(target: Array) -> None:
+    """That every sample counts, of a loss that does not say."""
 
 
-def rmse(y: Array, target: Array) -> float:
-    """The root of the mean squared error, in the units of the target."""
-    return math.sqrt(float(np.mean(_difference("rmse", y, target) ** 2)))
+def _wrong(
+    name: str, y: Array, target: Array, sample_weight: Array | None, threshold: float
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Which of the samples that weigh something are put into a wrong class, and their weights."""
+    said, true = classes(y, threshold), labels(target, name)
+    if said.shape != true.shape:
+        raise ValueError(f"{name}: target must have {len(said)} samples like y, got {len(true)}")
+    counts, weight = _weights(name, len(said), sample_weight)
+    values, rows = arrays.to_numpy(y), arrays.to_numpy(target).shape[1:]
+    n_classes = values.shape[1] if values.ndim == 2 and values.shape[1] > 1 else 2 if values.dtype.kind == "f" else None
+    if n_classes is not None:
+        if rows not in ((), (1,), values.shape[1:]):
+            raise ValueError(f"{name}: target must be class indices or rows like y {values.shape}, got rows {rows}")
+        outside = counts & ((true < 0) | (true >= n_classes))
+        if outside.any():
+            row = int(np.argmax(outside))
+            raise ValueError(f"{name}: target must be in 0 … {n_classes - 1}, got {true[row]} in row {row}")
+    return ((said != true) | (said < 0))[counts], weight
 
 
-def r2(y: Array, target: Array) -> float:
-    """The share of the target's variance that y explains, averaged over outputs; 1 is perfect, 0 is "always the mean".
-
-    Equation  1 - Σ (y - target)² / Σ (target - mean)²;  a constant target gives 1 if met exactly, else 0
-    Source    as sklearn.metrics.r2_score
-    """
-    residual = np.sum(_difference("r2", y, target) ** 2, axis=0)
-    true = arrays.to_numpy(target).astype(np.float64)
-    total = np.sum((true - true.mean(axis=0)) ** 2, axis=0)
-    constant = np.where(residual == 0, 1.0, 0.0)
-    return float(np.mean(np.where(total > 0, 1 - residual / np.where(total > 0, total, 1), constant)))
-
-
-def _difference(name: str, y: Array, target: Array) -> np.ndarray:
+def _difference(
+    name: str, y: Array, target: Array, sample_weight: Array | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """y - target, target and weights of the samples that weigh something."""
     said, true = arrays.to_numpy(y).astype(np.float64), arrays.to_numpy(target).astype(np.float64)
     if said.shape != true.shape:
         raise ValueError(f"{name}: target must have the shape of y, {said.shape}, got {true.shape}")
-    return said - true
+    counts, weight = _weights(name, len(said), sample_weight)
+    return (said - true)[counts], true[counts], weight
+
+
+def _weights(name: str, n: int, sample_weight: Array | None) -> tuple[Any, np.ndarray | None]:
+    """Which of n samples weigh something, and their weights; None for all the same."""
+    if n == 0:
+        raise ValueError(f"{name}: there are no samples")
+    if sample_weight is None:
+        return np.ones(n, dtype=bool), None
+    weight = arrays.to_numpy(sample_weight).astype(np.float64)
+    if weight.shape != (n,):
+        raise ValueError(f"{name}: sample_weight must be ({n},), got {weight.shape}")
+    if not bool(((weight >= 0) & np.isfinite(weight)).all()):
+        raise ValueError(f"{name}: sample_weight must be finite and not negative")
+    if not weight.any():
+        raise ValueError(f"{name}: sample_weight must not be all zero")
+    return weight > 0, weight[weight > 0]

@@ -137,11 +137,11 @@ class NativeLoop:
         """The number of updates made."""
         return int(self.position.epoch * self.steps_per_epoch + self.position.step)
 
-    def rehearse(self, data: Dataset) -> None:
+    def rehearse(self, name: str, data: Dataset) -> None:
         """Look at all targets; that the engine knows the network and the loss says the rest."""
         if data.x.shape[1:] != self.data.x.shape[1:]:
-            rehearse(self.model, self.plan.loss, data)  # the model says best what it cannot take
-        check_targets(self.plan.loss, np.zeros((1, self.plan.n_out), self.plan.dtype), data)
+            rehearse(self.model, self.plan.loss, data, name)  # the model says best what it cannot take
+        check_targets(self.plan.loss, np.zeros((1, self.plan.n_out), self.plan.dtype), data, name)
 
     def run(self, first: int, end: int, watch: Watch) -> list[Epoch]:
         """Train from epoch `first` to before `end`, or to the end of a slice of time; returns the epochs finished.

@@ -50,20 +50,31 @@ def prepare(who: str, name: str, data: Any, model: Module, loss: Module) -> Data
     return Dataset(x, target, weight)
 
 
-def rehearse(model: Module, loss: Module, data: Dataset) -> None:
+def rehearse(model: Module, loss: Module, data: Dataset, name: str = "data") -> None:
     """Find what does not fit before anything is changed: one row is tried, and all targets are checked."""
     first = data.take(slice(0, 1))
     with np.errstate(over="ignore", invalid="ignore"):  # whether it fits is the question, not what it gives
         y = model(first.x)
         loss(y, first.target, *(() if first.sample_weight is None else (first.sample_weight,)))
     if isinstance(loss, Loss):
-        check_targets(loss, y, data)
+        check_targets(loss, y, data, name)
 
 
-def check_targets(loss: Loss, y: Array, data: Dataset) -> None:
+def require_counting(who: str, name: str, loss: Module, y: Array, data: Dataset) -> None:
+    """Raise ValueError if no sample of `data` counts: a loss of nothing would be 0, and so the best there is."""
+    rows = arrays.namespace(y).broadcast_to(y[:1], (len(data), *y.shape[1:]))
+    if isinstance(loss, Loss) and loss.total_weight(rows, data.target, data.sample_weight) == 0:
+        raise ValueError(
+            f"{who}: no sample of {name} counts for {loss!r}: each has a target that it ignores, or weighs 0, or is of "
+            f"a class that weighs 0"
+        )
+
+
+def check_targets(loss: Loss, y: Array, data: Dataset, name: str = "data") -> None:
     """Check all targets of `data`, given one row of outputs: their shape and dtype are what counts."""
     rows = arrays.namespace(y).broadcast_to(y, (len(data), *y.shape[1:]))  # a view: no memory, no arithmetic
     loss.check(rows, data.target, data.sample_weight)
+    require_counting("fit", name, loss, y, data)
 
 
 def inputs(who: str, name: str, x: Any, like: Array | None) -> Array:

@@ -9,22 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 from .. import random
 from ..arguments import positive
-from ..arrays import Array
 from ..data.dataset import Dataset
 from ..engine import CannotLower, EngineMissing
 from ..module import Module, UpdateRule, is_update_rule
 from ..optimizers import Optimizer
 from .history import History
 from .loop import Diverged, Epoch, Loop, PythonLoop
-from .metrics import for_loss
+from .metrics import Metric, counting, for_loss
 from .native_loop import NativeLoop
 from .prepare import prepare
 from .watch import Watch
 
 if TYPE_CHECKING:
     from .checkpoint import Checkpoint, Keeping
-
-Metric = Callable[[Array, Array], float]
 
 
 @dataclass
@@ -84,7 +81,7 @@ class Session:
         if not is_update_rule(optimizer):
             raise ValueError("fit: no optimizer; give optimizer=…, or make one the first argument of Sequential")
         self.metrics, self.callbacks = _named(metrics, loss), list(callbacks)
-        _check_options(keep, engine, max_seconds, [stop, *self.metrics.values(), *self.callbacks])
+        _check_options(keep, engine, max_seconds, [stop, *self.callbacks])
         self.epochs, batch_size = positive("fit", "epochs", epochs), positive("fit", "batch_size", batch_size)
         random.check_seed(seed)
         threads = None if threads is None else positive("fit", "threads", threads)
@@ -95,7 +92,7 @@ class Session:
         self.loop = _loop(engine, model, loss, optimizer, data, held_out, threads=threads, **how)
         _rehearse(self.loop, data, held_out)
         self.keep, self.stop, self.max_seconds = keep, stop, max_seconds
-        self.measured = data if held_out is None else held_out
+        self.measured = counting(loss, data if held_out is None else held_out)
         modules = model.modules()
         reseed(modules, seed)
         self._training_mode = TrainingMode(modules)
@@ -229,8 +226,8 @@ class Session:
         """The metrics as the parameters are now."""
         if not self.metrics:
             return {}
-        y = self.loop.outputs(self.measured.x)
-        return {name: float(metric(y, self.measured.target)) for name, metric in self.metrics.items()}
+        data, y = self.measured, self.loop.outputs(self.measured.x)
+        return {name: float(metric(y, data.target, data.sample_weight)) for name, metric in self.metrics.items()}
 
 
 def _one_epoch(history: History) -> int:
@@ -294,6 +291,8 @@ def _named(metrics: Iterable[Metric], loss: Module) -> dict[str, Metric]:
     """The metrics by name, as `loss` means them; a functools.partial goes by the name of its function."""
     named: dict[str, Metric] = {}
     for metric in metrics:
+        if not callable(metric):
+            raise TypeError(f"fit: stop, metrics and callbacks must be functions, got {metric!r}")
         name = getattr(getattr(metric, "func", metric), "__name__", repr(metric))
         if name in named:
             raise ValueError(f"fit: there are two metrics named {name!r}; give one a __name__ of its own")
@@ -316,9 +315,9 @@ def _check_options(keep: str, engine: str, max_seconds: float | None, functions:
 def _rehearse(loop: Loop, data: Dataset, held_out: Dataset | None) -> None:
     """Refuse what does not fit before anything is changed."""
     try:
-        loop.rehearse(data)
+        loop.rehearse("train", data)
         if held_out is not None:
-            loop.rehearse(held_out)
+            loop.rehearse("validation", held_out)
     except BaseException:
         loop.finish()
         raise
