@@ -8,6 +8,7 @@ import threading
 
 import numpy as np
 import pytest
+import torch
 from moments import PATIENCE_S, enough
 from networks import bits, report_network, small_network, values
 
@@ -651,6 +652,28 @@ def test_divergence_is_an_error_that_names_the_epoch_and_the_causes(keep):
     assert history.stopped.startswith("the loss became ")
     assert len(history.epoch_s) == history.epochs
     assert all(np.isfinite(value).all() for value in values(model).values())
+
+
+@pytest.mark.parametrize("lr", [1e30, 4.0, 2.0])
+def test_after_a_divergence_the_steps_of_the_finished_epochs_are_counted(lr):
+    x = np.random.default_rng(0).normal(size=(100, 3))
+    model = cr.Sequential(cr.SGD(lr), cr.Linear(3, 1, rng=0, dtype="float64"))
+    with pytest.raises(FloatingPointError) as error:  # the loss grows from step to step, until it overflows
+        cr.fit(model, cr.MSELoss(), (x, x[:, :1]), epochs=1000, batch_size=10)
+    history = error.value.history
+    assert history.steps == 10 * history.epochs
+    assert (history.epochs > 1) == (lr < 10)
+
+
+def test_a_batch_whose_class_weights_add_up_to_nothing_still_costs_what_label_smoothing_asks():
+    loss = cr.CrossEntropyLoss([0.0, 1.0, 1.0], label_smoothing=0.1)
+    x, model = np.random.default_rng(0).normal(size=(3, 2)), small_network(cr.SGD(0.0), n_out=3)
+    history = cr.fit(model, loss, (x, np.array([0, 1, 2])), epochs=1, batch_size=1)
+    y = torch.from_numpy(model(x))
+    peer = torch.nn.CrossEntropyLoss(torch.tensor([0.0, 1.0, 1.0], dtype=torch.float64), label_smoothing=0.1)
+    expected = float(peer(y, torch.tensor([0, 1, 2])))
+    assert history.losses == [close(expected)]
+    assert cr.evaluate(model, loss, (x, np.array([0, 1, 2]))).loss == close(expected)
 
 
 def test_divergence_leaves_an_optimizer_that_can_go_on():

@@ -19,7 +19,7 @@ class History:
     metrics : by name, the metrics after the epoch, on the validation data or else on the training data.
     learning_rates : the learning rate of the epoch's first step.
     epoch_s : seconds since the run began, at the end of the epoch.
-    steps : updates made.
+    steps : updates made; after a loss that is not finite, those of the epochs that were finished.
     total_s : seconds of the whole run.
     best_epoch : the epoch with the lowest (validation) loss; None before the first epoch has ended.
     stopped : why the run ended.

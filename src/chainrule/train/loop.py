@@ -1,5 +1,6 @@
 """Epochs in Python: the loop that the native engine's has to agree with."""
 
+import copy
 import math
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -190,6 +191,7 @@ class PythonLoop:
             require_finite_loss(value if looked is None else looked)
         except Diverged as why:
             self.diverged = str(why)
+            self.steps -= self.place.step  # natively it shows at the end of the epoch: none of its steps counts
             return []
         finished = Epoch(value, looked, self.place.learning_rate, watch.elapsed_s)
         self.place = Place(first + 1)
@@ -243,8 +245,8 @@ class PythonLoop:
         for batch in islice(batches, place.step, None):
             if watch.reason():
                 return False
-            value, weight = self.step(*batch)
-            place.loss_sum += value * weight
+            total, weight = self.step(*batch)
+            place.loss_sum += total
             place.loss_denominator += weight
             place.step += 1
             if watch.pauses() and place.step * self.batch_size < len(self.data):
@@ -262,7 +264,7 @@ class PythonLoop:
         return total / weights if weights else 0.0
 
     def step(self, x: Array, target: Array, *sample_weight: Array) -> tuple[float, float]:
-        """Forward, backward, update; returns the loss, and what it counts in that of the epoch."""
+        """Forward, backward, update; returns the batch's part in the loss of the epoch: a sum, and what divides it."""
         y, saved = self.model.forward(x)
         value, saved_loss = self.loss.forward(y, target, *sample_weight)
         number = float(value)
@@ -272,7 +274,14 @@ class PythonLoop:
         self.model.backward(self.loss.backward(1.0, saved_loss), saved)
         self.optimizer.step(self.parameters)
         self.steps += 1
-        return number, self._weight(y, target, *sample_weight)
+        weight = self._weight(y, target, *sample_weight)
+        return number * weight if weight else self._sum(y, target, *sample_weight), weight
+
+    def _sum(self, y: Array, *rest: Any) -> float:
+        """The sum of a batch that divides by 0, whose mean is 0: with label smoothing it may be more than that."""
+        summed = copy.copy(self.loss)
+        summed.reduction = "sum"
+        return float(summed(y, *rest))
 
     def _weight(self, y: Array, *rest: Any) -> float:
         if self.sums:

@@ -134,8 +134,9 @@ class NativeLoop:
 
     @property
     def steps(self) -> int:
-        """The number of updates made."""
-        return int(self.position.epoch * self.steps_per_epoch + self.position.step)
+        """The number of updates made; of an epoch that diverged, none."""
+        within = 0 if self.diverged else self.position.step
+        return int(self.position.epoch * self.steps_per_epoch + within)
 
     def rehearse(self, name: str, data: Dataset) -> None:
         """Look at all targets; that the engine knows the network and the loss says the rest."""
