@@ -211,10 +211,9 @@ def test_integers_of_numpy_are_integers(integer):
     assert cr.fit(small_network(cr.SGD()), cr.MSELoss(), (X, NUMBERS), **options).steps == 3
 
 
-@pytest.mark.parametrize("optimizer", [None, cr.SGD, "SGD", 0.1])
-def test_a_missing_optimizer_is_asked_for(optimizer):
+def test_a_missing_optimizer_is_asked_for():
     with pytest.raises(ValueError, match="fit: no optimizer; give optimizer=…, or make one the first argument"):
-        cr.fit(small_network(), cr.MSELoss(), (X, NUMBERS), epochs=1, optimizer=optimizer)
+        cr.fit(small_network(), cr.MSELoss(), (X, NUMBERS), epochs=1)
 
 
 @pytest.mark.parametrize("keep", ["worst", None, 1])
@@ -230,7 +229,9 @@ def test_time_must_be_positive(max_seconds):
 
 @pytest.mark.parametrize("options", [{"stop": 5}, {"callbacks": [5]}, {"metrics": [5]}])
 def test_what_cannot_be_called_is_refused(options):
-    refused(TypeError, "fit: stop, metrics and callbacks must be functions, got 5", doors=("fit",), **options)
+    name, given = next(iter(options.items()))
+    who = name if given == 5 else f"each of {name}"
+    refused(TypeError, f"fit: {who} must be a function, got 5", doors=("fit",), **options)
 
 
 def test_a_loss_of_many_numbers_is_refused():

@@ -75,6 +75,7 @@ ORDER = [
     ("arguments", "arrays", "extras", "random", "signature"),
     ("initializers", "module"),
     ("data", "layers", "losses", "optimizers"),
+    ("roles",),
     ("checks", "engine", "files"),
     ("train",),
     ("callbacks", "estimators", "exchange", "many", "plots"),

@@ -189,7 +189,7 @@ def test_a_failure_is_reported_in_its_row_and_touches_no_other():
     errors = [result.error for result in results]
     assert errors[1] == "RuntimeError: no such network"
     assert errors[2].startswith("FloatingPointError: fit: ")
-    assert errors[3] == "TypeError: build must return a Module, got NoneType"
+    assert errors[3] == "TypeError: build: model must be a Module, such as Sequential(…), got None"
     assert "4" in errors[4]
     assert errors[4].startswith("ValueError")
     assert np.isnan(results[2].loss)

@@ -10,6 +10,7 @@ from ..arguments import as_array, as_indices, positive
 from ..layers import Linear
 from ..module import Module
 from ..optimizers.schedules import Schedule
+from ..roles import require_loss, require_model, require_optimizer
 from . import native
 from .lower import CannotLower, lower
 from .plan import Plan
@@ -182,6 +183,11 @@ def compile(  # noqa: A001 - the name that the field gives it
     >>> network.predict(np.array([10.0, 1.0], dtype="float32"))
     array([12.5], dtype=float32)
     """
+    require_model("compile", model)
+    if loss is not None:
+        require_loss("compile", loss)
+    if optimizer is not None:
+        require_optimizer("compile", optimizer, model)
     batch_size, threads = positive("compile", "batch_size", batch_size), positive("compile", "threads", threads)
     random.check_seed(seed)
     try:

@@ -11,6 +11,8 @@ import numpy as np
 from .. import random
 from ..arguments import positive
 from ..data import Dataset
+from ..module import Module
+from ..signature import parameters
 
 Configuration = dict[str, Any]
 
@@ -102,10 +104,13 @@ def jobs(
 
     Raises TypeError for a name that neither `build` nor fit knows, or that `build` needs and nobody gives.
     """
+    if isinstance(build, Module):
+        raise TypeError("fit_many: build must be a function that returns a new model each time, got a model")
     if not callable(build):
         raise TypeError(f"fit_many: build must be a function that returns a model, got {build!r}")
     signature = inspect.signature(build)
-    takes_seed = "seed" in signature.parameters
+    named = {parameter.name: None for parameter in parameters(build)}
+    takes_seed = "seed" in named
     takes_all = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in signature.parameters.values())
     smallest = min(samples if fold.train is None else len(fold.train) for fold in folds)
     made = []
@@ -115,10 +120,10 @@ def jobs(
         for name, value in configuration.items():
             if name == "seed":
                 raise TypeError("fit_many: a configuration may not set the seed; give seeds=…")
-            if name not in signature.parameters and name not in OPTIONS and not takes_all:
-                known = ", ".join(name for name in (*signature.parameters, *OPTIONS) if name != "seed")
+            if name not in named and name not in OPTIONS and not takes_all:
+                known = ", ".join(name for name in (*named, *OPTIONS) if name != "seed")
                 raise TypeError(f"fit_many: nobody knows {name!r}; a configuration may set {known}")
-            whose = of_build if name in signature.parameters or name not in OPTIONS else options
+            whose = of_build if name in named or name not in OPTIONS else options
             whose[name] = value
         try:
             signature.bind(**of_build, **({"seed": 0} if takes_seed else {}))

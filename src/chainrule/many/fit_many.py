@@ -12,6 +12,7 @@ from ..arguments import positive
 from ..data import Dataset
 from ..engine import native
 from ..module import Module, Parameter, UpdateRule
+from ..roles import require_functions, require_loss, require_model, require_optimizer
 from ..train.fit import go
 from ..train.history import History
 from ..train.loop import Diverged
@@ -76,10 +77,15 @@ def fit_many(
     """
     if folds is not None and validation is not None:
         raise ValueError("fit_many: give folds or validation, not both: each fold is held to what it leaves out")
+    metrics = require_functions("fit_many", "metrics", metrics)
     data = as_dataset("fit_many", "train", train)
     held_out = None if validation is None else as_dataset("fit_many", "validation", validation)
     listed, seeds, parts = configurations(grid, configs), seeds_of(seeds), folds_of(folds, data)
     queue = jobs(build, listed, seeds, parts, len(data))
+    for options in [{"loss": loss, "optimizer": optimizer}, *(job.options for job in queue)]:
+        require_loss("fit_many", options.get("loss", loss))
+        if options.get("optimizer") is not None:
+            require_optimizer("fit_many", options["optimizer"], None)
     shares = Shares(data, held_out)
     threads = native.cores() if threads is None else positive("fit_many", "threads", threads)
     common = {
@@ -89,7 +95,7 @@ def fit_many(
         "shuffle": shuffle,
         "keep": keep,
         "stop": stop,
-        "metrics": list(metrics),
+        "metrics": metrics,
         "max_seconds": max_seconds,
         "engine": engine,
         "loss": loss,
@@ -192,8 +198,7 @@ class Shares:
 
 def _require_own_parameters(model: Module, known: "WeakSet[Parameter]") -> None:
     """Raise ValueError if another network of the same call has one of the model's Parameters; else note them."""
-    if not isinstance(model, Module):
-        raise TypeError(f"build must return a Module, got {type(model).__name__}")
+    require_model("build", model)
     for name, parameter in model.named_parameters():
         if parameter in known:
             raise ValueError(

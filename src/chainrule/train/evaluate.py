@@ -9,6 +9,7 @@ from ..arrays import Array
 from ..data import Dataset
 from ..engine import run
 from ..module import Module
+from ..roles import require_loss, require_model
 from . import metrics
 from .prepare import inputs, prepare, reference, require_counting
 
@@ -28,7 +29,7 @@ def predict(model: Module, x: Any, *, batch_size: int = BATCH_SIZE) -> Array:
 
     Raises ValueError for NaN or infinity in x, no rows, or the wrong width.
     """
-    x = inputs("predict", "x", x, reference(model))
+    x = inputs("predict", "x", x, reference(require_model("predict", model)))
     if x.ndim == 0 or x.shape[0] == 0:
         raise ValueError(f"predict: x must be (n, …) with at least one row, got {tuple(x.shape)}")
     return native_outputs(model, x, positive("predict", "batch_size", batch_size))
@@ -118,6 +119,8 @@ def evaluate(model: Module, loss: Module, data: Any, *, batch_size: int = BATCH_
 
     Raises ValueError and TypeError as `fit` does; also where no sample counts.
     """
+    require_model("evaluate", model)
+    require_loss("evaluate", loss)
     ready = prepare("evaluate", "data", data, model, loss)
     y = native_outputs(model, ready.x, positive("evaluate", "batch_size", batch_size))
     value = loss_of(loss, y, ready.target, ready.sample_weight)

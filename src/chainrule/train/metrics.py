@@ -121,7 +121,14 @@ def for_loss(metric: Metric, loss: object) -> Metric:
     """
     if metric in (errors, error_rate, accuracy):
         metric = partial(metric, threshold=threshold_of(loss))
-    if takes_weights(metric):
+    weighs = takes_weights(metric)
+    try:
+        inspect.signature(metric).bind(None, None, **({"sample_weight": None} if weighs else {}))
+    except TypeError:
+        raise TypeError(f"a metric must take (y, target) or (y, target, sample_weight), got {metric!r}") from None
+    except ValueError:  # some functions that were written in C do not say
+        pass
+    if weighs:
         return lambda y, target, sample_weight: metric(y, target, sample_weight=sample_weight)
     return lambda y, target, sample_weight: metric(y, target)
 

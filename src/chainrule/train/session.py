@@ -11,8 +11,9 @@ from .. import random
 from ..arguments import positive
 from ..data.dataset import Dataset
 from ..engine import CannotLower, EngineMissing
-from ..module import Module, UpdateRule, is_update_rule
+from ..module import Module, UpdateRule
 from ..optimizers import Optimizer
+from ..roles import require_function, require_functions, require_loss, require_model, require_optimizer
 from .history import History
 from .loop import Diverged, Epoch, Loop, PythonLoop
 from .metrics import Metric, counting, for_loss
@@ -77,11 +78,13 @@ class Session:
         checkpoint: "Checkpoint | str | PathLike[str] | None" = None,
         resume: bool = False,
     ) -> None:
-        optimizer = optimizer if optimizer is not None else getattr(model, "optimizer", None)
-        if not is_update_rule(optimizer):
-            raise ValueError("fit: no optimizer; give optimizer=…, or make one the first argument of Sequential")
-        self.metrics, self.callbacks = _named(metrics, loss), list(callbacks)
-        _check_options(keep, engine, max_seconds, [stop, *self.callbacks])
+        require_model("fit", model)
+        require_loss("fit", loss)
+        optimizer = require_optimizer("fit", optimizer, model)
+        self.metrics = _named(require_functions("fit", "metrics", metrics), loss)
+        self.callbacks = require_functions("fit", "callbacks", callbacks)
+        stop = None if stop is None else require_function("fit", "stop", stop)
+        _check_options(keep, engine, max_seconds)
         self.epochs, batch_size = positive("fit", "epochs", epochs), positive("fit", "batch_size", batch_size)
         random.check_seed(seed)
         threads = None if threads is None else positive("fit", "threads", threads)
@@ -291,8 +294,6 @@ def _named(metrics: Iterable[Metric], loss: Module) -> dict[str, Metric]:
     """The metrics by name, as `loss` means them; a functools.partial goes by the name of its function."""
     named: dict[str, Metric] = {}
     for metric in metrics:
-        if not callable(metric):
-            raise TypeError(f"fit: stop, metrics and callbacks must be functions, got {metric!r}")
         name = getattr(getattr(metric, "func", metric), "__name__", repr(metric))
         if name in named:
             raise ValueError(f"fit: there are two metrics named {name!r}; give one a __name__ of its own")
@@ -300,10 +301,7 @@ def _named(metrics: Iterable[Metric], loss: Module) -> dict[str, Metric]:
     return named
 
 
-def _check_options(keep: str, engine: str, max_seconds: float | None, functions: list[Any]) -> None:
-    for function in functions:
-        if function is not None and not callable(function):
-            raise TypeError(f"fit: stop, metrics and callbacks must be functions, got {function!r}")
+def _check_options(keep: str, engine: str, max_seconds: float | None) -> None:
     if engine not in ("auto", "native", "python"):
         raise ValueError(f'fit: engine must be "auto", "native" or "python", got {engine!r}')
     if keep not in ("best", "last"):
