@@ -21,7 +21,7 @@ def require_model(who: str, model: Any) -> Module:
         return model
     if isinstance(model, list | tuple) and model and all(isinstance(layer, Module) for layer in model):
         raise TypeError(f"{who}: model must be a Module, got several; make one of them: Sequential(*layers)")
-    raise TypeError(f"{who}: model must be a Module, such as Sequential(…), got {_told(model, layers, 'from_torch')}")
+    raise TypeError(f"{who}: model must be a Module, such as Sequential(…), got {told(model, layers, 'from_torch')}")
 
 
 def require_loss(who: str, loss: Any) -> Module:
@@ -29,7 +29,7 @@ def require_loss(who: str, loss: Any) -> Module:
     if is_update_rule(loss):
         raise TypeError(f"{who}: loss must be a loss, such as MSELoss(), got the optimizer {loss!r}; give optimizer=…")
     if not isinstance(loss, Module):
-        raise TypeError(f"{who}: loss must be a loss, such as MSELoss(), got {_told(loss, losses, 'from_torch')}")
+        raise TypeError(f"{who}: loss must be a loss, such as MSELoss(), got {told(loss, losses, 'from_torch')}")
     try:
         inspect.signature(loss.forward).bind(None, None)
     except TypeError:
@@ -46,7 +46,7 @@ def require_optimizer(who: str, optimizer: Any, model: Any) -> UpdateRule:
     if isinstance(optimizer, Schedule):
         raise TypeError(f"{who}: optimizer must be an optimizer, got a schedule; give it to one: SGD(lr={optimizer!r})")
     if not is_update_rule(optimizer) or _from_torch(optimizer):
-        got = _told(optimizer, optimizers, "train_torch")
+        got = told(optimizer, optimizers, "train_torch")
         raise TypeError(f"{who}: optimizer must be an optimizer, such as Adam(), got {got}")
     return optimizer
 
@@ -54,19 +54,19 @@ def require_optimizer(who: str, optimizer: Any, model: Any) -> UpdateRule:
 def require_functions(who: str, name: str, functions: Any) -> list[Callable[..., Any]]:
     """functions, if they are a list of some."""
     if callable(functions) or isinstance(functions, str) or not isinstance(functions, Iterable):
-        raise TypeError(f"{who}: {name} must be a list of functions, got {_told(functions, optimizers, '')}")
+        raise TypeError(f"{who}: {name} must be a list of functions, got {told(functions, optimizers)}")
     return [require_function(who, f"each of {name}", function) for function in functions]
 
 
 def require_function(who: str, name: str, function: Any) -> Callable[..., Any]:
     """function, if it can be called and is no class, which would only be made."""
     if isinstance(function, type) or not callable(function):
-        raise TypeError(f"{who}: {name} must be a function, got {_told(function, optimizers, '')}")
+        raise TypeError(f"{who}: {name} must be a function, got {told(function, optimizers)}")
     called: Callable[..., Any] = function
     return called
 
 
-def _told(thing: Any, package: Any, through: str) -> str:
+def told(thing: Any, package: Any, through: str = "") -> str:
     """What came, and what was probably meant."""
     if isinstance(thing, type):
         return f"the class {thing.__name__}; call it: {thing.__name__}(…)"
@@ -75,7 +75,7 @@ def _told(thing: Any, package: Any, through: str) -> str:
         meant = next((name for name in package.__all__ if like and name.casefold().startswith(like)), None)
         return repr(thing) + (f"; did you mean {meant}()?" if meant else "")
     if _from_torch(thing):
-        return f"PyTorch's {type(thing).__name__}; see {through}"
+        return f"PyTorch's {type(thing).__name__}" + (f"; see {through}" if through else "")
     if thing is None or isinstance(thing, int | float):
         return repr(thing)
     name = getattr(thing, "__name__", "")

@@ -104,7 +104,7 @@ class Optimizer(Watched):
         """Have the schedule count for the network with these parameters, from its beginning or from where it was left.
 
         `fit` does so when a run begins. A loop of your own that trains several networks by one optimizer calls it
-        before each; without it all count as one.
+        before each; without it all count as one. A network is the same as long as it has the same Parameters.
         """
         parameters = list(parameters)
         course = self._course_of(parameters)

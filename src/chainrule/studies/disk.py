@@ -143,8 +143,8 @@ def train_one(settings: Settings, radius: str | float, activation: str, optimize
         model,
         history,
         trained.loss,
-        trained.errors,
-        tested.errors,
+        int(trained.errors),
+        int(tested.errors),
         history.total_s,
         test_s,
     )

@@ -16,12 +16,13 @@ class History:
 
     losses : the mean loss over the batches of the epoch, as the parameters moved.
     validation_losses : the loss on the validation data after the epoch; empty where there are none.
-    metrics : by name, the metrics after the epoch, on the validation data or else on the training data.
+    metrics : by name, the metrics after the epoch, on the validation data or else on the training data: on the rows
+        that the loss counts, with their weights.
     learning_rates : the learning rate of the epoch's first step.
     epoch_s : seconds since the run began, at the end of the epoch.
     steps : updates made; after a loss that is not finite, those of the epochs that were finished.
     total_s : seconds of the whole run.
-    best_epoch : the epoch with the lowest (validation) loss; None before the first epoch has ended.
+    best_epoch : the epoch with the lowest (validation) loss, before its callbacks; None before the first has ended.
     stopped : why the run ended.
     engine : what computed the steps: "python".
     """

@@ -4,9 +4,11 @@ from collections import deque
 from functools import partial
 from typing import Any
 
+from ... import losses, optimizers
 from ...data import Dataset
 from ...extras import require
 from ...module import Module, is_update_rule
+from ...roles import told
 from ...train import History, fit
 from .modules import borrow, from_torch
 from .optimizers import optimizer_from_torch, state_for_torch, state_from_torch
@@ -38,7 +40,7 @@ def train_torch(module: Any, loss: Any, data: Any, *, optimizer: Any, epochs: in
         raise ValueError(f"train_torch: all parameters are trained, but {', '.join(frozen)} must not change")
     loss = from_torch(loss) if isinstance(loss, torch.nn.Module) else loss
     if not isinstance(loss, Module):
-        raise TypeError(f"train_torch: loss must be a module of torch.nn or chainrule, got a {type(loss).__name__}")
+        raise TypeError(f"train_torch: loss must be a module of torch.nn or chainrule, got {told(loss, losses)}")
     data, found = _data("data", data)
     if options.get("validation") is not None:
         options["validation"] = _data("validation", options["validation"])[0]
@@ -49,7 +51,9 @@ def train_torch(module: Any, loss: Any, data: Any, *, optimizer: Any, epochs: in
     elif is_update_rule(optimizer):
         rule = optimizer
     else:
-        raise TypeError(f"train_torch: optimizer must be one of torch.optim or chainrule, got {optimizer!r}")
+        raise TypeError(
+            f"train_torch: optimizer must be one of torch.optim or chainrule, got {told(optimizer, optimizers)}"
+        )
 
     history = fit(model, loss, data, epochs=epochs, optimizer=rule, **(found | options))
 
