@@ -174,6 +174,14 @@ def test_train_size_takes_the_first_samples():
 # -- failures stay where they are
 
 
+def test_a_schedule_begins_in_every_network_wherever_its_optimizer_was():
+    optimizer = cr.SGD(lr=cr.StepLR(0.1, 2))
+    cr.fit(build(), cr.MSELoss(), (X, Y), epochs=5, optimizer=optimizer)
+    results = cr.fit_many(build, cr.MSELoss(), (X, Y), seeds=2, epochs=3, optimizer=optimizer)
+    assert [result.history.learning_rates for result in results] == [[0.1, 0.1, pytest.approx(0.01)]] * 2
+    assert optimizer.epochs == 5
+
+
 def test_a_failure_is_reported_in_its_row_and_touches_no_other():
     def make(what):
         if what == "raises":
