@@ -7,9 +7,8 @@ namespace chainrule {
 
 namespace {
 
-std::unique_ptr<Engine> create(const Plan& plan) {
-    if (plan.dtype == DType::float32) return std::make_unique<Loop<float>>(plan);
-    return std::make_unique<Loop<double>>(plan);
+std::unique_ptr<Engine> create_by_dtype(const Plan& plan) {
+    return plan.dtype == DType::float32 ? create<float>(plan) : create<double>(plan);
 }
 
 #if defined(__AVX512F__)
@@ -24,6 +23,6 @@ constexpr const char* instruction_set = "baseline";
 
 }  // namespace
 
-extern "C" const EngineTable chainrule_engine = {instruction_set, create};
+extern "C" const EngineTable chainrule_engine = {instruction_set, create_by_dtype};
 
 }  // namespace chainrule

@@ -418,4 +418,11 @@ private:
     uint64_t order_seed_ = 0;
 };
 
+template <class T>
+std::unique_ptr<Engine> create(const Plan& plan) { return std::make_unique<Loop<T>>(plan); }
+
+#define LOOP(LINKAGE, T) LINKAGE template std::unique_ptr<Engine> create<T>(const Plan&)
+LOOP(extern, float);  // here only announced: loop.cpp makes them
+LOOP(extern, double);
+
 }  // namespace chainrule

@@ -441,10 +441,10 @@ double loss_denominator(const Loss& loss, const Target<T>& target, int64_t rows,
     return double(columns) * (target.sample_weight ? sum_double(rows, weight) : double(rows));
 }
 
-// Rows that begin at a multiple of 16 in their batch. Writes the gradient to dy (which may be y's memory; nowhere if
-// it has none), its padding 0, and to partial[b] the undivided sum of the values of rows 16 b … 16 b + 15.
+// What loss_rows calls. Two units, because they take longest to compile.
 template <class T>
-void loss_rows(const Loss& loss, const Matrix<T>& y, const Target<T>& target, const Matrix<T>& dy, double denominator, double* partial) {
+void element_loss_rows(const Loss& loss, const Matrix<T>& y, const Target<T>& target, const Matrix<T>& dy, double denominator,
+                       double* partial) {
     using namespace losses_detail;
     with_row_kind(y, [&](auto kind) {
         auto elements = [&](auto element) {
@@ -465,13 +465,38 @@ void loss_rows(const Loss& loss, const Matrix<T>& y, const Target<T>& target, co
                 if (loss.weight.empty()) element_rows<kind>(BCEWithLogitsLoss<T, false>(loss), y, target, dy, denominator, partial);
                 else element_rows<kind>(BCEWithLogitsLoss<T, true>(loss), y, target, dy, denominator, partial);
                 break;
-            case LossKind::CrossEntropyLoss:
-                if (target.indices && loss.label_smoothing == 0) cross_entropy_rows<kind>(loss, y, target, dy, denominator, partial);
-                else cross_entropy_distribution_rows<kind>(loss, y, target, dy, denominator, partial);
-                break;
-            case LossKind::NLLLoss: nll_rows<kind>(loss, y, target, dy, denominator, partial); break;
+            default: break;
         }
     });
+}
+
+template <class T>
+void class_loss_rows(const Loss& loss, const Matrix<T>& y, const Target<T>& target, const Matrix<T>& dy, double denominator,
+                     double* partial) {
+    using namespace losses_detail;
+    with_row_kind(y, [&](auto kind) {
+        if (loss.kind == LossKind::NLLLoss) nll_rows<kind>(loss, y, target, dy, denominator, partial);
+        else if (target.indices && loss.label_smoothing == 0) cross_entropy_rows<kind>(loss, y, target, dy, denominator, partial);
+        else cross_entropy_distribution_rows<kind>(loss, y, target, dy, denominator, partial);
+    });
+}
+
+#define ELEMENT_LOSSES(LINKAGE, T) \
+    LINKAGE template void element_loss_rows<T>(const Loss&, const Matrix<T>&, const Target<T>&, const Matrix<T>&, double, double*)
+#define CLASS_LOSSES(LINKAGE, T) \
+    LINKAGE template void class_loss_rows<T>(const Loss&, const Matrix<T>&, const Target<T>&, const Matrix<T>&, double, double*)
+ELEMENT_LOSSES(extern, float);  // here only announced: losses_of_elements.cpp makes them
+ELEMENT_LOSSES(extern, double);
+CLASS_LOSSES(extern, float);  // losses_of_classes.cpp
+CLASS_LOSSES(extern, double);
+
+// Rows that begin at a multiple of 16 in their batch. Writes the gradient to dy (which may be y's memory; nowhere if
+// it has none), its padding 0, and to partial[b] the undivided sum of the values of rows 16 b … 16 b + 15.
+template <class T>
+void loss_rows(const Loss& loss, const Matrix<T>& y, const Target<T>& target, const Matrix<T>& dy, double denominator, double* partial) {
+    const bool of_classes = loss.kind == LossKind::CrossEntropyLoss || loss.kind == LossKind::NLLLoss;
+    if (of_classes) class_loss_rows<T>(loss, y, target, dy, denominator, partial);
+    else element_loss_rows<T>(loss, y, target, dy, denominator, partial);
 }
 
 }  // namespace chainrule

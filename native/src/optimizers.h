@@ -263,4 +263,9 @@ inline double clip_scale(double clip_norm, double squares) {
     return scale < 1 ? scale : scale == scale ? 1 : scale;  // NaN stays NaN, as in PyTorch
 }
 
+#define OPTIMIZERS(LINKAGE, T) \
+    LINKAGE template void optimizer_update<T>(const Optimizer&, const OptimizerStep&, T*, const T*, T* const*, int64_t)
+OPTIMIZERS(extern, float);  // here only announced: optimizers.cpp makes it
+OPTIMIZERS(extern, double);
+
 }  // namespace chainrule

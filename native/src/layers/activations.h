@@ -267,4 +267,10 @@ void activation_backward(const Activation& a, const Matrix<T>& dy, const Matrix<
     });
 }
 
+#define ACTIVATIONS(LINKAGE, T) \
+    LINKAGE template void activation_forward<T>(const Activation&, const Matrix<T>&, const Matrix<T>&); \
+    LINKAGE template void activation_backward<T>(const Activation&, const Matrix<T>&, const Matrix<T>&, const Matrix<T>&)
+ACTIVATIONS(extern, float);  // here only announced: layers/activations.cpp makes them
+ACTIVATIONS(extern, double);
+
 }  // namespace chainrule

@@ -505,4 +505,16 @@ void linear_backward_narrow(const Matrix<T>& x, const Matrix<T>& dy, const Matri
     });
 }
 
+#define LINEAR(LINKAGE, T) \
+    LINKAGE template void linear::multiply<T>(const Matrix<T>&, const Matrix<T>&, const Matrix<T>&, const T*, Finish, const T*); \
+    LINKAGE template void linear_forward<T>(const Matrix<T>&, const Matrix<T>&, const T*, const Matrix<T>&, Finish); \
+    LINKAGE template void linear_dx<T>(const Matrix<T>&, const Matrix<T>&, const Matrix<T>&, const T*, const Matrix<T>&, const T*); \
+    LINKAGE template void linear_gradient<T>(const Matrix<T>&, const Matrix<T>&, const LinearGradient<T>&, int64_t, int64_t); \
+    LINKAGE template void linear_backward_blocks<T>(const Matrix<T>&, const Matrix<T>&, const Matrix<T>&, T*, const T*, \
+                                                     const Matrix<T>&, const T*, const LinearGradient<T>&, int64_t, int64_t); \
+    LINKAGE template void linear_backward_narrow<T>(const Matrix<T>&, const Matrix<T>&, const Matrix<T>&, const Matrix<T>&, \
+                                                     const T*, const LinearGradient<T>&)
+LINEAR(extern, float);  // here only announced: layers/linear.cpp makes them
+LINEAR(extern, double);
+
 }  // namespace chainrule

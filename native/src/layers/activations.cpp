@@ -1,0 +1,6 @@
+// A unit of the engine (see CMakeLists.txt): the activations for one type of number.
+#include "activations.h"
+
+namespace chainrule {
+ACTIVATIONS(, NUMBER);
+}
