@@ -88,7 +88,7 @@ public:
     static constexpr int64_t evaluation_rows = 512 / int64_t(sizeof(T));  // a chunk of rows in evaluation, fewer of doubles
     static constexpr int64_t big_weight = int64_t(1) << 20;  // bytes: more than a core's cache keeps from pass to pass
 
-    explicit Network(const Plan& plan) : plan_(plan), op_columns_(output_columns(plan)) {
+    explicit Network(const Plan& plan) : plan_(with_normal_options<T>(plan)), op_columns_(output_columns(plan)) {
         choose();
         lay_out();
         arena_.allocate(plan_.limit_bytes);
@@ -133,6 +133,7 @@ public:
     }
     void write(T* flat, size_t i, const T* from) {
         transposed_ = false;
+        std::memset(flat + offset_[i], 0, size_t(size_[i]) * sizeof(T));  // a scale or a rate of NaN ruins the padding too
         each_number(i, [&](int64_t at) { flat[at] = *from++; });
     }
 
@@ -329,39 +330,22 @@ public:
             if (plan_.parameters[i].trainable && used_[i]) ++steps_taken_[i];
     }
 
-    bool padding_divides_by_zero() const {
-        return plan_.has_optimizer && plan_.optimizer.kind != OptimizerKind::SGD && !(T(plan_.optimizer.eps) > 0);
-    }
     void clear_padding_if_needed() {
-        if (padding_divides_by_zero()) clear_padding();
+        if (padding_divides_by_zero_) clear_padding();
     }
 
-    // The factor by which clip_norm scales all gradients, after clip_value has cut them: min(1, clip_norm / (norm + 1e-6)).
-    // Row by row over sixteen virtual lanes, so that the sum does not depend on how wide a panel is.
+    // The factor by which clip_norm scales all gradients, after clip_value has cut them.
     double clipping_scale() const {
         if (!(plan_.clip_norm > 0)) return 1;
         double squares = 0;
-        const bool cut = plan_.clip_value > 0;
-        const Vec<T> bound = broadcast<T>(T(plan_.clip_value));
         for (size_t i = 0; i < plan_.parameters.size(); ++i) {
             if (!plan_.parameters[i].trainable || !used_[i]) continue;
             const ParameterShape& shape = plan_.parameters[i];
-            const Matrix<T> g = shape.n_in == 0 ? Matrix<T>(gradients_ + offset_[i], 1, shape.n_out)
-                                                : weight_matrix<T>(gradients_ + offset_[i], shape.n_in, shape.n_out);
-            for (int64_t r = 0; r < g.rows; ++r) {
-                Lanes16<T> sum = Lanes16<T>::zeros();
-                for (int64_t c = 0; c < g.columns; c += virtual_lanes) {
-                    const int n = int(g.columns - c < virtual_lanes ? g.columns - c : virtual_lanes);
-                    Lanes16<T> a = Lanes16<T>::load_partial(g.row(c / g.width(), r) + c % g.width(), n);
-                    for (int j = 0; cut && j < Lanes16<T>::vectors; ++j)
-                        a.v[j] = at_most<T>(bound, at_least<T>(-bound, a.v[j]));
-                    sum.add_product(a, a);
-                }
-                squares += double(sum.sum());
-            }
+            squares += sum_of_squares(shape.n_in == 0 ? Matrix<T>(gradients_ + offset_[i], 1, shape.n_out)
+                                                      : weight_matrix<T>(gradients_ + offset_[i], shape.n_in, shape.n_out),
+                                      plan_.clip_value);
         }
-        const double scale = plan_.clip_norm / (__builtin_sqrt(squares) + 1e-6);
-        return scale < 1 ? scale : 1;
+        return clip_scale(plan_.clip_norm, squares);
     }
 
     // Does a step on that many rows last long enough to share it? About 10 µs of one core's work. (One row alone goes
@@ -538,6 +522,7 @@ private:
     void choose() {
         relu_.kind = ActivationKind::ReLU;
         states_ = plan_.has_optimizer ? optimizer_states(plan_.optimizer) : 0;
+        padding_divides_by_zero_ = plan_.has_optimizer && plan_.optimizer.kind != OptimizerKind::SGD && !(T(plan_.optimizer.eps) > 0);
         bias_rule_ = plan_.optimizer;
         if (!bias_rule_.decay_biases) bias_rule_.weight_decay = 0;
         used_.assign(plan_.parameters.size(), false);
@@ -713,7 +698,7 @@ private:
         order_ = arena_.take<int64_t>(plan_.samples);
         order_scratch_ = arena_.take<char>(sample_order_scratch(plan_.samples));
         best_ = arena_.take<T>(flat);
-        scratch_parameter_ = arena_.take<T>(padding_divides_by_zero() ? biggest_parameter : 0);
+        scratch_parameter_ = arena_.take<T>(padding_divides_by_zero_ ? biggest_parameter : 0);
     }
 
 public:
@@ -728,6 +713,7 @@ private:
     std::vector<bool> used_, fused_;
     Activation relu_{};
     int states_ = 0, last_ = 0;
+    bool padding_divides_by_zero_ = false;
     bool big_ = false;         // some weight fills a core's cache
     bool transposed_ = false;  // every layer's Wᵀ is that of its weights, for several threads
     Optimizer bias_rule_{};  // the optimizer as it treats biases

@@ -1,7 +1,8 @@
 // The optimizers, each the twin of the class of the same name in chainrule.optimizers: PyTorch's formulas in PyTorch's
 // order of operations, on one parameter's contiguous memory, value, gradient and states in one pass.
 //
-// No fused multiply-add is used here, so every instruction set gives the same bits, the baseline included.
+// No fused multiply-add is used here, so every instruction set gives the same bits, the baseline included (but for the
+// sum of squares of clip_norm).
 //
 // An update is a struct with `operator()(value, gradient, states…)` on vectors, so it can ride in the epilogue of the
 // product that makes the gradient, or run as a pass. What depends on the step alone (bias corrections) is computed once
@@ -242,22 +243,27 @@ void optimizer_update(const Optimizer& o, const OptimizerStep& s, T* value, cons
 
 // ---- clipping by the norm ----------------------------------------------------------------------------------------
 
-// Σ g² in double over sixteen running sums: add those of all parameters, in their order. n is a multiple of 16.
+// Σ g² of a gradient whose elements are cut to ±clip_value first (0: not cut). Row by row over sixteen virtual lanes, so
+// that the sum does not depend on how wide a panel is. Add those of all parameters, in their order.
 template <class T>
-double sum_of_squares(const T* gradient, int64_t n) {
-    Lanes16<double> sums = Lanes16<double>::zeros();
-    for (int64_t i = 0; i < n; i += virtual_lanes) {
-        double g[virtual_lanes];
-        for (int j = 0; j < virtual_lanes; ++j) g[j] = double(gradient[i + j]);
-        for (int j = 0; j < Lanes16<double>::vectors; ++j) {
-            const Vec<double> v = load_unaligned(g + j * lanes<double>);
-            sums.v[j] = sums.v[j] + v * v;
+double sum_of_squares(const Matrix<T>& gradient, double clip_value) {
+    double squares = 0;
+    const bool cut = clip_value > 0;
+    const Vec<T> bound = broadcast<T>(T(clip_value));
+    for (int64_t r = 0; r < gradient.rows; ++r) {
+        Lanes16<T> sum = Lanes16<T>::zeros();
+        for (int64_t c = 0; c < gradient.columns; c += virtual_lanes) {
+            const int n = int(gradient.columns - c < virtual_lanes ? gradient.columns - c : virtual_lanes);
+            Lanes16<T> g = Lanes16<T>::load_partial(gradient.data + gradient.column_offset(c) + r * gradient.width(), n);
+            for (int j = 0; cut && j < Lanes16<T>::vectors; ++j) g.v[j] = at_most<T>(bound, at_least<T>(-bound, g.v[j]));
+            sum.add_product(g, g);
         }
+        squares += double(sum.sum());
     }
-    return sums.sum();
+    return squares;
 }
 
-// By what clip_grad_norm_ multiplies all gradients, for the sum of squares of all of them.
+// By what clip_grad_norm_ multiplies all gradients, for the sum of squares of all of them: min(1, clip_norm / (norm + 1e-6)).
 inline double clip_scale(double clip_norm, double squares) {
     const double scale = clip_norm / (std::sqrt(squares) + 1e-6);
     return scale < 1 ? scale : scale == scale ? 1 : scale;  // NaN stays NaN, as in PyTorch

@@ -405,6 +405,59 @@ TEST("a run equals forward, loss, backward and update one by one, for every opti
                     }
 }
 
+// Denormal options: while a step runs the processor takes them for 0, while memory is counted it does not. They must count
+// the same for both, and as more than 0. (Under AddressSanitizer this is also a test of what is written where.)
+template <class T>
+void denormal_options(DType dtype) {
+    const double least = std::numeric_limits<T>::min();
+    for (double tiny : {least, least / 2, double(std::numeric_limits<T>::denorm_min()), std::numeric_limits<double>::denorm_min(), 1e-310, 0.0})
+        for (OptimizerKind kind : {OptimizerKind::SGD, OptimizerKind::Adam, OptimizerKind::AdamW, OptimizerKind::RMSprop, OptimizerKind::Adagrad})
+            for (int option = 0; option < 6; ++option) {
+                Plan plan = plan_of({{3, 9, 17, 5}, ActivationKind::ReLU}, 7, 20, dtype);
+                Optimizer& o = plan.optimizer;
+                o.kind = kind;
+                double* const options[] = {&o.eps, &o.momentum, &o.weight_decay, &o.initial_accumulator_value, &plan.clip_value, &plan.clip_norm};
+                *options[option] = tiny;
+                Problem<T> problem(plan, 5, 20, 11);
+                std::fill(problem.parameters[1].begin(), problem.parameters[1].end(), T(-9));  // no unit of the first layer is alive
+                auto engine = chainrule_engine.create(plan);
+                problem.write(*engine);
+                const double lr = 1e-3;
+                for (int step = 0; step < 3; ++step) engine->step({7, problem.x.data(), problem.target.data(), nullptr, nullptr}, lr);
+                bool finite = true, moved = false;
+                const std::vector<T> after = read_all<T>(*engine);
+                size_t at = 0;
+                for (const std::vector<T>& parameter : problem.parameters)
+                    for (T before : parameter) {
+                        moved = moved || after[at] != before;
+                        finite = finite && std::isfinite(after[at++]);
+                    }
+                const bool clipped = tiny > 0 && option >= 4 && kind == OptimizerKind::SGD;  // down to nothing
+                const bool divides_by_zero = tiny == 0 && option == 0 && kind != OptimizerKind::SGD;  // of a dead unit: 0 / 0
+                if (!divides_by_zero) CHECK(finite, "optimizer %d, option %d, %g", int(kind), option, tiny);
+                CHECK(moved != clipped, "optimizer %d, option %d, %g", int(kind), option, tiny);
+            }
+}
+
+TEST("denormal options of an optimizer count as the smallest number that is more than 0") {
+    denormal_options<float>(DType::float32);
+    denormal_options<double>(DType::float64);
+}
+
+TEST("parameters that were ruined can be written anew") {  // their padding is ruined too
+    Plan plan = plan_of({{3, 9, 2}, ActivationKind::Tanh}, 4, 4, DType::float32);
+    plan.clip_norm = 1;
+    Problem<float> problem(plan, 2, 4, 3);
+    auto engine = chainrule_engine.create(plan), fresh = chainrule_engine.create(plan);
+    problem.write(*engine), problem.write(*fresh);
+    std::vector<float> strange(12, NAN);
+    engine->step({4, strange.data(), problem.target.data(), nullptr, nullptr}, 0.1);
+    for (float v : read_all<float>(*engine)) CHECK(std::isnan(v));  // as in PyTorch: a norm of NaN scales by NaN
+    problem.write(*engine);
+    for (auto* e : {engine.get(), fresh.get()}) e->step(problem.data, 0.1);
+    CHECK(read_all<float>(*engine) == read_all<float>(*fresh));
+}
+
 TEST("evaluate gives the loss of the whole data set, and dropout is quiet in it") {
     Plan plan = plan_of({{3, 40, 40, 2}}, 32, 500, DType::float64);
     Op dropout;

@@ -94,11 +94,36 @@ TEST("one step of Adam by hand") {
     CHECK(std::fabs(value[0] - (1 - 0.1 * 4 / (4 + 1e-8))) < 1e-15, "%.17g", value[0]);
 }
 
-TEST("the sum of squares and the scale of clip_grad_norm_") {
-    std::vector<float> g(1024, 0.0f);
-    g[0] = 3, g[1000] = -4;
-    CHECK(sum_of_squares(g.data(), 1024) == 25);
-    CHECK(clip_scale(10, 25) == 1 && std::fabs(clip_scale(1, 25) - 0.2) < 1e-6 && std::isnan(clip_scale(1, NAN)));
+template <class T>
+void sum_every_shape() {
+    for (int64_t rows : {1, 3})
+        for (int64_t columns : {1, 8, 9, 16, 17, 40, 100})
+            for (double cut : {0.0, 0.5}) {
+                Storage<T> g(rows, columns, T(7));  // a padding that would be seen
+                double expected = 0;
+                std::mt19937_64 random(uint64_t(rows * 1000 + columns));
+                std::normal_distribution<double> normal(0, 1);
+                g.fill([&](int64_t, int64_t) { return normal(random); });
+                for (int64_t r = 0; r < rows; ++r)
+                    for (int64_t c = 0; c < columns; ++c) {
+                        const double v = cut > 0 ? naive::clamp(double(g.matrix.at(r, c)), cut) : double(g.matrix.at(r, c));
+                        expected += v * v;
+                    }
+                const double bound = double(columns) * std::numeric_limits<T>::epsilon() * expected;
+                CHECK(std::fabs(sum_of_squares(g.matrix, cut) - expected) <= bound, "%ld x %ld", long(rows), long(columns));
+                g.matrix.at(rows - 1, columns - 1) = T(NAN);
+                CHECK(std::isnan(sum_of_squares(g.matrix, cut)));
+            }
+}
+
+TEST("the sum of squares of clip_grad_norm_ is that of what clip_value leaves, without the padding") {
+    sum_every_shape<float>();
+    sum_every_shape<double>();
+}
+
+TEST("the scale of clip_grad_norm_ is at most 1, 0 for an infinite norm, NaN for one that is NaN") {
+    CHECK(clip_scale(10, 25) == 1 && std::fabs(clip_scale(1, 25) - 0.2) < 1e-6);
+    CHECK(clip_scale(1, INFINITY) == 0 && std::isnan(clip_scale(1, NAN)));
 }
 
 TEST("a NaN gradient is not clipped away") {

@@ -70,6 +70,24 @@ def test_a_parameter_that_is_listed_twice_counts_once() -> None:
     np.testing.assert_allclose(parameter.grad, [0.6, 0.8], rtol=1e-6)
 
 
+@every_library
+@pytest.mark.parametrize("norm_type", [1.0, 2.0, math.inf])
+@pytest.mark.parametrize("strange", [math.nan, math.inf])
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_norm_that_is_not_finite_shows_in_every_gradient_as_in_pytorch(
+    library: str, norm_type: float, strange: float, place: int
+) -> None:
+    grads = [np.ones(2), np.ones(3)]
+    grads[place][1] = strange
+    ours, theirs = held(grads, library), peers(grads)
+    with np.errstate(invalid="ignore"):
+        norm = cr.clip_grad_norm_(ours, 1.0, norm_type)
+    expected = torch.nn.utils.clip_grad_norm_(theirs, 1.0, norm_type)
+    np.testing.assert_equal(norm, float(expected))
+    for parameter, tensor in zip(ours, theirs, strict=True):
+        np.testing.assert_array_equal(numpy(parameter.grad), numpy(tensor.grad))
+
+
 def test_clipping_by_hand() -> None:
     parameters = held([np.array([3.0]), np.array([-4.0])])
     assert cr.clip_grad_norm_(parameters, 10.0) == 5.0

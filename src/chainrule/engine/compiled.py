@@ -178,6 +178,10 @@ def compile(  # noqa: A001 - the name that the field gives it
     loss or the optimizer (a layer appended or replaced, another Parameter, an option set) the next call raises
     ValueError: compile the network again. Only writing into the weights of a loss goes unnoticed; they are copied here.
 
+    Note      denormal numbers, closer to 0 than 1.2e-38 (float32) or 2.2e-308 (float64), are 0 to the engine, in `fit`
+              and `predict` too; not so in Python and PyTorch. Moments of dead units decay into them, where the
+              processor takes many times as long. An option of an optimizer that is more than 0 stays so
+
     >>> import numpy as np, chainrule as cr
     >>> network = cr.compile(cr.Sequential(cr.Linear(2, 1, weight=[[1.0, 2.0]], bias=[0.5])))
     >>> network.predict(np.array([10.0, 1.0], dtype="float32"))

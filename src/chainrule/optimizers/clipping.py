@@ -3,6 +3,8 @@
 import math
 from collections.abc import Iterable
 
+import numpy as np
+
 from .. import arrays
 from ..arguments import number
 from ..module import Parameter
@@ -21,7 +23,7 @@ def clip_grad_norm_(parameters: Iterable[Parameter], max_norm: float, norm_type:
     A parameter that is listed twice counts once.
 
     Equation  norm = (Σ |grad|ᵖ)^(1/p) over all elements of all parameters, p = norm_type (inf: the largest element);
-              grad ← grad · min(1, max_norm / (norm + 1e-6))
+              grad ← grad · min(1, max_norm / (norm + 1e-6)); all become NaN where the norm is NaN, as in PyTorch
     Returns   the norm before scaling
     Source    Pascanu, Mikolov, Bengio 2013, "On the difficulty of training recurrent neural networks", section 3.2;
               the 1e-6 is PyTorch's
@@ -33,11 +35,11 @@ def clip_grad_norm_(parameters: Iterable[Parameter], max_norm: float, norm_type:
     if not sizes:
         return 0.0
     if math.isinf(norm_type):
-        norm = max(float(size.max()) for size in sizes)
+        norm = float(np.max([float(size.max()) for size in sizes]))  # Python's max loses a NaN
     else:
         norm = sum(float((size**norm_type).sum()) for size in sizes) ** (1.0 / norm_type)
     scale = max_norm / (norm + 1e-6)
-    if scale < 1:
+    if not scale >= 1:  # NaN too: a norm that is NaN must not end as gradients that look sound
         for grad in grads:
             grad *= scale
     return norm

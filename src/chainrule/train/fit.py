@@ -71,7 +71,8 @@ def fit(
     threads : the most threads that a step may use, natively; by default as many as there are cores and pay for it. The
         numbers do not depend on it.
     engine : "auto" runs natively whatever the engine knows and the rest in Python, and `History.engine` says which;
-        "native" raises ValueError for what it does not know; "python" never asks it.
+        "native" raises ValueError for what it does not know; "python" never asks it. The two agree to rounding, but
+        denormal numbers are 0 to the engine (see `compile`).
 
     Returns   a History. Ctrl-C ends the run early, between two steps, and returns it too. A run that ends within its
               first epoch keeps the steps it has made
