@@ -3,6 +3,7 @@ import types
 
 import numpy as np
 import pytest
+import torch
 from networks import bits, small_network
 
 import chainrule as cr
@@ -17,6 +18,23 @@ def loop_of(model, loss, data=DATA, optimizer=None, **options):
     ready = prepare("test", "data", data, model, loss)
     options = {"batch_size": 8, "seed": 0, "shuffle": True} | options
     return PythonLoop(model, loss, optimizer or cr.SGD(lr=0.0), ready, **options)
+
+
+@pytest.mark.parametrize("engine", ["python", "native"])
+@pytest.mark.parametrize("batch_size", [1, 2, 3])
+def test_a_batch_whose_classes_weigh_nothing_still_adds_what_label_smoothing_spreads(engine, batch_size):
+    loss = cr.CrossEntropyLoss([0.0, 1.0, 1.0], label_smoothing=0.1)
+    x, target = np.eye(3, dtype="float64"), np.array([0, 1, 2])
+    model = cr.Sequential(cr.Linear(3, 3, dtype="float64", rng=0))
+    expected = torch.nn.functional.cross_entropy(
+        torch.from_numpy(model(x)),
+        torch.from_numpy(target),
+        torch.tensor([0.0, 1.0, 1.0], dtype=torch.float64),
+        label_smoothing=0.1,
+    )
+    history = cr.fit(model, loss, (x, target), epochs=1, batch_size=batch_size, optimizer=cr.SGD(lr=0.0), engine=engine)
+    assert history.losses[0] == pytest.approx(float(expected), rel=1e-12)
+    assert cr.evaluate(model, loss, (x, target)).loss == pytest.approx(float(expected), rel=1e-12)
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 50, 60])
