@@ -167,12 +167,12 @@ FORCE_INLINE Vec<T> log_of_parts(std::type_identity_t<Vec<T>> k, std::type_ident
     }
 }
 
-// log x for positive normal finite x.
+// log x for positive normal finite x, and NaN for infinity and NaN: no case of its own, but x - x is 0 or NaN.
 template <class T>
 FORCE_INLINE Vec<T> log_normal(std::type_identity_t<Vec<T>> x) {
     const Split<T> s = split<T>(x);
     const Vec<T> m = (Vec<T>)((UnsignedVec<T>)x - s.power);
-    return log_of_parts<T>(s.k, m - broadcast<T>(1));
+    return log_of_parts<T>(s.k, m - broadcast<T>(1)) + (x - x);
 }
 
 // log(1 + x) for -1 < x < 2^60.

@@ -84,10 +84,10 @@ struct Element {
     Vec<T> value, slope;
 };
 
-// The sign of e, 0 at 0: the derivative of |e|
+// The sign of e, 0 at 0 and NaN for NaN: the derivative of |e|
 template <class T>
 FORCE_INLINE Vec<T> sign(std::type_identity_t<Vec<T>> e) {
-    return e == Vec<T>{} ? e : elementary::copysign<T>(broadcast<T>(1), e);
+    return abs<T>(e) > Vec<T>{} ? elementary::copysign<T>(broadcast<T>(1), e) : e;
 }
 
 // e²
@@ -141,7 +141,7 @@ struct QuantileLoss {
     explicit QuantileLoss(const Loss& l) : below(broadcast<T>(T(-l.quantile))), above(broadcast<T>(T(1 - l.quantile))) {}
     FORCE_INLINE Element<T> operator()(Vec<T> y, Vec<T> target, int64_t) const {
         const Vec<T> e = y - target, slope = e < Vec<T>{} ? below : above;
-        return {slope * e, e == Vec<T>{} ? e : slope};
+        return {slope * e, abs<T>(e) > Vec<T>{} ? slope : e};
     }
 };
 

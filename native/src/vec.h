@@ -212,6 +212,10 @@ FORCE_INLINE Vec<T> at_most(std::type_identity_t<Vec<T>> bound, std::type_identi
 template <class T>
 FORCE_INLINE Vec<T> positive_part(std::type_identity_t<Vec<T>> x) { return at_least<T>(zero<T>(), x); }
 
+// Where ReLU lets a gradient through, told by its output y: y > 0, or NaN, which must not end as a gradient of 0.
+template <class T>
+FORCE_INLINE Mask<T> passes_relu(std::type_identity_t<Vec<T>> y) { return ~(y <= Vec<T>{}); }
+
 template <class T>
 FORCE_INLINE Vec<T> select(Mask<T> mask, std::type_identity_t<Vec<T>> a, std::type_identity_t<Vec<T>> b) {
     return mask ? a : b;

@@ -52,7 +52,7 @@ void compare_elementwise() {
                         const R expected = naive::activation<T>(a, v), derivative = naive::activation_derivative<T>(a, v);
                         CHECK(std::fabs(R(y.matrix.at(r, c)) - expected) <= tolerance<T>(double(expected), double(v)), "kind %d forward(%g) = %g, not %g",
                               int(a.kind), double(v), double(y.matrix.at(r, c)), double(expected));
-                        // y carries an error of its own, which 1 - y² and y + alpha do not shrink
+                        // y carries an error of its own, which 1 - y² does not shrink
                         CHECK(std::fabs(R(dx.matrix.at(r, c)) - d * derivative) <= 2 * std::fabs(d) * tolerance<T>(2, double(v)),
                               "kind %d backward(%g) = %g, not %g", int(a.kind), double(v), double(dx.matrix.at(r, c)), double(d * derivative));
                     }
@@ -137,6 +137,55 @@ TEST("NaN passes through every activation") {
             CHECK(std::isnan(y.matrix.at(1, at)), "kind %d", int(a.kind));
             CHECK(!std::isnan(y.matrix.at(0, at)) && !std::isnan(y.matrix.at(2, at)), "kind %d", int(a.kind));
         }
+}
+
+// On the negative side e^x alone decides, and it must keep its digits down to the smallest normal number.
+template <class T>
+void elu_far_out() {
+    using R = Reference<T>;
+    for (double alpha : {1.0, 0.3, -1.5}) {
+        Activation a;
+        a.kind = ActivationKind::ELU, a.alpha = alpha;
+        const int64_t columns = 1001;
+        Storage<T> x(1, columns), dy(1, columns, T(0)), dx(1, columns);
+        x.fill([](int64_t, int64_t c) { return double(c) / 10 - 100; });
+        dy.fill([](int64_t, int64_t) { return 1.0; });
+        activation_backward(a, dy.matrix, x.matrix, dx.matrix);
+        for (int64_t c = 0; c < columns; ++c) {
+            const R expected = naive::activation_derivative<T>(a, R(x.matrix.at(0, c)));
+            const double bound = 4 * std::numeric_limits<T>::epsilon() * double(std::fabs(expected)) + double(std::numeric_limits<T>::min());
+            CHECK(std::fabs(R(dx.matrix.at(0, c)) - expected) <= bound, "alpha %g at %g: %g, not %g", alpha, double(x.matrix.at(0, c)),
+                  double(dx.matrix.at(0, c)), double(expected));
+        }
+    }
+}
+
+TEST("the slope of ELU keeps its digits far out on the negative side") {
+    elu_far_out<float>();
+    elu_far_out<double>();
+}
+
+TEST("Softmax and LogSoftmax of a row with a NaN are NaN, as in PyTorch, and those of other rows are not") {
+    for (ActivationKind kind : {ActivationKind::Softmax, ActivationKind::LogSoftmax})
+        for (int64_t columns : {2, 8, 10, 16, 19, 70})
+            for (int64_t at : {int64_t(0), columns - 1}) {
+                Storage<float> x(18, columns), y(18, columns);
+                x.fill([](int64_t r, int64_t c) { return float(r - c); });
+                x.matrix.at(5, at) = std::numeric_limits<float>::quiet_NaN();
+                x.matrix.at(17, at) = std::numeric_limits<float>::infinity();
+                activation_forward({.kind = kind}, x.matrix, y.matrix);
+                for (int64_t r = 0; r < 18; ++r)
+                    for (int64_t c = 0; c < columns; ++c)
+                        CHECK(std::isnan(y.matrix.at(r, c)) == (r == 5 || r == 17), "kind %d, row %ld, column %ld", int(kind), long(r), long(c));
+            }
+}
+
+TEST("a NaN that ReLU has let through does not end as a gradient of 0") {
+    Storage<float> y(1, 3), dy(1, 3, 0), dx(1, 3);
+    y.fill([](int64_t, int64_t c) { return c == 1 ? NAN : 0.0f; });
+    dy.fill([](int64_t, int64_t) { return NAN; });
+    activation_backward({}, dy.matrix, y.matrix, dx.matrix);
+    CHECK(dx.matrix.at(0, 0) == 0 && std::isnan(dx.matrix.at(0, 1)) && dx.matrix.at(0, 2) == 0);
 }
 
 TEST("ReLU has derivative 0 at 0") {

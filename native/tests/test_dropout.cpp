@@ -1,6 +1,8 @@
 // layers/dropout.h against the scalar twin: every element, on odd sizes, whole and in slices.
 #include "../src/layers/dropout.h"
 
+#include <cmath>
+
 #include "check.h"
 #include "naive_random.h"
 
@@ -55,6 +57,14 @@ TEST("a fraction p is dropped") {
         for (int64_t c = 0; c < 100; ++c) dropped += x.matrix.at(r, c) == 0;
     // standard deviation √(p (1 - p) / n) = 0.00145; five of them
     CHECK(dropped / 1e5 > 0.3 - 0.00725 && dropped / 1e5 < 0.3 + 0.00725, "%g", dropped / 1e5);
+}
+
+TEST("what is dropped is x · 0: NaN and infinity are not lost") {
+    const float strange[] = {NAN, INFINITY, -1};
+    Storage<float> x(1, 63), y(1, 63);
+    for (int64_t c = 0; c < 63; ++c) x.matrix.at(0, c) = strange[c % 3];
+    dropout<float>(1, 0, 0, 1.0, x.matrix, y.matrix, 0);
+    for (int64_t c = 0; c < 63; ++c) CHECK(c % 3 == 2 ? y.matrix.at(0, c) == 0 : std::isnan(y.matrix.at(0, c)));
 }
 
 }  // namespace

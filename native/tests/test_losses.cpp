@@ -230,15 +230,19 @@ TEST("large logits neither overflow nor lose the loss") {
     CHECK(partial == 2000 && dy.matrix.at(0, 0) == 1 && dy.matrix.at(0, 1) == -1 && dy.matrix.at(0, 2) == 0);
 }
 
-TEST("a NaN in y makes the loss NaN") {
-    for (const auto& o : variants<double>(10)) {
-        Problem<float> problem(o, 16, 10, false, false);
-        for (int64_t c = 0; c < 10; ++c) problem.y.matrix.at(5, c) = std::numeric_limits<float>::quiet_NaN();
-        Storage<float> dy(16, 10);
-        double partial;
-        loss_rows(loss_from<float>(o, 10), problem.y.matrix, problem.target, dy.matrix, 1.0, &partial);
-        CHECK(std::isnan(partial), "kind %d", int(o.kind));
-    }
+TEST("a NaN in y makes the loss and its slope NaN") {
+    for (const auto& o : variants<double>(10))
+        for (int64_t at = 0; at < 10; ++at) {
+            Problem<float> problem(o, 16, 10, false, false);
+            // NLLLoss looks at the target alone
+            const int64_t column = o.kind == LossKind::NLLLoss ? problem.target.indices[5] : at;
+            problem.y.matrix.at(5, column) = std::numeric_limits<float>::quiet_NaN();
+            Storage<float> dy(16, 10);
+            double partial;
+            loss_rows(loss_from<float>(o, 10), problem.y.matrix, problem.target, dy.matrix, 1.0, &partial);
+            CHECK(std::isnan(partial), "kind %d", int(o.kind));
+            if (o.kind != LossKind::NLLLoss) CHECK(std::isnan(dy.matrix.at(5, column)), "kind %d", int(o.kind));
+        }
 }
 
 }  // namespace

@@ -96,7 +96,9 @@ Hash optimizers() {
             for (int k = 0; k < 3; ++k) states[k].assign(size_t(n), T(0)), pointers[k] = states[k].data();
             for (int64_t step = 1; step <= 10; ++step) {
                 for (int64_t i = 0; i < n; ++i) gradient[size_t(i)] = T(number(step * n + i));
-                const double scale = clip_scale(5, sum_of_squares(gradient.data(), n));
+                double squares = 0;
+                for (T g : gradient) squares += double(g) * double(g);
+                const double scale = clip_scale(5, squares);
                 optimizer_update(o, optimizer_step(o, 0.01, step, scale, 0.75), value.data(), gradient.data(), pointers, n);
             }
             for (T v : value) hash.add(v);
@@ -117,8 +119,8 @@ Hash dropouts() {
 }
 
 TEST("activations give the same bits") {
-    expect<float>("activations", activations<float>(), 0x38ee2443dfb1cfea);
-    expect<double>("activations", activations<double>(), 0x8536ff17591870c0);
+    expect<float>("activations", activations<float>(), 0xba34a1503ed2deba);
+    expect<double>("activations", activations<double>(), 0xf3a02c9e66babe34);
 }
 TEST("losses give the same bits") {
     expect<float>("losses", losses<float>(), 0xadf48384342e07f3);
@@ -129,8 +131,8 @@ TEST("optimizers give the same bits") {
     expect<double>("optimizers", optimizers<double>(), 0x0945f3ecddbd25b1, true);
 }
 TEST("dropout gives the same bits") {
-    expect<float>("dropout", dropouts<float>(), 0x2d856cad670e882f, true);
-    expect<double>("dropout", dropouts<double>(), 0x65a8f2a49a6a8cff, true);
+    expect<float>("dropout", dropouts<float>(), 0x0ebd8798cf418a2f, true);
+    expect<double>("dropout", dropouts<double>(), 0xf6ccaed3888c04ff, true);
 }
 
 }  // namespace

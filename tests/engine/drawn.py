@@ -17,6 +17,7 @@ STEPS = 50
 SMOOTH = (
     "ELU()",
     "ELU(alpha=0.5)",
+    "ELU(alpha=-0.5)",
     "Tanh()",
     "Sigmoid()",
     "SiLU()",

@@ -141,10 +141,6 @@ REFUSED = {
         {"model": lambda: cr.Sequential(_linear(), cr.Linear(2, 2, rng=0)), "before": True},
     ),
     "float16": ("parameters in float16", {"model": lambda: cr.Sequential(_linear()).to(dtype="float16")}),
-    "an ELU that is positive on both sides": (
-        "ELU with alpha=-0.5",
-        {"model": lambda: cr.Sequential(_linear(), cr.ELU(-0.5), _linear())},
-    ),
     "a Flatten of other axes": (
         "Flatten with other than its default axes",
         {"model": lambda: cr.Sequential(cr.Flatten(1, 1), _linear())},

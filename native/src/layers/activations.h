@@ -14,7 +14,7 @@ enum class ActivationKind { ReLU, LeakyReLU, ELU, Tanh, Sigmoid, SiLU, GELU, Sof
 struct Activation {
     ActivationKind kind = ActivationKind::ReLU;
     double negative_slope = 0.01;   // LeakyReLU
-    double alpha = 1;               // ELU, at least 0
+    double alpha = 1;               // ELU
     double beta = 1;                // Softplus
     double threshold = 20;          // Softplus
     bool approximate_tanh = false;  // GELU
@@ -24,7 +24,6 @@ struct Activation {
 inline bool saves_output(const Activation& a) {
     switch (a.kind) {
         case ActivationKind::ReLU:
-        case ActivationKind::ELU:
         case ActivationKind::Tanh:
         case ActivationKind::Sigmoid:
         case ActivationKind::Softmax:
@@ -33,12 +32,12 @@ inline bool saves_output(const Activation& a) {
     }
 }
 
-// y = max(0, x); dx = dy where y > 0
+// y = max(0, x); dx = dy where y > 0 (or NaN)
 template <class T>
 struct ReLU {
     explicit ReLU(const Activation&) {}
     FORCE_INLINE Vec<T> forward(Vec<T> x) const { return positive_part<T>(x); }
-    FORCE_INLINE Vec<T> backward(Vec<T> dy, Vec<T> y) const { return keep<T>(y > zero<T>(), dy); }
+    FORCE_INLINE Vec<T> backward(Vec<T> dy, Vec<T> y) const { return keep<T>(passes_relu<T>(y), dy); }
 };
 
 // y = x where x > 0, slope x elsewhere
@@ -50,14 +49,14 @@ struct LeakyReLU {
     FORCE_INLINE Vec<T> backward(Vec<T> dy, Vec<T> x) const { return x > Vec<T>{} ? dy : slope * dy; }
 };
 
-// y = x where x > 0, alpha (e^x - 1) elsewhere; there dy/dx = alpha e^x = y + alpha. (A negative alpha would make y
-// positive on both sides, so y could not tell them apart.)
+// y = x where x > 0, alpha (e^x - 1) elsewhere; there dy/dx = alpha e^x. (That is y + alpha, but the sum keeps no digit of
+// what is small beside alpha: at x = -17 it is 0 in float, and the unit would never learn again.)
 template <class T>
 struct ELU {
     Vec<T> alpha;
     explicit ELU(const Activation& a) : alpha(broadcast<T>(T(a.alpha))) {}
     FORCE_INLINE Vec<T> forward(Vec<T> x) const { return x > Vec<T>{} ? x : alpha * expm1<T>(x); }
-    FORCE_INLINE Vec<T> backward(Vec<T> dy, Vec<T> y) const { return y > Vec<T>{} ? dy : dy * (y + alpha); }
+    FORCE_INLINE Vec<T> backward(Vec<T> dy, Vec<T> x) const { return x > Vec<T>{} ? dy : dy * (alpha * elementary::exp_negative<T>(at_most<T>(zero<T>(), x))); }
 };
 
 // dx = dy (1 - y²)

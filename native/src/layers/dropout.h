@@ -96,7 +96,7 @@ void dropout(uint64_t seed, uint32_t layer, uint64_t pass, double p, const Matri
     dropout_detail::each_vector<T>(x, y, [&](int64_t r, int64_t c, Vec<T> value) ALWAYS_INLINE {
         Drawn drawn;
         std::memcpy(&drawn, halfwords.at((first_row + r) * x.columns + c, lanes<T>), sizeof drawn);
-        return keep<T>(__builtin_convertvector(drawn, IntVec<T>) >= threshold, value * factor);
+        return value * keep<T>(__builtin_convertvector(drawn, IntVec<T>) >= threshold, factor);
     });
 }
 

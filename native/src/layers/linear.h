@@ -21,7 +21,7 @@ Matrix<T> weight_matrix(T* data, int64_t n_in, int64_t n_out) {
     return weight_is_transposed(n_in, n_out) ? Matrix<T>(data, n_in, n_out) : Matrix<T>(data, n_out, n_in);
 }
 
-// What rides on the last step of a product: nothing, y = max(0, y), or ReLU's derivative: dx where y > 0, else 0.
+// What rides on the last step of a product: nothing, y = max(0, y), or ReLU's derivative: dx where y > 0 (or NaN), else 0.
 enum class Finish { plain, relu, relu_mask };
 
 namespace linear {
@@ -29,7 +29,7 @@ namespace linear {
 template <class T>
 FORCE_INLINE Vec<T> finished(Finish finish, Vec<T> value, const T* mask_at) {
     if (finish == Finish::relu) return positive_part<T>(value);
-    if (finish == Finish::relu_mask) return keep<T>(load_unaligned(mask_at) > Vec<T>{}, value);
+    if (finish == Finish::relu_mask) return keep<T>(passes_relu<T>(load_unaligned(mask_at)), value);
     return value;
 }
 
@@ -285,7 +285,7 @@ NO_INLINE void dots(const Matrix<T>& x, const Matrix<T>& w, const Matrix<T>& y, 
                 for (int j = 0; j < per_row; ++j) {
                     if (j >= outputs) continue;
                     const T one = lane[g * per_row + j];
-                    at[j] = finish == Finish::relu_mask && !(mask_at[j] > 0) ? T(0) : one;
+                    at[j] = finish == Finish::relu_mask && mask_at[j] <= 0 ? T(0) : one;
                 }
             }
         }
@@ -348,7 +348,7 @@ NO_INLINE void narrow_backward(const Matrix<T>& x, const Matrix<T>& dy, const Ma
 #pragma GCC unroll 2
                 for (int v = 0; v < NV; ++v) {
                     T* at = dx_tile + r * width + v * lanes<T>;
-                    store_unaligned(at, mask ? keep<T>(load_unaligned(at + mask_offset) > Vec<T>{}, dxr[v]) : dxr[v]);
+                    store_unaligned(at, mask ? keep<T>(passes_relu<T>(load_unaligned(at + mask_offset)), dxr[v]) : dxr[v]);
                 }
             }
         }

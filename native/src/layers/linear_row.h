@@ -137,7 +137,7 @@ NO_INLINE void backward(const Matrix<T>& x, const Matrix<T>& dy, const Matrix<T>
             }
         if constexpr (WithDx) {
             Vec<T> dx_group = sum_each<T>(sums);
-            if (mask) dx_group = keep<T>(load_unaligned(mask + x_offset) > Vec<T>{}, dx_group);
+            if (mask) dx_group = keep<T>(passes_relu<T>(load_unaligned(mask + x_offset)), dx_group);
             T* at = dx.data + x_offset;
             if constexpr (L > XS) {
                 store_partial(at, dx_group, XS);

@@ -97,8 +97,6 @@ def _linear(lowering: Lowering, layer: layers.Linear) -> None:
     layers.Softplus,
 )
 def _activation(lowering: Lowering, layer: Module) -> None:
-    if isinstance(layer, layers.ELU) and layer.alpha < 0:
-        raise CannotLower(f"ELU with alpha={layer.alpha}")  # y is then positive on both sides, and backward reads y
     lowering.add("activation", layer, prod(lowering.shape))
 
 

@@ -24,7 +24,7 @@ class ReLU(Module):
         return y, y
 
     def backward(self, dy: Array, y: Array) -> Array:
-        return namespace(y).where(y > 0, dy, 0)
+        return namespace(y).where(y <= 0, 0, dy)  # in this order the gradient of a NaN is not lost
 
 
 class LeakyReLU(Module):
