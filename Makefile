@@ -47,7 +47,7 @@ sanitize: $(VENV)/.dev  ## the same under AddressSanitizer with UndefinedBehavio
 	$(BIN)/ctest --test-dir build/sanitize --output-on-failure -j2
 	$(BIN)/cmake -S native -B build/threads -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja -DSANITIZE_THREADS=ON
 	$(BIN)/cmake --build build/threads --target threaded
-	$(BIN)/ctest --test-dir build/threads --output-on-failure -R test_engine
+	$(BIN)/ctest --test-dir build/threads --output-on-failure -R 'test_(engine|queue)'
 
 interrupt: $(VENV)/.test  ## interrupt programs at each of their instructions and at random moments, for about an hour
 	CHAINRULE_INTERRUPTIONS=40000 $(BIN)/python -m pytest tests/engine/test_interrupted.py -q
@@ -73,23 +73,33 @@ dist: $(VENV)/.dev  ## wheel and source distribution in dist/
 clean:       ## remove .venv and everything built
 	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-# The package is installed in place, so that a change in src/ is seen at once.
+# The package is installed in place, so that a change in src/ is seen at once. Its engine is built for this machine alone:
+# for the demo with the best instruction set that the CPU can run, for tests and benchmarks with all that it can run. `make
+# dist` builds every one.
+INSTALL := $(BIN)/python native/tools/install.py
+
 $(VENV)/pyvenv.cfg:
-	$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
+	    echo "chainrule needs Python 3.10 or newer. Another one: make PYTHON=python3.12"; exit 1; }
+	@for compiler in $(CXX) g++ clang++ clang-cl; do command -v $$compiler > /dev/null && exit 0; done; \
+	    echo "chainrule needs a C++20 compiler and found none: apt install g++ (Fedora: dnf install gcc-c++; macOS: xcode-select --install)"; \
+	    exit 1
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+	    echo "$(PYTHON) cannot make virtual environments: apt install python3-venv"; exit 1; }
 
 $(VENV)/.demo: $(VENV)/pyvenv.cfg pyproject.toml $(NATIVE)
-	$(BIN)/python -m pip install --quiet --editable '.[plots]'
+	@$(INSTALL) plots best
 	@touch $@
 
 $(VENV)/.test: $(VENV)/pyvenv.cfg pyproject.toml $(NATIVE)
-	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	@$(INSTALL) test runnable
 	@touch $@ $(VENV)/.demo
 
 $(VENV)/.bench: $(VENV)/pyvenv.cfg pyproject.toml $(NATIVE)
 	$(BIN)/python -m pip install --quiet torch==2.13.0
-	$(BIN)/python -m pip install --quiet --editable '.[bench]'
+	@$(INSTALL) bench runnable
 	@touch $@ $(VENV)/.demo
 
 $(VENV)/.dev: $(VENV)/pyvenv.cfg pyproject.toml $(NATIVE)
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@$(INSTALL) dev runnable
 	@touch $@ $(VENV)/.test $(VENV)/.demo

@@ -32,6 +32,32 @@ def test_the_best_that_the_cpu_can_run_is_chosen():
     assert run.stdout.strip() == able()[0], run.stderr
 
 
+def test_where_the_best_is_not_built_the_next_is_chosen():
+    if len(BUILT) < 2 or len(able()) < 2:
+        pytest.skip("fewer than two are built, or can run here")
+    code = f"""
+import sys
+sys.modules["chainrule.engine._{able()[0]}"] = None  # as if it were not there
+from chainrule.engine import native
+print(native.module().instruction_set)
+"""
+    run = python(code, **{VARIABLE: None})
+    assert run.stdout.strip() == able()[1], run.stderr
+    run = python(code, **{VARIABLE: able()[0]})
+    assert f"{VARIABLE}: the engine is not built for {able()[0]} here" in run.stderr
+
+
+def test_where_none_is_built_python_trains():
+    code = """
+import sys
+for name in ("avx512", "avx2", "baseline"):
+    sys.modules[f"chainrule.engine._{name}"] = None
+import chainrule as cr
+print(cr.engine.available())
+"""
+    assert python(code, **{VARIABLE: None}).stdout.strip() == "False"
+
+
 @pytest.mark.parametrize("name", INSTRUCTION_SETS)
 def test_a_variable_chooses_another(name):
     if name not in able():

@@ -21,10 +21,10 @@ class EngineMissing(ImportError):
 
 @cache
 def module() -> Any:
-    """The engine for this CPU, or for the instruction set that CHAINRULE_INSTRUCTION_SET names.
+    """The best engine that is built and that this CPU can run, or that which CHAINRULE_INSTRUCTION_SET names.
 
-    Raises EngineMissing if it was not built, or in a subinterpreter, whose GIL the engine would wait for in vain;
-    ValueError if the variable names what this CPU cannot run.
+    Raises EngineMissing if there is none, or in a subinterpreter, whose GIL the engine would wait for in vain; ValueError
+    if the variable names what this CPU cannot run or was not built.
     """
     try:
         cpu = importlib.import_module("chainrule.engine._cpu")
@@ -36,7 +36,14 @@ def module() -> Any:
     wanted = os.environ.get(VARIABLE)
     if wanted and wanted not in able:
         raise ValueError(f"{VARIABLE} must be one of {', '.join(able)} on this machine, got {wanted!r}")
-    return importlib.import_module(f"chainrule.engine._{wanted or able[0]}")
+    for name in (wanted,) if wanted else able:
+        try:
+            return importlib.import_module(f"chainrule.engine._{name}")
+        except ModuleNotFoundError:  # `make demo` builds one, wheels hold all
+            continue
+    if wanted:
+        raise ValueError(f"{VARIABLE}: the engine is not built for {wanted} here")
+    raise EngineMissing(f"the native engine is not built for {', '.join(able)}, which this CPU can run")
 
 
 @cache
