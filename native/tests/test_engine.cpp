@@ -432,7 +432,7 @@ void denormal_options(DType dtype) {
                         moved = moved || after[at] != before;
                         finite = finite && std::isfinite(after[at++]);
                     }
-                const bool clipped = tiny > 0 && option >= 4 && kind == OptimizerKind::SGD;  // down to nothing
+                const bool clipped = tiny > 0 && option >= 4;  // down to nothing
                 const bool divides_by_zero = tiny == 0 && option == 0 && kind != OptimizerKind::SGD;  // of a dead unit: 0 / 0
                 if (!divides_by_zero) CHECK(finite, "optimizer %d, option %d, %g", int(kind), option, tiny);
                 CHECK(moved != clipped, "optimizer %d, option %d, %g", int(kind), option, tiny);
