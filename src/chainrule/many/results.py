@@ -1,6 +1,7 @@
 """What came of many networks: a table, the best of them, means and spreads, an ensemble."""
 
 import csv
+import io
 import math
 import statistics
 from collections.abc import Iterator, Sequence
@@ -140,11 +141,13 @@ class Results(Sequence[Result]):
 
     def to_csv(self, path: str | Path) -> None:
         """Write the table as CSV, UTF-8."""
-        rows = self.to_dicts()
-        with Path(path).open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, fieldnames=list(rows[0]) if rows else [])
-            writer.writeheader()
-            writer.writerows(rows)
+        from ..files import write_text  # here, because it takes time to import
+
+        rows, text = self.to_dicts(), io.StringIO()
+        writer = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else [])
+        writer.writeheader()
+        writer.writerows(rows)
+        write_text(path, text.getvalue())
 
     def to_pandas(self) -> Any:
         """The table as a pandas.DataFrame."""

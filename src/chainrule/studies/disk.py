@@ -15,6 +15,7 @@ import numpy as np
 
 from .. import layers, optimizers
 from ..data import Dataset, disk
+from ..files import replacing
 from ..layers import Linear, Sequential
 from ..losses import MSELoss
 from ..train import History, evaluate, fit
@@ -172,7 +173,8 @@ def draw(settings: Settings, rows: list[Row], folder: Path) -> list[Path]:
 
     def save(figure: Any, name: str) -> None:
         written.append(folder / f"{name}.png")
-        figure.savefig(written[-1], dpi=160)
+        with replacing(written[-1]) as file:
+            figure.savefig(file, dpi=160)
 
     figure, axes = plots.sheet(1, len(settings.radii), panel=(3.6, 4.1))
     for ax, radius in zip(axes[0], settings.radii, strict=True):

@@ -7,6 +7,7 @@ import numpy as np
 
 from .. import plots, random
 from ..extras import require
+from ..files import replacing
 from ..train import History
 from .model import TableModel
 from .scores import ClassScore, NumberScore
@@ -31,7 +32,8 @@ def draw(model: TableModel, folder: Path) -> list[Path]:
     elif model.score is not None:
         figures["predictions"] = predictions(model.score, model.target.name)
     for name, figure in figures.items():
-        figure.savefig(folder / f"{name}.png", dpi=160)
+        with replacing(folder / f"{name}.png") as file:
+            figure.savefig(file, dpi=160)
     return [folder / f"{name}.png" for name in figures]
 
 
