@@ -411,7 +411,8 @@ class Module(Watched):
         path : of a safetensors file, with the architecture as JSON in its header.
         history : what `fit` returned, to keep with the model.
 
-        Raises TypeError for a module of yours that keeps an argument of its constructor in no attribute of that name.
+        Raises TypeError, and writes nothing, for a module of yours that would not come back as it is: each argument of
+        its constructor has to be in an attribute of that name, and every Parameter has to be made there.
         """
         from .files import save  # here, because files stand above modules
 

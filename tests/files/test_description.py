@@ -7,7 +7,7 @@ from cases import CASES, LAYERS, Case, exported_modules
 
 import chainrule as cr
 from chainrule.files import build, build_rule, describe, describe_rule
-from chainrule.files.description import KNOWN, parameter_names
+from chainrule.files.description import KNOWN, describe_to_load, parameter_names
 
 every_case = pytest.mark.parametrize("case", CASES, ids=str)
 
@@ -218,3 +218,208 @@ def test_names_that_fit_no_layers_are_an_error(names, says):
     assert build({"class": "Sequential", "names": ["a", "b"], "layers": layers}, {}).names == ("a", "b")
     with pytest.raises(ValueError, match=f"build: .*{says}"):
         build({"class": "Sequential", "names": names, "layers": layers}, {})
+
+
+class Affine(cr.Module):
+    """Its arguments are True or False, and its attributes of that name a Parameter or None."""
+
+    def __init__(self, width, scale=False, bias=True):
+        self.width = width
+        self.scale = cr.Parameter(np.ones(width)) if scale else None
+        self.bias = cr.Parameter(np.zeros(width)) if bias else None
+
+    def forward(self, x):
+        return x * (1 if self.scale is None else self.scale.value) + (0 if self.bias is None else self.bias.value), None
+
+
+@pytest.mark.parametrize("width", [1, 3])
+@pytest.mark.parametrize("bias", [5.0, 0.0, None])
+@pytest.mark.parametrize("scale", [2.0, None])
+def test_parameters_that_an_argument_asks_for_come_back(width, bias, scale):
+    layer = Affine(width, scale is not None, bias is not None)
+    for name, value in (("bias", bias), ("scale", scale)):
+        if value is not None:
+            getattr(layer, name).value[...] = value
+    model = cr.Sequential(cr.Linear(2, width), layer)
+    description, tensors = describe_to_load(model)
+    other = build(json.loads(json.dumps(description)), tensors, modules=[Affine])
+    x = np.ones((3, 2), "float32")
+    np.testing.assert_array_equal(other(x), model(x))
+    assert (other[1].bias is None, other[1].scale is None) == (bias is None, scale is None)
+    assert describe(other)[0] == description
+
+
+def test_such_parameters_are_shared_where_they_were():
+    first, second = Affine(3), Affine(3)
+    second.bias = first.bias
+    description, tensors = describe_to_load(cr.Sequential(first, second))
+    assert list(tensors) == ["0.bias"]
+    other = build(description, tensors, modules=[Affine])
+    assert other[0].bias is other[1].bias
+
+
+class Block(cr.Sequential):
+    """A container of somebody's own, with layers inside that keep state and that no argument has brought in."""
+
+    def __init__(self, width):
+        super().__init__(cr.Linear(width, width), cr.Dropout(0.5), Scale(width))
+        self.width = width
+
+
+class Lists(cr.Module):
+    def __init__(self, sizes=()):
+        self.sizes = sizes
+        self.inner = Block(sizes[0])
+        self.again = self.inner[0]
+
+
+def test_layers_inside_a_container_of_ones_own_come_back_with_what_they_keep():
+    model = cr.Sequential(Block(3), Lists([3, 4]))
+    model.append(model[1].inner[2])  # it stands twice
+    model[0][1].reseed(7, 3)
+    model[0][2].count.value, model[1].inner[2].count.value = 5, 6
+    description, tensors = describe_to_load(model)
+    other = build(json.loads(json.dumps(description)), tensors, modules=[Block, Lists, Scale])
+    assert_same(model, other)
+    assert (other[0][1].seed, other[0][1].layer) == (7, 3)
+    assert (other[0][2].count.value, other[1].inner[2].count.value) == (5, 6)
+    assert other[1].again is other[1].inner[0]
+    assert other[2] is other[1].inner[2]
+
+
+class Running(cr.Module):
+    """Buffers that come and go."""
+
+    def __init__(self):
+        self.mean, self.seen, self.count = cr.Buffer(np.zeros(2)), cr.Buffer(None), cr.Buffer(3)
+
+    def forward(self, x):
+        return x, None
+
+
+def test_a_buffer_that_was_emptied_comes_back_empty():
+    model = Running()
+    model.mean.value = model.count.value = None
+    other = round_trip(model, modules=[Running])
+    assert (other.mean.value, other.seen.value, other.count.value) == (None, None, None)
+
+
+class Doubled(cr.Module):
+    def __init__(self, width=1):
+        self.width = 2 * width
+
+
+class Shadowed(cr.Module):
+    def __init__(self, weight):  # the number of outputs, and what it is not
+        self.weight = cr.Parameter(np.ones(weight))
+
+
+class Lazy(cr.Module):
+    def __init__(self, width=2):
+        self.width, self.weight = width, None
+
+    def forward(self, x):
+        if self.weight is None:
+            self.weight = cr.Parameter(np.full(self.width, 3.0))
+        return x * self.weight.value, None
+
+
+class Tied(cr.Module):
+    def __init__(self):
+        self.a, self.b = cr.Parameter(np.ones(2)), cr.Parameter(np.ones(2))
+
+
+class Rounded(cr.Module):
+    def __init__(self, factors):
+        self.factors = np.asarray(factors, "float32")
+
+
+def lazy():
+    model = cr.Sequential(Lazy())
+    model.forward(np.ones((1, 2)))
+    return model
+
+
+def tied():
+    model = cr.Sequential(Tied())
+    model[0].b = model[0].a
+    return model
+
+
+def changed_inside():
+    model = cr.Sequential(Block(3))
+    model[0][1].p = 0.1
+    return model
+
+
+def lazily_counted():
+    model = cr.Sequential(Running())
+    model[0].seen.value = np.ones(2)
+    return model
+
+
+@pytest.mark.parametrize(
+    "make",
+    [lambda: cr.Sequential(Doubled(3)), lambda: Shadowed(3), lambda: Shadowed(1), lazy, tied, changed_inside],
+)
+def test_what_would_not_come_back_is_refused_before_it_is_written(make, tmp_path):
+    model = make()
+    with pytest.raises(TypeError, match=r"cannot be saved, for it would not come back as it is .*Keep each argument"):
+        model.save(tmp_path / "a")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_buffer_that_was_filled_later_comes_back():
+    other = round_trip(lazily_counted(), modules=[Running])
+    np.testing.assert_array_equal(other[0].seen.value, np.ones(2))
+
+
+def test_a_trial_draws_no_random_number_of_the_program(tmp_path):
+    cr.seed(0)
+    np.random.seed(0)  # noqa: NPY002
+    expected = cr.Linear(1, 1).weight.value.copy(), np.random.random()  # noqa: NPY002
+    model = cr.Sequential(Block(3))
+    cr.seed(0)
+    np.random.seed(0)  # noqa: NPY002
+    model.save(tmp_path / "a")
+    assert (cr.Linear(1, 1).weight.value, np.random.random()) == expected  # noqa: NPY002
+
+
+class Tanh(cr.Module):
+    """Somebody's own, and not the library's."""
+
+
+def test_a_class_that_bears_the_name_of_another_is_refused():
+    with pytest.raises(TypeError, match="Tanh cannot be described: another class has that name"):
+        describe(cr.Sequential(Tanh()))
+    twin = type("Scale", (cr.Module,), {})
+    with pytest.raises(TypeError, match="Scale cannot be described: another class has that name"):
+        describe(cr.Sequential(Scale(2), twin()))
+
+
+def test_a_class_that_has_changed_since_loses_no_number():
+    description, tensors = describe(cr.Sequential(Scale(3)))
+
+    def build_as(**attributes):
+        later = type("Scale", (Scale,), attributes)
+        return build(description, tensors, modules=[later])
+
+    def less(self, width, factors):
+        Scale.__init__(self, width, factors)
+        del self.mean
+
+    def more(self, width, factors):
+        Scale.__init__(self, width, factors)
+        self.variance = cr.Buffer(np.ones(width))
+
+    build_as()
+    with pytest.raises(ValueError, match=r"'0.mean' belongs to nothing in the model"):
+        build_as(__init__=less)
+    with pytest.raises(ValueError, match=r"0.variance is missing among the tensors"):
+        build_as(__init__=more)
+
+
+def test_numbers_of_which_a_constructor_makes_others_are_an_error():
+    description, tensors = describe(Rounded(np.ones(2)))
+    with pytest.raises(ValueError, match="'factors' is not what the model holds there"):
+        build(description, {"factors": tensors["factors"].astype("float64")}, modules=[Rounded])

@@ -2,16 +2,18 @@
 
 A Module, an optimizer or a schedule is the call that makes it: its class, and the arguments that it has kept under
 their own names, which is the habit of this library that `repr` relies on too. Parameters and Buffers among the
-arguments become arrays beside the JSON. So a layer needs no code of its own here.
+arguments become arrays beside the JSON. So a layer needs no code of its own here. Whether a layer of somebody's own has
+that habit is tried before it is written, and that no number was lost is looked at after everything that is built.
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import numpy as np
 
-from .. import arrays, layers, losses, optimizers, signature
+from .. import arrays, layers, losses, optimizers, random, signature
 from ..layers import Sequential
 from ..module import Buffer, Module, Parameter
 from ..optimizers import Optimizer, Schedule
@@ -35,11 +37,40 @@ def describe(model: Module) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
 
     A parameter that is shared is one array, and a module that stands twice is described once.
 
-    Raises TypeError for a module that keeps an argument of its constructor in no attribute of that name, ValueError for
-    networks that are nested too deeply.
+    Raises TypeError for a module that keeps an argument of its constructor in no attribute of that name, or whose class
+    bears the name of another; ValueError for networks that are nested too deeply.
     """
     writer = _Writer()
     description = writer.module(model, "")
+    return description, writer.tensors
+
+
+def describe_to_load(model: Module) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """What `describe` says, after a trial: from it comes a model with the same description and the same numbers.
+
+    Only classes of somebody's own are tried; those of the library are known to come back.
+
+    Raises TypeError for a class that does not come back as it was, and as `describe`.
+    """
+    writer = _Writer()
+    description = writer.module(model, "")
+    own = [kind for name, kind in writer.kinds.items() if KNOWN.get(name) is not kind]
+    if own:
+        names = ", ".join(kind.__name__ for kind in own)
+        try:
+            with random.seeded(0), _numpy_goes_on():  # what the constructors draw is nobody's
+                twin = build(description, writer.tensors, modules=own, where="a trial")
+                again = _Writer()
+                same = (again.module(twin, ""), again.inside) == (description, writer.inside)
+            problem = "" if same else "a trial: it would come back with other arguments"
+        except (ValueError, TypeError) as failure:
+            problem = str(failure)
+        if problem:
+            raise TypeError(
+                f"{names}: cannot be saved, for it would not come back as it is ({problem}). Keep each argument of the "
+                f"constructor as it came in an attribute of its name, and Parameters that an argument asks for under "
+                f"other names; make every Parameter and Buffer in the constructor"
+            )
     return description, writer.tensors
 
 
@@ -55,8 +86,7 @@ def parameter_names(model: Module) -> list[str]:
 
 def describe_rule(rule: Any) -> dict[str, Any]:
     """An optimizer or a schedule as a JSON-able description."""
-    found: dict[str, Any] = _Writer().plain(type(rule).__name__, rule)
-    return found
+    return _Writer().plain(rule)
 
 
 def build(
@@ -73,19 +103,37 @@ def build(
     Raises ValueError for what does not belong together, is unknown, or is no description.
     """
     reader = _Reader(tensors, modules, where)
-    try:
+    with reader.shallow():
         model = reader.make(description, "")
-    except RecursionError:
-        reader.fail("networks are nested too deeply")
-    if not isinstance(model, Module):
-        reader.fail(f"a Module was expected, got {type(model).__name__}")
-    reader.fill(model)
+        if not isinstance(model, Module):
+            reader.fail(f"a Module was expected, got {type(model).__name__}")
+        reader.fill(model)
+        reader.compare(model)
     return model
+
+
+def state_of(module: Module) -> dict[str, Any]:
+    """What a module keeps besides arguments and arrays, with None for each Buffer that holds nothing now."""
+    buffers = {name: value for name, value in vars(module).items() if isinstance(value, Buffer) and value.persistent}
+    return {name: None for name, buffer in buffers.items() if buffer.value is None} | module.extra_state()
+
+
+def load_state(module: Module, state: Mapping[str, Any]) -> None:
+    """Go on from what `state_of` gave."""
+    rest = dict(state)
+    for name, value in state.items():
+        place = vars(module).get(name)
+        if value is None and isinstance(place, Buffer):
+            place.value = rest.pop(name)
+    if rest or not state:
+        module.load_extra_state(rest)
 
 
 def build_rule(description: Any, *, modules: Iterable[type] = (), where: str = "build") -> Any:
     """The optimizer or schedule of a description."""
-    return _Reader({}, modules, where).make(description, "optimizer")
+    reader = _Reader({}, modules, where)
+    with reader.shallow():
+        return reader.make(description, "optimizer")
 
 
 class _NoDescription(ValueError):
@@ -97,6 +145,8 @@ class _Writer:
         self.tensors: dict[str, np.ndarray] = {}
         self.modules: dict[int, str] = {}
         self.parameters: dict[int, str] = {}
+        self.kinds: dict[str, type] = {}
+        self.inside: dict[str, Any] = {}  # modules that their parents' constructors make, of which little is written
 
     def module(self, module: Module, name: str) -> dict[str, Any]:
         """A Module at the place `name`."""
@@ -108,29 +158,45 @@ class _Writer:
                 f"Sequential(*model.chain()) is one chain of the same layers"
             )
         self.modules[id(module)] = name
-        kind = type(module).__name__
         if type(module) is Sequential:
-            found: dict[str, Any] = {"class": kind}
+            found: dict[str, Any] = {"class": self.kind(module)}
             if module.optimizer is not None:
-                found["optimizer"] = describe_rule(module.optimizer)
+                found["optimizer"] = self.plain(module.optimizer)
             if module.names is not None:
                 found["names"] = list(module.names)
             found["layers"] = [self.module(layer, _joined(name, key)) for key, layer in module.named_children()]
             return found
-        found = self.plain(kind, module, name)
-        for attribute, value in vars(module).items():
-            if attribute in found or (isinstance(value, Buffer) and not value.persistent):
+        found = self.plain(module, name)
+        arguments, inside = set(found), {}
+        # Most children are attributes; those of a container are what it says.
+        for attribute, value in {**vars(module), **dict(module.named_children())}.items():
+            if attribute in arguments or (isinstance(value, Buffer) and not value.persistent):
                 continue
             if isinstance(value, Parameter | Buffer):  # that no argument has brought in; its place is known by its name
                 self.array(value, _joined(name, attribute))
             elif isinstance(value, Module):
-                self.module(value, _joined(name, attribute))
-        if state := module.extra_state():
+                inner = self.inside[_joined(name, attribute)] = self.module(value, _joined(name, attribute))
+                if kept := {key: inner[key] for key in ("state", "inside") if key in inner}:
+                    inside[attribute] = kept
+        if state := {
+            key: value for key, value in state_of(module).items() if key not in arguments or value is not None
+        }:
             found["state"] = state
+        if inside:
+            found["inside"] = inside
         return found
 
-    def plain(self, kind: str, instance: Any, name: str = "") -> dict[str, Any]:
+    def kind(self, instance: Any) -> str:
+        """The name of a class, by which it has to be found again."""
+        kind = type(instance)
+        name = kind.__name__
+        if self.kinds.setdefault(name, kind) is not kind or KNOWN.get(name, kind) is not kind:
+            raise TypeError(f"{name} cannot be described: another class has that name; give yours one of its own")
+        return name
+
+    def plain(self, instance: Any, name: str = "") -> dict[str, Any]:
         """An instance by the arguments of its constructor."""
+        kind = self.kind(instance)
         found: dict[str, Any] = {"class": kind}
         for argument in signature.parameters(type(instance)):
             if hasattr(instance, argument.name):
@@ -149,7 +215,7 @@ class _Writer:
         if isinstance(value, Parameter | Buffer):
             return self.array(value, name)
         if isinstance(value, Optimizer | Schedule):
-            return describe_rule(value)
+            return self.plain(value)
         if arrays.is_array(value) and getattr(value, "shape", ()) != ():
             self.tensors[name] = _numpy(value)
             return {"tensor": name}
@@ -178,6 +244,14 @@ class _Reader:
         """Say what is wrong with the description."""
         raise _NoDescription(f"{self.where}: {message}")
 
+    @contextmanager
+    def shallow(self) -> Iterator[None]:
+        """Refuse what is nested more deeply than Python can follow."""
+        try:
+            yield
+        except RecursionError:
+            self.fail("networks are nested too deeply")
+
     def make(self, description: Any, name: str) -> Any:
         """The instance that a description describes, at the place `name`."""
         at = f"{name or 'the model'}"
@@ -189,29 +263,31 @@ class _Reader:
                 f"{at} is of the class {description['class'][:60]!r}, which chainrule does not have; "
                 f"if it is yours, hand it in: load(path, modules=[…])"
             )
-        arguments = {key: value for key, value in description.items() if key not in ("class", "state")}
+        arguments = {key: value for key, value in description.items() if key not in ("class", "state", "inside")}
         for key, may_be_null in _TENSORS.get(description["class"], {}).items():
             value = arguments.get(key, "nothing")
             if not isinstance(value, dict) and not (may_be_null and value is None):
                 self.fail(f"{at}: {key} must be a tensor of the file, got {str(value)[:60]}")
         try:
             made = self._call(kind, arguments, name)
-            if "state" in description:
-                made.load_extra_state(description["state"])
-        except _NoDescription:
+            if isinstance(made, Module):
+                self.go_on(made, description)
+        except (_NoDescription, RecursionError):
             raise
-        except (
-            TypeError,
-            ValueError,
-            AttributeError,
-            KeyError,
-            OverflowError,
-            MemoryError,
-        ) as problem:  # of a constructor
+        except Exception as problem:  # whatever a constructor makes of arguments that are none of its
             self.fail(f"{at}: {problem}")
         if isinstance(made, Module):
-            self.made[name] = made
+            inner = {} if kind is Sequential else dict(made.named_modules(name))  # a Sequential's are here already
+            self.made |= {name: made} | {place: module for place, module in inner.items() if place not in self.made}
         return made
+
+    def go_on(self, module: Module, description: Mapping[str, Any]) -> None:
+        """Give a module, and those inside it that no argument has brought in, what they keep besides."""
+        if "state" in description:
+            load_state(module, description["state"])
+        children = dict(module.named_children())
+        for child, inner in description.get("inside", {}).items():
+            self.go_on(children[child], inner)
 
     def _call(self, kind: type, arguments: dict[str, Any], name: str) -> Any:
         if kind is Sequential:
@@ -228,12 +304,40 @@ class _Reader:
                 self.fail(f"{name or 'the model'} has unknown arguments: {', '.join(arguments)[:60]}")
             made = {key: self._inner(layer, _joined(name, key)) for key, layer in zip(names, inside, strict=True)}
             return Sequential(*([] if rule is None else [rule]), made)
-        made = kind(**{key: self._value(value, _joined(name, key)) for key, value in arguments.items()})
+        flags = set() if kind in KNOWN.values() else _flags(kind)
+        made = kind(
+            **{
+                key: value is not None if key in flags and _is_tensor(value) else self._value(value, _joined(name, key))
+                for key, value in arguments.items()
+            }
+        )
         for key, value in arguments.items():
-            parameter = getattr(made, key, None)
-            if isinstance(value, dict) and "tensor" in value and isinstance(parameter, Parameter):
-                self.take(value["tensor"], parameter)
+            if value is not None and _is_tensor(value):
+                self._place(made, key, value["tensor"], _joined(name, key))
         return made
+
+    def _place(self, made: Any, key: str, tensor: Any, name: str) -> None:
+        """See that the Parameter in an attribute is the one of a tensor, whatever the constructor made of it."""
+        if not isinstance(getattr(made, key, None), Parameter):
+            return
+        numbers = self._tensor(tensor, name)
+        if tensor in self.parameters:
+            setattr(made, key, self.parameters[tensor])
+            return
+        if not _same(_numpy(getattr(made, key).value), numbers):
+            self._set(name, getattr(made, key), numbers)
+        self.take(tensor, getattr(made, key))
+
+    def _set(self, name: str, parameter: Parameter, numbers: np.ndarray) -> None:
+        if numbers.shape != parameter.shape:
+            self.fail(f"{name} must be {parameter.shape}, got {numbers.shape}")
+        parameter.value, parameter.grad = numbers.copy(), np.zeros_like(numbers)
+
+    def _tensor(self, key: Any, name: str) -> np.ndarray:
+        if not isinstance(key, str) or key not in self.tensors:
+            self.fail(f"{name} is to be the tensor {str(key)[:60]!r}, which is not there")
+        self.used.add(key)
+        return self.tensors[key]
 
     def _inner(self, description: Any, name: str) -> Any:
         if isinstance(description, dict) and set(description) == {"same"}:
@@ -248,11 +352,8 @@ class _Reader:
         if not isinstance(value, dict):
             return value
         if set(value) == {"tensor"}:
-            key = value["tensor"]
-            if not isinstance(key, str) or key not in self.tensors:
-                self.fail(f"{name} is to be the tensor {str(key)[:60]!r}, which is not there")
-            self.used.add(key)
-            return self.parameters[key] if key in self.parameters else self.tensors[key].copy()
+            key, numbers = value["tensor"], self._tensor(value["tensor"], name)
+            return self.parameters[key] if key in self.parameters else numbers.copy()
         if set(value) == {"float"}:
             return decode(value)
         return self._inner(value, name)
@@ -274,9 +375,7 @@ class _Reader:
             if place is None:
                 self.fail(f"the tensor {name[:60]!r} belongs to nothing in the model")
             if isinstance(place, Parameter):
-                if self.tensors[name].shape != place.shape:
-                    self.fail(f"{name} must be {place.shape}, got {self.tensors[name].shape}")
-                place.value, place.grad = self.tensors[name].copy(), np.zeros_like(self.tensors[name])
+                self._set(name, place, self.tensors[name])
                 self.take(name, place)
                 held.add(id(place))
             else:
@@ -284,6 +383,23 @@ class _Reader:
         for name, place in places.items():
             if isinstance(place, Parameter) and id(place) not in held:
                 self.fail(f"{name} is missing among the tensors")
+
+    def compare(self, model: Module) -> None:
+        """See that the model holds every tensor, and no other: whatever a constructor has done, no number is lost."""
+        writer = _Writer()
+        try:
+            writer.module(model, "")
+        except TypeError as problem:
+            self.fail(str(problem))
+        for name in sorted(self.tensors.keys() | writer.tensors.keys()):
+            if name not in self.tensors:
+                self.fail(f"{name} is missing among the tensors")
+            if name not in writer.tensors:
+                self.fail(f"the tensor {name[:60]!r} has found no place in the model")
+            if not _same(self.tensors[name], writer.tensors[name]):
+                self.fail(
+                    f"the tensor {name[:60]!r} is not what the model holds there: its class has made another of it"
+                )
 
 
 def encode(value: Any, name: str = "a value") -> Any:
@@ -310,6 +426,35 @@ def decode(value: Any) -> Any:
             return float(value["float"])
         return {key: decode(item) for key, item in value.items()}
     return value
+
+
+def _flags(kind: type) -> set[str]:
+    """The arguments of a layer of somebody's own that are True or False.
+
+    `self.bias = Parameter(…) if bias else None`: where the attribute is a Parameter or None, that says which it was.
+    """
+    return {argument.name for argument in signature.parameters(kind) if isinstance(argument.default, bool)}
+
+
+def _is_tensor(value: Any) -> bool:
+    """Whether a described value is a tensor, or None where one might be."""
+    return value is None or (isinstance(value, dict) and set(value) == {"tensor"})
+
+
+@contextmanager
+def _numpy_goes_on() -> Iterator[None]:
+    """After the block, NumPy's own generator goes on as if there had been none."""
+    before = np.random.get_state()  # noqa: NPY002 - which somebody's constructor may draw from
+    try:
+        yield
+    finally:
+        np.random.set_state(before)  # noqa: NPY002
+
+
+def _same(x: np.ndarray, y: np.ndarray) -> bool:
+    """Whether two arrays have the same dtype, shape and bits."""
+    a, b = (np.ascontiguousarray(array).reshape(-1).view(np.uint8) for array in (x, y))
+    return x.dtype == y.dtype and x.shape == y.shape and np.array_equal(a, b)
 
 
 def _numpy(value: Any) -> np.ndarray:

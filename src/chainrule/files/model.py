@@ -9,12 +9,12 @@ import numpy as np
 
 from ..module import Module
 from .container import read_file, write_file
-from .description import build, describe
+from .description import build, describe_to_load
 
 
 def save(model: Module, path: str | PathLike[str], *, history: Any = None) -> None:
     """Write a model to a file; this is `model.save(path)`."""
-    description, tensors = describe(model)
+    description, tensors = describe_to_load(model)
     header: dict[str, Any] = {"kind": "model", "model": description}
     if history is not None:
         header["history"] = history.to_dict()
