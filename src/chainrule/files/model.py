@@ -42,6 +42,10 @@ def load(path: str | PathLike[str], *, modules: Iterable[type] = ()) -> Any:
         made_of = header.get("made_of")
         last = isinstance(made_of, dict) and made_of.get("keep") == "last"
         tensors = part(tensors, "last" if last else "best")
+        if header.get("model") is None:
+            raise ValueError(
+                f"{path}: the run of a model that cannot be described; build it, and go on by fit(resume=True)"
+            )
     elif kind == "table":
         from ..tables import TableModel  # here, because tables stand above files
 

@@ -1,6 +1,6 @@
 """Nested plain values with arrays among them, as JSON and tensors."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -33,3 +33,12 @@ def unpack(value: Any, tensors: Mapping[str, np.ndarray]) -> Any:
             return decode(value)
         return {key: unpack(item, tensors) for key, item in value.items()}
     return [unpack(item, tensors) for item in value] if isinstance(value, list) else value
+
+
+def tensors_of(value: Any) -> Iterator[str]:
+    """The names of the tensors of which a packed value speaks."""
+    if isinstance(value, dict) and set(value) == {"tensor"}:
+        yield value["tensor"]
+    elif isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from tensors_of(item)

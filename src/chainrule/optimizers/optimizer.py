@@ -10,6 +10,8 @@ from ..arguments import flag, number
 from ..module import Parameter, Watched
 from .clipping import clip_grad_norm_, clip_grad_value_
 from .course import Course
+from .half import widened
+from .remembered import checked
 from .schedules import Schedule
 
 
@@ -153,7 +155,7 @@ class Optimizer(Watched):
         lr, states = self.current_lr, self.state
         for parameter in parameters:
             state = states.setdefault(parameter, {})
-            wide = _widened(parameter)
+            wide = widened(parameter)
             self._follow(wide.value, state)
             self.update(wide, state, lr)
             if wide is not parameter:
@@ -216,23 +218,12 @@ class Optimizer(Watched):
         }
 
     def load_state_dict(self, parameters: Iterable[Parameter], state: Mapping[str, Any]) -> None:
-        """Go on from what `state_dict` gave for the same parameters in the same order."""
+        """Go on from what `state_dict` gave for the same parameters in the same order.
+
+        Raises ValueError, and changes nothing, for anything else.
+        """
         parameters = list(parameters)
-        if len(parameters) != len(state["parameters"]):
-            raise ValueError(
-                f"{type(self).__name__}.load_state_dict: {len(parameters)} parameters expected, "
-                f"got the state of {len(state['parameters'])}"
-            )
-        loaded = []
-        for parameter, kept in zip(parameters, state["parameters"], strict=True):
-            for name, value in kept.items():
-                if arrays.is_array(value) and tuple(value.shape) != parameter.shape:
-                    raise ValueError(
-                        f"{type(self).__name__}.load_state_dict: {name} must be {parameter.shape}, "
-                        f"got {tuple(value.shape)}"
-                    )
-            like = _widened(parameter).value
-            loaded.append({n: arrays.convert_like(v, like) if arrays.is_array(v) else v for n, v in kept.items()})
+        loaded = checked(self, parameters, state)
         now = (state["steps"], state["epochs"])
         counted = state.get("counted", state)  # where one network was trained all counts are its own
         counted = (counted["steps"], counted["epochs"])
@@ -261,12 +252,3 @@ class Optimizer(Watched):
             return signature.call(self)
         when = f"{epochs} epochs" + (f" and {steps} steps" if self.lr.changes_within_epochs() else "")
         return f"{signature.call(self)} at lr={self.current_lr:.6g} after {when}"
-
-
-def _widened(parameter: Parameter) -> Parameter:
-    """The parameter itself, or for one of 16 bits its twin in float32."""
-    if arrays.dtype_name(parameter.value.dtype) not in arrays.HALF:
-        return parameter
-    twin = Parameter(arrays.convert(parameter.value, dtype="float32"))
-    twin.grad = arrays.convert(parameter.grad, dtype="float32")
-    return twin

@@ -207,7 +207,9 @@ class ReduceLROnPlateau(Schedule):
     def after(self, lr: float, t: int) -> float:
         for _ in range(self.reductions):
             reduced = max(lr * self.factor, self.min_lr)
-            lr = reduced if lr - reduced > self.eps else lr
+            if lr - reduced <= self.eps:  # nor would any later one change it
+                break
+            lr = reduced
         return lr
 
     def observe(self, loss: float | None) -> None:
@@ -237,9 +239,10 @@ class ReduceLROnPlateau(Schedule):
         return super().state() | own
 
     def load_state(self, state: Mapping[str, Any]) -> None:
+        best = number(self, "best", state["best"], finite=False)
+        counts = [whole(self, name, state[name], least=0) for name in ("bad_epochs", "cooling", "reductions")]
         super().load_state(state)
-        self.best, self.bad_epochs = state["best"], state["bad_epochs"]
-        self.cooling, self.reductions = state["cooling"], state["reductions"]
+        self.best, (self.bad_epochs, self.cooling, self.reductions) = best, counts
 
     def forget(self) -> None:
         super().forget()

@@ -1,9 +1,10 @@
 """A run on disk: killed at any moment, it goes on where its last checkpoint was, to the same bits."""
 
+import math
 import time
 import zlib
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, fields
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -11,17 +12,29 @@ from typing import Any
 import numpy as np
 
 from .. import arrays, signature
-from ..arguments import number
+from ..arguments import number, whole
 from ..data.dataset import Dataset
 from ..files import read_file, write_file
-from ..files.description import KNOWN, build_rule, describe, describe_rule, parameter_names
-from ..files.packing import pack, unpack
-from ..module import Module
+from ..files.atomic import remove_leftovers
+from ..files.description import (
+    KNOWN,
+    build_rule,
+    describe,
+    describe_rule,
+    describe_to_load,
+    load_state,
+    parameter_names,
+    state_of,
+)
+from ..files.lock import Lock
+from ..files.packing import pack, tensors_of, unpack
+from ..module import Buffer, Module
 from ..optimizers import Optimizer, Schedule
 from .history import History
 from .loop import Loop, Memory, Place
 
 FILE = "checkpoint.safetensors"
+LOCK = "checkpoint.lock"  # there while a run is on, and after one that was killed
 BEST_S = 1.0  # how long after a write a new best epoch waits for the next one …
 BEST_SHARE = 0.05  # … and the share of a run that goes into writing best epochs, at most
 
@@ -73,6 +86,8 @@ class Keeping:
         optimizer: Any,
         data: Dataset,
         held_out: Dataset | None,
+        *,
+        metrics: Collection[str] = (),
         **settings: Any,
     ) -> None:
         if not hasattr(optimizer, "state_dict") or not hasattr(optimizer, "load_state_dict"):
@@ -81,6 +96,9 @@ class Keeping:
             )
         self.checkpoint, self.model, self.optimizer = checkpoint, model, optimizer
         self.names = parameter_names(model)
+        self.metrics, self.validates = set(metrics), held_out is not None
+        self.steps_per_epoch = -(-len(data) // settings["batch_size"])
+        self.loads = _can_be_loaded(model)
         # Whatever the numbers of the run depend on: a run that goes on must be made of the same.
         self.made_of = settings | {
             "model": _description(model),
@@ -94,6 +112,21 @@ class Keeping:
             0.0,
         )  # when the last write ended, in seconds of this run, and how long it took
         self.best_epoch: int | None = None  # that the last write holds
+        checkpoint.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.lock = Lock(checkpoint.folder / LOCK)
+        except BlockingIOError as taken:
+            raise BlockingIOError(
+                taken.errno,
+                f"fit: another run writes its checkpoints there ({taken.strerror}); wait for it, "
+                f"or choose another folder",
+                str(checkpoint.folder),
+            ) from None
+        remove_leftovers(checkpoint.path)  # nobody else writes there now
+
+    def close(self) -> None:
+        """Let another run have the folder."""
+        self.lock.release()
 
     def found(self) -> bool:
         """Whether there is a checkpoint in the folder."""
@@ -121,7 +154,7 @@ class Keeping:
             "best": self._numbers(memory.best),
             "optimizer": self.optimizer.state_dict(parameters),
             "lr": _rate(self.optimizer),
-            "modules": [module.extra_state() for module in self.model.modules()],
+            "modules": [state_of(module) for module in self.model.modules()],
             "place": asdict(memory.place),
             "steps": memory.steps,
             "best_epoch": memory.best_epoch,
@@ -129,10 +162,10 @@ class Keeping:
             "history": {key: _lists_as_arrays(value) for key, value in record.items()},
         }
         tensors: dict[str, np.ndarray] = {}
-        header: dict[str, Any] = {"kind": "checkpoint", "model": self.made_of["model"], "made_of": self.made_of}
+        model = describe(self.model)[0] if self.loads else None  # as it is now: what its layers keep goes on too
+        header: dict[str, Any] = {"kind": "checkpoint", "model": model, "made_of": self.made_of}
         for name, value in state.items():
             header[name] = pack(value, name, tensors)
-        self.checkpoint.folder.mkdir(parents=True, exist_ok=True)
         write_file(self.checkpoint.path, tensors, header)
         self.took_s = time.perf_counter() - begin
         self.written_s, self.best_epoch = now_s + self.took_s, history.best_epoch
@@ -146,35 +179,97 @@ class Keeping:
         if header.get("kind") != "checkpoint":
             self._fail("is no checkpoint")
         self._require_same(header.get("made_of"))
-        names = ("last", "optimizer", "modules", "place", "steps", "best_epoch", "best_loss", "history", "best")
         try:
-            state = {name: unpack(header[name], tensors) for name in names}
-            modules, parameters = self.model.modules(), self.model.param()
-            best = [_like(state["best"][name], p.value) for name, p in zip(self.names, parameters, strict=True)]
-            last = [_like(state["last"].pop(name), p.value) for name, p in zip(self.names, parameters, strict=True)]
-            memory = Memory(
-                Place(**state["place"]), int(state["steps"]), best, state["best_epoch"], float(state["best_loss"])
-            )
-            record = {key: _arrays_as_lists(value) for key, value in state["history"].items()}
-            restored = History.from_dict(record)
-            buffers = dict(self.model.named_buffers())
-            kept = {name: (buffers[name], value) for name, value in state["last"].items()}
-            extra = list(zip(modules, state["modules"], strict=True))
-            rate = unpack(header["lr"], tensors) if "lr" in header else None  # older ones do not say
-            if rate is not None and rate != _rate(self.optimizer):  # a callback has set another one meanwhile
-                self.optimizer.lr = build_rule(rate) if isinstance(rate, Mapping) else rate
-            self.optimizer.load_state_dict(parameters, state["optimizer"])
-        except (KeyError, TypeError, ValueError) as problem:
+            found = self._found(header, tensors)
+        except Exception as problem:  # whatever comes of it that something is not what it was
             self._fail(f"is damaged: {problem}")
-        for parameter, value in zip(parameters, last, strict=True):
-            parameter.value[...] = value
-        for buffer, value in kept.values():
-            buffer.value = arrays.convert_like(value, buffer.value)
-        for module, one in extra:
-            module.load_extra_state(one)
-        loop.remember(memory)
-        history.take_over(restored)
+        if found.history.epochs and set(found.history.metrics) != self.metrics:
+            there, here = (", ".join(sorted(names)) or "none" for names in (found.history.metrics, self.metrics))
+            self._fail(
+                f"is of another run: its metrics were {there} and are {here} here, which would leave epochs without "
+                f"them; give the same metrics, or begin anew in another folder"
+            )
+        before = self._now()
+        try:
+            self._go_on(found)
+        except BaseException as problem:
+            self._go_on(before)
+            if isinstance(problem, Exception):
+                self._fail(f"is damaged: {problem}")
+            raise
+        loop.remember(found.memory)
+        history.take_over(found.history)
         self.best_epoch = history.best_epoch
+
+    def _found(self, header: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> "Found":
+        """What a checkpoint holds, each thing checked to be what this run can go on from; nothing is changed."""
+        names = ("last", "optimizer", "modules", "place", "steps", "best_epoch", "best_loss", "history", "best")
+        state = {name: unpack(header[name], tensors) for name in names}
+        over = tensors.keys() - set(tensors_of([header[name] for name in names]))
+        _require(not over, f"nothing speaks of {', '.join(over)}")
+        parameters, modules = self.model.param(), self.model.modules()
+        last, best = (
+            [_like(state[which].pop(name), name, p.value) for name, p in zip(self.names, parameters, strict=True)]
+            for which in ("last", "best")
+        )
+        history = _history(state["history"], validates=self.validates)
+        place = _place(state["place"])
+        steps = whole("it", "steps", state["steps"], least=0)
+        if place.epoch != history.epochs or place.step >= self.steps_per_epoch:
+            raise ValueError(f"it stands at step {place.step} of epoch {place.epoch}, which its history does not know")
+        if steps != place.epoch * self.steps_per_epoch + place.step:
+            raise ValueError(f"it has made {steps} steps and stands at step {place.step} of epoch {place.epoch}")
+        best_epoch, best_loss = state["best_epoch"], _real("best_loss", state["best_loss"])
+        if best_epoch != history.best_epoch or math.isnan(best_loss):
+            raise ValueError(f"its best epoch is {best_epoch} with the loss {best_loss}, and {history.best_epoch}")
+        memory = Memory(place, steps, best, best_epoch, best_loss)
+        extra = list(zip(modules, state["modules"], strict=True))
+        for _, one in extra:
+            _require(isinstance(one, dict), "a module's state is no object")
+        buffers = self._buffers(state["last"], extra)
+        rate = unpack(header["lr"], tensors) if "lr" in header else None  # older ones do not say
+        if rate is not None and rate != _rate(self.optimizer):  # a callback had set another one by then
+            rate = build_rule(rate) if isinstance(rate, Mapping) else number("it", "lr", rate, least=0)
+        else:
+            rate = None
+        return Found(last, buffers, extra, state["optimizer"], rate, memory, history)
+
+    def _buffers(self, found: Mapping[str, Any], extra: list[tuple[Module, Any]]) -> list[tuple[Buffer, Any]]:
+        """Which Buffer gets what array; each that holds one has to."""
+        named = {name: buffer for name, buffer in self.model.named_buffers() if buffer.persistent}
+        _require(found.keys() <= named.keys(), f"the model has no {', '.join(found.keys() - named.keys())}")
+        emptied = {id(vars(module).get(name)) for module, one in extra for name in one}
+        given = {id(named[name]) for name in found}
+        for name, buffer in named.items():
+            if arrays.is_array(buffer.value) and id(buffer) not in given | emptied:
+                raise ValueError(f"{name} is missing")
+        like = self.model.param()[0].value if self.model.param() else np.zeros(())
+        return [(named[name], _array(value, name, named[name].value, like)) for name, value in found.items()]
+
+    def _now(self) -> "Now":
+        """Copies of what a resume changes."""
+        parameters, modules = self.model.param(), self.model.modules()
+        return Now(
+            [arrays.convert(parameter.value) for parameter in parameters],
+            [(buffer, buffer.value) for _, buffer in self.model.named_buffers()],
+            [(module, state_of(module)) for module in modules],
+            self.optimizer.state_dict(parameters),
+            getattr(self.optimizer, "lr", None),
+        )
+
+    def _go_on(self, now: "Now") -> None:
+        """Make model and optimizer what they were."""
+        parameters = self.model.param()
+        for module, one in now.modules:
+            if one:
+                load_state(module, one)
+        if now.lr is not None and now.lr is not self.optimizer.lr:
+            self.optimizer.lr = now.lr
+        self.optimizer.load_state_dict(parameters, now.optimizer)
+        for parameter, value in zip(parameters, now.parameters, strict=True):
+            parameter.value[...] = value
+        for buffer, value in now.buffers:
+            buffer.value = value
 
     def _numbers(self, values: list[Any]) -> dict[str, Any]:
         """The tensors of a model file, with these values for the parameters."""
@@ -186,7 +281,7 @@ class Keeping:
             self._fail("is damaged: it does not say what it was made of")
         packed = pack(self.made_of, "", {})
         for name in [*packed, *(before.keys() - packed.keys())]:
-            then, now = before.get(name), packed.get(name)
+            then, now = _bare(before.get(name)), _bare(packed.get(name))
             if then != now:
                 what = f"{name} was {then} there and is {now} here" if len(f"{then}{now}") < 200 else f"{name} differs"
                 self._fail(f"is of another run: {what}")
@@ -195,12 +290,47 @@ class Keeping:
         raise ValueError(f"fit: resume=True, but {self.checkpoint.path} {message}")
 
 
+@dataclass
+class Now:
+    """What model and optimizer are at a moment, each array and state with what it is of."""
+
+    parameters: list[Any]
+    buffers: list[tuple[Buffer, Any]]
+    modules: list[tuple[Module, Any]]
+    optimizer: Any
+    lr: Any  # None: that which the optimizer has
+
+
+@dataclass
+class Found(Now):
+    """What a checkpoint holds: also where the loop stood, and the record."""
+
+    memory: Memory
+    history: History
+
+
+def _can_be_loaded(model: Module) -> bool:
+    """Whether `load` will be able to make the model; if not, its run can be resumed all the same."""
+    try:
+        describe_to_load(model)
+    except TypeError:
+        return False
+    return True
+
+
 def _description(module: Module) -> dict[str, Any] | None:
-    """The architecture, or None for one that cannot be described: its run can be resumed, but `load` makes no model."""
+    """The architecture, or None for one that cannot be described."""
     try:
         return describe(module)[0]
     except TypeError:
         return None
+
+
+def _bare(described: Any) -> Any:
+    """A description without what changes while a model is trained."""
+    if isinstance(described, dict):
+        return {key: _bare(value) for key, value in described.items() if key not in ("state", "inside")}
+    return [_bare(value) for value in described] if isinstance(described, list) else described
 
 
 def _rule(optimizer: Any) -> Any:
@@ -228,11 +358,62 @@ def _fingerprint(data: Dataset) -> list[Any]:
     return [*(list(part.shape) for part in parts), f"{total:08x}"]
 
 
-def _like(value: np.ndarray, reference: Any) -> Any:
+def _place(value: Any) -> Place:
+    _require(value.keys() == {field.name for field in fields(Place)}, f"its place holds {', '.join(value)}")
+    place = Place(**value)
+    epoch, step = (whole("it", name, getattr(place, name), least=0) for name in ("epoch", "step"))
+    loss_sum, denominator = (number("it", name, getattr(place, name)) for name in ("loss_sum", "loss_denominator"))
+    return Place(epoch, step, loss_sum, denominator, _real("learning_rate", place.learning_rate))
+
+
+def _history(value: Any, *, validates: bool) -> History:
+    """The record, whose columns are all of one length."""
+    record = {key: _arrays_as_lists(item) for key, item in value.items()}
+    _require(record.keys() == {field.name for field in fields(History)}, f"its history holds {', '.join(record)}")
+    history = History.from_dict(record)
+    columns = {name: getattr(history, name) for name in ("losses", "learning_rates", "epoch_s")} | history.metrics
+    _require(isinstance(history.validation_losses, list), "its validation_losses are no list")
+    if validates or history.validation_losses:
+        columns["validation_losses"] = history.validation_losses
+    for name, column in columns.items():
+        _require(isinstance(column, list) and all(type(x) is float for x in column), f"its {name} are no numbers")
+        _require(len(column) == history.epochs, f"its {name} are {len(column)} and its losses {history.epochs}")
+    _require(validates or not history.validation_losses, "it has validation losses")
+    whole("its history", "steps", history.steps, least=0)
+    number("its history", "total_s", history.total_s, least=0)
+    best = history.best_epoch
+    if best is not None:
+        _require(whole("its history", "best_epoch", best, least=0) < history.epochs, f"its best epoch is {best}")
+    _require(isinstance(history.stopped, str) and isinstance(history.engine, str), "its history holds no words")
+    return history
+
+
+def _real(name: str, value: Any) -> float:
+    """A number, infinity or NaN."""
+    _require(isinstance(value, float | int) and not isinstance(value, bool), f"{name} is {str(value)[:60]}")
+    return float(value)
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise ValueError(message)
+
+
+def _like(value: Any, name: str, reference: Any) -> Any:
+    _require(isinstance(value, np.ndarray), f"{name} is no array")
     in_files = arrays.to_numpy(reference).dtype  # which have no bfloat16: its numbers are kept in float32
     if value.shape != tuple(reference.shape) or value.dtype != in_files:
-        raise ValueError(f"a parameter is {value.shape} {value.dtype} there and {tuple(reference.shape)} here")
+        raise ValueError(f"{name} is {value.shape} {value.dtype} there and {tuple(reference.shape)} here")
     return arrays.convert_like(value, reference)
+
+
+def _array(value: Any, name: str, now: Any, like: Any) -> Any:
+    """What a Buffer held, in its own dtype, where it is now, or where the parameters are if it holds no array yet."""
+    _require(isinstance(value, np.ndarray), f"{name} is no array")
+    like = now if arrays.is_array(now) else like
+    if arrays.is_array(now) and value.shape != tuple(now.shape):
+        raise ValueError(f"{name} is {value.shape} there and {tuple(now.shape)} here")
+    return arrays.convert(value, xp=arrays.namespace(like), device=getattr(like, "device", None))
 
 
 def _lists_as_arrays(value: Any) -> Any:

@@ -11,7 +11,7 @@ from .history import History
 from .loop import Diverged
 from .metrics import Metric
 from .progress import Progress
-from .session import Run, Session
+from .session import Run, Session, carrying
 from .watch import Watch
 
 if TYPE_CHECKING:
@@ -77,9 +77,10 @@ def fit(
     Returns   a History. Ctrl-C ends the run early, between two steps, and returns it too. A run that ends within its
               first epoch keeps the steps it has made
 
-    Raises ValueError or TypeError for data that do not fit, before anything is changed; FloatingPointError when the
-    loss or a parameter becomes NaN or infinite, with the model left at its best parameters, and the History as
-    `error.history`.
+    Raises ValueError or TypeError for data that do not fit, before anything is changed; BlockingIOError when another
+    run writes checkpoints in the same folder; FloatingPointError when the loss or a parameter becomes NaN or infinite;
+    OSError when a checkpoint cannot be written. Whatever is raised once training has begun, the model is left at its
+    best parameters, and the History is `error.history`.
     """
     session = Session(
         model,
@@ -113,7 +114,7 @@ def go(session: Session, watch: Watch, bar: Progress | None = None) -> None:
     """
     history, loop = session.history, session.loop
     # A loss that is not finite raises; what NumPy would warn of on the way there says it less clearly.
-    with np.errstate(over="ignore", invalid="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"), carrying(history):
         try:
             session.begin()
             if bar is not None and history.epochs:

@@ -1,7 +1,8 @@
 """One run of training: what is checked before it, written down after every epoch, and left when it ends."""
 
 import numbers
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from os import PathLike
 from types import TracebackType
@@ -109,6 +110,8 @@ class Session:
                 self._keep(checkpoint, resume, model, loss, optimizer, data, held_out, keep=keep, **how)
             except BaseException:
                 self.loop.finish()
+                if self.keeping is not None:
+                    self.keeping.close()
                 raise
         elif resume:
             raise ValueError("fit: resume=True needs to know from where: checkpoint=…")
@@ -120,7 +123,7 @@ class Session:
         from .checkpoint import Checkpoint, Keeping  # here, because few runs keep any, and files take time to import
 
         checkpoint = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(checkpoint)
-        self.keeping = keeping = Keeping(checkpoint, *made_of, **settings)
+        self.keeping = keeping = Keeping(checkpoint, *made_of, metrics=self.metrics, **settings)
         if not keeping.found():
             return
         if not resume:
@@ -222,6 +225,8 @@ class Session:
                 self.loop.give_back_best()
         finally:
             self._training_mode.__exit__(None, None, None)
+            if self.keeping is not None:
+                self.keeping.close()
             for callback in self.callbacks:
                 getattr(callback, "end", _ignore)(self.run)
 
@@ -266,6 +271,17 @@ def _loop(
         if isinstance(reason, EngineMissing):
             loop.name = f"python, as {reason}"
         return loop
+
+
+@contextmanager
+def carrying(history: History) -> Iterator[None]:
+    """Let whatever is raised inside carry the History along, as `error.history`: a full disk must not lose it."""
+    try:
+        yield
+    except BaseException as error:
+        with suppress(AttributeError, TypeError):  # of an exception that takes no attributes
+            error.history = history  # type: ignore[attr-defined]
+        raise
 
 
 class TrainingMode:

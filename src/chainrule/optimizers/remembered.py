@@ -1,0 +1,88 @@
+"""What an optimizer is to go on from, looked at before anything of it is taken over."""
+
+import copy
+import math
+import numbers
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .. import arrays
+from ..module import Parameter
+from .half import widened
+from .schedules import Schedule
+
+MOST = 2**53  # steps or epochs, which every number type here can count to
+
+
+def checked(rule: Any, parameters: Sequence[Parameter], state: Any) -> list[dict[str, Any]]:
+    """What a state of `state_dict` holds of each parameter, converted to where the parameter is.
+
+    Raises ValueError for whatever `rule` could not go on from with these parameters.
+    """
+    who = f"{type(rule).__name__}.load_state_dict"
+    if not isinstance(state, Mapping):
+        raise ValueError(f"{who}: the state must be a mapping, got {type(state).__name__}")
+    counted = state.get("counted", state)
+    if not isinstance(counted, Mapping):
+        raise ValueError(f"{who}: counted must be a mapping, got {type(counted).__name__}")
+    for name in ("steps", "epochs"):
+        _require_count(who, name, state.get(name))
+        _require_count(who, name, counted.get(name))
+    each = state.get("parameters")
+    if not isinstance(each, list | tuple) or len(each) != len(parameters):
+        what = f"the state of {len(each)}" if isinstance(each, list | tuple) else type(each).__name__
+        raise ValueError(f"{who}: {len(parameters)} parameters expected, got {what}")
+    _require_rate(who, rule, state)
+    return [_converted(who, rule, parameter, kept) for parameter, kept in zip(parameters, each, strict=True)]
+
+
+def _require_count(who: str, name: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or not 0 <= int(value) <= MOST:
+        raise ValueError(f"{who}: {name} must be an integer in 0 … 2⁵³, got {str(value)[:60]}")
+
+
+def _require_rate(who: str, rule: Any, state: Mapping[str, Any]) -> None:
+    """Try what a schedule has learned on a copy of it."""
+    if not isinstance(rule.lr, Schedule):
+        return
+    try:
+        schedule = copy.deepcopy(rule.lr)
+        schedule.load_state(state["schedule"])
+        counted = state.get("counted", state)
+        rate = schedule.at(steps=counted["steps"], epochs=counted["epochs"])
+    except Exception as problem:  # whatever a schedule makes of what is no state of its
+        raise ValueError(
+            f"{who}: its schedule cannot go on from {str(state.get('schedule'))[:60]}: {problem}"
+        ) from None
+    if not (isinstance(rate, float | int) and math.isfinite(rate) and rate >= 0):
+        raise ValueError(f"{who}: the learning rate would be {rate}")
+
+
+def _converted(who: str, rule: Any, parameter: Parameter, kept: Any) -> dict[str, Any]:
+    if not isinstance(kept, Mapping):
+        raise ValueError(f"{who}: the state of a parameter must be a mapping, got {type(kept).__name__}")
+    found = {}
+    for name, value in kept.items():
+        if arrays.is_array(value):
+            if tuple(value.shape) != parameter.shape:
+                raise ValueError(f"{who}: {name} must be {parameter.shape}, got {tuple(value.shape)}")
+            if not arrays.is_floating(value):
+                raise ValueError(f"{who}: {name} must hold floating-point numbers, got {arrays.describe_kind(value)}")
+            value = arrays.convert_like(value, widened(parameter).value)
+        found[name] = value
+    for name, like in _after_a_step(rule, parameter).items() if kept else ():
+        if type(like) is int:
+            _require_count(who, name, kept.get(name))
+        elif not arrays.is_array(kept.get(name)):
+            raise ValueError(f"{who}: {name} must be an array, got {type(kept.get(name)).__name__}")
+    return found
+
+
+def _after_a_step(rule: Any, parameter: Parameter) -> dict[str, Any]:
+    """What a rule of the library remembers of a parameter; somebody's own may keep what it likes."""
+    state: dict[str, Any] = {}
+    if type(rule).__module__.startswith(__package__ or "."):
+        value = widened(parameter).value
+        small = value[(slice(1),) * value.ndim]  # which names there are does not depend on its size
+        rule.update(Parameter(arrays.namespace(small).zeros_like(small)), state, 0.0)
+    return state
