@@ -403,20 +403,23 @@ class Module(Watched):
                 raise ValueError(f"{type(self).__name__}: there is no Buffer {name!r}")
             place.value = value
 
-    def save(self, path: str | PathLike[str], *, history: Any = None) -> None:
+    def save(self, path: str | PathLike[str], *, history: Any = None, optimizer: bool = True) -> None:
         """Write architecture and numbers to one file, whole or not at all; `chainrule.load(path)` reads it.
 
         Parameters
         ----------
         path : of a safetensors file, with the architecture as JSON in its header.
         history : what `fit` returned, to keep with the model.
+        optimizer : keep what the model's own optimizer remembers too, so that training goes on after `load` as if the
+            model had not been away. Adam's moments take twice the room of the parameters; False leaves them out, and
+            the optimizer then begins anew.
 
         Raises TypeError, and writes nothing, for a module of yours that would not come back as it is: each argument of
         its constructor has to be in an attribute of that name, and every Parameter has to be made there.
         """
         from .files import save  # here, because files stand above modules
 
-        save(self, path, history=history)
+        save(self, path, history=history, optimizer=optimizer)
 
     def to(
         self: AnyModule, library: str | ModuleType | None = None, *, dtype: Any = None, device: Any = None

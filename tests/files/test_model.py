@@ -1,9 +1,12 @@
 """Models as files: what comes back, and what happens to files that something has happened to."""
 
+import json
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.numpy
 from counting import instructions
 
 import chainrule as cr
@@ -32,6 +35,145 @@ def test_a_trained_model_comes_back_with_its_history(tmp_path):
     header = read_file(tmp_path / "model.safetensors")[1]
     assert cr.History.from_dict(header["history"]) == history
     cr.fit(other, cr.MSELoss(), data, epochs=1)  # it can be trained on, with the optimizer that came with it
+
+
+def optimizers():
+    return {
+        "sgd": cr.SGD(lr=0.1),
+        "momentum": cr.SGD(lr=cr.CosineAnnealingLR(0.1, T_max=30, every="step"), momentum=0.9),
+        "nesterov": cr.SGD(lr=cr.StepLR(0.1, 3), momentum=0.9, nesterov=True, weight_decay=0.01),
+        "adam": cr.Adam(lr=cr.LinearLR(cr.ExponentialLR(0.01, 0.9)), amsgrad=True),
+        "adamw": cr.AdamW(lr=cr.ReduceLROnPlateau(0.1, patience=0, factor=0.5), clip_norm=1.0),
+        "rmsprop": cr.RMSprop(lr=cr.MultiStepLR(0.001, [2, 12]), centered=True, momentum=0.5),
+        "adagrad": cr.Adagrad(lr=0.1, lr_decay=0.01),
+    }
+
+
+def test_every_optimizer_is_among_them():
+    known = {kind for kind in vars(cr).values() if isinstance(kind, type) and issubclass(kind, cr.Optimizer)}
+    assert {type(rule) for rule in optimizers().values()} == known - {cr.Optimizer}
+
+
+def trained(model, epochs=10, **options):
+    data = cr.data.disk(103, seed=0)
+    options = {"batch_size": 20, "validation": cr.data.disk(50, seed=1)} | options
+    return cr.fit(model, cr.MSELoss(), data, epochs=epochs, **options)
+
+
+def everything(model, *histories):
+    """The bits of the parameters, of what the optimizer remembers, and of the losses."""
+    state = model.optimizer.state_dict(model.param())
+    each = [{name: np.asarray(value).tobytes() for name, value in kept.items()} for kept in state.pop("parameters")]
+    numbers = [parameter.value.tobytes() for parameter in model.param()]
+    return repr(model.optimizer), repr(state), each, numbers, [x for history in histories for x in history.losses]
+
+
+@pytest.mark.parametrize("engine", ["native", "python"])
+@pytest.mark.parametrize("name", list(optimizers()))
+def test_ten_epochs_and_ten_after_a_load_are_twenty(tmp_path, engine, name):
+    """Where nothing begins anew with every fit: no other order, no dropout, no best epoch that is gone back to."""
+
+    def make():
+        cr.seed(0)
+        return cr.Sequential(optimizers()[name], cr.Linear(2, 8), cr.Tanh(), cr.Linear(8, 2))
+
+    options = {"engine": engine, "shuffle": False, "keep": "last"}
+    whole, first = make(), make()
+    expected = everything(whole, trained(whole, 20, **options))
+    histories = [trained(first, **options)]
+    first.save(tmp_path / "a")
+    second = cr.load(tmp_path / "a")
+    assert everything(second) == everything(first)
+    histories.append(trained(second, **options))
+    assert everything(second, *histories) == expected
+
+
+@pytest.mark.parametrize("engine", ["native", "python"])
+@pytest.mark.parametrize("name", list(optimizers()))
+def test_training_goes_on_after_a_load_as_if_the_model_had_not_been_away(tmp_path, engine, name):
+    model = network()
+    model.optimizer = optimizers()[name]
+    trained(model, engine=engine)
+    model.save(tmp_path / "a")
+    other = cr.load(tmp_path / "a")
+    assert everything(other, trained(other, engine=engine)) == everything(model, trained(model, engine=engine))
+
+
+def test_the_model_of_a_checkpoint_has_its_optimizer_too(tmp_path):
+    model = network()
+    trained(model, checkpoint=tmp_path)
+    other = cr.load(tmp_path / "checkpoint.safetensors")
+    assert everything(other, trained(other)) == everything(model, trained(model))
+    model = network()
+    trained(model, optimizer=cr.SGD(lr=0.1, momentum=0.9), checkpoint=tmp_path / "b")
+    other = cr.load(tmp_path / "b" / "checkpoint.safetensors")
+    assert (other.optimizer.steps, len(other.optimizer.state)) == (0, 0)  # its own has made no step
+
+
+def test_what_the_optimizer_remembers_may_be_left_out(tmp_path):
+    model = network()
+    model.save(tmp_path / "new")
+    trained(model, 2)
+    model.save(tmp_path / "all")
+    model.save(tmp_path / "less", optimizer=False)
+    names = set(model.state_dict())
+    moments = {f"optimizer.parameters.{name}.{moment}" for name in names for moment in ("exp_avg", "exp_avg_sq")}
+    assert set(read_file(tmp_path / "all")[0]) == names | moments
+    assert set(read_file(tmp_path / "less")[0]) == set(read_file(tmp_path / "new")[0]) == names
+    other = cr.load(tmp_path / "less")
+    assert (other.optimizer.steps, other.optimizer.epochs) == (0, 0)
+    assert other.optimizer.current_lr == 0.01
+    np.testing.assert_array_equal(other[0].weight.value, model[0].weight.value)
+
+
+def of_format_1(path):
+    """Write a file anew as it was before there were checksums and optimizers in it."""
+    tensors, header = read_file(path)
+    text = json.dumps(header | {"version": 1})
+    path.write_bytes(safetensors.numpy.save(tensors, metadata={"chainrule": text}))
+
+
+def test_files_of_before_have_an_optimizer_that_begins_anew(tmp_path):
+    model = network()
+    trained(model, 2)
+    model.save(tmp_path / "a", optimizer=False)
+    of_format_1(tmp_path / "a")
+    other = cr.load(tmp_path / "a")
+    assert (repr(other), other.optimizer.steps) == (repr(model), 0)
+
+
+def test_shared_parameters_and_frameworks_go_on_too(tmp_path):
+    pytest.importorskip("torch")
+    first = cr.Linear(2, 2)
+    model = cr.Sequential(cr.Adam(), first, cr.Tanh(), cr.Linear(2, 2, bias=False, weight=first.weight)).to("torch")
+    trained(model, 3)
+    model.save(tmp_path / "a")
+    other = cr.load(tmp_path / "a")
+    assert everything(other) == everything(model.to("numpy"))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda state: state.clear(),
+        lambda state: state.update(steps=-1),
+        lambda state: state.update(parameters=[]),
+        lambda state: state["parameters"].update(more={}),
+        lambda state: state["parameters"]["0.weight"].update(exp_avg=None),
+        lambda state: state["parameters"]["0.weight"].update(exp_avg={"tensor": "0.bias"}),
+        lambda state: state["parameters"]["0.weight"].pop("step"),
+    ],
+)
+def test_a_state_that_is_no_state_is_an_error(tmp_path, change):
+    model = network()
+    trained(model, 2)
+    model.save(tmp_path / "a")
+    tensors, header = read_file(tmp_path / "a")
+    change(header["optimizer"])
+    header.pop("version")
+    write_file(tmp_path / "a", tensors, header)
+    with pytest.raises(ValueError, match=f"^{tmp_path / 'a'}: "):
+        cr.load(tmp_path / "a")
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -96,10 +238,26 @@ def damaged(data, rng):
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_damaged_files_are_an_error_or_a_model(tmp_path, seed):
+def test_damaged_files_are_an_error(tmp_path, seed):
+    """Two hundred a seed."""
+    rng, path = random.Random(seed), tmp_path / "a"
+    network().save(path)
+    whole = path.read_bytes()
+    for _ in range(200):
+        data = damaged(whole, rng)
+        if data == whole:  # what was overwritten was the same by chance
+            continue
+        path.write_bytes(data)
+        with pytest.raises(ValueError, match=f"^{path}: "):
+            cr.load(path)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_damaged_files_without_a_checksum_are_an_error_or_a_model(tmp_path, seed):
     """Two hundred a seed. Bits of the weights themselves may turn without anybody knowing; nothing else may happen."""
     rng, path = random.Random(seed), tmp_path / "a"
     network().save(path)
+    of_format_1(path)
     whole = path.read_bytes()
     begin = 8 + int.from_bytes(whole[:8], "little")
     refused = 0
@@ -114,14 +272,17 @@ def test_damaged_files_are_an_error_or_a_model(tmp_path, seed):
     assert refused > 100
 
 
-def test_every_truncation_is_an_error(tmp_path):
+def test_every_truncation_is_an_error(tmp_path, monkeypatch):
     path = tmp_path / "a"
-    network().save(path)
-    data = path.read_bytes()
-    for length in range(len(data)):
-        path.write_bytes(data[:length])
-        with pytest.raises(ValueError, match="damaged"):
-            cr.load(path)
+    for rewrite in (lambda path: None, of_format_1):
+        network().save(path)
+        rewrite(path)
+        data = path.read_bytes()
+        with monkeypatch.context() as patch:  # thousands of files take time
+            for length in range(len(data)):
+                patch.setattr(Path, "read_bytes", lambda _, found=data[:length]: found)
+                with pytest.raises(ValueError, match="damaged"):
+                    cr.load(path)
 
 
 def test_the_work_of_saving_and_loading_grows_as_the_number_of_layers(tmp_path):

@@ -9,16 +9,34 @@ import numpy as np
 
 from ..module import Module
 from .container import read_file, write_file
-from .description import build, describe_to_load
+from .description import build, describe_to_load, parameter_names
+from .packing import pack, tensors_of, unpack
 
 
-def save(model: Module, path: str | PathLike[str], *, history: Any = None) -> None:
+def save(model: Module, path: str | PathLike[str], *, history: Any = None, optimizer: bool = True) -> None:
     """Write a model to a file; this is `model.save(path)`."""
     description, tensors = describe_to_load(model)
     header: dict[str, Any] = {"kind": "model", "model": description}
+    if optimizer and (state := _remembered(model)) is not None:
+        moments: dict[str, np.ndarray] = {}
+        header["optimizer"] = pack(state, "optimizer", moments)
+        if tensors.keys() & moments.keys():
+            raise TypeError(f"{type(model).__name__}: parameters must not be named like what an optimizer keeps")
+        tensors |= moments
     if history is not None:
         header["history"] = history.to_dict()
     write_file(Path(path), tensors, header)
+
+
+def _remembered(model: Module) -> dict[str, Any] | None:
+    """What the model's own optimizer remembers, with the names of the parameters; None before its first step."""
+    rule: Any = getattr(model, "optimizer", None)
+    if not (hasattr(rule, "state_dict") and hasattr(rule, "load_state_dict")):
+        return None
+    state = rule.state_dict(model.param())
+    if not any(state.get(name) for name in ("steps", "epochs")) and not any(state["parameters"]):
+        return None
+    return {**state, "parameters": dict(zip(parameter_names(model), state["parameters"], strict=True))}
 
 
 def load(path: str | PathLike[str], *, modules: Iterable[type] = ()) -> Any:
@@ -30,29 +48,56 @@ def load(path: str | PathLike[str], *, modules: Iterable[type] = ()) -> Any:
         with keep="last".
     modules : classes of your own that the model is made of.
 
-    Returns   the Module, on NumPy arrays of the dtype that it was saved in; of a file that `chainrule train` wrote, a
-              TableModel
+    Returns   the Module, on NumPy arrays of the dtype that it was saved in, with its optimizer as it was, if the file
+              has its state: training goes on as if the model had not been away; of a file that `chainrule train` wrote,
+              a TableModel
 
     Raises ValueError for a file that is damaged, not ours, or holds what chainrule does not know; OSError if it cannot
     be read. Nothing in the file is run or unpickled.
     """
     tensors, header = read_file(path)
-    kind = header.get("kind")
+    kind, state = header.get("kind"), header.get("optimizer")
     if kind == "checkpoint":
-        made_of = header.get("made_of")
-        last = isinstance(made_of, dict) and made_of.get("keep") == "last"
-        tensors = part(tensors, "last" if last else "best")
-        if header.get("model") is None:
+        found = header.get("made_of")
+        made_of: dict[str, Any] = found if isinstance(found, dict) else {}
+        described = header.get("model")
+        if described is None:
             raise ValueError(
                 f"{path}: the run of a model that cannot be described; build it, and go on by fit(resume=True)"
             )
-    elif kind == "table":
+        numbers = part(tensors, "last" if made_of.get("keep") == "last" else "best")
+        model = build(described, numbers, modules=modules, where=str(path))
+        # The run may have been made by another optimizer than the model's own.
+        if "optimizer" in described and described["optimizer"] == made_of.get("optimizer"):
+            _remember(model, state, tensors, str(path))
+        return model
+    if kind == "table":
         from ..tables import TableModel  # here, because tables stand above files
 
         return TableModel.of_file(path, tensors, header)
-    elif kind != "model":
+    if kind != "model":
         raise ValueError(f"{path}: must hold a model or a checkpoint, got {str(kind)[:60]!r}")
-    return build(header.get("model"), tensors, modules=modules, where=str(path))
+    moments = {name for name in tensors_of(state) if isinstance(name, str)}
+    numbers = {name: array for name, array in tensors.items() if name not in moments}
+    model = build(header.get("model"), numbers, modules=modules, where=str(path))
+    if state is not None:
+        _remember(model, state, tensors, str(path))
+    return model
+
+
+def _remember(model: Module, packed: Any, tensors: dict[str, np.ndarray], where: str) -> None:
+    """Let the model's optimizer go on from a state."""
+    try:
+        state = unpack(packed, tensors)
+        each = state["parameters"]
+        if isinstance(each, dict):  # by name in a model's file, by place in a checkpoint
+            names = parameter_names(model)
+            if each.keys() - set(names):
+                raise ValueError(f"the model has no {', '.join(each.keys() - set(names))}")
+            state["parameters"] = [each.get(name, {}) for name in names]
+        model.optimizer.load_state_dict(model.param(), state)  # type: ignore[attr-defined]
+    except Exception as problem:  # whatever comes of a state that is damaged, or of another optimizer
+        raise ValueError(f"{where}: its optimizer cannot go on from the state in the file: {problem}") from None
 
 
 def part(tensors: dict[str, np.ndarray], name: str) -> dict[str, np.ndarray]:
