@@ -4,7 +4,10 @@ import csv
 import json
 import logging
 import math
+import os
 import struct
+import threading
+from pathlib import Path
 
 import pytest
 
@@ -86,6 +89,44 @@ def test_the_file_is_closed_however_the_run_ends(tmp_path, kind, read):
     assert len(read(tmp_path / "log")) >= 1
     with pytest.raises(RuntimeError, match="has not begun"):
         log(None)
+
+
+@every_kind
+def test_a_pipe_gets_the_lines_too(tmp_path, kind, read):
+    os.mkfifo(tmp_path / "pipe")
+    reader = threading.Thread(target=lambda: (tmp_path / "log").write_text((tmp_path / "pipe").read_text()))
+    reader.start()
+    history = train(kind(tmp_path / "pipe"))
+    reader.join()
+    assert read(tmp_path / "log") == [history.row(epoch) for epoch in range(5)]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+@every_kind
+def test_a_full_disk_ends_the_run_with_its_record(kind, read):
+    ended = []
+
+    class Other:
+        def __call__(self, run):
+            pass
+
+        def end(self, run):
+            ended.append(run)
+
+    log = kind("/dev/full")
+    with pytest.raises(OSError, match="No space left") as error:
+        train(log, Other())
+    assert error.value.history.epochs == 1
+    assert log.file is None
+    assert len(ended) == 1
+
+
+def test_a_file_of_something_else_is_an_error_when_a_run_goes_on(tmp_path):
+    train(epochs=2, checkpoint=tmp_path)
+    (tmp_path / "log").write_text("notes\n")
+    with pytest.raises(ValueError, match=r"log must hold an epoch a line, got 'notes.*choose another file"):
+        train(JSONLinesLog(tmp_path / "log"), epochs=3, checkpoint=tmp_path, resume=True)
+    assert (tmp_path / "log").read_text() == "notes\n"
 
 
 def test_what_cannot_be_opened_is_an_error_and_nothing_is_trained(tmp_path):

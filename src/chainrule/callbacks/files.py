@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from contextlib import suppress
 from os import PathLike
 from pathlib import Path
 from typing import Any, TextIO
@@ -27,12 +28,15 @@ class EpochLog:
             raise TypeError(f"{type(self).__name__}: path must be a path, got {path!r}")
         self.path = Path(path)
         self.file: TextIO | None = None
+        self.empty = True  # so far
 
     def begin(self, run: Run) -> None:
         """Open the file."""
-        done = run.history.epochs
-        kept = self._kept(self.path.read_text("utf-8"), done) if done and self.path.exists() else ""
-        write_text(self.path, kept)
+        done, kept = run.history.epochs, ""
+        if self.path.is_file() or not self.path.exists():  # of a pipe or a device nothing can be kept
+            kept = self._kept(self.path.read_text("utf-8"), done) if done and self.path.exists() else ""
+            write_text(self.path, kept)
+        self.empty = not kept
         self.file = self.path.open("a", encoding="utf-8", newline="")
 
     def __call__(self, run: Run) -> None:
@@ -41,12 +45,14 @@ class EpochLog:
             raise RuntimeError(f"{type(self).__name__}: the run has not begun; call begin(run) first")
         self.file.write(self._line(run.history.row(run.history.epochs - 1)))
         self.file.flush()
+        self.empty = False
 
     def end(self, run: Run) -> None:
         """Close the file."""
-        if self.file is not None:
-            self.file.close()
-            self.file = None
+        file, self.file = self.file, None
+        if file is not None:
+            with suppress(OSError):  # each line has been brought out already, or has said that it could not be
+                file.close()
 
     def _kept(self, text: str, done: int) -> str:
         """What stays of a file, if the first epochs are done and the others will come."""
@@ -71,7 +77,7 @@ class CSVLog(EpochLog):
     def _line(self, row: dict[str, Any]) -> str:
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        if self.path.stat().st_size == 0:
+        if self.empty:
             writer.writerow(row)
         writer.writerow(row.values())
         return text.getvalue()
@@ -88,4 +94,9 @@ class JSONLinesLog(EpochLog):
         return json.dumps(row) + "\n"
 
     def _epoch(self, line: str) -> int:
-        return int(json.loads(line)["epoch"])
+        try:
+            return int(json.loads(line)["epoch"])
+        except (ValueError, KeyError, TypeError):
+            raise ValueError(
+                f"JSONLinesLog: {self.path} must hold an epoch a line, got {line[:60]!r}; choose another file"
+            ) from None
