@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 import chainrule as cr
 from chainrule.exchange.c import measure, to_c
+from chainrule.exchange.c.names import name_from, refusal
 
 pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")
 
@@ -109,8 +110,14 @@ def test_weights_that_are_shared_are_written_once_and_another_library_does_not_m
     first = cr.Linear(3, 3, rng=0)
     model = cr.Sequential(first, cr.Tanh(), cr.Linear(3, 3, bias=False, weight=first.weight), first).to("torch")
     to_c(model, tmp_path)
-    assert (tmp_path / "network.c").read_text().count("static const float parameter_") == 2
+    assert (tmp_path / "network.c").read_text().count("static const float network_parameter_") == 2
     assert run(tmp_path).returncode == 0
+
+
+@pytest.mark.parametrize("flag", ["-O0", "-Os", "-O3", "-Ofast"])
+def test_predictions_agree_whatever_the_compiler_is_told_to_optimize(tmp_path, flag):
+    to_c(network(cr.Softmax(), cr.Linear(5, 5, rng=0), cr.ELU()), tmp_path)
+    assert run(tmp_path, flags=[flag]).returncode == 0
 
 
 def test_the_self_test_fails_where_the_numbers_are_wrong(tmp_path):
@@ -146,6 +153,89 @@ def test_it_takes_no_library_but_math_and_allocates_nothing(tmp_path):
     assert set(names) - {"U"} <= {"erff", "expf", "memset", "memcpy", "__stack_chk_fail", "_GLOBAL_OFFSET_TABLE_"}
 
 
+def test_every_header_of_the_compiler_that_a_name_could_hide_is_refused():
+    """Those of ISO C, by asking the compiler for all that they include."""
+    heads = "assert complex ctype errno fenv float inttypes iso646 limits locale math setjmp signal stdalign stdarg "
+    heads += "stdatomic stdbool stddef stdint stdio stdlib stdnoreturn string tgmath threads time uchar wchar wctype"
+    text = "".join(f"#include <{head}.h>\n" for head in heads.split())
+    done = subprocess.run(["gcc", "-xc", "-M", "-"], input=text, capture_output=True, text=True, check=True)
+    found = set(re.findall(r"(?:include|linux-gnu)/(\w+)\.h\b", done.stdout))
+    assert set(heads.split()) <= found
+    for head in found:
+        assert refusal(head), head
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [("disk", "disk"), ("my disk-2", "my_disk_2"), ("2024", "network_2024"), ("math", "network_math"),
+     ("größe", "gr_e"), ("ß", "network"), ("class", "network_class"), ("", "network")],
+)  # fmt: skip
+def test_a_name_is_made_of_any_text(text, name):
+    assert name_from(text) == name
+    assert refusal(name) == ""
+
+
+BOTH = """
+#include "first.c"
+#include "first_log.c"
+#include "second.c"
+#include <stdio.h>
+static first_state one;
+static second_state two;
+int main(void)
+{
+    float x[FIRST_INPUTS] = {1.0f, 2.0f, 3.0f}, y[FIRST_OUTPUTS], z[SECOND_OUTPUTS], w[FIRST_LOG_OUTPUTS];
+    float target[FIRST_OUTPUTS] = {0.0f};
+    int label = 1;
+    first_init(&one);
+    second_init(&two);
+    first_step(&one, x, target, 1);
+    second_step(&two, x, &label, 1);
+    first_predict(x, y);
+    second_predict(x, z);
+    first_log_predict(x, w);
+    printf("%.9g %.9g %.9g\\n", (double)y[0], (double)z[0], (double)w[0]);
+    return one.steps != 1 || two.steps != 1;
+}
+"""
+
+
+@pytest.mark.parametrize(
+    "compiler", [["gcc", *STRICT], ["g++", "-xc++", "-std=c++11", "-Wall", "-Wextra", "-Werror"]], ids=["c99", "c++"]
+)
+def test_several_networks_fit_into_one_file(tmp_path, compiler):
+    first = cr.Sequential(
+        cr.Dropout(0.2), cr.Linear(3, 5, rng=0), cr.LeakyReLU(), cr.LogSoftmax(), cr.Linear(5, 4, rng=0)
+    )
+    second = cr.Sequential(cr.Dropout(0.2), cr.Linear(3, 5, rng=1), cr.Softmax(), cr.Linear(5, 4, rng=1))
+    to_c(first, tmp_path, name="first", loss=cr.SmoothL1Loss(beta=0.5), optimizer=cr.Adam(clip_norm=1.0))
+    to_c(second, tmp_path, name="second", loss=cr.CrossEntropyLoss([1.0, 2.0, 1.0, 1.0]), optimizer=cr.SGD())
+    to_c(second, tmp_path, name="first_log")
+    (tmp_path / "both.c").write_text(BOTH)
+    command = [*compiler, tmp_path / "both.c", "-lm", "-o", tmp_path / "both"]
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    said = subprocess.run([tmp_path / "both"], capture_output=True, text=True, check=True).stdout
+    x = np.array([[1, 2, 3]], np.float32)
+    expected = [model(x)[0, 0] for model in (first, second, second)]
+    np.testing.assert_allclose([float(number) for number in said.split()], expected, rtol=1e-5)
+
+
+def test_everything_that_a_file_defines_bears_its_name(tmp_path):
+    for case in ONE_BY_ONE:
+        try:
+            to_c(
+                cr.Sequential(cr.Linear(5, 5, rng=0), case.build((2, 5)), cr.Linear(5, 4, rng=0)), tmp_path, name="net"
+            )
+        except ValueError:
+            continue
+        subprocess.run(["gcc", "-O0", "-c", tmp_path / "net.c", "-o", tmp_path / "n.o"], check=True)
+        names = subprocess.run(["nm", tmp_path / "n.o"], capture_output=True, text=True, check=True).stdout.splitlines()
+        defined = [line.split()[2] for line in names if line.split()[-2] != "U"]
+        assert defined
+        assert all(name.startswith("net_") for name in defined), defined
+
+
 def test_measure_gives_sizes_and_a_time(tmp_path):
     to_c(network(), tmp_path)
     found = measure(tmp_path)
@@ -179,9 +269,16 @@ def not_finite():
         (network(), {"name": "3d"}, "name must be an identifier of C, got '3d'"),
         (network(), {"name": "while"}, "name must be an identifier of C"),
         (network(), {"name": "a/b"}, "name must be an identifier of C"),
+        (network(), {"name": "größe"}, "name must be an identifier of C"),
+        (network(), {"name": "class"}, "no word or macro of C or C\\+\\+, got 'class'"),
+        (network(), {"name": "NULL"}, "no word or macro of C"),
+        (network(), {"name": "errno"}, "no word or macro of C"),
+        (network(), {"name": "math"}, "the system's header math.h, which math.h would hide, got 'math'"),
+        (network(), {"name": "Time"}, "the system's header time.h, which Time.h would hide"),
+        (network(), {"name": "sem"}, "another one than those of functions of POSIX"),
         (network(), {"test_rows": 0}, "test_rows must be a positive integer"),
     ],
-    ids=range(8),
+    ids=range(15),
 )
 def test_what_cannot_be_written_is_an_error_and_leaves_nothing(tmp_path, model, options, says):
     with pytest.raises(ValueError, match=f"to_c: .*{says}|{says}"):

@@ -166,6 +166,7 @@ def pairs(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("os.fsync", lambda handle: None)  # nobody pulls the plug
         patch.setattr("chainrule.exchange.c.source.selftest", lambda *_: "")  # nobody looks at it here
+        patch.setattr("chainrule.exchange.c.source.prefixed", lambda _, source: source)  # `joined` finds what is shared
         for i, (activation, loss, optimizer) in enumerate(cases):
             to_c(network(activation), folder, name=f"case_{i}", loss=loss, optimizer=optimizer, test_rows=1)
     (folder / "all.c").write_text(joined([(folder / f"case_{i}.c").read_text() for i in range(len(cases))]))
@@ -271,10 +272,12 @@ def test_networks_of_any_size_agree_with_python(tmp_path_factory, data):
     run_with_tests(tmp_path_factory.mktemp("c"), cases)
 
 
-def learner(folder, model, loss, optimizer):
+def learner(folder, model, loss, optimizer, *flags):
     """The C functions of one network, and its state."""
-    to_c(model, folder, loss=loss, optimizer=optimizer)
-    gcc("-shared", "-fPIC", folder / "network.c", "-o", folder / "network.so")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("chainrule.exchange.c.source.selftest", lambda *_: "")  # it is the functions that are looked at
+        to_c(model, folder, loss=loss, optimizer=optimizer)
+    gcc(*flags, "-shared", "-fPIC", folder / "network.c", "-o", folder / "network.so")
     return Learner(ctypes.CDLL(str(folder / "network.so")), folder / "network.h", model)
 
 
@@ -324,17 +327,98 @@ def test_the_learning_rate_of_the_state_counts(tmp_path):
         np.testing.assert_allclose(after, w - 0.5 * gradient, rtol=1e-6)
 
 
-def test_what_is_not_finite_or_no_batch_updates_nothing(tmp_path):
-    c = learner(tmp_path, network(cr.Tanh()), cr.MSELoss(), cr.Adam())
+def bytes_of(c):
+    """The state but for the gradients, which are those of the last step."""
+    fields = [name for name, *_ in c.state._fields_ if name != "gradients"]
+    return b"".join(
+        bytes(ctypes.string_at(ctypes.addressof(c.state) + (f := getattr(type(c.state), name)).offset, f.size))
+        for name in fields
+    )
+
+
+@pytest.mark.parametrize("flags", [["-O0"], ["-Os"], ["-O3"], ["-Ofast", "-fno-finite-math-only"]], ids=" ".join)
+def test_what_is_not_finite_or_no_batch_updates_nothing(tmp_path, flags):
+    c = learner(tmp_path, network(cr.Tanh()), cr.MSELoss(), cr.Adam(), *flags)
     x, target = np.ones((2, 3), np.float32), np.ones((2, N_OUT), np.float32)
-    before = np.concatenate(c.arrays("parameters"), None)
+    c.step(x, target)
+    before = bytes_of(c)
     assert c.step(x[:0], target[:0]) == 0
-    x[1, 1] = np.nan
-    assert np.isnan(c.step(x, target))
-    target[0, 0] = np.inf
-    assert c.step(np.ones_like(x), target) == np.inf
-    np.testing.assert_array_equal(before, np.concatenate(c.arrays("parameters"), None))
+    for broken in (np.nan, np.inf, -np.inf):
+        for array in (x, target):
+            kept, array[1, 1] = array[1, 1], broken
+            c.step(x, target)
+            array[1, 1] = kept
+            assert bytes_of(c) == before
+            assert not any(array.any() for array in c.arrays("gradients"))
+    c.step(x, target)
+    assert c.state.steps == 2
+    assert all(np.isfinite(array).all() for array in c.arrays("parameters"))
+
+
+@pytest.mark.parametrize("activation", [cr.Tanh(), cr.Sigmoid(), cr.Softmax(), cr.Softplus()], ids=repr)
+def test_an_infinite_input_behind_an_activation_that_ends_changes_nothing(tmp_path, activation):
+    cr.seed(1)
+    model = cr.Sequential(cr.Linear(3, 5), activation, cr.Linear(5, N_OUT))
+    c = learner(tmp_path, model, cr.MSELoss(), cr.SGD(lr=0.1, momentum=0.9), "-O3")
+    x, target = np.ones((2, 3), np.float32), np.ones((2, N_OUT), np.float32)
+    before = bytes_of(c)
+    x[0, 0] = np.inf  # the loss stays finite behind Tanh and Sigmoid, the gradient of the weights does not
+    c.step(x, target)
+    assert bytes_of(c) == before
+
+
+# A step from a good loss and good gradients to a number of the state that no float can hold.
+OVERFLOWS = [
+    (cr.SGD(lr=1e38), {}, 10.0),
+    (cr.SGD(lr=0.1), {"lr": np.nan}, 1.0),
+    (cr.SGD(momentum=0.9), {"momentum_buffer": 3.4e38, "lr": 2.0}, 1.0),
+    (cr.Adam(), {}, 1e20),
+    (cr.AdamW(weight_decay=10.0, decay_biases=False), {"lr": -1e38}, 1.0),
+    (cr.RMSprop(centered=True), {}, 1e20),
+    (cr.Adagrad(), {"sum": 3.4e38}, 5e18),
+]
+
+
+@pytest.mark.parametrize(("optimizer", "state", "size"), OVERFLOWS, ids=repr)
+def test_an_update_that_would_not_be_finite_leaves_the_old_state(tmp_path, optimizer, state, size):
+    cr.seed(1)
+    model = cr.Sequential(cr.Linear(3, 5), cr.Linear(5, N_OUT))
+    c = learner(tmp_path, model, cr.L1Loss(reduction="sum"), optimizer)
+    x, target = np.full((2, 3), size, np.float32), np.zeros((2, N_OUT), np.float32)
+    for name, value in state.items():
+        if name == "lr":
+            c.state.lr = value
+        else:
+            getattr(c.state, name)[:] = [value] * model.num_parameters
+    before = bytes_of(c)
+    assert np.isfinite(c.step(x, target))
+    assert bytes_of(c) == before
     assert c.state.steps == 0
+
+
+@pytest.mark.parametrize("flag", ["-Ofast", "-ffast-math", "-ffinite-math-only"])
+def test_compilers_that_may_drop_the_guard_are_told_to_stop(tmp_path, flag):
+    """Clang really does, though the guard looks at bits."""
+    to_c(network(cr.Tanh()), tmp_path, loss=MSE, optimizer=SGD, test_rows=BATCH)
+    for file in ("network.c", "network_test.c"):
+        command = ["gcc", *STRICT, flag, "-c", tmp_path / file, "-o", tmp_path / "n.o"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 1
+        assert "add -fno-finite-math-only" in done.stderr
+        gcc(flag, "-fno-finite-math-only", "-c", tmp_path / file, "-o", tmp_path / "n.o")
+
+
+def test_the_self_test_finds_a_guard_that_is_missing(tmp_path):
+    to_c(network(cr.Tanh()), tmp_path, loss=MSE, optimizer=SGD, test_rows=BATCH)
+    source = tmp_path / "network.c"
+    for flags in ("-O0", "-O3"):
+        gcc(flags, source, tmp_path / "network_test.c", "-o", tmp_path / "good")
+        assert subprocess.run([tmp_path / "good"], check=False, capture_output=True).returncode == 0
+        (tmp_path / "bad.c").write_text(source.read_text().replace("(bits & 0x7F800000) != 0x7F800000", "bits != 1"))
+        gcc(flags, tmp_path / "bad.c", tmp_path / "network_test.c", "-o", tmp_path / "bad")
+        done = subprocess.run([tmp_path / "bad"], check=False, capture_output=True, text=True)
+        assert done.returncode == 1
+        assert "in training, number" in done.stdout
 
 
 @pytest.mark.parametrize("loss", [cr.CrossEntropyLoss(), cr.NLLLoss(), cr.CrossEntropyLoss(ignore_index=1)], ids=repr)
@@ -384,8 +468,8 @@ MUTANTS = [
     ("nll", cr.LogSoftmax(), cr.NLLLoss(), SGD, "= -share", "= share"),
     ("the mean", cr.Tanh(), MSE, SGD, "(float)batch *", "4.0f *"),
     ("old gradients", cr.Tanh(), MSE, SGD, "[i] = 0.0f;\n    share", "[i] *= 1.0f;\n    share"),
-    ("the sign of a step", cr.Tanh(), MSE, SGD, "w[i] -= lr", "w[i] += lr"),
-    ("momentum", cr.Tanh(), MSE, SGD, "0.9f * v[i] + g", "0.9f * v[i] - g"),
+    ("the sign of a step", cr.Tanh(), MSE, SGD, "w -= lr", "w += lr"),
+    ("momentum", cr.Tanh(), MSE, SGD, "0.9f * v + g", "0.9f * v - g"),
     ("nesterov", cr.Tanh(), MSE, OPTIMIZERS[3], "(g + 0.9f", "(g - 0.9f"),
     ("dampening", cr.Tanh(), MSE, OPTIMIZERS[2], "steps == 1 ? 1.0f", "steps == 1 ? 0.7f"),
     ("decay", cr.Tanh(), MSE, OPTIMIZERS[1], "+ decay * w", "- decay * w"),
@@ -393,11 +477,11 @@ MUTANTS = [
     ("clip norm", cr.Tanh(), MSE, OPTIMIZERS[5], "g[i] *= scale", "g[i] *= -scale"),
     ("adam's bias", cr.Tanh(), MSE, cr.Adam(), "rate = lr / -", "rate = lr * -"),
     ("adam's v", cr.Tanh(), MSE, cr.Adam(), "+ 0.001f * (g * g)", "+ 0.002f * (g * g)"),
-    ("amsgrad", cr.Tanh(), MSE, OPTIMIZERS[5], "v[i] > most[i]", "v[i] < most[i]"),
+    ("amsgrad", cr.Tanh(), MSE, OPTIMIZERS[5], "v > most ?", "v < most ?"),
     ("adamw", cr.Tanh(), MSE, cr.AdamW(lr=0.01), "1.0f - lr * decay", "1.0f + lr * decay"),
     ("rmsprop", cr.Tanh(), MSE, cr.RMSprop(), "+ 0.01f * (g * g)", "+ 0.02f * (g * g)"),
-    ("centered", cr.Tanh(), MSE, OPTIMIZERS[9], "v[i] - a[i] * a[i]", "v[i] + a[i] * a[i]"),
-    ("adagrad", cr.Tanh(), MSE, cr.Adagrad(), "s[i] += g * g", "s[i] += g"),
+    ("centered", cr.Tanh(), MSE, OPTIMIZERS[9], "v - a * a", "v + a * a"),
+    ("adagrad", cr.Tanh(), MSE, cr.Adagrad(), "s += g * g", "s += g"),
     ("its decay", cr.Tanh(), MSE, OPTIMIZERS[13], "(1.0f + 0.1f", "(1.0f - 0.1f"),
 ]
 
@@ -408,6 +492,7 @@ def mutants(tmp_path_factory):
     folder, texts = tmp_path_factory.mktemp("mutants"), []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("os.fsync", lambda handle: None)
+        patch.setattr("chainrule.exchange.c.source.prefixed", lambda _, source: source)  # `joined` finds what is shared
         for i, (_, activation, loss, optimizer, right, wrong) in enumerate(MUTANTS):
             name = f"case_{i}"
             model, options = network(activation), {"loss": loss, "optimizer": optimizer, "test_rows": 3 * BATCH - 1}
@@ -434,7 +519,7 @@ def test_it_takes_no_library_but_math_and_allocates_nothing(tmp_path):
         to_c(network(activation), tmp_path, name=f"case_{i}", loss=loss, optimizer=optimizer, test_rows=1)
     texts = [(tmp_path / f"case_{i}.c").read_text() for i in range(len(one_each()))]
     for i, text in enumerate(texts):
-        assert re.findall(r"#include (.*)", text) == [f'"case_{i}.h"', "<math.h>"]
+        assert re.findall(r"#include (.*)", text) == [f'"case_{i}.h"', "<math.h>", "<string.h>"]
     (tmp_path / "all.c").write_text(joined(texts))
     gcc("-O1", "-c", tmp_path / "all.c", "-o", tmp_path / "all.o")
     found = subprocess.run(["nm", "-u", tmp_path / "all.o"], capture_output=True, text=True, check=True).stdout.split()
@@ -522,4 +607,9 @@ def test_the_program_of_the_docs_learns_what_the_docs_say(tmp_path, monkeypatch)
     errors = [int(number) for number in re.findall(r": (\d+)", said)]
     assert errors[-1] < errors[0] / 4
     stack = int(re.search(r"takes\n?(\d+) bytes of stack here", page)[1])
+    shown = re.findall(r"^[\d,]+ bytes of code, .*", page, re.MULTILINE)
+    with_training = str(measure("disk", "disk"))
+    assert re.sub(r"[\d,]+", "", with_training) == re.sub(r"[\d,]+", "", shown[1])
+    sizes = [[int(n.replace(",", "")) for n in re.findall(r"[\d,]*\d", text)[:3]] for text in (shown[1], with_training)]
+    assert sizes[0][1:] == pytest.approx(sizes[1][1:], rel=0.01)  # data and state; code is the compiler's
     assert f"Takes about {stack} bytes of stack, however many rows" in Path("disk/disk.h").read_text()

@@ -47,7 +47,7 @@ static void {name}_backward(float *dy, const float *{of}, int n{arguments})
 
 RELU = _each("relu", "y", "dy where y > 0, else 0", "dy[i] = y[i] > 0.0f ? dy[i] : 0.0f;")
 LEAKY_RELU = _each(
-    "leaky_relu", "x", "dy where x > 0, else slope dy", "dy[i] *= x[i] > 0.0f ? 1.0f : slope;", ", float slope"
+    "leakyrelu", "x", "dy where x > 0, else slope dy", "dy[i] *= x[i] > 0.0f ? 1.0f : slope;", ", float slope"
 )
 ELU = _each(
     "elu",
@@ -114,7 +114,7 @@ static void softmax_backward(float *dy, const float *y, int n)
 """
 LOG_SOFTMAX = """\
 /* dy - exp(y) sum dy */
-static void log_softmax_backward(float *dy, const float *y, int n)
+static void logsoftmax_backward(float *dy, const float *y, int n)
 {
     float sum = 0.0f;
     int i;
@@ -137,7 +137,7 @@ class Derivative(NamedTuple):
 
 DERIVATIVES: dict[type, Callable[[Any], Derivative]] = {
     layers.ReLU: lambda layer: Derivative((RELU,), "relu", "y"),
-    layers.LeakyReLU: lambda layer: Derivative((LEAKY_RELU,), "leaky_relu", "x", (layer.negative_slope,)),
+    layers.LeakyReLU: lambda layer: Derivative((LEAKY_RELU,), "leakyrelu", "x", (layer.negative_slope,)),
     layers.ELU: lambda layer: Derivative((ELU,), "elu", "x", (layer.alpha,)),
     layers.Tanh: lambda layer: Derivative((TANH,), "tanh", "y"),
     layers.Sigmoid: lambda layer: Derivative((SIGMOID,), "sigmoid", "y"),
@@ -149,5 +149,5 @@ DERIVATIVES: dict[type, Callable[[Any], Derivative]] = {
         (SIGMOID_OF_ONE, SOFTPLUS), "softplus", "x", (layer.beta, layer.threshold)
     ),
     layers.Softmax: lambda layer: Derivative((SOFTMAX,), "softmax", "y"),
-    layers.LogSoftmax: lambda layer: Derivative((LOG_SOFTMAX,), "log_softmax", "y"),
+    layers.LogSoftmax: lambda layer: Derivative((LOG_SOFTMAX,), "logsoftmax", "y"),
 }

@@ -45,7 +45,7 @@ static void {name}(float *x, int n{arguments})
 
 RELU = _each("relu", "max(0, x)", "x[i] = x[i] <= 0.0f ? 0.0f : x[i];")
 LEAKY_RELU = _each(
-    "leaky_relu", "x where x > 0, else slope x", "x[i] = x[i] > 0.0f ? x[i] : slope * x[i];", ", float slope"
+    "leakyrelu", "x where x > 0, else slope x", "x[i] = x[i] > 0.0f ? x[i] : slope * x[i];", ", float slope"
 )
 ELU = _each(
     "elu",
@@ -101,7 +101,7 @@ static void softmax(float *x, int n)
 """
 LOG_SOFTMAX = """\
 /* x - log sum exp(x), shifted by the largest x so that exp never overflows */
-static void log_softmax(float *x, int n)
+static void logsoftmax(float *x, int n)
 {
     const float most = largest(x, n);
     float sum = 0.0f;
@@ -118,7 +118,7 @@ Rule = Callable[[Any], tuple[tuple[str, ...], str, tuple[float, ...]]]
 
 ACTIVATIONS: dict[type, Rule] = {
     layers.ReLU: lambda layer: ((RELU,), "relu", ()),
-    layers.LeakyReLU: lambda layer: ((LEAKY_RELU,), "leaky_relu", (layer.negative_slope,)),
+    layers.LeakyReLU: lambda layer: ((LEAKY_RELU,), "leakyrelu", (layer.negative_slope,)),
     layers.ELU: lambda layer: ((ELU,), "elu", (layer.alpha,)),
     layers.Tanh: lambda layer: ((TANH,), "tanh_", ()),
     layers.Sigmoid: lambda layer: ((SIGMOID_OF_ONE, SIGMOID), "sigmoid", ()),
@@ -128,5 +128,5 @@ ACTIVATIONS: dict[type, Rule] = {
     ),
     layers.Softplus: lambda layer: ((SOFTPLUS,), "softplus", (layer.beta, layer.threshold)),
     layers.Softmax: lambda layer: ((LARGEST, SOFTMAX), "softmax", ()),
-    layers.LogSoftmax: lambda layer: ((LARGEST, LOG_SOFTMAX), "log_softmax", ()),
+    layers.LogSoftmax: lambda layer: ((LARGEST, LOG_SOFTMAX), "logsoftmax", ()),
 }

@@ -43,7 +43,7 @@ L1 = _elements(
     "e > 0.0f ? 1.0f : e < 0.0f ? -1.0f : 0.0f",
 )
 SMOOTH_L1 = _elements(
-    "smooth_l1",
+    "smoothl1",
     "l = e^2 / (2 beta) where |e| < beta, else |e| - beta / 2, e = y - target; its slope is e / beta, cut to -1 ... 1",
     (_ERROR, "size = fabsf(e)"),
     "size < beta ? 0.5f * e * e / beta : size - 0.5f * beta",
@@ -184,7 +184,7 @@ LOSSES: dict[type, Rule] = {
     losses.MSELoss: lambda loss, n_out: ((MSE,), "mse", ()),
     losses.L1Loss: lambda loss, n_out: ((L1,), "l1", ()),
     losses.SmoothL1Loss: lambda loss, n_out: (
-        ((SMOOTH_L1,), "smooth_l1", (loss.beta,)) if loss.beta else ((L1,), "l1", ())
+        ((SMOOTH_L1,), "smoothl1", (loss.beta,)) if loss.beta else ((L1,), "l1", ())
     ),
     losses.HuberLoss: lambda loss, n_out: ((HUBER,), "huber", (loss.delta,)),
     losses.QuantileLoss: lambda loss, n_out: ((QUANTILE,), "quantile", (loss.quantile,)),

@@ -1,6 +1,7 @@
 """What each optimizer is in C: the arrays that it keeps, and the equations of one weight.
 
-In them `w, g` are the weight and its gradient, decay included; `state->steps`, `t`, counts the updates from 1.
+In them `w, g` are the weight and its gradient, decay included; `state->steps`, `t`, counts the updates from 1. They
+stand on their own, as the update computes each of them twice: to see what would come of it, and to keep it.
 """
 
 import math
@@ -17,7 +18,7 @@ class Rule(NamedTuple):
     equation : what the comment says.
     keeps : the arrays of the state, by their names in Python, and what they are called in the equations.
     once : what is computed once in a step.
-    each : what happens to number i.
+    each : what happens to one number.
     starts : what the arrays begin with.
     decays_first : weight decay is no part of the gradient, but happens to the weight before.
     """
@@ -33,35 +34,35 @@ class Rule(NamedTuple):
 def _sgd(rule: optimizers.SGD) -> Rule:
     momentum = short(rule.momentum)
     if not rule.momentum:
-        return Rule(("w = w - lr g",), {}, (), ("w[i] -= lr * g;",))
+        return Rule(("w = w - lr g",), {}, (), ("w -= lr * g;",))
     keeps, first, share = {"momentum_buffer": "v"}, "", ""
     once: tuple[str, ...] = ()
     if rule.dampening:
         first, share = f" + {words(1 - rule.dampening)} g, at the first step v = g", "fresh * "
         once = (f"const float fresh = state->steps == 1 ? 1.0f : {short(1 - rule.dampening)};",)
-    new = f"v[i] = {momentum} * v[i] + {share}g;"
+    new = f"v = {momentum} * v + {share}g;"
     equation = f"v = {words(rule.momentum)} v{first or ' + g'}"
     if rule.nesterov:
         return Rule(
             (equation, f"w = w - lr (g + {words(rule.momentum)} v)"),
             keeps,
             once,
-            (new, f"w[i] -= lr * (g + {momentum} * v[i]);"),
+            (new, f"w -= lr * (g + {momentum} * v);"),
         )
-    return Rule((equation, "w = w - lr v"), keeps, once, (new, "w[i] -= lr * v[i];"))
+    return Rule((equation, "w = w - lr v"), keeps, once, (new, "w -= lr * v;"))
 
 
 def _adam(rule: optimizers.Adam) -> Rule:
     beta1, beta2 = rule.betas
     keeps = {"exp_avg": "m", "exp_avg_sq": "v"}
     each: tuple[str, ...] = (
-        f"m[i] = {short(beta1)} * m[i] + {short(1 - beta1)} * g;",
-        f"v[i] = {short(beta2)} * v[i] + {short(1 - beta2)} * (g * g);",
+        f"m = {short(beta1)} * m + {short(1 - beta1)} * g;",
+        f"v = {short(beta2)} * v + {short(1 - beta2)} * (g * g);",
     )
     largest = "v"
     if rule.amsgrad:
         keeps["max_exp_avg_sq"] = largest = "most"
-        each += ("most[i] = v[i] > most[i] ? v[i] : most[i];",)
+        each += ("most = v > most ? v : most;",)
     return Rule(
         (
             f"m = {words(beta1)} m + {words(1 - beta1)} g, v = {words(beta2)} v + {words(1 - beta2)} g^2"
@@ -74,7 +75,7 @@ def _adam(rule: optimizers.Adam) -> Rule:
             *["const float t = (float)state->steps;"] * (max(rule.betas) > 0),
             f"const float rate = lr / {_bias(beta1)}, root2 = sqrtf({_bias(beta2)});",
         ),
-        (*each, f"w[i] -= rate * m[i] / (sqrtf({largest}[i]) / root2 + {short(rule.eps)});"),
+        (*each, f"w -= rate * m / (sqrtf({largest}) / root2 + {short(rule.eps)});"),
         decays_first=isinstance(rule, optimizers.AdamW),
     )
 
@@ -88,23 +89,23 @@ def _rmsprop(rule: optimizers.RMSprop) -> Rule:
     old, new = short(rule.alpha), short(1 - rule.alpha)
     shares = f"{words(rule.alpha)} {{0}} + {words(1 - rule.alpha)}"
     keeps, equation = {"square_avg": "v"}, f"v = {shares.format('v')} g^2"
-    each: tuple[str, ...] = (f"v[i] = {old} * v[i] + {new} * (g * g);",)
-    spread = "v[i]"
+    each: tuple[str, ...] = (f"v = {old} * v + {new} * (g * g);",)
+    spread = "v"
     change = "u, u = g / (sqrt(v) + eps)"
     if rule.centered:
         keeps["grad_avg"] = "a"
         each += (
-            f"a[i] = {old} * a[i] + {new} * g;",
-            "const float variance = v[i] - a[i] * a[i]; /* rounding may make it negative */",
+            f"a = {old} * a + {new} * g;",
+            "const float variance = v - a * a; /* rounding may make it negative */",
         )
         spread = "variance > 0.0f ? variance : 0.0f"
         equation += f", a = {shares.format('a')} g"
         change = "u, u = g / (sqrt(v - a^2) + eps)"
     quotient = f"g / (sqrtf({spread}) + {short(rule.eps)})"
     if not rule.momentum:
-        return Rule((equation, f"w = w - lr {change}"), keeps, (), (*each, f"w[i] -= lr * ({quotient});"))
+        return Rule((equation, f"w = w - lr {change}"), keeps, (), (*each, f"w -= lr * ({quotient});"))
     keeps["momentum_buffer"] = "b"
-    each += (f"b[i] = {short(rule.momentum)} * b[i] + {quotient};", "w[i] -= lr * b[i];")
+    each += (f"b = {short(rule.momentum)} * b + {quotient};", "w -= lr * b;")
     change = f"b, b = {words(rule.momentum)} b + u{change[1:]}"
     return Rule((equation, f"w = w - lr {change}"), keeps, (), each)
 
@@ -119,7 +120,7 @@ def _adagrad(rule: optimizers.Adagrad) -> Rule:
         ("s = s + g^2", f"w = w - {words_of_rate} g / (sqrt(s) + eps)"),
         {"sum": "s"},
         once,
-        ("s[i] += g * g;", f"w[i] -= {rate} * g / (sqrtf(s[i]) + {short(rule.eps)});"),
+        ("s += g * g;", f"w -= {rate} * g / (sqrtf(s) + {short(rule.eps)});"),
         starts=rule.initial_accumulator_value,
     )
 

@@ -1,6 +1,5 @@
 """A network as C99: one source file, one header, and a test of its own; with a loss, the training step too."""
 
-import re
 from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
@@ -20,16 +19,9 @@ from ...optimizers import Optimizer, Schedule
 from ...train.prepare import require_finite
 from . import training
 from .functions import ACTIVATIONS, COPY, LINEAR
+from .names import refusal
 from .selftest import selftest
-from .spelling import about, add, array, by_columns, numbers, rest, total, uses
-
-# fmt: off
-_KEYWORDS = {
-    "auto", "break", "case", "char", "const", "continue", "default", "do", "double", "else", "enum", "extern",
-    "float", "for", "goto", "if", "inline", "int", "long", "register", "restrict", "return", "short", "signed",
-    "sizeof", "static", "struct", "switch", "typedef", "union", "unsigned", "void", "volatile", "while", "main",
-}
-# fmt: on
+from .spelling import about, add, array, by_columns, numbers, prefixed, rest, total, uses
 
 
 def to_c(
@@ -58,7 +50,8 @@ def to_c(
     ----------
     model : Linear, activations, Dropout (which does nothing in prediction), Flatten and Identity in any chain.
     folder : for the files; made if it is not there.
-    name : of the files and functions, an identifier of C.
+    name : of the files, and the beginning of every name in them: an identifier of C that is no word of C or C++, and
+        not the name of a header of the system.
     test_rows : how many random inputs the test compares. It holds what Python says of them in float64, and for each
         output how far float32 may be from that. A training step is tested on the first 31 of them at most.
     test_inputs : (rows, inputs), what it compares instead of random inputs from a normal distribution: rows that
@@ -74,8 +67,8 @@ def to_c(
     are not finite, before anything is written.
     """
     test_rows = positive("to_c", "test_rows", test_rows)
-    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) or name in _KEYWORDS:
-        raise ValueError(f"to_c: name must be an identifier of C, got {name!r}")
+    if expected := refusal(name):
+        raise ValueError(f"to_c: name must be {expected}, got {name!r}")
     plan = _plan(model, loss, _rule(model, loss, optimizer))
     x = _test_inputs(test_inputs, test_rows, plan.n_in)
     texts = {
@@ -174,9 +167,13 @@ def _source(name: str, plan: Plan) -> str:
     else:
         body = _prediction(plan, functions, lambda i: f"w + PARAMETER_{i}")
         arrays = training.constants(name, plan)
-        last = f"static void predict(const float *w, const float *x, float *y)\n{body}\n"
+        last = f"static void forward(const float *w, const float *x, float *y)\n{body}\n"
         last += training.definitions(name, plan, functions)
-    return "\n".join([about(name, plan), f'#include "{name}.h"\n\n#include <math.h>\n', *arrays, *functions, last])
+    includes = [f'#include "{name}.h"\n', "#include <math.h>"]
+    if plan.loss:
+        includes += ["#include <string.h>\n", training.NO_FAST_MATH.rstrip()]
+    head = "\n".join([about(name, plan), *includes])
+    return "\n".join([head, "", prefixed(name, "\n".join([*arrays, *functions, last]))])
 
 
 def _prediction(plan: Plan, functions: list[str], place: Callable[[int], str]) -> str:

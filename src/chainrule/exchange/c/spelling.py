@@ -73,6 +73,18 @@ def uses(line: str, name: str) -> bool:
     return re.search(rf"\b{name}\b", line) is not None
 
 
+def prefixed(name: str, source: str) -> str:
+    """The source with the name of the network before everything that it keeps to itself: two may be in one file."""
+    own = set(re.findall(r"^static .*?(\w+)[(\[]", source, re.MULTILINE))
+    spelt = dict.fromkeys(own, f"{name}_") | {f"PARAMETER_{i}": f"{name.upper()}_" for i in _numbered(source)}
+    pattern = re.compile(rf"/\*.*?\*/|\b({'|'.join(sorted(spelt))})\b", re.DOTALL)  # comments stay as they are
+    return pattern.sub(lambda found: found[0] if found[1] is None else spelt[found[1]] + found[1], source)
+
+
+def _numbered(source: str) -> list[str]:
+    return re.findall(r"^    PARAMETER_(\d+) = ", source, re.MULTILINE)
+
+
 def by_columns(plan: Plan, numbers: list[np.ndarray]) -> list[np.ndarray]:
     """Arrays like the plan's parameters in the order in which C keeps them: those of weights column by column."""
     weights = {op.weight for op in plan.ops if op.kind == "linear"}

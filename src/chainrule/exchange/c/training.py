@@ -13,7 +13,7 @@ from .functions import COPY
 from .optimizers import rule_of
 from .row import learn, stack
 from .spelling import add, array, by_columns, numbers, places, short
-from .update import calls, update
+from .update import clips, update, update_all
 
 # -- the header
 
@@ -54,13 +54,21 @@ void {name}_predict_with(const {name}_state *state, const float *x, float *y);
  *     {signature.call(plan.optimizer)}
  *
  * x holds {upper}_INPUTS numbers for each row, target {means}
- * Returns the {mean} of the loss before the update. If that is NaN or infinite, or batch below 1, there is no update.
+ * Returns the {mean} of the loss before the update. There is no update if batch is below 1, or if the loss, a gradient
+ * or any number that the update would leave in the state is NaN or infinite: then parameters, steps and what the
+ * optimizer keeps stay what they were, and the gradients are 0.
  * Takes about {stack(plan):,} bytes of stack, however many rows there are. */
 float {name}_step({name}_state *state, const float *x, {target} *target, int batch);
 """
 
 
 # -- the source
+
+NO_FAST_MATH = """\
+#if (defined __FINITE_MATH_ONLY__ && __FINITE_MATH_ONLY__) || defined _M_FP_FAST
+#error "-ffast-math may drop the test that keeps NaN out of the state: add -fno-finite-math-only (MSVC: no /fp:fast)"
+#endif
+"""
 
 
 def constants(name: str, plan: Plan) -> list[str]:
@@ -74,7 +82,8 @@ def constants(name: str, plan: Plan) -> list[str]:
 
 def definitions(name: str, plan: Plan, functions: list[str]) -> str:
     """The functions that learn; what they call is added to `functions`."""
-    parts = [_starts(name, plan, functions), learn(name, plan, functions), update(name, plan)]
+    parts = [_starts(name, plan, functions), learn(name, plan, functions)]
+    parts += [update(name, plan, functions), update_all(name, plan)]
     if plan.class_targets:
         parts.append(_counts(plan))
     return "\n".join([*parts, _step(name, plan, functions)])
@@ -100,7 +109,7 @@ def _starts(name: str, plan: Plan, functions: list[str]) -> str:
     return f"""\
 void {name}_predict(const float *x, float *y)
 {{
-    predict(trained, x, y);
+    forward(trained, x, y);
 }}
 
 void {name}_init({name}_state *state)
@@ -110,7 +119,7 @@ void {name}_init({name}_state *state)
 
 void {name}_predict_with(const {name}_state *state, const float *x, float *y)
 {{
-    predict(state->parameters, x, y);
+    forward(state->parameters, x, y);
 }}
 """
 
@@ -126,7 +135,7 @@ def _step(name: str, plan: Plan, functions: list[str]) -> str:
 float {name}_step({name}_state *state, const float *x, const {target} *target, int batch)
 {{
     float loss = 0.0f, share = 1.0f;
-    int i, row;
+    int i, row, good;
     if (batch < 1)
         return 0.0f;
     for (i = 0; i < {upper}_PARAMETERS; i++)
@@ -134,10 +143,16 @@ float {name}_step({name}_state *state, const float *x, const {target} *target, i
 {_share(name, plan)}\
     for (row = 0; row < batch; row++)
         {condition}loss += learn(state, x + row * {upper}_INPUTS, {of_row}, share{row});
-    if (!isfinite(loss))
-        return loss;
+    good = is_finite(loss) && all_finite(state->gradients, {upper}_PARAMETERS);
     state->steps++;
-{calls(name, plan, functions)}\
+{clips(name, plan, functions)}\
+    if (good && update_all(state, 0)) {{
+        update_all(state, 1);
+        return loss;
+    }}
+    state->steps--;
+    for (i = 0; i < {upper}_PARAMETERS; i++)
+        state->gradients[i] = 0.0f;
     return loss;
 }}
 """
