@@ -14,7 +14,7 @@ help:        ## this list
 	@grep -E '^[a-z0-9-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | sort
 
 demo: $(VENV)/.demo  ## install chainrule into .venv and run the report's experiment, with pictures
-	$(BIN)/chainrule disk --out $(OUT)
+	$(BIN)/chainrule disk --out $(OUT) --overwrite
 
 test: $(VENV)/.test  ## install with the test extra and run every test
 	$(BIN)/python -m pytest -n auto -q

@@ -28,6 +28,19 @@ def test_the_table_has_a_line_for_each_network_and_the_folder_is_named(tmp_path)
     assert names == expected
 
 
+def test_results_of_before_are_not_replaced_unless_that_is_asked_for(tmp_path):
+    assert run(*QUICK, "--out", str(tmp_path)).exit_code == 0
+    before = (tmp_path / "results.json").read_bytes()
+    result = run(*QUICK, "--out", str(tmp_path), "--radius", "0.3")
+    assert result.exit_code == 1
+    assert "holds input-data.png of an earlier run: choose another folder with --out, or" in result.output
+    assert (tmp_path / "results.json").read_bytes() == before
+    assert run(*QUICK, "--out", str(tmp_path), "--radius", "0.3", "--overwrite").exit_code == 0
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"results.json", "networks", "input-data.png", "losses.png", "output-radius-0.3.png"}
+    assert [path.name for path in (tmp_path / "networks").iterdir()] == ["radius 0.3-tanh-sgd-seed0.safetensors"]
+
+
 def test_results_json_says_what_was_run_and_what_came_out(tmp_path):
     run(*QUICK, "--out", str(tmp_path), "--seeds", "2", "--radius", "0.3", "--lr", "0.1")
     results = json.loads((tmp_path / "results.json").read_text())
@@ -68,6 +81,7 @@ def test_bad_options_get_one_clear_line_and_no_traceback(arguments, message, tmp
     assert result.exit_code not in (0, None)
     assert message in result.output
     assert result.exception is None or isinstance(result.exception, SystemExit)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_without_matplotlib_there_is_a_table_and_a_hint(tmp_path, monkeypatch):

@@ -88,6 +88,39 @@ def test_export_writes_c_that_learns(tmp_path, model):
     assert run("export", path, "--to", "c", "--lr", 0.1).exit_code == 2
 
 
+@pytest.mark.parametrize(("stem", "name"), [("2024", "network_2024"), ("math", "network_math"), ("größe", "gr_e")])
+@pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
+def test_export_makes_a_name_that_c_can_take(tmp_path, model, stem, name):
+    model.save(tmp_path / f"{stem}.safetensors")
+    result = run("export", tmp_path / f"{stem}.safetensors", "--to", "c")
+    assert result.exit_code == 0, result.output
+    assert {path.name for path in (tmp_path / stem).iterdir()} == {f"{name}{rest}" for rest in (".c", ".h", "_test.c")}
+    result = run("export", tmp_path / f"{stem}.safetensors", "--to", "c", "--name", "time")
+    assert result.exit_code == 1
+    assert "the system's header time.h" in result.output
+
+
+@pytest.mark.parametrize("form", ["c", "onnx"])
+def test_export_replaces_what_an_export_has_written_and_nothing_else(tmp_path, model, form):
+    if form == "onnx":
+        pytest.importorskip("onnx")
+    model.save(tmp_path / "net")  # without an ending, and its folder is not called so
+    for _ in range(2):
+        result = run("export", tmp_path / "net", "--to", form)
+        assert result.exit_code == 0, result.output
+    mine = tmp_path / "mine.c" if form == "c" else tmp_path / "mine.onnx"
+    mine.write_text("of my own")
+    out = tmp_path if form == "c" else mine
+    result = run("export", tmp_path / "net", "--to", form, "--out", out, "--name", "mine")
+    assert result.exit_code == 1
+    assert result.output.startswith(f"Error: {mine} is there already, and no export has written it")
+    assert mine.read_text() == "of my own"
+    assert not (tmp_path / "mine.h").exists()
+    result = run("export", tmp_path / "net", "--to", form, "--out", tmp_path / "no" / "where" / "x", "--name", "ok")
+    if form == "onnx":
+        assert result.output == f"Error: {tmp_path / 'no' / 'where' / 'x'}: No such file or directory\n"
+
+
 @pytest.mark.parametrize("arguments", [("info",), ("export", "--to", "onnx"), ("export", "--to", "c")], ids=" ".join)
 def test_what_is_no_model_is_an_error_and_no_traceback(tmp_path, arguments):
     path = tmp_path / "a.safetensors"

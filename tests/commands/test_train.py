@@ -46,6 +46,55 @@ def test_the_folder_is_called_after_the_table(tmp_path, table, monkeypatch):
     assert (tmp_path / "chainrule-houses" / "model.safetensors").exists()
 
 
+def test_a_model_of_before_is_not_replaced_unless_that_is_asked_for(tmp_path, table, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x").mkdir()
+    houses(seed=1).write_csv(tmp_path / "x" / "houses.csv")
+    assert run("train", "houses.csv", "--target", "price", *QUICK).exit_code == 0
+    folder = tmp_path / "chainrule-houses"
+    (folder / "notes.txt").write_text("mine")
+
+    def files():
+        return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+    before = files()
+    for again in (["houses.csv", "--target", "town"], ["x/houses.csv", "--target", "price"]):
+        result = run("train", *again, *QUICK)
+        assert result.exit_code == 1
+        assert result.output.startswith(
+            "Error: chainrule-houses holds losses.png of an earlier run: choose another folder"
+        )
+        assert "--out" in result.output
+        assert "--overwrite" in result.output
+        assert files() == before
+    assert run("train", "houses.csv", "--target", "nobody", "--overwrite", *QUICK).exit_code == 1
+    assert files() == before
+    assert run("train", "x/houses.csv", "--target", "town", "--overwrite", *QUICK).exit_code == 0
+    names = {"model.safetensors", "report.json", "report.txt", "losses.png", "confusion.png", "notes.txt"}
+    assert set(files()) == names  # and the predictions.png of before is gone
+    assert cr.load(folder / "model.safetensors").target.name == "town"
+
+
+def test_folders_that_were_made_in_vain_are_gone_and_others_stay(tmp_path, table):
+    (tmp_path / "there").mkdir()
+    for out in ("there", "there/new/newer"):
+        assert run("train", table, "--target", "nobody", "--out", tmp_path / out, *QUICK).exit_code == 1
+        assert list((tmp_path / "there").iterdir()) == []
+    (tmp_path / "file").write_text("")
+    result = run("train", table, "--target", "price", "--out", tmp_path / "file" / "out", *QUICK)
+    assert result.output.startswith(f"Error: {tmp_path / 'file' / 'out'}: ")
+
+
+def test_a_run_that_breaks_off_while_it_writes_leaves_nothing(tmp_path, table, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device", str(tmp_path / "out" / ".unfinished-1" / "losses.png"))
+
+    monkeypatch.setattr("chainrule.commands.train.draw", full)
+    result = run("train", table, "--target", "price", "--out", tmp_path / "out", *QUICK)
+    assert result.output == f"Error: {tmp_path / 'out'}: No space left on device\n"
+    assert not (tmp_path / "out").exists()
+
+
 def test_json_goes_to_standard_output_alone(tmp_path, table):
     result = run("train", table, "--target", "price", "--json", "--out", tmp_path / "out", *QUICK)
     assert json.loads(result.stdout) == json.loads((tmp_path / "out" / "report.json").read_text())
@@ -104,13 +153,14 @@ def test_bad_tables_and_options_get_one_clear_line_and_leave_nothing(tmp_path, t
     assert result.exit_code in (1, 2)
     assert message.format(path) in result.output
     assert result.exception is None or isinstance(result.exception, SystemExit)
-    assert not list(tmp_path.glob("out/*"))
+    assert [path.name for path in tmp_path.iterdir()] == ["t.csv"]
 
 
 def test_a_run_that_diverges_says_so(tmp_path, table):
     result = run("train", table, "--target", "price", "--out", tmp_path / "out", "--lr", "1e30", *QUICK)
     assert result.exit_code == 1
     assert "Likely causes: a learning rate that is too high" in result.output
+    assert [path.name for path in tmp_path.iterdir()] == ["houses.csv"]
 
 
 def test_a_folder_that_cannot_be_written_to_is_named(table):
@@ -126,7 +176,7 @@ def test_parquet_and_npz_are_tables_too(tmp_path):
     rng = np.random.default_rng(0)
     np.savez(tmp_path / "a.npz", x=rng.normal(size=(50, 3)), y=rng.integers(0, 2, 50))
     for name, target in (("a.parquet", "price"), ("a.npz", "y")):
-        result = run("train", tmp_path / name, "--target", target, "--out", tmp_path / "out", *QUICK)
+        result = run("train", tmp_path / name, "--target", target, "--out", tmp_path / target, *QUICK)
         assert result.exit_code == 0, result.output
 
 

@@ -13,7 +13,11 @@ from ..data import RADII
 from ..files import write_text
 from ..studies import disk as study
 from ..studies.machine import machine
+from .folder import filled, overwrite_option
 from .options import widths
+
+# Everything that a run may leave in its folder.
+LEAVES = ("results.json", "networks/*-seed*.safetensors", "input-data.png", "losses.png", "output-*.png")
 
 
 def _radii(context: click.Context, option: click.Parameter, texts: tuple[str, ...]) -> tuple[str | float, ...]:
@@ -79,12 +83,14 @@ def _radii(context: click.Context, option: click.Parameter, texts: tuple[str, ..
     show_default=True,
     help="Folder for pictures, results.json and networks.",
 )
+@overwrite_option
 @click.option("--json", "as_json", is_flag=True, help="Print results.json instead of the table.")
 def disk(
     activations: tuple[str, ...],
     optimizers: tuple[str, ...],
     radii: tuple[str | float, ...],
     out: Path,
+    overwrite: bool,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -100,36 +106,40 @@ def disk(
         radii=radii or default.radii,
         **options,
     )
+    pictures = "pictures, "
     try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as problem:
-        raise click.ClickException(f"cannot write to {out}: {problem.strerror}") from None
-    rows = []
-    if not as_json:
-        click.echo(_heading(settings))
-    try:
-        for row in study.run(settings):
-            rows.append(row)
-            if not as_json:
-                click.echo(_line(settings, row))
+        with filled(out, LEAVES, overwrite=overwrite) as folder:
+            text, rows = _run(settings, as_json)
+            write_text(folder / "results.json", text + "\n")
+            study.save_networks(rows, folder / "networks")
+            try:
+                study.draw(settings, rows, folder)
+            except ModuleNotFoundError as missing:
+                pictures = ""
+                click.echo(f"no pictures: {missing}", err=True)
     except (FloatingPointError, ValueError) as problem:
         raise click.ClickException(str(problem)) from None
+    except OSError as problem:
+        raise click.ClickException(f"cannot write to {out}: {problem.strerror}") from None
+    click.echo(text if as_json else f"\n{pictures}results.json and networks are in {out}{os.sep}")
+
+
+def _run(settings: study.Settings, quiet: bool) -> tuple[str, list[study.Row]]:
+    """Train the networks, line by line, and return results.json too."""
+    rows = []
+    if not quiet:
+        click.echo(_heading(settings))
+    for row in study.run(settings):
+        rows.append(row)
+        if not quiet:
+            click.echo(_line(settings, row))
     results = {
         "command": "chainrule disk",
         "settings": asdict(settings),
         "machine": machine(),
         "runs": [run.to_dict() for row in rows for run in row.runs],
     }
-    text = json.dumps(results, indent=1)
-    write_text(out / "results.json", text + "\n")
-    study.save_networks(rows, out / "networks")
-    try:
-        study.draw(settings, rows, out)
-        pictures = "pictures, "
-    except ModuleNotFoundError as missing:
-        pictures = ""
-        click.echo(f"no pictures: {missing}", err=True)
-    click.echo(text if as_json else f"\n{pictures}results.json and networks are in {out}{os.sep}")
+    return json.dumps(results, indent=1), rows
 
 
 def _heading(settings: study.Settings) -> str:

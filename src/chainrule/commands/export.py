@@ -9,6 +9,7 @@ import numpy as np
 
 from .. import losses
 from ..exchange.c import measure, to_c
+from ..exchange.c.names import name_from
 from ..exchange.onnx import to_onnx
 from ..extras import installed
 from ..files import load, write_text
@@ -26,7 +27,7 @@ from ..tables.raw import columns_that_lose_digits, disagreement, inputs_text, ra
     type=click.Path(path_type=Path),
     help="The file (onnx) or the folder (c)  [default: beside MODEL]",
 )
-@click.option("--name", help="Of the functions and files of C  [default: that of MODEL]")
+@click.option("--name", help="Of the functions and files of C  [default: made of that of MODEL]")
 @click.option("--train", is_flag=True, help="C that also learns, by the model's own optimizer.")
 @click.option(
     "--loss",
@@ -52,18 +53,43 @@ def export(
             raise ValueError("--train: a model of a table has the scales of its columns inside, and predicts only")
         if form == "onnx":
             out = out or path.with_suffix(".onnx")
-            _onnx(model, out, raw_rows(loaded) if isinstance(loaded, TableModel) else None)
-            inputs = out.with_name(f"{out.stem}_inputs.json")
+            places, inputs = [out], out.with_name(f"{out.stem}_inputs.json")
         else:
-            out = out or path.with_suffix("")
-            name = name or "".join(letter if letter.isalnum() else "_" for letter in path.stem)
-            rows = {"test_inputs": raw_rows(loaded, 32)} if isinstance(loaded, TableModel) else {}
-            _c(model, out, name, **rows, **(_training(model, loss, lr) if train else {}))
+            out = out or (path.with_suffix("") if path.suffix else path.with_name(f"{path.name}_c"))
+            name = name_from(path.stem) if name is None else name
+            places = [out / f"{name}{rest}" for rest in (".c", ".h", "_test.c")]
             inputs = out / f"{name}_inputs.json"
-        if isinstance(loaded, TableModel):
-            _inputs(loaded, inputs)
-    except (ValueError, OSError, RuntimeError, ModuleNotFoundError) as problem:
+        table = loaded if isinstance(loaded, TableModel) else None
+        _require_ours([*places, *([] if table is None else [inputs])])
+        if form == "onnx":
+            _onnx(model, out, None if table is None else raw_rows(table))
+        else:
+            rows = {} if table is None else {"test_inputs": raw_rows(table, 32)}
+            _c(model, out, str(name), **rows, **(_training(model, loss, lr) if train else {}))
+        if table is not None:
+            _inputs(table, inputs)
+    except (ValueError, RuntimeError, ModuleNotFoundError) as problem:
         raise click.ClickException(str(problem)) from None
+    except BrokenPipeError:  # nobody reads what is printed
+        raise
+    except OSError as problem:
+        where = path if problem.filename == str(path) else out
+        raise click.ClickException(f"{where}: {problem.strerror}") from None
+
+
+_MARKS = (
+    b"\tchainrule",
+    b"written by chainrule",
+    b"with what Python said",
+    b'"inputs": [',
+)  # of .onnx, .c, _test.c, .json
+
+
+def _require_ours(places: list[Path]) -> None:
+    """Raise ValueError for a file that is there and is none that an export has written."""
+    for place in places:
+        if place.is_file() and not any(mark in place.read_bytes()[:400] for mark in _MARKS):
+            raise ValueError(f"{place} is there already, and no export has written it: choose another place with --out")
 
 
 def _onnx(model: Module, out: Path, rows: np.ndarray | None = None) -> None:

@@ -13,8 +13,12 @@ from ..tables.network import ACTIVATIONS
 from ..tables.pictures import draw
 from ..tables.report import report_text
 from ..tables.target import LOSSES, TASKS
+from .folder import filled, overwrite_option
 from .options import widths
 from .table_errors import table_errors
+
+# Everything that a run may leave in its folder.
+LEAVES = ("model.safetensors", "report.json", "report.txt", "losses.png", "confusion.png", "predictions.png")
 
 
 @click.command()
@@ -88,28 +92,27 @@ from .table_errors import table_errors
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder for the model, the report and pictures  [default: chainrule-TABLE]",
 )
+@overwrite_option
 @click.option("--json", "as_json", is_flag=True, help="Print report.json instead of the text.")
-def train(table: Path, target: str, out: Path | None, as_json: bool, **options: Any) -> None:
+def train(table: Path, target: str, out: Path | None, overwrite: bool, as_json: bool, **options: Any) -> None:
     """Learn to predict a column of a table from the others.
 
     TABLE is CSV (with commas, semicolons or tabs), Parquet, or NumPy's .npz. What each column is, whether the target is
     a class or a number, and how columns become inputs is found out, told, and saved inside the model, so that
     `chainrule predict` takes tables as they are.
     """
-    out = out or Path(f"chainrule-{table.stem}")
-    with table_errors(out):
-        out.mkdir(parents=True, exist_ok=True)
+    out, pictures = out or Path(f"chainrule-{table.stem}"), " and pictures"
+    with table_errors(), filled(out, LEAVES, overwrite=overwrite) as folder:
         model = train_table(table, target, **options)
         text = json.dumps({"command": "chainrule train"} | description(model), indent=1)
-        model.save(out / "model.safetensors")
-        write_text(out / "report.json", text + "\n")
-        write_text(out / "report.txt", report_text(model) + "\n")
-    try:
-        draw(model, out)
-        pictures = " and pictures"
-    except ModuleNotFoundError as missing:
-        pictures = ""
-        click.echo(f"no pictures: {missing}", err=True)
+        model.save(folder / "model.safetensors")
+        write_text(folder / "report.json", text + "\n")
+        write_text(folder / "report.txt", report_text(model) + "\n")
+        try:
+            draw(model, folder)
+        except ModuleNotFoundError as missing:
+            pictures = ""
+            click.echo(f"no pictures: {missing}", err=True)
     click.echo(text if as_json else f"{report_text(model)}\n\nmodel.safetensors, report{pictures} are in {out}{os.sep}")
 
 
