@@ -5,7 +5,7 @@ from frames import houses
 
 from chainrule.tables import train_table
 from chainrule.tables.report import grid, report_text, schema_text, score_text
-from chainrule.tables.scores import ClassScore
+from chainrule.tables.scores import ClassScore, NumberScore
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,8 @@ def test_the_report_says_what_was_found_and_done(model):
 def test_a_score_of_classes_shows_who_was_taken_for_whom():
     score = ClassScore(("a", "long name"), np.array([[8, 2], [0, 10]]), 0.25).to_dict()
     assert score_text(score, "test") == (
-        "test          18 of 20 rows right, 90.0%; always saying a: 50.0%\n"
+        "test          18 of 20 rows right, 90.0% (95% interval 69.9% to 97.2%)\n"
+        "              always saying a, the most frequent of them: 50.0%\n"
         "              cross-entropy 0.25\n"
         "\n"
         "true, and said  a  long name  right\n"
@@ -50,7 +51,31 @@ def test_of_many_classes_the_most_frequent_errors_are_shown():
     confusion[3, 4], confusion[7, 1] = 2, 3
     score = ClassScore(tuple(f"c{i}" for i in range(20)), confusion, float("nan")).to_dict()
     lines = score_text(score, "test").splitlines()
-    assert lines[2:] == ["the most frequent errors", "true  said  times", "c7    c1        3", "c3    c4        2"]
+    assert lines[3:] == ["the most frequent errors", "true  said  times", "c7    c1        3", "c3    c4        2"]
+
+
+def test_few_rows_are_said_to_say_little():
+    text = score_text(ClassScore(("a", "b"), np.array([[1, 0], [0, 0]]), 0.1).to_dict(), "test")
+    assert "1 of 1 row right, 100.0% (95% interval 20.7% to 100.0%)" in text
+    assert "1 row is too few to judge by" in text
+    text = score_text(NumberScore(np.array([1.0, 1.2]), np.array([1.9, 0.4]), 5.0).to_dict(), "test")
+    lines = [" ".join(line.split()) for line in text.splitlines()]
+    assert lines[0] == "test R² -71.500 on 2 rows: always saying their mean would be better"
+    assert lines[2] == "always saying the mean of these rows: root mean square 0.1, R² 0"
+    assert lines[3] == "2 rows are too few to judge by: other rows may say the opposite"
+    text = score_text(NumberScore(np.full(20, 0.1), np.full(20, 0.3), 5.0).to_dict(), "test")
+    assert "20 rows of one value, of which there is no R²" in text
+
+
+def test_a_report_of_an_older_model_is_still_told():
+    new = NumberScore(np.arange(20.0), np.arange(20.0) + 1, 5.0).to_dict()
+    old = {name: new[name] for name in ("rows", "r2", "rmse", "mae", "rmse_of_the_mean", "residual_quantiles")}
+    assert score_text(old, "test").startswith(
+        "test          R² 0.970 on 20 rows: that share of the variance is explained"
+    )
+    new = ClassScore(("a", "b"), np.array([[9, 0], [1, 9]]), 0.1).to_dict()
+    del new["accuracy_interval"]
+    assert "18 of 19 rows right, 94.7%\n" in score_text(new, "test")
 
 
 def test_of_many_columns_the_first_are_shown_and_the_others_counted():

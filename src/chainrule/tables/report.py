@@ -7,6 +7,7 @@ from typing import Any
 from ..layers import Dropout, Linear
 from .model import TableModel
 from .schema import counted
+from .scores import FEW
 
 COLUMNS = 40  # of a table that are listed one by one
 CLASSES = 12  # of which a matrix still fits a terminal
@@ -67,12 +68,14 @@ def grid(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
 def _class_score(score: Mapping[str, Any], part: str) -> list[str]:
     rows, errors, classes, confusion = score["rows"], score["errors"], score["classes"], score["confusion"]
     said = [
-        f"{rows - errors:,} of {counted(rows, 'row')} right, {score['accuracy']:.1%}; always saying "
-        f"{score['most_frequent']}: {score['accuracy_of_the_most_frequent']:.1%}"
+        f"{rows - errors:,} of {counted(rows, 'row')} right, {score['accuracy']:.1%}"
+        f"{_interval(score.get('accuracy_interval'), '.1%')}",
+        f"always saying {score['most_frequent']}, the most frequent of them: "
+        f"{score['accuracy_of_the_most_frequent']:.1%}",
     ]
     if score["cross_entropy"] is not None:
         said.append(f"cross-entropy {score['cross_entropy']:.4g}")
-    lines = [*_section(part, said), ""]
+    lines = [*_section(part, [*said, *_few(rows)]), ""]
     if len(classes) <= CLASSES:
         table = [["true, and said", *classes, "right"]]
         for i, (name, counts) in enumerate(zip(classes, confusion, strict=True)):
@@ -93,16 +96,36 @@ def _class_score(score: Mapping[str, Any], part: str) -> list[str]:
 
 
 def _number_score(score: Mapping[str, Any], part: str) -> list[str]:
+    rows, r2 = score["rows"], score["r2"]
     low, quarter, _, three_quarters, high = score["residual_quantiles"].values()
-    return _section(
-        part,
-        [
-            f"R² {score['r2']:.3f} on {counted(score['rows'], 'row')}: that share of the variance is explained",
-            f"mean absolute error {score['mae']:.4g}, root mean square {score['rmse']:.4g}; "
-            f"always saying the mean: {score['rmse_of_the_mean']:.4g}",
-            f"half of the rows are {quarter:+.4g} to {three_quarters:+.4g} off, nine tenths {low:+.4g} to {high:+.4g}",
-        ],
-    )
+    spread = score.get("rmse_of_their_mean")  # which reports of older models do not have
+    meaning = "that share of the variance is explained" if r2 >= 0 else "always saying their mean would be better"
+    first = f"R² {r2:.3f} on {counted(rows, 'row')}{_interval(score.get('r2_interval'), '.3f')}: {meaning}"
+    if spread == 0:
+        first = f"{counted(rows, 'row')} of one value, of which there is no R²"
+    error = f"root mean square {score['rmse']:.4g}{_interval(score.get('rmse_interval'), '.4g')}"
+    lines = [first, f"{error}, mean absolute error {score['mae']:.4g}"]
+    if spread:
+        lines.append(f"always saying the mean of these rows: root mean square {spread:.4g}, R² 0")
+    if rows >= FEW:
+        lines.append(
+            f"half of the rows are {quarter:+.4g} to {three_quarters:+.4g} off, nine tenths {low:+.4g} to {high:+.4g}"
+        )
+    return _section(part, [*lines, *_few(rows)])
+
+
+def _interval(ends: Sequence[float] | None, form: str) -> str:
+    """What a score may owe to chance, in brackets, if it is known."""
+    return "" if ends is None else f" (95% interval {ends[0]:{form}} to {ends[1]:{form}})"
+
+
+def _few(rows: int) -> list[str]:
+    """A sentence on scores that say next to nothing."""
+    if rows >= FEW:
+        return []
+    return [
+        f"{counted(rows, 'row')} {'is' if rows == 1 else 'are'} too few to judge by: other rows may say the opposite"
+    ]
 
 
 def _network(model: TableModel) -> str:

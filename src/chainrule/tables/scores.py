@@ -8,6 +8,12 @@ import numpy as np
 from ..train import metrics
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+FEW = 10  # rows, below which a score of numbers says too little for an interval
+MANY = 1000  # rows, above which nobody asks how much chance is in a score
+RESAMPLED = 1000  # times that the rows are drawn anew, to see how much a score of numbers owes to chance
+NORMAL = 1.959964  # between minus and plus this lie 95 % of a normal distribution
+
+Interval = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -50,8 +56,19 @@ class ClassScore:
         return 1 - self.errors / self.rows
 
     @property
+    def accuracy_interval(self) -> Interval:
+        """Between which shares the accuracy on any number of such rows is likely to lie: the 95 % interval.
+
+        Source    Wilson 1927, "Probable inference, the law of succession, and statistical inference"
+        """
+        n, share, z2 = self.rows, self.accuracy, NORMAL**2
+        middle = (share + z2 / (2 * n)) / (1 + z2 / n)
+        half = NORMAL / (1 + z2 / n) * np.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
+        return float(max(middle - half, 0.0)), float(min(middle + half, 1.0))
+
+    @property
     def most_frequent(self) -> tuple[str, float]:
-        """The most frequent class, and its share: the accuracy of always saying it."""
+        """The most frequent class of these rows, and its share: the accuracy of always saying it."""
         counts = self.confusion.sum(axis=1)
         return self.classes[int(counts.argmax())], float(counts.max() / self.rows)
 
@@ -62,6 +79,7 @@ class ClassScore:
             "rows": self.rows,
             "errors": self.errors,
             "accuracy": self.accuracy,
+            "accuracy_interval": list(self.accuracy_interval),
             "cross_entropy": None if np.isnan(self.cross_entropy) else self.cross_entropy,
             "most_frequent": name,
             "accuracy_of_the_most_frequent": share,
@@ -96,8 +114,16 @@ class NumberScore:
 
     @property
     def rmse_of_the_mean(self) -> float:
-        """The root of the mean squared error of always saying the mean."""
+        """The root of the mean squared error of always saying the mean of the training rows."""
         return self._unit * metrics.rmse(np.full(self.rows, self.mean / self._unit), self.true / self._unit)
+
+    @property
+    def rmse_of_their_mean(self) -> float:
+        """The same of always saying the mean of these rows, which is what R² compares with.
+
+        Equation  r2 = 1 - (rmse / rmse_of_their_mean)²
+        """
+        return self._unit * float(np.std(self.true / self._unit)) if np.ptp(self.true) else 0.0
 
     @property
     def residuals(self) -> np.ndarray:
@@ -106,7 +132,7 @@ class NumberScore:
 
     @property
     def r2(self) -> float:
-        """The share of the variance that is explained."""
+        """The share of the variance of these rows that is explained."""
         return metrics.r2(self.said / self._unit, self.true / self._unit)
 
     @property
@@ -119,14 +145,35 @@ class NumberScore:
         """The mean absolute error."""
         return metrics.mae(self.said, self.true)
 
+    @property
+    def intervals(self) -> tuple[Interval, Interval] | None:
+        """Between which numbers R² and the root mean square are on 95 % of samples like this one.
+
+        None of fewer than 10 rows, of which no samples can be made, of more than 1,000, and of equal numbers.
+
+        Source    Efron 1979, "Bootstrap methods": the rows are drawn anew from themselves, with the same seed each time
+        """
+        if not FEW <= self.rows <= MANY or not np.ptp(self.true):
+            return None
+        chosen = np.random.default_rng(0).integers(self.rows, size=(RESAMPLED, self.rows))
+        true, said = (numbers[chosen] / self._unit for numbers in (self.true, self.said))
+        squares, spread = np.mean((said - true) ** 2, axis=1), np.var(true, axis=1)
+        r2 = np.quantile(1 - squares[spread > 0] / spread[spread > 0], (0.025, 0.975))
+        rmse = self._unit * np.sqrt(np.quantile(squares, (0.025, 0.975)))
+        return (float(r2[0]), float(r2[1])), (float(rmse[0]), float(rmse[1]))
+
     def to_dict(self) -> dict[str, Any]:
         """The score as plain values, for JSON."""
+        intervals = self.intervals
         return {
             "rows": self.rows,
             "r2": self.r2,
             "rmse": self.rmse,
             "mae": self.mae,
             "rmse_of_the_mean": self.rmse_of_the_mean,
+            "rmse_of_their_mean": self.rmse_of_their_mean,
+            "r2_interval": None if intervals is None else list(intervals[0]),
+            "rmse_interval": None if intervals is None else list(intervals[1]),
             "residual_quantiles": {f"{q:g}": float(np.quantile(self.residuals, q)) for q in QUANTILES},
         }
 
