@@ -10,12 +10,15 @@ import pytest
 from scipy import sparse
 from sklearn import neural_network as theirs
 from sklearn.base import clone
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import make_multilabel_classification
+from sklearn.ensemble import BaggingClassifier, StackingClassifier, VotingClassifier
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.metrics import accuracy_score, log_loss, r2_score
+from sklearn.tree import DecisionTreeClassifier
 
 import chainrule as cr
-from chainrule.estimators import MLPClassifier, MLPRegressor
+from chainrule.estimators import MLPClassifier, MLPRegressor, NetworkClassifier, NetworkRegressor
 from chainrule.estimators import outputs as estimator_outputs
 
 PAIRS = [(MLPClassifier, theirs.MLPClassifier), (MLPRegressor, theirs.MLPRegressor)]
@@ -591,8 +594,156 @@ def test_data_that_do_not_fit_are_errors(wine):
 
 def test_a_loss_that_is_no_number_is_an_error_that_says_why(diabetes):
     X, y = diabetes
-    with pytest.raises(ValueError, match=r"non-finite parameter weights: fit: .*learning rate"):
+    says = r"^Solver produced non-finite parameter weights. The input data may contain large values and need to be "
+    with pytest.raises(ValueError, match=rf"{says}preprocessed\. fit: .*learning rate"):
         MLPRegressor(solver="sgd", learning_rate_init=1e6).fit(1e3 * X, y)
+    with pytest.raises(ValueError, match=rf"{says}preprocessed\. fit: .*learning rate"):
+        MLPRegressor(solver="sgd", learning_rate_init=1e6).partial_fit(1e3 * X, y).partial_fit(1e3 * X, y)
+
+
+@pytest.mark.parametrize("rate", ["constant", "adaptive"])
+@pytest.mark.parametrize("several", [False, True])
+def test_with_early_stopping_a_regression_that_diverges_ends_as_in_scikit_learn(rate, several, wine):
+    X, y = 1e3 * wine[0], np.eye(3)[wine[1]] if several else wine[1]
+    settings = {"activation": "identity", "solver": "sgd", "learning_rate_init": 10.0, "learning_rate": rate}
+    settings |= {"max_iter": 60, "early_stopping": True, "n_iter_no_change": 3, "random_state": 0, "shuffle": False}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        mine, other = MLPRegressor(**settings).fit(X, y), theirs.MLPRegressor(**settings).fit(X, y)
+    require_same_end(mine, other)
+    assert np.isnan(mine.validation_scores_[-1])
+    assert isinstance(mine.validation_scores_[-1], float)
+    np.testing.assert_array_equal(np.isnan(mine.validation_scores_[5:]), np.isnan(other.validation_scores_[5:]))
+    with pytest.raises(ValueError, match="Solver produced non-finite"):  # no epoch has a loss that could be the best
+        MLPRegressor(**settings, monitor="loss").fit(1e200 * X, y)
+
+
+@pytest.mark.parametrize("rate", ["constant", "adaptive"])
+def test_with_early_stopping_a_classification_that_diverges_ends_as_in_scikit_learn(rate, wine):
+    X, y = wine
+    settings = {"solver": "sgd", "alpha": 2e4, "learning_rate_init": 0.1, "learning_rate": rate, "shuffle": False}
+    settings |= {"max_iter": 300, "early_stopping": True, "n_iter_no_change": 250, "random_state": 3}
+    settings |= {"activation": "identity", "momentum": 0.0, "hidden_layer_sizes": (20,)}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        mine, other = MLPClassifier(**settings).fit(X, y), theirs.MLPClassifier(**settings).fit(X, y)
+    require_same_end(mine, other)
+    assert mine.validation_scores_[-1] == pytest.approx(other.validation_scores_[-1])  # of always saying class 0
+
+
+def require_same_end(mine, other):
+    """Of two runs that diverged: as many epochs, and the best parameters given back."""
+    assert np.isnan(mine.loss_)
+    assert mine.n_iter_ == other.n_iter_ == len(mine.loss_curve_) == len(mine.validation_scores_)
+    assert mine.t_ == other.t_
+    assert mine.best_validation_score_ == pytest.approx(other.best_validation_score_)
+    assert all(np.isfinite(coef).all() for coef in mine.coefs_ + mine.intercepts_)
+    assert furthest(mine, other) < 1e-9 * max(np.abs(coef).max() for coef in other.coefs_)
+
+
+def test_a_classification_that_is_broken_from_the_first_epoch_is_an_error_as_in_scikit_learn(wine):
+    settings = {"solver": "sgd", "learning_rate_init": 1e307, "early_stopping": True, "random_state": 0}
+    for kind in (MLPClassifier, theirs.MLPClassifier):
+        with np.errstate(all="ignore"), pytest.raises(ValueError, match="Solver produced non-finite parameter weights"):
+            kind(**settings).fit(1e3 * wine[0], wine[1])
+
+
+# -- samples and classes that weigh nothing
+
+
+def estimators_of_classes():
+    build = cr.Sequential(cr.Linear(13, 8, rng=0), cr.Tanh(), cr.Linear(8, 3, rng=0))
+    return [
+        MLPClassifier((8,), max_iter=5, random_state=0),
+        MLPClassifier((8,), max_iter=5, random_state=0, early_stopping=True),
+        MLPClassifier((8,), max_iter=5, random_state=0, solver="lbfgs", class_weight="balanced"),
+        NetworkClassifier(build, epochs=5, random_state=0),
+        NetworkClassifier(epochs=5, random_state=0, validation_fraction=0.2, class_weight="balanced"),
+    ]
+
+
+@pytest.mark.parametrize("gone", [0, 1, 2])
+@pytest.mark.parametrize("estimator", estimators_of_classes(), ids=range(5))
+def test_a_class_that_weighs_nothing_is_still_a_class(wine, estimator, gone):
+    X, y = wine
+    weight = np.where(y == gone, 0.0, 1.0)
+    found = clone(estimator).fit(X, y, weight)
+    other = theirs.MLPClassifier((8,), max_iter=5, random_state=0).fit(X, y, sample_weight=weight)
+    np.testing.assert_array_equal(found.classes_, other.classes_)
+    assert found.predict_proba(X).shape == (len(y), 3)
+    names = np.array(["a", "b", "c"])[y]
+    assert list(clone(estimator).fit(X, names, weight).classes_) == ["a", "b", "c"]
+    by_class = clone(estimator).set_params(class_weight={c: float(c != gone) for c in range(3)}).fit(X, y)
+    np.testing.assert_array_equal(by_class.classes_, [0, 1, 2])
+    assert furthest_of(by_class, clone(estimator).set_params(class_weight=None).fit(X, y, weight)) == 0
+
+
+def furthest_of(a, b):
+    pairs = zip(a.network_.param(), b.network_.param(), strict=True)
+    return max(np.abs(p.value - q.value).max() for p, q in pairs)
+
+
+def test_two_classes_of_which_one_weighs_nothing(cancer):
+    X, y = cancer
+    weight = (y == 1).astype(float)
+    mine, other = (one(learning_rate_init=0.1, random_state=0) for one in (MLPClassifier, theirs.MLPClassifier))
+    mine.fit(X, y, weight)
+    other.fit(X, y, sample_weight=weight)
+    np.testing.assert_array_equal(mine.classes_, other.classes_)
+    np.testing.assert_array_equal(mine.predict_proba(X).shape, other.predict_proba(X).shape)
+    assert (mine.predict(X) == 1).all()
+
+
+def test_labels_that_weigh_nothing_must_be_known_too(wine):
+    X, y = wine
+    weight = np.where(y == 2, 0.0, 1.0)
+    for one in (MLPClassifier, theirs.MLPClassifier):
+        found = one(max_iter=2, random_state=0).partial_fit(X, y, sample_weight=weight, classes=[0, 1, 2])
+        np.testing.assert_array_equal(found.classes_, [0, 1, 2])
+        with pytest.raises(ValueError, match=r"has classes not in"):
+            one(random_state=0).partial_fit(X, y, sample_weight=weight, classes=[0, 1])
+    warm = MLPClassifier(max_iter=2, warm_start=True, random_state=0).fit(X, y)
+    assert list(warm.fit(X, y, weight).classes_) == [0, 1, 2]
+
+
+def test_rows_that_weigh_nothing_change_no_regression(diabetes):
+    X, y = diabetes
+    weight = (np.arange(len(y)) % 3 > 0).astype(float)
+    kept, far = weight > 0, np.where(weight > 0, y, 1e6)
+    for estimator in (MLPRegressor(max_iter=3, random_state=0), NetworkRegressor(epochs=3, random_state=0)):
+        weighted = clone(estimator).fit(X, far, weight)
+        assert furthest_of(weighted, clone(estimator).fit(X[kept], y[kept])) < 1e-12
+
+
+@pytest.mark.parametrize("kind", [MLPClassifier, MLPRegressor, NetworkClassifier, NetworkRegressor])
+def test_weights_that_are_all_zero_or_negative_are_refused(wine, kind):
+    X, y = wine
+    with pytest.raises(ValueError, match="Sample weights must contain at least one non-zero number"):
+        kind().fit(X, y, np.zeros(len(y)))
+    with pytest.raises(ValueError, match="Negative values in data passed to `sample_weight`"):
+        kind().fit(X, y, np.linspace(-1, 1, len(y)))
+    if hasattr(kind(), "class_weight"):
+        with pytest.raises(ValueError, match="Sample weights must contain at least one non-zero number"):
+            kind(class_weight={0: 0, 1: 0, 2: 0}).fit(X, y)
+
+
+@pytest.mark.parametrize(
+    "around",
+    [
+        lambda one: VotingClassifier([("one", one)]),
+        lambda one: CalibratedClassifierCV(one, cv=2),
+        lambda one: StackingClassifier([("tree", DecisionTreeClassifier(random_state=0))], final_estimator=one, cv=2),
+        lambda one: BaggingClassifier(one, n_estimators=2, random_state=0),
+    ],
+    ids=["voting", "calibrated", "stacking", "bagging"],
+)
+def test_what_is_built_around_a_classifier_keeps_the_class_too(wine, around):
+    X, y = wine
+    weight = np.where(y == 1, 0.0, 1.0)
+    found = around(MLPClassifier((8,), max_iter=40, random_state=0, solver="lbfgs")).fit(X, y, sample_weight=weight)
+    np.testing.assert_array_equal(found.classes_, [0, 1, 2])
+    said = found.predict(X)
+    assert (said[y != 1] == y[y != 1]).mean() > 0.9  # and class 2 is not taken for class 1
 
 
 def test_ctrl_c_leaves_a_usable_estimator(digits, monkeypatch):

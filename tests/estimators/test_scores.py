@@ -58,4 +58,7 @@ def test_constant_targets_and_what_is_no_number():
     assert scores.r2(exponential=False)(ones, ones) == r2_score(ones, ones) == 1
     assert scores.r2(exponential=False)(0 * ones, ones) == r2_score(ones, 0 * ones) == 0
     assert np.isnan(scores.r2(exponential=False)(np.nan * ones, ones))
-    assert np.isnan(scores.accuracy(False, 0.0)(np.nan * ones, ones))
+    # scikit-learn's classifiers say their first class then, and are scored by that.
+    assert scores.accuracy(False, 0.0)(np.nan * ones, np.array([[0.0], [1.0], [0.0]])) == pytest.approx(2 / 3)
+    assert scores.accuracy(False, 0.5)(np.full((3, 4), np.nan), np.array([0, 3, 1])) == pytest.approx(1 / 3)
+    assert scores.accuracy(True, 0.0)(np.full((2, 2), np.nan), np.array([[0.0, 0], [0, 1]])) == 0.5

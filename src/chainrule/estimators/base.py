@@ -82,7 +82,7 @@ class NetworkEstimator(BaseEstimator):
     # -- data
 
     def _samples(self, X: Any, y: Any, sample_weight: Any, *, reset: bool) -> Samples:
-        """Data to learn from; samples that weigh nothing are left out, so that they change nothing at all."""
+        """Data to learn from, those of weight 0 too: their classes count."""
         X, y = validate_data(
             self,
             X,
@@ -98,9 +98,6 @@ class NetworkEstimator(BaseEstimator):
         x, weight = dense(X), None
         if sample_weight is not None:
             weight = _check_sample_weight(sample_weight, x, ensure_non_negative=True)
-            if (weight == 0).any() and (weight > 0).any():
-                counts = weight != 0
-                x, y, weight = x[counts], y[counts], weight[counts]
         return Samples(x, y, weight)
 
     def _held_out(self, X_val: Any, y_val: Any, sample_weight_val: Any) -> Samples | None:
@@ -111,7 +108,7 @@ class NetworkEstimator(BaseEstimator):
             given, other = ("y_val", "X_val") if X_val is None else ("X_val", "y_val")
             raise ValueError(f"{type(self).__name__}.fit: {other} must be given too, got only {given}")
         check_consistent_length(X_val, y_val)
-        return self._samples(X_val, y_val, sample_weight_val, reset=False)
+        return counting(self._samples(X_val, y_val, sample_weight_val, reset=False))
 
     def _split(self, samples: Samples, share: float, random: Any) -> tuple[Samples, Samples]:
         """Set a share of the samples aside, for validation."""
@@ -218,6 +215,20 @@ class NetworkEstimator(BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
+
+
+def counting(samples: Samples) -> Samples:
+    """The samples without those of weight 0, which are to change nothing at all: no split, no batch, no step.
+
+    Raises ValueError if none is left.
+    """
+    x, y, weight = samples
+    if weight is None or weight.all():
+        return samples
+    counts = weight != 0
+    if not counts.any():
+        raise ValueError("Sample weights must contain at least one non-zero number.")  # scikit-learn's words
+    return Samples(x[counts], y[counts], weight[counts])
 
 
 def dense(X: Any) -> np.ndarray:

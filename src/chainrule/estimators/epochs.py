@@ -80,21 +80,27 @@ class Epochs:
         """Write down an epoch, and judge whether it is an improvement."""
         estimator, history = self.estimator, run.history
         loss = self.objective.reported * history.losses[epoch] + self.objective.offset + cost
+        looked: float | None = None
+        if history.validation_losses:
+            looked = self.objective.reported * history.validation_losses[epoch] + self.objective.validation_offset
+        self._keep(loss, looked, np.nan if self.score is None else history.metrics[self.score.__name__][epoch])
+        if estimator.solver == "sgd" and estimator.learning_rate == "invscaling":
+            first = estimator.learning_rate_init * self.objective.gradient
+            self._set_rate(run.optimizer, first / (estimator.t_ + 1) ** estimator.power_t)
+
+    def _keep(self, loss: float, validation_loss: float | None, score: float) -> None:
+        estimator = self.estimator
         estimator.n_iter_ += 1
         estimator.t_ += self.samples
         estimator.loss_ = loss
         estimator.loss_curve_.append(loss)
-        if history.validation_losses:
-            value = self.objective.reported * history.validation_losses[epoch] + self.objective.validation_offset
-            estimator.validation_loss_curve_.append(value)
+        if validation_loss is not None:
+            estimator.validation_loss_curve_.append(validation_loss)
         self._say(f"Iteration {estimator.n_iter_}, loss = {loss:.8f}")
         if self.score is not None:
-            estimator.validation_scores_.append(history.metrics[self.score.__name__][epoch])
-            self._say(f"Validation score: {estimator.validation_scores_[-1]:f}")
+            estimator.validation_scores_.append(score)
+            self._say(f"Validation score: {score:f}")
         self._judge()
-        if estimator.solver == "sgd" and estimator.learning_rate == "invscaling":
-            first = estimator.learning_rate_init * self.objective.gradient
-            self._set_rate(run, first / (estimator.t_ + 1) ** estimator.power_t)
 
     def _cost(self) -> float:
         """What the penalty alpha adds to the loss."""
@@ -126,24 +132,30 @@ class Epochs:
             what = "Validation loss"
         patience = estimator.n_iter_no_change
         why = f"{what} did not improve more than tol={estimator.tol:f} for {patience} consecutive epochs."
-        rate: Any = getattr(run.optimizer, "lr", None)
+        if self._smaller(run.optimizer, why):
+            return
         if estimator.solver == "sgd" and estimator.learning_rate == "adaptive":
-            if rate / self.objective.gradient > LEAST_RATE:
-                self._set_rate(run, rate / CUT)
-                self._say(f"{why} Setting learning rate to {rate / CUT / self.objective.gradient:f}")
-                estimator._no_improvement_count = 0
-                return
             why += " Learning rate too small."
         self._say(f"{why} Stopping.")
         if not self.only_one:
             run.stop(why)
 
-    def _set_rate(self, run: Run, rate: float) -> None:
+    def _smaller(self, optimizer: Any, why: str = "") -> bool:
+        """Divide the learning rate, if it is adaptive and not yet too small; returns whether."""
+        estimator = self.estimator
+        adaptive = estimator.solver == "sgd" and estimator.learning_rate == "adaptive"
+        if not adaptive or optimizer.lr / self.objective.gradient <= LEAST_RATE:
+            return False
+        self._set_rate(optimizer, optimizer.lr / CUT)
+        self._say(f"{why} Setting learning rate to {optimizer.lr / self.objective.gradient:f}")
+        estimator._no_improvement_count = 0
+        return True
+
+    def _set_rate(self, optimizer: Any, rate: float) -> None:
         """Go on at another learning rate, with the steps that momentum remembers as long as they were.
 
         scikit-learn remembers rate · gradient, chainrule the gradient.
         """
-        optimizer: Any = run.optimizer
         for parameter in self.parameters:
             if "momentum_buffer" in (state := optimizer.state.get(parameter, {})):
                 state["momentum_buffer"] *= optimizer.lr / rate
@@ -152,6 +164,20 @@ class Epochs:
     def _say(self, what: str) -> None:
         if self.estimator.verbose:
             print(what)
+
+    def go_on_diverged(self, score: float) -> bool:
+        """Write down the epochs that scikit-learn would still make with parameters that are not finite.
+
+        score : that of every one of them, where early stopping goes by a score.
+
+        Returns   whether they are all that max_iter allows
+        """
+        estimator = self.estimator
+        while estimator.n_iter_ < estimator.max_iter:
+            self._keep(np.nan, np.nan, score)
+            if estimator._no_improvement_count > estimator.n_iter_no_change and not self._smaller(estimator._optimizer):
+                return False
+        return True
 
     def give_back_best(self) -> None:
         """Leave the network at the parameters of its best score, if there is one."""

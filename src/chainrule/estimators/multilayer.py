@@ -16,9 +16,13 @@ from ..module import Module
 from ..optimizers import Optimizer, Schedule
 from ..train.prepare import prepare
 from . import lbfgs, recipe
-from .base import AUTO_BATCH, NetworkEstimator, Samples, checked_dtype
+from .base import AUTO_BATCH, NetworkEstimator, Samples, checked_dtype, counting
 from .epochs import Epochs
 from .recipe import Objective
+
+NOT_FINITE = (
+    "Solver produced non-finite parameter weights. The input data may contain large values and need to be preprocessed."
+)
 
 
 class Multilayer(NetworkEstimator):
@@ -123,7 +127,8 @@ class Multilayer(NetworkEstimator):
         samples = self._samples(X, y, sample_weight, reset=new)
         held_out = self._held_out(*validation) if validation else None
         self._learn(samples.y, classes, new=new, only_one=only_one)
-        samples, random, objective = self._weighted(samples), check_random_state(self.random_state), self._objective()
+        samples, random = counting(self._weighted(samples)), check_random_state(self.random_state)
+        objective = self._objective()
         if new:
             self._initialize(samples.x, objective, random)
         if self.solver == "lbfgs":
@@ -166,7 +171,7 @@ class Multilayer(NetworkEstimator):
         objective.offset = objective.constant(data.target, samples.weight)
         lbfgs.minimise(self, objective, data, penalty=self.alpha / total, threads=effective_n_jobs(self.n_jobs))
         if not all(np.isfinite(parameter.value).all() for parameter in self.network_.param()):
-            raise ValueError("Solver produced non-finite parameter weights. The input data may contain large values.")
+            raise ValueError(NOT_FINITE)
 
     def _train(
         self, samples: Samples, held_out: Samples | None, objective: Objective, *, seed: int, only_one: bool
@@ -203,14 +208,23 @@ class Multilayer(NetworkEstimator):
                 progress=False,
                 threads=effective_n_jobs(self.n_jobs),
             )
+            exhausted = history.stopped == "all epochs done"
         except FloatingPointError as diverged:
-            raise ValueError(f"Solver produced non-finite parameter weights: {diverged}") from None
+            before = self.best_validation_score_
+            if looked_at is not None and self.early_stopping:  # which gives the best parameters back
+                nothing = np.full((len(looked_at), self.n_outputs_), np.nan)
+                target = prepare("fit", "validation", looked_at, self.network_, objective.loss).target
+                history = diverged.history  # type: ignore[attr-defined]
+                exhausted = epochs.go_on_diverged(np.nan if score is None else score(nothing, target))
+                none_is_good = self.best_validation_score_ != before if by_score else history.best_epoch is None
+            if looked_at is None or not self.early_stopping or none_is_good:
+                raise ValueError(f"{NOT_FINITE} {diverged}") from None
         finally:
             self._epochs_before += self.n_iter_
         epochs.give_back_best()
         if history.interrupted:
             warnings.warn("Training interrupted by user.", stacklevel=4)
-        elif not only_one and history.stopped == "all epochs done":
+        elif not only_one and exhausted:
             warnings.warn(
                 f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the optimization hasn't "
                 "converged yet.",

@@ -15,7 +15,7 @@ from ..layers import Linear, ReLU, Sequential
 from ..losses import Loss
 from ..module import Module, is_update_rule
 from ..optimizers import Adam
-from .base import AUTO_BATCH, NetworkEstimator, Samples, checked_dtype, keep_arguments
+from .base import AUTO_BATCH, NetworkEstimator, Samples, checked_dtype, counting, keep_arguments
 from .outputs import NetworkClassification, NetworkRegression
 
 Build = Callable[[int, int], Module] | Module
@@ -72,7 +72,8 @@ class AnyNetwork(NetworkEstimator):
         samples = self._samples(X, y, sample_weight, reset=new)
         held_out = self._held_out(*validation) if validation else None
         n_outputs = self._learn(samples.y, classes, new=new, only_one=only_one)
-        samples, generator, loss = self._weighted(samples), check_random_state(self.random_state), self._loss()
+        samples, generator = counting(self._weighted(samples)), check_random_state(self.random_state)
+        loss = self._loss()
         if new:
             self._make(samples.x, n_outputs, loss, seed=int(generator.randint(2**31 - 1)))
         if held_out is None and self.validation_fraction is not None and not only_one:

@@ -92,6 +92,8 @@ class NetworkClassification(ClassifierMixin, NetworkEstimator):
             raise ValueError(
                 f"`classes={classes!r}` is not the same as on last call to partial_fit, was: {self.classes_!r}"
             )
+        if only_one:
+            self._labels.encode(y)  # refuses labels that are none of the classes, whatever they weigh
         self.classes_ = self._labels.classes
 
     def _columns(self, y: np.ndarray) -> np.ndarray:
@@ -149,7 +151,8 @@ def balanced(index: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
     found = weight.astype(np.float64)
     for column in index.reshape(len(index), -1).T:
         total = np.bincount(column, weights=weight)
-        found *= total.sum() / (np.count_nonzero(total) * total[column])
+        of_class = np.where(total > 0, total, 1)  # of a class that weighs nothing no sample does either
+        found *= total.sum() / (np.count_nonzero(total) * of_class[column])
     return found
 
 

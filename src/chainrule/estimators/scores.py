@@ -11,11 +11,12 @@ def accuracy(several: bool, threshold: float) -> Callable[..., float]:
     """The share of samples whose label, or all of whose labels, are right, as sklearn.metrics.accuracy_score."""
 
     def score(y: np.ndarray, target: np.ndarray, sample_weight: np.ndarray | None = None) -> float:
+        y = np.where(np.isfinite(y).all(axis=1, keepdims=True), y, 0)  # a row that is no number says the first class
         if several:
             right = ((y > threshold) == (target > 0.5)).all(axis=1)
         else:
             right = classes(y, threshold) == classes(target)
-        return _mean(right, sample_weight) if np.isfinite(y).all() else np.nan
+        return _mean(right, sample_weight)
 
     return score
 
