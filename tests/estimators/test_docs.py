@@ -9,6 +9,8 @@ from pathlib import Path
 from sklearn import neural_network as theirs
 
 from chainrule.estimators import MLPClassifier, MLPRegressor
+from chainrule.estimators.epochs import MOST
+from chainrule.estimators.penalty import SLIGHT
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "sklearn.md").read_text()
@@ -21,6 +23,11 @@ def test_every_program_of_the_page_runs(capsys, digits):
     said, shown = float(capsys.readouterr().out), float(re.search(r"# (0\.\d+)…", PAGE)[1])
     assert abs(said - shown) < 0.001
     assert names["classifier"].fit(*digits).score(*digits) > 0.98
+
+
+def test_the_limits_of_the_page_are_those_of_the_code():
+    assert float(re.search(r"alpha divided by the batch size is (\S+) or more", PAGE)[1]) == SLIGHT
+    assert int(re.search(r"of up to (\d+) epochs, while it is below a thousandth of the loss", PAGE)[1]) == MOST
 
 
 def test_every_new_argument_is_on_the_page():

@@ -1,5 +1,7 @@
 """scikit-learn's own tests of its MLPs, which nobody here wrote, run on ours."""
 
+from pathlib import Path
+
 import pytest
 
 from chainrule.estimators import MLPClassifier, MLPRegressor
@@ -31,3 +33,8 @@ def _ours(monkeypatch):
 @pytest.fixture
 def global_random_seed():
     return 0
+
+
+def test_the_page_says_how_many_are_left_out():
+    page = (Path(__file__).parents[2] / "docs" / "sklearn.md").read_text()
+    assert f"left out are {('four', 'five', 'six')[len(PRIVATE) - 4]} that ask for what is private there" in page

@@ -13,6 +13,7 @@ from .recipe import Objective
 
 LEAST_RATE = 1e-6  # of learning_rate="adaptive", as in scikit-learn
 CUT = 5.0  # by which that divides the rate
+MOST = 11  # epochs at once, as many as the default patience allows: the line would be a poor one over more
 SLIGHT = 1e-3  # the share of the loss below which the penalty of each epoch may be read off a straight line
 
 
@@ -27,7 +28,8 @@ class Epochs:
     ----------
     estimator : an MLP estimator whose attributes are kept.
     objective : what its numbers mean.
-    samples, samples_per_step : of an epoch, and what the penalty alpha is divided by.
+    samples : of an epoch.
+    penalty : what half of all squared weights adds to a loss that does not hold it already.
     score : the score of the validation data, where early stopping goes by that; its value is read from the History.
     only_one : whether this is `partial_fit`, which never stops by itself.
     """
@@ -37,7 +39,7 @@ class Epochs:
         estimator: Any,
         objective: Objective,
         samples: int,
-        samples_per_step: float,
+        penalty: float,
         *,
         score: Callable[..., float] | None,
         only_one: bool,
@@ -46,9 +48,7 @@ class Epochs:
         self.only_one = only_one
         self.parameters: list[Parameter] = estimator.network_.param()
         self.weights = [layer.weight for layer in estimator.network_.modules() if isinstance(layer, Linear)]
-        # AdamW and optimizers of the user's own decay weights by themselves: their penalty is no part of the loss.
-        penalised = estimator.solver in ("sgd", "adam", "rmsprop", "adagrad")
-        self.penalty = 0.5 * estimator.alpha / samples_per_step if penalised else 0.0
+        self.penalty = 0.5 * penalty
         self.cost = self._cost()
         self.seen = 0  # epochs that are written down
         self.best: list[np.ndarray] | None = None  # parameters of the best score
@@ -62,9 +62,7 @@ class Epochs:
         every = estimator.verbose or (estimator.solver == "sgd" and estimator.learning_rate == "invscaling")
         if every or not history.losses or self.cost > SLIGHT * abs(estimator.loss_):
             return 1
-        if np.isinf(estimator.n_iter_no_change):
-            return int(estimator.max_iter)
-        return int(estimator.n_iter_no_change + 1 - estimator._no_improvement_count)
+        return int(min(estimator.n_iter_no_change + 1 - estimator._no_improvement_count, MOST))
 
     def __call__(self, run: Run) -> None:
         """Write down the epochs that have ended since the last call, and decide whether to go on."""

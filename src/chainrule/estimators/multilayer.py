@@ -11,6 +11,7 @@ from sklearn.utils import check_random_state
 
 from .. import train
 from ..arguments import choice, flag, number, positive
+from ..data import Dataset
 from ..layers import Linear
 from ..module import Module
 from ..optimizers import Optimizer, Schedule
@@ -18,6 +19,7 @@ from ..train.prepare import prepare
 from . import lbfgs, recipe
 from .base import AUTO_BATCH, NetworkEstimator, Samples, checked_dtype, counting
 from .epochs import Epochs
+from .penalty import SLIGHT, Penalised, passes
 from .recipe import Objective
 
 NOT_FINITE = (
@@ -177,7 +179,6 @@ class Multilayer(NetworkEstimator):
         self, samples: Samples, held_out: Samples | None, objective: Objective, *, seed: int, only_one: bool
     ) -> None:
         data, looked_at = self._data(samples), None if held_out is None else self._data(held_out)
-        objective.offset = objective.constant(data.target, data.sample_weight)
         if looked_at is not None:
             objective.validation_offset = objective.constant(looked_at.target, looked_at.sample_weight)
         n = len(data)
@@ -190,37 +191,50 @@ class Multilayer(NetworkEstimator):
         by_score = self.early_stopping and self.monitor == "score"
         score = self._score() if by_score and looked_at is not None else None
         self._begin_records("score" if by_score else "validation loss" if self.early_stopping else "loss")
-        epochs = Epochs(self, objective, n, batch_size * mean_weight, score=score, only_one=only_one)
+        steps = -(-n // batch_size)
+        last = n - (steps - 1) * batch_size
+        per_step = mean_weight * steps / ((steps - 1) / batch_size + 1 / last)  # with which an epoch's decays add up
+        rule, stepwise = self._rule(objective, per_step), self._stepwise(samples, batch_size, per_step)
+        epochs = Epochs(
+            self,
+            objective,
+            n,
+            0.0 if stepwise else self._penalty() * steps / (n * mean_weight),
+            score=score,
+            only_one=only_one,
+        )
+        decay = rule.weight_decay if stepwise else None
+        threads, network, loss = effective_n_jobs(self.n_jobs), self.network_, objective.loss
+        if stepwise:
+            network = passes(self.network_, batch_size=batch_size, seed=seed, threads=threads)
+            loss = Penalised(objective, self.network_, rule, self._penalty())
+        objective.offset = 0.0 if stepwise else objective.constant(data.target, data.sample_weight)
         try:
             history = train.fit(
-                self.network_,
-                objective.loss,
+                network,
+                loss,
                 data,
                 epochs=1 if only_one else self.max_iter,
                 batch_size=batch_size,
                 validation=looked_at,
-                optimizer=self._rule(objective, batch_size * mean_weight),
+                optimizer=rule,
                 seed=seed,
                 shuffle=bool(self.shuffle),
                 keep="best" if self.early_stopping and not by_score else "last",
                 metrics=() if score is None else [score],
                 callbacks=[epochs],
                 progress=False,
-                threads=effective_n_jobs(self.n_jobs),
+                threads=threads,
+                engine="python" if stepwise else "auto",
             )
             exhausted = history.stopped == "all epochs done"
         except FloatingPointError as diverged:
-            before = self.best_validation_score_
-            if looked_at is not None and self.early_stopping:  # which gives the best parameters back
-                nothing = np.full((len(looked_at), self.n_outputs_), np.nan)
-                target = prepare("fit", "validation", looked_at, self.network_, objective.loss).target
-                history = diverged.history  # type: ignore[attr-defined]
-                exhausted = epochs.go_on_diverged(np.nan if score is None else score(nothing, target))
-                none_is_good = self.best_validation_score_ != before if by_score else history.best_epoch is None
-            if looked_at is None or not self.early_stopping or none_is_good:
-                raise ValueError(f"{NOT_FINITE} {diverged}") from None
+            history = diverged.history  # type: ignore[attr-defined]
+            exhausted = self._go_on_diverged(epochs, objective, looked_at, diverged)
         finally:
             self._epochs_before += self.n_iter_
+            if decay is not None:
+                rule.weight_decay = decay
         epochs.give_back_best()
         if history.interrupted:
             warnings.warn("Training interrupted by user.", stacklevel=4)
@@ -231,6 +245,40 @@ class Multilayer(NetworkEstimator):
                 ConvergenceWarning,
                 stacklevel=4,
             )
+
+    def _go_on_diverged(
+        self, epochs: Epochs, objective: Objective, looked_at: Dataset | None, diverged: FloatingPointError
+    ) -> bool:
+        """What scikit-learn makes of a run that diverged: early stopping gives the best parameters back.
+
+        Returns   whether the epochs that it would still make are all that max_iter allows
+
+        Raises ValueError without early stopping, or if no parameters before were better.
+        """
+        if looked_at is not None and self.early_stopping:
+            nothing, before, score = np.full((len(looked_at), self.n_outputs_), np.nan), self._best(), epochs.score
+            target = prepare("fit", "validation", looked_at, self.network_, objective.loss).target
+            exhausted = epochs.go_on_diverged(np.nan if score is None else score(nothing, target))
+            if self._best() == before and (score is not None or before < np.inf):
+                return exhausted
+        raise ValueError(f"{NOT_FINITE} {diverged}") from None
+
+    def _best(self) -> Any:
+        return self.best_loss_ if self.best_validation_score_ is None else self.best_validation_score_
+
+    def _penalty(self) -> float:
+        """What half of all squared weights is multiplied by: of AdamW and rules of the user's own it is no loss."""
+        return self.alpha if self.solver in recipe.PENALISED else 0.0
+
+    def _stepwise(self, samples: Samples, batch_size: int, samples_per_step: float) -> bool:
+        """Whether steps have to be made one by one, so that the numbers are those of scikit-learn.
+
+        The engine's epochs have one decay for all batches, and one mean for all samples.
+        """
+        if self.solver not in recipe.PENALISED or isinstance(getattr(self, "loss", ""), Module):
+            return False
+        unequal = samples.weight is not None and np.ptp(samples.weight) > 0 and len(samples.x) > batch_size
+        return bool(unequal) or self.alpha / samples_per_step >= SLIGHT
 
     def _rule(self, objective: Objective, samples_per_step: float) -> Optimizer:
         """The optimizer: the one of before, or one of new settings that remembers what that one did."""

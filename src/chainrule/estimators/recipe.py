@@ -27,6 +27,7 @@ ACTIVATIONS: dict[str, Callable[[], Module]] = {
     "softplus": layers.Softplus,
 }
 SOLVERS = ("lbfgs", "sgd", "adam", "adamw", "rmsprop", "adagrad")
+PENALISED = ("sgd", "adam", "rmsprop", "adagrad")  # whose weight decay is a part of the loss
 RATES = ("constant", "invscaling", "adaptive")
 
 
