@@ -55,6 +55,8 @@ def test_bad_folders_get_one_clear_line(tmp_path, monkeypatch):
         result = run(*arguments)
         assert result.exit_code == 1
         assert message in result.output
+        assert list(tmp_path.iterdir()) == []
+    comparison.Study(TINY, tmp_path / "new")
     monkeypatch.setattr(comparison, "quick", comparison.full)
     result = run("--page-only", "--out", str(tmp_path / "new"))
     assert result.exit_code == 1

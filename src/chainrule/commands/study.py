@@ -29,6 +29,8 @@ def study(quick: bool, out: Path | None, page_only: bool) -> None:
     try:
         for module in ("matplotlib", "jinja2", "scipy"):
             require(module, "study")
+        if page_only and not (out / "about.json").exists():  # a study would begin there
+            raise ValueError(f"{out} holds nothing to draw yet")
         work = comparison.Study(plan, out)
         left = comparison.Left([], [], []) if page_only else work.left()
         if left:
