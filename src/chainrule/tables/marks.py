@@ -1,0 +1,133 @@
+"""How the numbers of a column of texts are written: which mark is decimal, which stands between thousands, what unit.
+
+    1234.5   1,234.5   1.234,5   1 234,5   1'234.5   $1,234.5   38%
+
+Such an example is how a model keeps it. Where every mark stands before exactly three digits, as in 70,545, a column
+can be read in two ways; `readings` decides.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..extras import require
+
+PROBE = 100  # rows that show of most columns that they hold no numbers
+
+_SPACES = "[\u00a0\u2007\u2009\u202f]"  # no-break, figure, thin, and narrow no-break
+_UNIT = r"[$€£¥₹₩₽₺%‰]|USD|EUR|GBP|CHF|JPY|CNY|INR"
+_ANY_UNIT = r"[^\d\s.,'+()-](?:[^\d()]*[^\d\s.,'+()-])?"  # of a column that is said to be numeric
+_WORD = "[+-]?(?i:inf|infinity|nan)"
+_EXAMPLE = re.compile(r"(?P<before>\D*?)1(?P<thousands>[,.' ]?)234(?P<decimal>[.,])5(?P<after>\D*)")
+
+
+@dataclass(frozen=True)
+class Marks:
+    """One way to write numbers.
+
+    decimal, thousands : the marks; "" where nothing stands between thousands.
+    before, after : the unit, as "$" or "%".
+    """
+
+    decimal: str = "."
+    thousands: str = ""
+    before: str = ""
+    after: str = ""
+
+    @classmethod
+    def of(cls, written: str) -> "Marks":
+        """The way in which an example is written; raises ValueError if it is none."""
+        found = _EXAMPLE.fullmatch(written)
+        if found is None or found["thousands"] == found["decimal"]:
+            raise ValueError(f"must be a number like 1,234.5 with its marks, got {written[:60]!r}")
+        return cls(**found.groupdict())
+
+    @property
+    def written(self) -> str:
+        """An example."""
+        return f"{self.before}1{self.thousands}234{self.decimal}5{self.after}"
+
+    @property
+    def unit(self) -> str:
+        """What stands before and after the number."""
+        return self.before + self.after
+
+    def plain(self, bare: Any) -> Any:
+        """The same numbers as Python writes them; null where something is not written in this way."""
+        if self == Marks():
+            return bare
+        given = self._without_unit(typed(bare))
+        mark, decimal = re.escape(self.thousands), re.escape(self.decimal)
+        whole = rf"(?:\d+|[1-9]\d{{0,2}}(?:{mark}\d{{3}})+)" if mark else r"\d+"
+        pattern = rf"^(?:[+-]?(?:{whole}(?:{decimal}\d*)?|{decimal}\d+)(?:[eE][+-]?\d+)?|{_WORD})$"
+        good = given.str.contains(pattern)
+        if self.thousands:
+            given = given.str.replace_all(self.thousands, "", literal=True)
+        if self.decimal != ".":
+            given = given.str.replace(self.decimal, ".", literal=True)
+        return given.set(~good.fill_null(False), None)
+
+    def _without_unit(self, bare: Any) -> Any:
+        """The numbers alone, null where the unit is not there; an amount in parentheses is a negative one."""
+        if not self.unit:
+            return bare
+        signed = bare.str.replace(r"^\((.*)\)$", "-${1}")
+        pattern = rf"^([+-]?)\s*{re.escape(self.before)}\s*([+-]?[^\s+-].*?)\s*{re.escape(self.after)}$"
+        return signed.str.replace(pattern, "${1}${2}").set(~signed.str.contains(pattern).fill_null(False), None)
+
+
+def typed(bare: Any) -> Any:
+    """The same with the spaces, the apostrophe and the minus of a keyboard instead of a printer's."""
+    return (
+        bare.str.replace_all(_SPACES, " ")
+        .str.replace_all("’", "'", literal=True)
+        .str.replace_all("−", "-", literal=True)
+    )
+
+
+def fitting(bare: Any, *, units: Sequence[Marks] | None = None, any_unit: bool = False) -> list[Marks]:
+    """Every way in which all of a column's texts can be numbers; none with marks that the column does not have.
+
+    units : those to look for, as a model knows them; found in the first value unless given. any_unit : whatever it is.
+    """
+    present = bare.drop_nulls()
+    if not len(present):
+        return []
+    units = _units(str(present[0]), _ANY_UNIT if any_unit else _UNIT) if units is None else units
+    for unit in units:
+        found = [marks for marks in _possible(present.head(PROBE), unit) if not _wrong(present.head(PROBE), marks)]
+        if found:
+            return [marks for marks in _possible(present, unit) if not _wrong(present, marks)]
+    return []
+
+
+def other_unit(bare: Any) -> int:
+    """The first row whose unit is not that of the first, where the rest of all texts are numbers; else 0."""
+    unit = bare.str.extract(f"({_UNIT})")
+    other = (unit.fill_null("") != (unit[0] or "")) & bare.is_not_null()
+    if not other.any() or not fitting(bare.str.replace(_UNIT, "").str.strip_chars()):
+        return 0
+    return int(other.to_numpy().argmax())
+
+
+def _possible(present: Any, unit: Marks) -> list[Marks]:
+    """The ways whose marks are those of a column."""
+    inside = typed(present)
+    has = {mark for mark in ",.' " if inside.str.contains(mark, literal=True).any()}
+    ways = [(decimal, thousands) for decimal in ".," for thousands in ["", *sorted(has - {decimal})]]
+    wide = has - {" "} if unit.unit else has  # a space may belong to the unit
+    return [Marks(d, t, unit.before, unit.after) for d, t in ways if wide <= {d, t}]
+
+
+def _wrong(present: Any, marks: Marks) -> bool:
+    pl = require("polars", "tables")
+    return bool(marks.plain(present).cast(pl.Float64, strict=False).null_count())
+
+
+def _units(first: str, unit: str) -> list[Marks]:
+    """No unit, or that of a text such as $1,234.00."""
+    text = re.sub(_SPACES, " ", first).strip("()").lstrip("+-−").strip()
+    before, after = re.match(rf"(?:{unit})", text), re.search(rf"(?:{unit})$", text)
+    found = [Marks(before=before[0] if before else "", after=after[0] if after else "")]
+    return [Marks(), *(marks for marks in found if marks.unit and not (marks.before and marks.after))]
