@@ -133,7 +133,7 @@ def test_the_same_command_gives_the_same_numbers(tmp_path, table):
         ("a,b\n1,2\n", [], "{}: there is no column `y`; there are `a`, `b`"),
         ("a,y\n1,\n2,NA\n", [], "{}: the target `y` is missing in every row"),
         ("a,y\n1,u\n2,u\n", [], "{}: the target `y` must hold at least two classes, got `u` alone"),
-        ("a,y\n1,u\n2,v\n", [], "{}: the target `y` holds 2 different values in 2 rows, too many to be classes"),
+        ("a,y\n1,u\n2,v\n", [], "{}: the target `y` holds 2 different values in 2 rows, too few rows to learn classes"),
         ("a,y\n1.5,1.5\n2,3\n", [], "{}: 2 rows are too few: none is left for"),
         (
             "a,y\n1,u\n2,v\n",
@@ -203,4 +203,5 @@ def test_decimal_commas_are_told(tmp_path):
     frame = houses().select("area", "price").with_columns(pl.all().cast(pl.String).str.replace(".", ",", literal=True))
     frame.write_csv(tmp_path / "a.csv", separator=";")
     result = run("train", tmp_path / "a.csv", "--target", "price", "--out", tmp_path / "out", *QUICK)
-    assert "notes         decimal commas in `area`, `price` were read as points" in result.output
+    assert "notes         decimal commas in `area` were read as points\n" in result.output
+    assert "              decimal commas in `price` were read as points\n" in result.output

@@ -26,8 +26,22 @@ def test_texts_have_no_spaces_around_them_and_whole_numbers_no_point():
     assert texts(pl.Series(["x", "y"], dtype=pl.Categorical)).to_list() == ["x", "y"]
 
 
-def test_one_number_is_one_text_however_it_is_written():
-    assert number_texts(pl.Series(["3", "3.0", " 3e0", "+3", "three", None])).to_list() == ["3"] * 4 + ["three", None]
+def test_one_whole_number_is_one_text_however_it_is_written_and_however_long_it_is():
+    written = [
+        "3",
+        "3.0",
+        "03",
+        "+3",
+        "-03.",
+        "-0",
+        "three",
+        "1.10",
+        None,
+        "1152921504606846977",
+        "0123456789012345678901",
+    ]
+    expected = ["3", "3", "3", "3", "-3", "0", "three", "1.10", None, "1152921504606846977", "123456789012345678901"]
+    assert number_texts(pl.Series(written)).to_list() == expected
 
 
 def test_numbers_are_read_from_texts_and_everything_else_is_wrong():

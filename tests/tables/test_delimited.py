@@ -11,8 +11,8 @@ from chainrule.tables.delimited import read_delimited
 
 
 def read(data):
-    frame, lines, notes = read_delimited("t.csv", data if isinstance(data, bytes) else data.encode())
-    return frame.to_dict(as_series=False), lines.tolist(), notes
+    frame, lines, _ = read_delimited("t.csv", data if isinstance(data, bytes) else data.encode())
+    return frame.to_dict(as_series=False), lines.tolist()
 
 
 @pytest.mark.parametrize("separator", delimited.SEPARATORS)
@@ -20,7 +20,8 @@ def read(data):
 @pytest.mark.parametrize("last", [True, False])
 def test_every_separator_and_line_end_is_understood(separator, end, last):
     text = end.join(["a|b|c".replace("|", separator), "1|x|3".replace("|", separator)]) + (end if last else "")
-    assert read(text) == ({"a": ["1"], "b": ["x"], "c": ["3"]}, [2], [])
+    assert read(text) == ({"a": ["1"], "b": ["x"], "c": ["3"]}, [2])
+    assert read_delimited("t", text.encode())[2] == separator
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
@@ -29,24 +30,23 @@ def test_unicode_with_or_without_a_mark_is_understood(encoding):
 
 
 def test_quoted_fields_hold_separators_quotation_marks_and_line_ends_and_lines_still_count():
-    found, lines, _ = read('"a, b",c\n"x ""y""\nz, w",1\r\n\n"",2\n')
+    found, lines = read('"a, b",c\n"x ""y""\nz, w",1\r\n\n"",2\n')
     assert found == {"a, b": ['x "y"\nz, w', ""], "c": ["1", "2"]}
     assert lines == [2, 5]
 
 
 def test_lines_without_anything_are_passed_over_and_still_count():
-    assert read("a,b\n\n1,2\n   \n3,4\n\n") == ({"a": ["1", "3"], "b": ["2", "4"]}, [3, 5], [])
-    assert read("a\n1\n\n2\n")[:2] == ({"a": ["1", "2"]}, [2, 4])
+    assert read("a,b\n\n1,2\n   \n3,4\n\n") == ({"a": ["1", "3"], "b": ["2", "4"]}, [3, 5])
+    assert read("a\n1\n\n2\n") == ({"a": ["1", "2"]}, [2, 4])
 
 
 def test_a_column_without_a_name_is_called_after_its_place():
     assert list(read(",a,\n0,1,2\n")[0]) == ["column 1", "a", "column 3"]
 
 
-def test_decimal_commas_are_read_as_points_where_commas_do_not_separate():
-    found, _, notes = read('a;b;c\n1,5;x,y;2\n-3,25;1,5;"7,"\n')
-    assert found == {"a": ["1.5", "-3.25"], "b": ["x,y", "1,5"], "c": ["2", "7."]}
-    assert notes == ["decimal commas in `a`, `c` were read as points"]
+def test_every_field_stays_the_text_that_it_is():
+    found, _ = read('a;b;c\n1,5;x,y;01\n-3,25;TRUE;"7,"\n')
+    assert found == {"a": ["1,5", "-3,25"], "b": ["x,y", "TRUE"], "c": ["01", "7,"]}
 
 
 def test_the_separator_is_the_one_that_holds_in_the_lines_below_too():
@@ -77,9 +77,32 @@ def test_what_is_no_table_is_an_error_that_names_the_line(data, says):
         read(data)
 
 
-def test_quotation_marks_that_are_not_around_fields_are_an_error():
-    with pytest.raises(ValueError, match=r"^t.csv"):
-        read('a,b\n1,x"y\n2,z"w\n')
+def test_of_two_separators_that_separate_alike_numbers_decide():
+    assert read("T, degC;p\n20,5;1013\n21,5;1000\n")[0] == {"T, degC": ["20,5", "21,5"], "p": ["1013", "1000"]}
+    assert read("a;b,c\nx;y,3\ny;y,4\n")[0] == {"a;b": ["x;y", "y;y"], "c": ["3", "4"]}
+    for text in ("a;b,c\n1;2,3\n", "a;b,c\nx;y,z\n"):
+        with pytest.raises(ValueError, match=r"^t\.csv: commas and semicolons separate 2 fields in each line alike"):
+            read(text)
+    assert read('"a;b",c\n"x;y",z\n')[0] == {"a;b": ["x;y"], "c": ["z"]}
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        ('a,b\n1,x"y\n2,z"w\n', "line 2: a quotation mark stands inside a field"),
+        ('a,b\n1,2\n2,5" pipe\n3,6" pipe\n', "line 3: a quotation mark stands inside a field"),
+        ('a,b\n1, "x,y"\n', "line 2: a quotation mark stands inside a field"),
+        ('a,b\n\n"1","x"y\n2,3\n', "line 3: a quotation mark is opened, and the one that closes it is not at the end"),
+        ('a,b\n1,"x\n3,4\n5,"y"\n', "line 2: a quotation mark is opened, and the one that closes it in line 4 is not"),
+        ('a,b\n1,"x\n\ny"\n3,z"\n', "line 5: a quotation mark stands inside a field"),
+        ('a,b\r1,"x\r2,3\r', "line 2: a quotation mark is opened, and nothing closes it"),
+        (b"a,b\r1,2\r\xe9,2\r", "line 3: the byte 0xe9 is no UTF-8"),
+        (b"a,b\r\n1,2\r\n\0,2\r\n", "line 3: holds a zero byte"),
+    ],
+)
+def test_an_error_names_the_line_where_what_is_wrong_begins(data, says):
+    with pytest.raises(ValueError, match=f"^t.csv, {says}"):
+        read(data)
 
 
 @pytest.mark.parametrize("chunk", [1, 2, 3, 7, 1000])
@@ -107,10 +130,8 @@ def test_what_pythons_own_writer_writes_is_read_as_its_own_reader_reads_it(data,
     writer.writerows([[f"n{i}" for i in range(width)], *rows])
     frame, lines, _ = read_delimited("t", text.getvalue().encode())
     assert frame.height == len(lines) == len(rows)
-    decimal = {f"n{i}" for i in range(width) if any("," in row[i] for row in rows)} if separator != "," else set()
     for i, name in enumerate(frame.columns):
-        if name not in decimal:
-            assert frame[name].to_list() == [row[i] for row in rows]
+        assert frame[name].to_list() == [row[i] for row in rows]
 
 
 @given(st.binary(max_size=80))

@@ -77,8 +77,8 @@ def test_what_is_no_number_names_its_row():
         ValueError, match="is true or false in the model, but row 1 holds 'yes', and 1 more row the like"
     ):
         encode(number([True, False], "boolean"), ["yes", "no"])
-    with pytest.raises(ValueError, match=r"is a date in the model, but row 1 holds '31.1.2024'"):
-        encode(number(["2024-01-31", "2024-02-01"], "date"), ["31.1.2024"])
+    with pytest.raises(ValueError, match=r"is a date in the model, but row 1 holds '31.13.2024'"):
+        encode(number(["2024-01-31", "2024-02-01"], "date"), ["31.13.2024"])
 
 
 def test_dates_are_shown_as_dates():
@@ -120,12 +120,34 @@ def test_only_so_many_categories_become_inputs():
     assert len(feature.rare) == 10
 
 
-def test_numbers_as_categories_are_the_same_however_they_are_written():
-    feature = category(["3.0", "1", "3", "1.0"] * 3)
-    assert feature.categories == ("1", "3")
-    assert encode(feature, [3.0, 1.0])[0].tolist() == encode(feature, ["3", "1e0"])[0].tolist() == [[0, 1], [1, 0]]
-    codes = category(["01", "1", "A"] * 3)  # these are no numbers
-    assert set(codes.categories) == {"01", "1", "A"}
+def test_texts_as_categories_are_what_they_are():
+    assert category(["01234", "1234"] * 3).categories == ("01234", "1234")
+    assert set(category(["3.0", "3", "A"] * 3).categories) == {"3.0", "3", "A"}
+    ids = [str(2**60 + i) for i in range(4)]
+    for values in (ids, [int(one) for one in ids]):
+        feature = category(values * 3)
+        assert feature.categories == tuple(ids)
+        assert (
+            encode(feature, ids)[0].tolist()
+            == encode(feature, [int(one) for one in ids])[0].tolist()
+            == np.eye(4).tolist()
+        )
+
+
+def test_numbers_are_the_category_whose_text_alone_says_them():
+    codes = category(["01", "02", "10"] * 3)
+    assert encode(codes, [1, 2, 10])[0].tolist() == encode(codes, [1.0, 2.0, 10.0])[0].tolist() == np.eye(3).tolist()
+    out, notes = encode(
+        codes, ["1", "01.0", "10.0"]
+    )  # texts are what they are, but for a point that libraries put there
+    assert out.tolist() == [[0, 0, 0], [1, 0, 0], [0, 0, 1]]
+    assert notes.unknown == {"a": Counter(["1"])}
+    both = category(["01", "1"] * 3)
+    assert encode(both, [1])[0].tolist() == [[0, 1]]
+    assert encode(category(["01", "001"] * 3), [1])[1].unknown == {"a": Counter(["1"])}
+    numbers = category([3.0, 1.0] * 3)
+    assert numbers.categories == ("1", "3")
+    assert encode(numbers, ["03", "1.0"])[0].tolist() == [[0, 1], [1, 0]]
 
 
 def test_ignored_columns_are_no_inputs():
@@ -142,7 +164,7 @@ def test_any_numbers_are_encoded_to_finite_float32_about_zero(values):
     out, _ = encode(feature, values)
     assert np.isfinite(out).all()
     assert feature.scale > 0
-    if len(set(values)) > 1 and feature.scale > 1e-6 * abs(feature.mean):
+    if len(set(values)) > 1 and feature.scale > 1e-6 * abs(feature.mean + feature.origin):
         assert abs(out[:, 0].mean()) < 1e-3
 
 

@@ -7,7 +7,7 @@ import pytest
 from frames import houses
 
 from chainrule.tables import Table, read_table
-from chainrule.tables.columns import number_texts
+from chainrule.tables.columns import number_texts, texts
 
 
 def same(table, frame):
@@ -17,7 +17,7 @@ def same(table, frame):
         found, expected = table.frame[name], frame[name]
         if expected.dtype == pl.Date and found.dtype == pl.Datetime:
             found = found.cast(pl.Date)
-        assert number_texts(found).to_list() == number_texts(expected).to_list()
+        assert number_texts(texts(found)).to_list() == number_texts(texts(expected)).to_list()
     return True
 
 

@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 from frames import houses, texts
 
-from chainrule.tables import read_table, schema
+from chainrule.tables import dates, marks, read_table, schema
 from chainrule.tables.schema import find_kinds, listed
 
 N = 40
@@ -98,8 +98,10 @@ def test_what_the_caller_says_must_fit_the_table(told, says):
     ("values", "says"),
     [
         (["1"] * 95 + ["abc"] * 5, r"holds numbers in 95.0% of its rows, but row 96 holds 'abc', and 4 more .*; mend"),
-        (["1,5"] * 10 + ["2"] * 10, "holds numbers, which have a point and no commas, but row 1 holds '1,5'"),
-        (["1,234,567", "890"] * 10, "holds numbers, which have a point and no commas, but row 1 holds '1,234,567'"),
+        (["12,34,567", "890"] * 10, "holds numbers with commas in odd places, but row 1 holds '12,34,567'"),
+        (["1,5"] * 95 + ["abc"] * 5, r"holds numbers in 95.0% of its rows, but row 96 holds 'abc'"),
+        (["$5", "€6"] * 10, "holds numbers of more than one unit, row 1 '\\$5' and row 2 '€6'; mend"),
+        (["38%", "0.2"] * 10, "holds numbers of more than one unit, row 1 '38%' and row 2 '0.2'"),
     ],
 )
 def test_numbers_with_something_else_among_them_are_no_categories(values, says):
@@ -129,9 +131,15 @@ def test_long_lists_are_cut():
 
 
 def test_a_million_values_are_read_no_more_often_than_they_must_be(monkeypatch):
-    """Dates are looked for in the first rows of a column of texts only."""
+    """Dates are looked for in the first rows of a column of texts only, and marks too."""
     seen = []
-    monkeypatch.setattr(schema, "days", lambda column, read=schema.days: seen.append(len(column)) or read(column))
+    real = dates.moments
+    monkeypatch.setattr(dates, "moments", lambda column, form: seen.append(len(column)) or real(column, form))
+    plain = marks.Marks.plain
+    monkeypatch.setattr(marks.Marks, "plain", lambda self, column: seen.append(len(column)) or plain(self, column))
     column = pl.Series(["x", "y"] * 50_000)
-    find_kinds(read_table({"column": column, "number": np.arange(100_000) / 2, "target": column}), "target")
-    assert seen == [schema.PROBE]
+    table = read_table({"column": column, "number": np.arange(100_000) / 2, "target": column})
+    marks.fitting(column)
+    dates.fitting(column)
+    assert set(seen) == {schema.PROBE}
+    assert [kind.kind for kind in find_kinds(table, "target")] == ["categorical", "numeric"]

@@ -42,7 +42,9 @@ def test_the_task_is_found_with_a_reason(values, task, reason):
         ([dt.date(2024, 1, 1)], "the target `y` must be a number or a class, got dates"),
         (["2024-01-01", "2024-01-02"], "the target `y` must be a number or a class, got dates"),
         (["1.5"] * 30 + ["x"], "column `y` holds numbers in 96.8% of its rows, but row 31 holds 'x'"),
-        (["1,5", "2,5"], "column `y` holds numbers, which have a point and no commas, but row 1 holds '1,5'"),
+        (["1,50,000", "2,5"], "column `y` holds numbers with commas in odd places, but row 1 holds '1,50,000'"),
+        (["1,500", "2,500"], "column `y` can be read in two ways: row 1 holds '1,500', which is 1500 if"),
+        (["01/31/2020"] * 3, "the target `y` must be a number or a class, got dates"),
     ],
 )
 def test_what_can_be_no_target_is_an_error(values, says):
@@ -57,10 +59,15 @@ def test_what_can_be_no_target_is_an_error(values, says):
     [
         (["b", "a", " b "], ("a", "b"), ["b", "a", "b"]),
         ([10, 9, 10], ("9", "10"), [10, 9, 10]),
-        (["10", "9.0", "10"], ("9", "10"), [10, 9, 10]),
+        (["10", "9", "10"], ("9", "10"), [10, 9, 10]),
+        (["10", "9.0", "10"], ("9.0", "10"), ["10", "9.0", "10"]),
+        (["02", "01", "10"], ("01", "02", "10"), ["02", "01", "10"]),
+        ([2**60 + 1, 2**60, 2**60 + 1], (str(2**60), str(2**60 + 1)), [2**60 + 1, 2**60, 2**60 + 1]),
+        ([2**63 + 1, 2**63, 2**63], (str(2**63), str(2**63 + 1)), [2**63 + 1, 2**63, 2**63]),
         ([0.5, -1, 0.5], ("-1", "0.5"), [0.5, -1, 0.5]),
         ([True, False, True], ("false", "true"), [True, False, True]),
-        (["TRUE", "false", "1"], ("false", "true"), [True, False, True]),
+        (["TRUE", "FALSE", "TRUE"], ("FALSE", "TRUE"), ["TRUE", "FALSE", "TRUE"]),
+        (["TRUE", "false", "1", "TRUE"], ("false", "TRUE"), ["TRUE", "false", "TRUE", "TRUE"]),
     ],
 )
 def test_classes_come_back_as_they_stood_in_the_table(values, classes, given_back):
@@ -89,7 +96,8 @@ def test_probabilities_are_the_softmax_whatever_the_size_of_the_logits():
     ("values", "says"),
     [
         (["a"] * 5, "must hold at least two classes, got `a` alone"),
-        ([f"t{i}" for i in range(9)], "holds 9 different values in 9 rows, too many to be classes$"),
+        ([f"t{i}" for i in range(9)], "holds 9 different values in 9 rows, too few rows .* two for each class$"),
+        (["a", "a", "b"], "holds 2 different values in 3 rows, too few rows to learn classes from"),
         (
             [f"{i}" for i in range(9)],
             "holds 9 different values in 9 rows, .* say that the task is regression",

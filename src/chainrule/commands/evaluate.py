@@ -6,8 +6,9 @@ from pathlib import Path
 import click
 
 from ..files import load
-from ..tables import TableModel
+from ..tables import TableModel, read_table
 from ..tables.report import score_text
+from .options import dates, marks
 from .table_errors import table_errors
 
 
@@ -15,7 +16,11 @@ from .table_errors import table_errors
 @click.argument("model", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="MODEL")
 @click.argument("table", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="TABLE")
 @click.option("--json", "as_json", is_flag=True, help="Print the score as JSON.")
-def evaluate(model: Path, table: Path, as_json: bool) -> None:
+@dates("How dates are written, as built=%d/%m/%Y; may be repeated.")
+@marks
+def evaluate(
+    model: Path, table: Path, as_json: bool, date: dict[str, str], decimal: str | None, thousands: str | None
+) -> None:
     """Compare what a model predicts with what a table says.
 
     MODEL is what `chainrule train` has written. TABLE has the columns that it was trained with, and the target; rows in
@@ -27,7 +32,11 @@ def evaluate(model: Path, table: Path, as_json: bool) -> None:
             raise ValueError(
                 f"{model}: holds a network that knows no table; evaluate takes what `chainrule train` writes"
             )
-        score = found.evaluate(table)
+        score = found.evaluate(
+            read_table(
+                table, decimal=decimal, thousands=thousands, dates={name: form for name, form in date.items() if form}
+            )
+        )
     for sentence in found.notes.sentences():
         click.echo(sentence, err=True)
     if as_json:

@@ -1,6 +1,32 @@
 """What several commands read in the same way."""
 
+from collections.abc import Callable
+from typing import Any
+
 import click
+
+
+def marks(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say how the numbers of a table are written."""
+    decimal = click.option(
+        "--decimal", type=click.Choice([".", ","]), help="The decimal mark in numbers  [default: found out]"
+    )
+    thousands = click.option(
+        "--thousands",
+        type=click.Choice([",", ".", "'", " "]),
+        help="What stands between thousands  [default: found out]",
+    )
+    return decimal(thousands(command))
+
+
+def dates(more: str, metavar: str = "COLUMN=FORM") -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The option that says how the dates of columns are written: built=%d/%m/%Y."""
+
+    def read(context: click.Context, option: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
+        parts = [(text, *text.partition("=")) for text in given]
+        return dict((name, form) if "%" in form else (text, "") for text, name, _, form in parts)
+
+    return click.option("--date", multiple=True, callback=read, metavar=metavar, help=more)
 
 
 def widths(context: click.Context, option: click.Parameter, text: str) -> tuple[int, ...]:

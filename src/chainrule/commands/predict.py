@@ -13,6 +13,7 @@ from ..module import Module
 from ..tables import Table, TableModel, read_table
 from ..tables.plain import plain_inputs
 from ..train import predict as outputs_of
+from .options import dates, marks
 from .table_errors import table_errors
 
 
@@ -26,7 +27,17 @@ from .table_errors import table_errors
     help="A .csv or .parquet file  [default: CSV to standard output]",
 )
 @click.option("--proba", is_flag=True, help="Add a column with the probability of each class.")
-def predict(model: Path, table: Path, out: Path | None, proba: bool) -> None:
+@dates("How dates are written, as built=%d/%m/%Y; may be repeated.")
+@marks
+def predict(
+    model: Path,
+    table: Path,
+    out: Path | None,
+    proba: bool,
+    date: dict[str, str],
+    decimal: str | None,
+    thousands: str | None,
+) -> None:
     """Predict a row for each row of a table, in its order.
 
     MODEL is what `chainrule train` has written, and TABLE has the columns that it was trained with, as they were. What
@@ -34,10 +45,15 @@ def predict(model: Path, table: Path, out: Path | None, proba: bool) -> None:
     model.save(path) has written, if TABLE has nothing but numbers, a column for each of its inputs; of an .npz file the
     array x.
     """
-    with table_errors(out):
+    with table_errors():
         if out is not None and out.suffix not in (".csv", ".parquet"):
             raise ValueError(f"{out}: must end with .csv or .parquet")
-        found, rows = load(model), read_table(table)
+        found, rows = (
+            load(model),
+            read_table(
+                table, decimal=decimal, thousands=thousands, dates={name: form for name, form in date.items() if form}
+            ),
+        )
         frame = _of_table(found, rows, proba) if isinstance(found, TableModel) else _of_network(found, rows, proba)
         _write(frame, out)
 
@@ -68,7 +84,10 @@ def _write(frame: Any, out: Path | None) -> None:
     else:
         frame.write_csv(data)
     if out is not None:
-        write_bytes(out, data.getvalue())
+        try:
+            write_bytes(out, data.getvalue())
+        except OSError as problem:  # which names the temporary file that was to become it
+            raise OSError(problem.errno, problem.strerror, str(out)) from None
         click.echo(f"{out}: {frame.height:,} rows", err=True)
     else:
         click.echo(data.getvalue(), nl=False)

@@ -16,6 +16,8 @@ def table_errors(out: Path | None = None) -> Iterator[None]:
         raise click.ClickException(str(problem) or type(problem).__name__) from None
     except OSError as problem:
         where = Path(problem.filename or ".")
-        if out is not None and where.parent == out.parent:  # the temporary file that was to become it
+        if (
+            out is not None and where.absolute().parent == out.absolute().parent
+        ):  # the temporary file that was to become it
             where = out
         raise click.ClickException(f"{where}: {problem.strerror or problem}") from None

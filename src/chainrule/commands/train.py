@@ -14,7 +14,7 @@ from ..tables.pictures import draw
 from ..tables.report import report_text
 from ..tables.target import LOSSES, TASKS
 from .folder import filled, overwrite_option
-from .options import widths
+from .options import dates, marks, widths
 from .table_errors import table_errors
 
 # Everything that a run may leave in its folder.
@@ -28,6 +28,8 @@ LEAVES = ("model.safetensors", "report.json", "report.txt", "losses.png", "confu
 @click.option("--ignore", multiple=True, metavar="COLUMN", help="Not to be learned from; may be repeated.")
 @click.option("--categorical", multiple=True, metavar="COLUMN", help="Categories, though numbers; may be repeated.")
 @click.option("--numeric", multiple=True, metavar="COLUMN", help="A number, whatever it looks like; may be repeated.")
+@dates("A date, and how it is written, as %d/%m/%Y; may be repeated.", "COLUMN[=FORM]")
+@marks
 @click.option(
     "--validation",
     type=click.FloatRange(0, 1, max_open=True),

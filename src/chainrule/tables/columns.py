@@ -11,11 +11,15 @@ from typing import Any
 import numpy as np
 
 from ..extras import require
+from . import dates
+from .marks import Marks
 
 MISSING = ("", "?", "#N/A", "<NA>", "N/A", "NA", "NULL", "NaN", "NaT", "None", "n/a", "nan", "null")
 
+EXACT = 2.0**53  # beyond which float64 does not tell all whole numbers apart
+
 _DAY_S = 86_400
-_DAY_FORMS = ("%Y-%m-%d", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M")
+_WHOLE = r"^[+-]?\d+(?:\.0*)?$"
 
 
 @dataclass(frozen=True)
@@ -34,32 +38,61 @@ class Values:
         return np.asarray(np.isnan(self.numbers) & ~self.wrong)
 
 
-def texts(column: Any) -> Any:
-    """The values as texts without spaces around them, null where they are missing; whole numbers have no point."""
+def is_text(column: Any) -> bool:
+    """Whether a column holds texts, of which a category is one."""
     pl = require("polars", "tables")
-    if column.dtype.is_float() or column.dtype.is_decimal():
+    return column.dtype in (pl.String, pl.Categorical, pl.Enum)
+
+
+def texts(column: Any) -> Any:
+    """The values as texts without spaces around them, null where they are missing.
+
+    Texts are left as they are: 01234 and 1234 are two, and 1.0 and 1. Whole numbers have no point.
+    """
+    pl = require("polars", "tables")
+    if column.dtype.is_float():
         return column.cast(pl.Float64).fill_nan(None).cast(pl.String).str.strip_suffix(".0")
-    if not _is_text(column):
+    if column.dtype.is_decimal():
+        return column.cast(pl.String).str.replace(r"(\.\d*?)0+$", "${1}").str.strip_suffix(".")
+    if not is_text(column):
         return column.cast(pl.String)
     bare = column.cast(pl.String).str.strip_chars()
     return bare.set(bare.is_in(MISSING), None)
 
 
-def number_texts(column: Any) -> Any:
-    """The same, with every number written in one way: 3, 3.0 and 3e0 are one category."""
-    pl = require("polars", "tables")
-    bare = texts(column)
-    read = texts(bare.cast(pl.Float64, strict=False))
-    return read.zip_with(read.is_not_null(), bare)
+def number_texts(bare: Any) -> Any:
+    """Texts with every whole number written in one way: 3, 03 and 3.0 are the same, of whatever length."""
+    whole = bare.str.contains(_WHOLE).fill_null(False)
+    plain = bare.str.strip_prefix("+").str.replace(r"\.0*$", "").str.replace(r"^(-?)0+(\d)", "${1}${2}")
+    return bare.zip_with(~whole, plain.replace({"-0": "0"}))
 
 
-def numbers(column: Any) -> Values:
-    """The values as numbers; true and false are 1 and 0."""
+def numbers(column: Any, marks: Marks | None = None, origin: float = 0.0) -> Values:
+    """The values less `origin`, a whole number, as float64; true and false are 1 and 0.
+
+    Whole numbers are subtracted from exactly, however long they are. marks : how texts are written, as Python unless
+    given.
+    """
     pl = require("polars", "tables")
     if column.dtype.is_temporal():
         return _none(column)
-    given = texts(column) if _is_text(column) else column
-    return _values(given.cast(pl.Float64, strict=False), given)
+    given = texts(column) if is_text(column) or column.dtype.is_decimal() else column
+    plain = (marks or Marks()).plain(given) if given.dtype == pl.String else given
+    read = plain.cast(pl.Float64, strict=False)
+    if origin:
+        exact = None if plain.dtype.is_float() else whole_numbers(plain)
+        read = read - origin
+        if exact is not None:
+            rest = (exact - pl.Series([int(origin)], dtype=pl.Int128)).cast(pl.Float64)
+            read = rest.zip_with(rest.is_not_null(), read)
+    return _values(read, given)
+
+
+def whole_numbers(plain: Any) -> Any:
+    """The whole numbers among texts or numbers, exactly; null elsewhere."""
+    pl = require("polars", "tables")
+    given = number_texts(plain) if plain.dtype == pl.String else plain
+    return given.cast(pl.Int128, strict=False)
 
 
 def truths(column: Any) -> Values:
@@ -70,41 +103,60 @@ def truths(column: Any) -> Values:
     return _values(bare.str.to_lowercase().replace_strict(words, default=None, return_dtype=pl.Float64), bare)
 
 
-def days(column: Any) -> Values:
-    """The values as days since 1970; texts such as 2024-01-31, 2024-01-31 10:30 or 2024-01-31T10:30:00Z are dates.
+def days(column: Any, form: str = dates.ISO, origin: float = 0.0) -> Values:
+    """The values as days since 1970, less `origin`, a whole number that is subtracted exactly.
 
-    Times of the day are parts of a day, and durations are days. A time zone is passed over.
+    Times of the day are parts of a day, and durations are days. Moments with a time zone are those of UTC. form : how
+    texts are written, and numbers such as 20240131.
     """
     pl = require("polars", "tables")
     if column.dtype == pl.Date:
-        return _values(column.to_physical().cast(pl.Float64), column)
+        return _values((column.to_physical().cast(pl.Int64) - int(origin)).cast(pl.Float64), column)
     if column.dtype.is_temporal():
-        unit = {"ns": 1e9, "us": 1e6, "ms": 1e3}[getattr(column.dtype, "time_unit", "ns")]
-        return _values(column.to_physical() / (unit * _DAY_S), column)
-    if column.dtype != pl.String:
+        units = {"ns": 10**9, "us": 10**6, "ms": 10**3}[getattr(column.dtype, "time_unit", "ns")]
+        return _values(_as_days(column.to_physical(), units, origin), column)
+    if not is_text(column) and not (column.dtype.is_integer() and form != dates.ISO):
         return _none(column)
     bare = texts(column)
-    plain = bare.str.replace("T", " ", literal=True).str.strip_suffix("Z")
-    read = plain.str.to_datetime(_DAY_FORMS[0], strict=False, time_unit="us")
-    for form in _DAY_FORMS[1:]:
-        if read.null_count() > bare.null_count():
-            read = read.zip_with(read.is_not_null(), plain.str.to_datetime(form, strict=False, time_unit="us"))
-    return _values(read.to_physical() / (1e6 * _DAY_S), bare)
+    return _values(_as_days(*dates.moments(bare, form), origin), bare)
 
 
-def positions(column: Any, values: Sequence[str]) -> np.ndarray:
-    """Where each text of a column stands among `values`; -1 if nowhere.
+def _as_days(moments: Any, units: int, origin: float) -> Any:
+    day = units * _DAY_S
+    return (moments - int(origin) * day) / day
+
+
+def positions(column: Any, values: Sequence[str], *, as_numbers: bool = False) -> np.ndarray:
+    """Where each value of a column stands among texts; -1 if nowhere.
+
+    What is not there as a text is looked for as a whole number, and found if one of `values` alone is that number: a
+    column of numbers has 1 where one of texts has 01. Of a column of texts only 3.0 and 3 are the same, unless the
+    values were numbers themselves (`as_numbers`).
 
     Returns   (n,) int64
     """
     pl = require("polars", "tables")
-    places = dict(zip(values, range(len(values)), strict=True))
-    return np.array(column.replace_strict(places, default=-1, return_dtype=pl.Int64).fill_null(-1).to_numpy())
+    bare = texts(column)
+    found = _places(bare, values)
+    lost = pl.Series(found < 0) & bare.is_not_null()
+    if lost.any():
+        loose = number_texts if as_numbers or not is_text(column) else _without_point
+        names = loose(pl.Series(values, dtype=pl.String)).to_list()
+        alone = [name if names.count(name) == 1 else None for name in names]
+        rest = _places(loose(bare.set(~lost, None)), alone)
+        found = np.where(rest >= 0, rest, found)
+    return found
 
 
-def _is_text(column: Any) -> bool:
+def _without_point(bare: Any) -> Any:
+    """Texts such as 3.0 without the point, as libraries write whole numbers of a column that lacks some."""
+    return bare.str.replace(r"^([+-]?\d+)\.0+$", "${1}")
+
+
+def _places(bare: Any, values: Sequence[str | None]) -> np.ndarray:
     pl = require("polars", "tables")
-    return column.dtype in (pl.String, pl.Categorical, pl.Enum)
+    places = {value: i for i, value in enumerate(values) if value is not None}
+    return np.array(bare.replace_strict(places, default=-1, return_dtype=pl.Int64).fill_null(-1).to_numpy())
 
 
 def _none(column: Any) -> Values:

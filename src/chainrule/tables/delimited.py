@@ -1,12 +1,13 @@
 """Separated values, such as CSV: every line is checked, and the line of every row is known to the errors.
 
 Understood are UTF-8, UTF-16 that begins with its mark, the line ends of every system, fields in quotation marks with
-line ends inside, and whichever of , ; tab | separates the fields. Empty lines are passed over. Decimal commas are
-understood where semicolons or tabs separate the fields.
+line ends inside, and whichever of , ; tab | separates the fields. Empty lines are passed over. Every field stays the
+text that it is.
 """
 
 import codecs
 import csv
+import re
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +21,7 @@ SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 _CHUNK = 1 << 22  # bytes that are looked at together; it bounds memory
 _SAMPLE = 1 << 16  # bytes that show what separates the fields
 _QUOTE, _LINE_END = 34, 10
-_DECIMAL_COMMA = r"^[+-]?(\d+(,\d*)?|,\d+)([eE][+-]?\d+)?$"
+_LIKE_A_NUMBER = re.compile(r"[+-]?[\d.,]*\d[\d.,]*(?:[eE][+-]?\d+)?")
 
 
 @dataclass(frozen=True)
@@ -36,34 +37,28 @@ class _Records:
     fields: np.ndarray
     open_line: int  # the line of a quotation mark that nothing closes; 0 if there is none
 
-    def keep(self, which: np.ndarray) -> "_Records":
+    def keep(self, which: np.ndarray | slice) -> "_Records":
         """Those records alone."""
         return _Records(self.begin[which], self.end[which], self.line[which], self.fields[which], self.open_line)
 
 
-def read_delimited(source: str, data: bytes) -> tuple[Any, np.ndarray, list[str]]:
-    """The table in a file's bytes as a polars DataFrame of texts, the line of each row, and what is to be told of it.
+def read_delimited(source: str, data: bytes) -> tuple[Any, np.ndarray, str]:
+    """The table in a file's bytes as a polars DataFrame of texts, the line of each row, and what separates the fields.
 
     Raises ValueError, which names the line, for what is no table.
     """
     data = _utf8(source, data)
     if not data.strip():
         raise ValueError(f"{source}: the file is empty")
-    separator = _separator(data[:_SAMPLE])
+    separator = _separator(source, data[:_SAMPLE])
     found = _records(data, separator)
-    if found.open_line:
-        raise ValueError(f"{source}, line {found.open_line}: a quotation mark is opened, and nothing closes it")
+    _require_closed(source, data, found.open_line, separator)
     found = found.keep(~_blank(data, found))
     names = _names(source, data, found, separator)
     _require_even(source, data, found, len(names))
     if len(found.line) == 1:
         raise ValueError(f"{source}: there are names of columns, and no rows below them")
-    frame = _parse(source, data, found, names, separator)
-    notes = []
-    if separator in ";\t" and (changed := _decimal_commas(frame)):
-        frame = frame.with_columns(changed)
-        notes.append(f"decimal commas in {', '.join(f'`{column.name}`' for column in changed)} were read as points")
-    return frame, found.line[1:], notes
+    return _parse(source, data, found, names, separator), found.line[1:], separator
 
 
 def _utf8(source: str, data: bytes) -> bytes:
@@ -75,17 +70,22 @@ def _utf8(source: str, data: bytes) -> bytes:
             raise ValueError(f"{source}: begins like UTF-16, and is none: {problem}") from None
     data = data.removeprefix(codecs.BOM_UTF8)
     if b"\0" in data:
-        line = data[: data.index(b"\0")].count(b"\n") + 1
+        line = _line(data, data.index(b"\0"))
         raise ValueError(f"{source}, line {line}: holds a zero byte: this is no text, or UTF-16 without its mark")
     try:
         data.decode("utf-8")
     except UnicodeDecodeError as problem:
-        line, byte = data[: problem.start].count(b"\n") + 1, data[problem.start]
+        line, byte = _line(data, problem.start), data[problem.start]
         raise ValueError(
             f"{source}, line {line}: the byte 0x{byte:02x} is no UTF-8; if the file is in Latin-1 or Windows-1252, "
             f"save it as UTF-8"
         ) from None
     return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if b"\r" in data else data
+
+
+def _line(data: bytes, place: int) -> int:
+    """The line of a byte, counted from 1, whatever the line ends are."""
+    return data.count(b"\n", 0, place) + data.count(b"\r", 0, place) - data.count(b"\r\n", 0, place) + 1
 
 
 def _records(data: bytes, separator: str) -> _Records:
@@ -124,6 +124,36 @@ def _records(data: bytes, separator: str) -> _Records:
     return _Records(begin, end, before + 1, np.diff(field_total) + 1, open_line if quoted else 0)
 
 
+def _require_closed(source: str, data: bytes, open_line: int, separator: str) -> None:
+    """Raise ValueError if a quotation mark is not around a whole field; doubled it stands for itself inside of one."""
+    if b'"' not in data:
+        return
+    whole = np.frombuffer(data, np.uint8)
+    marks = np.flatnonzero(whole == _QUOTE)
+    opening, closing = marks[0::2], marks[1::2]
+    around = np.array([ord(separator), _LINE_END, _QUOTE], np.uint8)  # a second one doubles it
+    bad_opening = opening[(opening > 0) & ~np.isin(whole[opening - 1], around)]
+    after = np.minimum(closing + 1, len(whole) - 1)
+    bad_closing = np.flatnonzero((closing + 1 < len(whole)) & ~np.isin(whole[after], around))
+    first_opening = bad_opening[0] if len(bad_opening) else len(whole)
+    first_closing = closing[bad_closing[0]] if len(bad_closing) else len(whole)
+    if first_opening < first_closing:
+        line = _line(data, int(first_opening))
+        raise ValueError(
+            f"{source}, line {line}: a quotation mark stands inside a field: put marks around the whole field, and "
+            f"double those inside"
+        )
+    if len(bad_closing):
+        line, until = _line(data, int(opening[bad_closing[0]])), _line(data, int(first_closing))
+        where = "" if line == until else f" in line {until}"
+        raise ValueError(
+            f"{source}, line {line}: a quotation mark is opened, and the one that closes it{where} is not at the end "
+            f"of a field"
+        )
+    if open_line:
+        raise ValueError(f"{source}, line {open_line}: a quotation mark is opened, and nothing closes it")
+
+
 def _blank(data: bytes, found: _Records) -> np.ndarray:
     """Which records hold nothing but spaces."""
     blank = np.asarray(found.end == found.begin)
@@ -132,15 +162,37 @@ def _blank(data: bytes, found: _Records) -> np.ndarray:
     return blank
 
 
-def _separator(sample: bytes) -> str:
-    """Whichever separates the most fields in the first line, and as many in the lines after it."""
-    counts = {}
+def _separator(source: str, sample: bytes) -> str:
+    """Whichever separates the most fields in the first line, and as many in the lines after it.
+
+    Raises ValueError if two separate as many, and neither leaves more fields that are numbers.
+    """
+    counts, rows = {}, {}
     for separator in SEPARATORS:
         found = _records(sample, separator)
         fields = found.fields[~_blank(sample, found)][:20]
         fields = fields[:-1] if len(fields) > 1 else fields  # the last one may be cut off
         counts[separator] = (int((fields == fields[0]).sum()) if fields[0] > 1 else 0, int(fields[0]))
-    return max(counts, key=lambda separator: counts[separator])
+        rows[separator] = found.keep(~_blank(sample, found)).keep(slice(1, len(fields)))
+    most = max(counts.values())
+    best = [separator for separator, count in counts.items() if count == most]
+    if most[1] > 1 and len(best) > 1:
+        shares = {separator: _numbers_among(sample, rows[separator], separator) for separator in best}
+        best = [separator for separator, share in shares.items() if share == max(shares.values())]
+        if len(best) > 1:
+            names = " and ".join(SEPARATORS[separator] for separator in best)
+            raise ValueError(
+                f"{source}: {names} separate {most[1]} fields in each line alike, and which are meant cannot be seen: "
+                f"put quotation marks around the fields that hold the others"
+            )
+    return best[0]
+
+
+def _numbers_among(data: bytes, rows: _Records, separator: str) -> int:
+    """How many fields of some rows look like numbers."""
+    texts = [data[begin:end].decode("utf-8", "replace") for begin, end in zip(rows.begin, rows.end, strict=True)]
+    fields = [field.strip() for row in csv.reader(texts, delimiter=separator) for field in row]
+    return sum(_LIKE_A_NUMBER.fullmatch(field) is not None for field in fields)
 
 
 def _names(source: str, data: bytes, found: _Records, separator: str) -> list[str]:
@@ -189,21 +241,11 @@ def _parse(source: str, data: bytes, found: _Records, names: list[str], separato
             quote_char='"' if b'"' in body else None,
         )
     except pl.exceptions.PolarsError as problem:
-        raise ValueError(f"{source}: {str(problem).splitlines()[0]}") from None
+        said = str(problem).splitlines()[0]
+        raise ValueError(f"{source}: cannot be read from line {found.line[1]} on: {said}") from None
     if frame.height != len(begin):
         raise ValueError(f"{source}: the quotation marks do not show where its rows end")
     return frame
-
-
-def _decimal_commas(frame: Any) -> list[Any]:
-    """The columns whose every value is a number with a decimal comma or without one, with points instead."""
-    changed = []
-    for column in frame:
-        if column.str.contains(",", literal=True).any():
-            bare = column.str.strip_chars()
-            if bare.str.contains(_DECIMAL_COMMA).replace(None, True).all():
-                changed.append(bare.str.replace(",", ".", literal=True))
-    return changed
 
 
 def _is_number(text: str) -> bool:

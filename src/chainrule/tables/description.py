@@ -2,14 +2,16 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from typing import Any, NoReturn
 
+from .dates import require_form
 from .encoding import Encoding
-from .features import CategoryFeature, Feature, Ignored, NumberFeature
+from .features import MOST, CategoryFeature, Feature, Ignored, NumberFeature
+from .marks import Marks
 from .target import ClassTarget, NumberTarget
 
-VERSION = 1
+VERSION = 2  # 1 had no `written` and no `origin`, and no classes of the form "words"
 
 Target = ClassTarget | NumberTarget
 
@@ -30,25 +32,26 @@ def build_table(description: Any, where: str) -> tuple[Encoding, Target]:
         raise ValueError(
             f"{where}: its table has the later format {description['version']}, known is {VERSION}; update it"
         )
+    first = description["version"] < VERSION
     columns = description.get("columns")
     if not isinstance(columns, list):
         _fail(where, "its columns must be a list", columns)
-    features = [_feature(item, f"{where}: column {i}") for i, item in enumerate(columns)]
-    target = _target(description.get("target"), f"{where}: the target")
+    features = [_feature(item, f"{where}: column {i}", first) for i, item in enumerate(columns)]
+    target = _target(description.get("target"), f"{where}: the target", first)
     names = [feature.name for feature in features] + [target.name]
     if len(set(names)) < len(names):
         raise ValueError(f"{where}: more than one column is called `{max(names, key=names.count)[:60]}`")
     return Encoding(tuple(features)), target
 
 
-def _feature(item: Any, where: str) -> Feature:
+def _feature(item: Any, where: str, first: bool) -> Feature:
     kind = item.get("kind") if isinstance(item, dict) else None
     makers = {name: maker for maker in (NumberFeature, CategoryFeature, Ignored) for name in maker.KINDS}
     if not isinstance(kind, str) or kind not in makers:
         _fail(where, "must be an object of a known kind", item)
-    feature: Feature = _filled(makers[kind], item, where)
-    if isinstance(feature, NumberFeature) and not feature.scale > 0:
-        _fail(where, "scale must be above 0", feature.scale)
+    feature: Feature = _filled(makers[kind], item, where, first)
+    if isinstance(feature, NumberFeature):
+        _require_number(feature, feature.kind, where)
     if isinstance(feature, CategoryFeature):
         categories = feature.categories + feature.rare
         if not feature.categories or len(set(categories)) < len(categories):
@@ -56,20 +59,19 @@ def _feature(item: Any, where: str) -> Feature:
     return feature
 
 
-def _target(item: Any, where: str) -> Target:
+def _target(item: Any, where: str, first: bool) -> Target:
     makers: dict[Any, type[Target]] = {maker.TASK: maker for maker in (ClassTarget, NumberTarget)}
     task = item.get("task") if isinstance(item, dict) else None
     if not isinstance(task, str) or task not in makers:
         _fail(where, "must be an object with a known task", item)
-    target: Target = _filled(makers[task], item, where)
+    target: Target = _filled(makers[task], item, where, first)
     if isinstance(target, NumberTarget):
-        if not target.scale > 0:
-            _fail(where, "scale must be above 0", target.scale)
+        _require_number(target, "numeric", where)
         return target
     if len(target.classes) < 2 or len(set(target.classes)) < len(target.classes):
         _fail(where, "must have classes, each once", list(target.classes))
     try:
-        allowed = {"text": True, "boolean": set(target.classes) == {"true", "false"}}
+        allowed = {"text": True, "boolean": target.classes == ("false", "true"), "words": len(target.classes) == 2}
         good = (
             allowed[target.form] if target.form != "number" else all(not math.isnan(float(n)) for n in target.classes)
         )
@@ -80,9 +82,27 @@ def _target(item: Any, where: str) -> Target:
     return target
 
 
-def _filled(maker: Callable[..., Any], item: dict[str, Any], where: str) -> Any:
-    """An instance of a dataclass whose every field is there and of its type."""
+def _require_number(rule: NumberFeature | NumberTarget, kind: str, where: str) -> None:
+    """Raise ValueError if a scale, an origin or a way of writing can be none."""
+    if not rule.scale > 0:
+        _fail(where, "scale must be above 0", rule.scale)
+    if rule.origin != math.floor(rule.origin) or abs(rule.origin) >= MOST:
+        _fail(where, "origin must be a whole number of at most 30 digits", rule.origin)
+    if rule.written:
+        try:
+            if kind == "date":
+                require_form(rule.written)
+            else:
+                Marks.of(rule.written)
+        except ValueError as problem:
+            raise ValueError(f"{where}: written: {problem}") from None
+
+
+def _filled(maker: Callable[..., Any], item: dict[str, Any], where: str, first: bool) -> Any:
+    """An instance of a dataclass whose every field is there, or in the first format those without defaults."""
     wanted = {field.name: field.type for field in fields(maker)}  # type: ignore[arg-type]
+    if first:
+        item = {field.name: field.default for field in fields(maker) if field.default is not MISSING} | item  # type: ignore[arg-type]
     if item.keys() != wanted.keys():
         _fail(where, f"must have {', '.join(wanted)}", list(item))
     return maker(**{name: _value(item[name], kind, f"{where}: {name}") for name, kind in wanted.items()})

@@ -7,23 +7,28 @@ from typing import ClassVar
 
 import numpy as np
 
-from .columns import number_texts, numbers, positions, texts
+from .columns import EXACT, positions, texts
 from .notes import Notes
 from .read import Table
-from .schema import READERS, WORDS, Kind, counted, require_right
+from .readings import read
+from .schema import WORDS, Kind, counted, require_right
 
 MOST_CATEGORIES = 128  # inputs that a column may become; the rest of its categories share one
 RARE = 3  # categories that fewer training rows hold share one input too: nothing can be learned of each
 FAR = 1e6  # standard deviations from the mean, beyond which a number counts as this far, so that float32 can hold it
 
 _DAYS_OF_NUMPY = 1e9  # beyond which its dates end
+_NARROW = 2.0**-32  # a spread below this share of the numbers leaves float64 too few digits for it
+_EPS = float(np.finfo(np.float64).eps)
+MOST = 2.0**100  # beyond which no whole number is subtracted exactly
 
 
 @dataclass(frozen=True)
 class NumberFeature:
     """A number, a date or true and false, standardised; and whether it is missing, if training had that.
 
-    Equation  input = (x - mean) / scale, x = middle where it is missing; computed in float64
+    Equation  input = (x - origin - mean) / scale, x = middle where it is missing; computed in float64, and x - origin
+              exactly where x is a whole number or a date, so that what little differs in long ones is not lost
     """
 
     name: str
@@ -36,22 +41,27 @@ class NumberFeature:
     low: float
     high: float
     missing: int
+    written: str = ""
+    origin: float = 0.0
 
     KINDS: ClassVar = ("numeric", "boolean", "date")
 
     @classmethod
     def fit(cls, kind: Kind, table: Table) -> "NumberFeature":
         """The feature, with the median, mean and spread of the training rows."""
-        values = READERS[kind.kind](table.frame[kind.name])
+        values = read(table, kind.name, kind.kind, kind.written)
         require_right(table, kind.name, values, f"is {WORDS[kind.kind]} elsewhere")
+        origin = origin_of(values.numbers, exact=kind.kind == "date")
+        if origin:
+            values = read(table, kind.name, kind.kind, kind.written, origin)
         present = values.numbers[np.isfinite(values.numbers)]
-        missing = len(table) - len(present)
+        missing, said = len(table) - len(present), (kind.name, kind.kind, kind.reason)
         if len(present) == 0:  # all that there was has come into other rows
-            return cls(kind.name, kind.kind, kind.reason, 0.0, 0.0, 1.0, False, 0.0, 0.0, missing)
+            return cls(*said, 0.0, 0.0, 1.0, False, 0.0, 0.0, missing, kind.written)
         middle, low, high = float(np.median(present)), float(present.min()), float(present.max())
         filled = np.where(np.isfinite(values.numbers), values.numbers, middle)
         mean, scale = mean_and_scale(filled)
-        return cls(kind.name, kind.kind, kind.reason, middle, mean, scale, missing > 0, low, high, missing)
+        return cls(*said, middle, mean, scale, missing > 0, low, high, missing, kind.written, origin)
 
     @property
     def inputs(self) -> list[str]:
@@ -65,12 +75,15 @@ class NumberFeature:
 
     def _shown(self, x: float) -> str:
         """A number; a date as such, and a time of the day as part of a day."""
-        if self.kind != "date" or 0 <= self.low <= self.high < 1 or not abs(x) < _DAYS_OF_NUMPY:
+        if self.origin and self.kind != "date":
+            return str(int(self.origin) + round(x)) if abs(self.origin) >= EXACT else f"{self.origin:.0f}{x:+.4g}"
+        x += self.origin
+        if self.kind != "date" or (not self.origin and 0 <= self.low <= self.high < 1) or not abs(x) < _DAYS_OF_NUMPY:
             return f"{x:.4g}"
         return str(np.datetime64(math.floor(x), "D"))
 
     def encode(self, table: Table, out: np.ndarray, notes: Notes) -> None:
-        values = READERS[self.kind](table.frame[self.name])
+        values = read(table, self.name, self.kind, self.written, self.origin, notes.other)
         require_right(table, self.name, values, f"is {WORDS[self.kind]} in the model")
         absent = ~np.isfinite(values.numbers)
         filled = np.where(absent, self.middle, values.numbers)
@@ -94,6 +107,8 @@ class CategoryFeature:
 
     Categories that were rare in training share the input `other`, which unknown ones join later; where none was rare, a
     row with an unknown one has zeros throughout. Missing is an input of its own, if training had that.
+
+    as_numbers : whether the training rows held numbers, of which 3, 3.0 and 03 are the same; texts are what they are.
     """
 
     name: str
@@ -111,8 +126,8 @@ class CategoryFeature:
     def fit(cls, kind: Kind, table: Table) -> "CategoryFeature":
         """The feature, with the categories of the training rows, the most frequent first."""
         column = table.frame[kind.name]
-        as_numbers = not numbers(column).wrong.any()
-        present = (number_texts if as_numbers else texts)(column).drop_nulls()
+        as_numbers = column.dtype.is_numeric()
+        present = texts(column).drop_nulls()
         counts = sorted(Counter(present.to_list()).items(), key=lambda item: (-item[1], item[0]))
         often = sum(count >= RARE for _, count in counts) or len(counts)
         names, n = tuple(category for category, _ in counts), min(often, MOST_CATEGORIES)
@@ -132,9 +147,9 @@ class CategoryFeature:
         return f"{counted(len(self.categories), 'input')}: {shown}{others}{missing}"
 
     def encode(self, table: Table, out: np.ndarray, notes: Notes) -> None:
-        column = (number_texts if self.as_numbers else texts)(table.frame[self.name])
+        column = texts(table.frame[self.name])
         absent, n = column.is_null().to_numpy(), len(self.categories)
-        places = positions(column, self.categories + self.rare)
+        places = positions(table.frame[self.name], self.categories + self.rare, as_numbers=self.as_numbers)
         unknown = (places < 0) & ~absent
         rows = np.flatnonzero(places >= 0)
         out[rows, np.minimum(places[rows], n)] = 1
@@ -173,11 +188,27 @@ class Ignored:
 Feature = NumberFeature | CategoryFeature | Ignored
 
 
+def origin_of(values: np.ndarray, *, exact: bool) -> float:
+    """A whole number to subtract from values before they become float64; 0 where their spread has digits enough.
+
+    exact : whether they came from what tells more of them apart, as dates do, and whole numbers of 2⁵³ and more.
+    """
+    present = values[np.isfinite(values)]
+    if len(present) == 0:
+        return 0.0
+    low, size = float(present.min()), float(np.abs(present).max())
+    with np.errstate(over="ignore"):
+        spread = float(present.max()) - low
+    exact = exact or size >= EXACT
+    narrow = spread <= _NARROW * size < _NARROW * MOST and (exact or spread > 4 * _EPS * size)
+    return float(np.floor(low)) if narrow else 0.0
+
+
 def mean_and_scale(values: np.ndarray) -> tuple[float, float]:
     """Mean and standard deviation in float64, of numbers of any size; 1 instead of a deviation of 0."""
     _, power = np.frexp(np.abs(values).max())
     small = np.ldexp(values, -power)  # by a power of two, so that nothing is rounded and no square overflows
-    mean, scale = small.mean(), small.std()
-    if scale <= 1e-12 * abs(mean):  # which is what rounding leaves of equal numbers
-        scale = 0.0
-    return float(np.ldexp(mean, power)), float(np.ldexp(scale, power)) or 1.0
+    low = small.min()
+    above = small - low  # which is exact for numbers that differ little
+    scale = above.std() if above.max() > 4 * _EPS else 0.0  # which is what rounding leaves of equal numbers
+    return float(np.ldexp(low + above.mean(), power)), float(np.ldexp(scale, power)) or 1.0

@@ -97,8 +97,8 @@ class TableModel:
         if left_out := len(table) - len(rows):
             self.notes.other.append(f"{left_out:,} of {counted(len(table), 'row')} left out: no `{self.target.name}`")
         if isinstance(self.target, NumberTarget):
-            true = self.target.encode(rows)[:, 0] * self.target.scale + self.target.mean
-            return NumberScore(true, self.target.values(y), self.target.mean)
+            self.notes.other += self.target.notes
+            return NumberScore(self.target.numbers(rows), self.target.above(y), self.target.mean)
         true, unknown = self.target.encode(rows), self.target.unknown(rows)
         names = sorted(set(unknown))
         true[true < 0] = [len(self.target.classes) + names.index(name) for name in unknown]
@@ -149,7 +149,7 @@ class TableModel:
 
     def _outputs(self, table: Table) -> np.ndarray:
         """What the network says of every row; `notes` are those of this table."""
-        self.notes = Notes(other=list(table.notes))
+        self.notes = Notes()
         y: np.ndarray = predict(self.network, self.encoding.encode(table, self.notes))
         return y
 

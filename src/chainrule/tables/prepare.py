@@ -2,15 +2,19 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
 
 from ..data import Dataset
 from ..extras import require
-from .columns import numbers
+from .columns import EXACT, is_text, numbers, texts, whole_numbers
 from .description import Target
 from .divide import Parts, divide
 from .encoding import Encoding
+from .marks import Marks
 from .read import Table
-from .schema import Kind, find_kinds
+from .schema import Kind, find_kinds, find_numbers
 from .target import ClassTarget, NumberTarget, choose_task, known_rows
 
 
@@ -22,6 +26,7 @@ class Prepared:
     parts : which of them are for training, validation and test.
     encoding, target : the rules, fitted to the training rows; of classes, to all rows.
     data : every row as numbers.
+    notes : what was made of columns that somebody may see otherwise.
     """
 
     rows: Table
@@ -29,6 +34,7 @@ class Prepared:
     encoding: Encoding
     target: Target
     data: Dataset
+    notes: tuple[str, ...] = ()
 
     @property
     def training(self) -> Dataset:
@@ -49,11 +55,23 @@ class Prepared:
 
 
 def with_numbers(table: Table, kinds: Iterable[Kind]) -> Table:
-    """The same table with numbers instead of texts in its numeric columns, so that they need not be read again."""
+    """The same table with numbers instead of texts in its numeric columns, so that they need not be read again.
+
+    They are float64, or 128-bit integers where that does not tell them apart.
+    """
+    numeric = [kind for kind in kinds if kind.kind == "numeric" and is_text(table.frame[kind.name])]
+    return replace(table, frame=table.frame.with_columns([_read(table.frame[one.name], one) for one in numeric]))
+
+
+def _read(column: Any, kind: Kind) -> Any:
     pl = require("polars", "tables")
-    numeric = [table.frame[kind.name] for kind in kinds if kind.kind == "numeric"]
-    read = [pl.Series(column.name, numbers(column).numbers) for column in numeric if column.dtype == pl.String]
-    return replace(table, frame=table.frame.with_columns(read))
+    marks = Marks.of(kind.written) if kind.written else Marks()
+    found = numbers(column, marks)
+    if np.nanmax(np.abs(found.numbers), initial=0) >= EXACT:
+        exact = whole_numbers(marks.plain(texts(column)))
+        if exact.null_count() == np.isnan(found.numbers).sum():
+            return exact.alias(column.name)
+    return pl.Series(column.name, found.numbers)
 
 
 def prepare(
@@ -64,6 +82,7 @@ def prepare(
     ignore: Iterable[str],
     categorical: Iterable[str],
     numeric: Iterable[str],
+    date: Iterable[str] = (),
     validation: float,
     test: float,
     seed: int,
@@ -73,16 +92,26 @@ def prepare(
     Raises ValueError for what nothing can be learned from.
     """
     task, reason = choose_task(table, name, task)
-    kinds = find_kinds(table, name, ignore=ignore, categorical=categorical, numeric=numeric)
-    known, table = known_rows(table, name), with_numbers(table, kinds)
+    kinds = find_kinds(table, name, ignore=ignore, categorical=categorical, numeric=numeric, date=date)
+    of_target = find_numbers(table, name) if task == NumberTarget.TASK else Kind(name, task, reason)
+    known, table = known_rows(table, name), with_numbers(table, [*kinds, of_target])
     rows = table if known.all() else table.take(known)
-    target: Target = (ClassTarget if task == ClassTarget.TASK else NumberTarget).fit(rows, name, reason)
+    written = of_target.written
+    target: Target = (
+        ClassTarget.fit(rows, name, reason)
+        if task == ClassTarget.TASK
+        else NumberTarget.fit(rows, name, reason, written=written)
+    )
     try:
         parts = divide(target.strata(rows), validation=validation, test=test, seed=seed)
     except ValueError as problem:
         raise ValueError(f"{table.source}: {problem}") from None
     learned = rows.take(parts.training)
     if isinstance(target, NumberTarget):  # mean and scale are to know nothing of the other rows
-        target = NumberTarget.fit(learned, name, reason)
+        target = NumberTarget.fit(learned, name, reason, written=written, rows="training row")
     encoding = Encoding.fit(kinds, learned)
-    return Prepared(rows, parts, encoding, target, Dataset(encoding.encode(rows), target.encode(rows)))
+    notes = [kind.note for kind in [*kinds, of_target] if kind.note]
+    if isinstance(target, NumberTarget):
+        notes += target.notes
+    data = Dataset(encoding.encode(rows), target.encode(rows))
+    return Prepared(rows, parts, encoding, target, data, tuple(notes))

@@ -47,15 +47,15 @@ def raw_network(model: TableModel, *, probabilities: bool = True) -> Sequential:
 def raw_inputs(model: TableModel) -> dict[str, Any]:
     """What the inputs and outputs of `raw_network` are, in order, as plain values for JSON.
 
-    An input has a name, the column that it comes from and how: "number" (in the column's own unit, or days since 1970),
+    An input has a name, the column that it comes from and how: "number" (in the unit that it names),
     "category" (1 in rows that have it, 0 in others), "other" (1 in rows with any other category) or "missing" (1 where
     the column is missing). `if_missing` is what a number is then.
     """
     inputs: list[dict[str, Any]] = []
     for feature in model.encoding.features:
         if isinstance(feature, NumberFeature):
-            unit = {"boolean": "1 for true, 0 for false", "date": "days since 1970"}.get(
-                feature.kind, "as in the table"
+            unit = {"boolean": "1 for true, 0 for false", "date": f"days since {_day(feature.origin)}"}.get(
+                feature.kind, f"as in the table{_less(feature.origin)}"
             )
             inputs.append({"column": feature.name, "is": "number", "unit": unit, "if_missing": feature.middle})
         elif isinstance(feature, CategoryFeature):
@@ -65,7 +65,8 @@ def raw_inputs(model: TableModel) -> dict[str, Any]:
         if not isinstance(feature, Ignored) and feature.indicator:
             inputs.append({"column": feature.name, "is": "missing"})
     named = [{"name": name} | one for name, one in zip(model.encoding.inputs, inputs, strict=True)]
-    return {"inputs": named, "outputs": [{"name": name} for name in model.target.outputs]}
+    unit = f"as in the table{_less(model.target.origin)}" if isinstance(model.target, NumberTarget) else "probability"
+    return {"inputs": named, "outputs": [{"name": name, "unit": unit} for name in model.target.outputs]}
 
 
 def inputs_text(model: TableModel) -> str:
@@ -80,9 +81,21 @@ def inputs_text(model: TableModel) -> str:
     for i, one in enumerate(described["inputs"]):
         number = f"{one.get('unit')}; {one.get('if_missing'):.9g} where it is missing" if one["is"] == "number" else ""
         rows.append((f"x[{i}]", one["name"], words.get(one["is"], number)))
-    what = "a number, as in the table" if model.task == "regression" else "its probability"
-    rows += [(f"y[{i}]", one["name"], what) for i, one in enumerate(described["outputs"])]
+    what = {"probability": "its probability"}
+    rows += [
+        (f"y[{i}]", one["name"], what.get(one["unit"], f"a number, {one['unit']}"))
+        for i, one in enumerate(described["outputs"])
+    ]
     return grid(rows)
+
+
+def _day(origin: float) -> str:
+    """The day from which days are counted."""
+    return str(np.datetime64(int(origin), "D")) if origin else "1970"
+
+
+def _less(origin: float) -> str:
+    return f" less {origin:.0f}" if origin else ""
 
 
 def raw_rows(model: TableModel, n: int = 100) -> np.ndarray:

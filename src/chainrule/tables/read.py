@@ -1,9 +1,12 @@
 """A table, whatever it comes as: a file, a data frame, a dict of columns."""
 
 import io
+import json
+import re
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -11,7 +14,10 @@ from typing import Any
 import numpy as np
 
 from ..extras import require
+from .columns import is_text, texts
+from .dates import require_form
 from .delimited import read_delimited
+from .marks import fitting
 
 _KINDS_OF_FILES = {  # by their first bytes
     b"PAR1": "parquet",
@@ -20,7 +26,14 @@ _KINDS_OF_FILES = {  # by their first bytes
     b"\xd0\xcf\x11\xe0": "an Excel workbook; save it as CSV",
     b"ARROW1": "an Arrow file; save it as Parquet",
     b"\x89HDF": "an HDF5 file; save it as CSV, Parquet or .npz",
+    b"\x93NUMPY": "an array of NumPy's without names; save it as .npz, by numpy.savez(path, x=array)",
+    b"SQLite format 3": "a data base; save the table as CSV",
+    b"BZh": "a bzip2 archive; unpack it first",
+    b"\xfd7zXZ": "an xz archive; unpack it first",
+    b"\x28\xb5\x2f\xfd": "a zstd archive; unpack it first",
 }
+_BEGIN = 1000  # bytes
+_LIKE_JSON = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:\[\s*[\[{]|\{\s*\"[^\"]*\"\s*:)")
 
 
 @dataclass(frozen=True)
@@ -31,14 +44,27 @@ class Table:
     source : what errors call it: the path of the file, or "the table".
     rows : (n,), where each row stood in the source, counted from 1.
     lines : (n,), the line of each row, where the source has lines.
-    notes : what was done in reading that somebody should know.
+    separator : what separates the fields of the source; "" where nothing has to.
+    declared : the columns whose type says that they hold categories.
+    decimal, thousands : the marks in the numbers of texts; None where nobody has said.
+    dates : the forms of the dates of columns, as those of strftime, where somebody has said.
     """
 
     frame: Any
     source: str = "the table"
     rows: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     lines: np.ndarray | None = None
-    notes: tuple[str, ...] = ()
+    separator: str = ""
+    declared: frozenset[str] = frozenset()
+    decimal: str | None = None
+    thousands: str | None = None
+    dates: Mapping[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def decimals(self) -> frozenset[str]:
+        """The decimal marks that columns show of which there is no doubt."""
+        found = [{marks.decimal for marks in fitting(texts(column))} for column in self.frame if is_text(column)]
+        return frozenset(next(iter(marks)) for marks in found if len(marks) == 1)
 
     @property
     def names(self) -> list[str]:
@@ -60,13 +86,17 @@ class Table:
         return replace(self, frame=self.frame[which], rows=self.rows[which], lines=lines)
 
 
-def read_table(data: Any) -> Table:
+def read_table(
+    data: Any, *, decimal: str | None = None, thousands: str | None = None, dates: Mapping[str, str] | None = None
+) -> Table:
     """The table in `data`.
 
     Parameters
     ----------
     data : the path of a file of separated values (CSV, with commas, semicolons, tabs or bars), of Parquet, or of
         NumPy's .npz; a polars or pandas DataFrame; a dict of columns; or a Table.
+    decimal, thousands : the marks in numbers that are texts, as "," and "."; found out, column by column, unless given.
+    dates : the forms of dates that are texts, as {"built": "%d/%m/%Y"}; found out for columns that are not named.
 
     Of an .npz file, arrays (n,) are columns of their names, and an array x (n, k) is the columns x0, x1, … What a file
     is shows in its first bytes, not in its name.
@@ -74,6 +104,25 @@ def read_table(data: Any) -> Table:
     Raises ValueError, with the line where there are lines, for what is no table; OSError if a file cannot be read;
     TypeError for anything else.
     """
+    table = _table(data)
+    for name, mark, marks in (("decimal", decimal, ".,"), ("thousands", thousands, ",.' ")):
+        if mark is not None and (not isinstance(mark, str) or mark not in tuple(marks)):
+            raise ValueError(f"read_table: {name} must be one of {' '.join(map(repr, marks))}, got {mark!r}")
+    if decimal is not None and decimal == thousands:
+        raise ValueError(f"read_table: decimal and thousands cannot both be {decimal!r}")
+    for form in (dates or {}).values():
+        require_form(form)
+    if decimal is None and thousands is None and not dates:
+        return table
+    return replace(
+        table,
+        decimal=decimal or table.decimal,
+        thousands=thousands or table.thousands,
+        dates={**table.dates, **(dates or {})},
+    )
+
+
+def _table(data: Any) -> Table:
     if isinstance(data, Table):
         return data
     if isinstance(data, str | PathLike):
@@ -84,23 +133,38 @@ def read_table(data: Any) -> Table:
     if isinstance(data, pl.DataFrame):
         return _checked(data, "the table")
     if isinstance(data, Mapping):
-        return _checked(_of_columns(data, "the table"), "the table")
+        return _checked(*_of_columns(data, "the table"))
     if hasattr(data, "iloc") and hasattr(data, "columns"):
-        return _checked(_of_columns(_of_pandas(data), "the table"), "the table")
+        return _checked(*_of_columns(_of_pandas(data), "the table"))
     raise TypeError(f"read_table: must be a path, a data frame or a dict of columns, got {type(data).__name__}")
 
 
 def _of_file(path: Path) -> Table:
-    data = path.read_bytes()
+    data, source = path.read_bytes(), str(path)
     kind = next((kind for first, kind in _KINDS_OF_FILES.items() if data.startswith(first)), "")
     if kind == "parquet":
-        return _checked(_of_parquet(data, str(path)), str(path))
+        return _checked(_of_parquet(data, source), source, _declared_by_pandas(data))
     if kind == "npz":
-        return _checked(_of_columns(_of_npz(data, str(path)), str(path)), str(path))
+        return _checked(*_of_columns(_of_npz(data, source), source))
+    if not kind and _LIKE_JSON.match(data[:_BEGIN]):
+        kind = "JSON; save it as CSV, as by pandas.read_json(…).to_csv(…, index=False)"
     if kind:
-        raise ValueError(f"{path}: must be CSV, Parquet or .npz, got {kind}")
-    frame, lines, notes = read_delimited(str(path), data)
-    return replace(_checked(frame, str(path)), lines=lines, notes=tuple(notes))
+        raise ValueError(f"{source}: must be CSV, Parquet or .npz, got {kind}")
+    frame, lines, separator = read_delimited(source, data)
+    return replace(_checked(frame, source), lines=lines, separator=separator)
+
+
+def _declared_by_pandas(data: bytes) -> frozenset[str]:
+    """The columns of a file of Parquet that are categories by what pandas has written beside them.
+
+    The library reads categories of texts as such, and those of numbers as numbers.
+    """
+    pl = require("polars", "tables")
+    try:
+        columns = json.loads(pl.read_parquet_metadata(io.BytesIO(data))["pandas"])["columns"]
+        return frozenset(str(one["name"]) for one in columns if one["pandas_type"] == "categorical")
+    except (AttributeError, KeyError, TypeError, ValueError, pl.exceptions.PolarsError):  # pandas has not written it
+        return frozenset()
 
 
 def _of_parquet(data: bytes, source: str) -> Any:
@@ -139,20 +203,17 @@ def _of_npz(data: bytes, source: str) -> dict[str, np.ndarray]:
 
 
 def _of_pandas(frame: Any) -> dict[str, Any]:
-    """The columns of a pandas DataFrame, with None where something is missing."""
+    """The columns of a pandas DataFrame."""
     columns: dict[str, Any] = {}
     for name, column in zip(frame.columns, (frame.iloc[:, i] for i in range(frame.shape[1])), strict=True):
         if str(name) in columns:
             raise ValueError(f"the table: more than one column is called `{name}`")
-        values = column.to_numpy()
-        if values.dtype.kind not in "biufM":
-            values = [None if missing else value for value, missing in zip(column, column.isna(), strict=True)]
-        columns[str(name)] = values
+        columns[str(name)] = column
     return columns
 
 
-def _of_columns(columns: Mapping[Any, Any], source: str) -> Any:
-    """A DataFrame of columns that must be of one length."""
+def _of_columns(columns: Mapping[Any, Any], source: str) -> tuple[Any, str, frozenset[str]]:
+    """A DataFrame of columns that must be of one length, its source, and which columns are declared categories."""
     pl = require("polars", "tables")
     made = {}
     for name, values in columns.items():
@@ -161,23 +222,43 @@ def _of_columns(columns: Mapping[Any, Any], source: str) -> Any:
     if len(set(lengths.values())) > 1:
         shown = ", ".join(f"`{name}` {n}" for name, n in list(lengths.items())[:5])
         raise ValueError(f"{source}: the columns must have the same length, got {shown}")
-    return pl.DataFrame(list(made.values()))
+    declared = frozenset(str(name) for name, values in columns.items() if _is_category_of_pandas(values))
+    return pl.DataFrame(list(made.values())), source, declared
+
+
+def _is_category_of_pandas(values: Any) -> bool:
+    return str(getattr(values, "dtype", "")) == "category"
 
 
 def _column(name: str, values: Any, source: str) -> Any:
     pl = require("polars", "tables")
     try:
+        if _is_category_of_pandas(values) or hasattr(values, "iloc"):
+            values = _values_of_pandas(values)
         values = _as_polars_takes_it(values) if isinstance(values, np.ndarray) else values
         return pl.Series(name, values, strict=False)
     except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError) as problem:
         raise ValueError(f"{source}: the column `{name}` holds what no column can: {problem}") from None
 
 
+def _values_of_pandas(column: Any) -> Any:
+    """The values of a Series or a Categorical, with None where something is missing.
+
+    Those of a category are its own, numbers or texts, and not the numbers by which it counts them.
+    """
+    if not _is_category_of_pandas(column):
+        values = column.to_numpy()
+        if values.dtype.kind in "biufM":
+            return values
+    return [None if missing else value for value, missing in zip(column, column.isna(), strict=True)]
+
+
 def _as_polars_takes_it(values: np.ndarray) -> np.ndarray:
     """The same values in a dtype that polars knows: of this machine's byte order, and of no unusual precision."""
     kind, size = values.dtype.kind, values.dtype.itemsize
     if kind == "M" or kind == "m":
-        return values.astype("datetime64[us]" if kind == "M" else "timedelta64[us]")
+        unit = "ns" if np.datetime_data(values.dtype) == ("ns", 1) else "us"  # finer ones are no type of polars
+        return values.astype(f"{'datetime64' if kind == 'M' else 'timedelta64'}[{unit}]")
     if kind == "f" and size not in (4, 8):
         return values.astype(np.float64)
     if kind not in "biufUSO":
@@ -185,7 +266,7 @@ def _as_polars_takes_it(values: np.ndarray) -> np.ndarray:
     return values if values.dtype.isnative else values.astype(values.dtype.newbyteorder("="))
 
 
-def _checked(frame: Any, source: str) -> Table:
+def _checked(frame: Any, source: str, declared: frozenset[str] = frozenset()) -> Table:
     pl = require("polars", "tables")
     if frame.width == 0 or frame.height == 0:
         raise ValueError(f"{source}: there are no {'columns' if frame.width == 0 else 'rows'}")
@@ -194,4 +275,5 @@ def _checked(frame: Any, source: str) -> Table:
             raise ValueError(
                 f"{source}: the column `{name}` must hold numbers, texts, dates or true and false, got {dtype}"
             )
-    return Table(frame, source, np.arange(1, frame.height + 1))
+    declared |= {name for name, dtype in frame.schema.items() if dtype in (pl.Categorical, pl.Enum)}
+    return Table(frame, source, np.arange(1, frame.height + 1), declared=declared & set(frame.columns))

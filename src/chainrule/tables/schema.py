@@ -16,8 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from .columns import Values, days, numbers, texts, truths
+from . import dates
+from .columns import EXACT, Values, days, is_text, numbers, texts, truths
+from .marks import Marks, other_unit
 from .read import Table
+from .readings import date_form, in_words, number_marks
 
 MOSTLY = 0.9  # a column with more numbers than this share is one of numbers, and the rest of it is a mistake
 UNIQUE = 0.5  # texts of which more than this share are different say who a row is, not what it is like
@@ -26,17 +29,22 @@ MOST_TEXTS = 10_000  # different ones; the model keeps a list of them
 PROBE = 100  # rows that most mistakes show in
 IDENTIFIERS = 20  # rows that it takes to believe that numbers without a gap are identifiers
 
-READERS: dict[str, Callable[[Any], Values]] = {"numeric": numbers, "boolean": truths, "date": days}
 WORDS = {"numeric": "a number", "boolean": "true or false", "date": "a date", "categorical": "a category"}
 
 
 @dataclass(frozen=True)
 class Kind:
-    """What a column is, and why."""
+    """What a column is, and why.
+
+    written : how its texts are written: a number such as 1,234.5, or the form of a date; "" for the usual ways.
+    note : what somebody should know who may see it otherwise.
+    """
 
     name: str
     kind: str
     reason: str
+    written: str = ""
+    note: str = ""
 
 
 def find_kinds(
@@ -46,6 +54,7 @@ def find_kinds(
     ignore: Iterable[str] = (),
     categorical: Iterable[str] = (),
     numeric: Iterable[str] = (),
+    date: Iterable[str] = (),
 ) -> list[Kind]:
     """The kind of every column but the target, in the order of the table.
 
@@ -53,7 +62,7 @@ def find_kinds(
     numbers, and if no column is left to learn from.
     """
     told: dict[str, str] = {}
-    for kind, names in (("ignored", ignore), ("categorical", categorical), ("numeric", numeric)):
+    for kind, names in (("ignored", ignore), ("categorical", categorical), ("numeric", numeric), ("date", date)):
         for name in names:
             require_column(table, name)
             if name == target:
@@ -100,27 +109,90 @@ def _kind(table: Table, name: str, told: str | None) -> Kind:
     column = table.frame[name]
     if told == "ignored":
         return Kind(name, told, "you said so")
-    values = numbers(column)
-    n = len(column) - int(values.missing.sum())
+    bare = texts(column)
+    n = len(bare) - bare.null_count()
     if n == 0:
         return Kind(name, "ignored", "every value is missing")
     if n == len(column) and bool((column == column[0]).all()):
         return Kind(name, "ignored", f"every value is {str(column[0])[:40]}")
-    if told == "numeric":
-        require_right(table, name, values, "is to be numeric")
-        return Kind(name, told, "you said so")
-    if told != "categorical":
-        if is_boolean(column, values):
-            return Kind(name, "boolean", "every value is true or false")
-        if not values.wrong.any():
-            if n == len(column) >= IDENTIFIERS and _counts(values.numbers):
-                first, last = values.numbers.min(), values.numbers.max()
-                return Kind(name, "ignored", f"it numbers the rows: {first:.0f} to {last:.0f}, each once")
-            return Kind(name, "numeric", "every value is a number")
-        if column.dtype.is_temporal() or holds_only(days, column):
-            return Kind(name, "date", "every value is a date or a time")
-        refuse_mixtures(table, name, values, n)
+    if told == "categorical" or (told is None and name in table.declared):
+        return _category(table, name, told)
+    if told == "date":
+        return _date(table, name, told)
+    if told == "numeric" or not is_text(column):
+        return _typed(table, name, told, n)
+    if found := number_marks(table, name):
+        return _number(table, name, found, n, "every value is a number")
+    if holds_only(truths, column):
+        return Kind(name, "boolean", "every value is true or false")
+    if date_form(table, name) is not None:
+        return _date(table, name, told)
+    refuse_mixtures(table, name, n)
     return _category(table, name, told)
+
+
+def _typed(table: Table, name: str, told: str | None, n: int) -> Kind:
+    """The kind of a column whose type says it, or the caller."""
+    column = table.frame[name]
+    if told == "numeric":
+        found = number_marks(table, name, any_unit=True) if is_text(column) else Marks()
+        require_right(table, name, numbers(column, found), "is to be numeric")
+        return _number(table, name, found or Marks(), n, "you said so")
+    if str(column.dtype) == "Boolean":
+        return Kind(name, "boolean", "every value is true or false")
+    if column.dtype.is_temporal():
+        return Kind(name, "date", "every value is a date or a time")
+    return _number(table, name, Marks(), n, "every value is a number")
+
+
+def find_numbers(table: Table, name: str) -> Kind:
+    """The kind of a target that is a number.
+
+    Raises ValueError, naming row and line, if it is none in some row.
+    """
+    column = table.frame[name]
+    marks = (number_marks(table, name, any_unit=True) if is_text(column) else None) or Marks()
+    require_right(table, name, numbers(column, marks), "is the target of a regression")
+    return _number(table, name, marks, 0, "")
+
+
+def _number(table: Table, name: str, marks: Marks, n: int, reason: str) -> Kind:
+    """A column of numbers, unless they count the rows."""
+    column = table.frame[name]
+    told, said = reason == "you said so", []
+    first, step = _step(column, marks) if n == len(column) >= IDENTIFIERS and not told else (0.0, 0.0)
+    if step == 1 and first in (0, 1):
+        return Kind(name, "ignored", f"it numbers the rows: {first:.0f} to {first + n - 1:.0f}, each once")
+    if step:
+        said.append(f"`{name}` goes from {first:.0f} up in even steps of {step:.0f}: if it numbers the rows, ignore it")
+    if not is_text(column):
+        return Kind(name, "numeric", reason, note="; ".join(said))
+    bare = texts(column)
+    if not told and bool(bare.str.contains(r"^0\d").any()):
+        said.append(f"`{name}` has numbers that begin with 0: if they are codes, say that it is categorical")
+    usual = marks == Marks() and table.decimal is None and not bare.str.contains(".", literal=True).any()
+    said += _said_of(name, marks, bool(bare.str.contains(",", literal=True).any()))
+    return Kind(name, "numeric", reason, "" if usual else marks.written, "; ".join(said))
+
+
+def _said_of(name: str, marks: Marks, commas: bool) -> list[str]:
+    """How numbers were read that are not as Python writes them."""
+    said = [f"decimal commas in `{name}` were read as points"] if marks.decimal == "," and commas else []
+    if marks.thousands:
+        said.append(f"`{marks.thousands}` between the thousands of `{name}` was left out")
+    if marks.unit:
+        said.append(f"numbers of `{name}` were read without their `{marks.unit}`")
+    return said
+
+
+def _date(table: Table, name: str, told: str | None) -> Kind:
+    column = table.frame[name]
+    form = date_form(table, name) if is_text(column) else table.dates.get(name)
+    reason = "you said so" if told else "every value is a date or a time"
+    require_right(table, name, days(column, form or dates.ISO), "is to be a date", "; say its form, as %d.%m.%Y")
+    if form in (None, dates.ISO):
+        return Kind(name, "date", reason)
+    return Kind(name, "date", reason, form, f"dates of `{name}` were read as {in_words(form)}")
 
 
 def _category(table: Table, name: str, told: str | None) -> Kind:
@@ -133,7 +205,8 @@ def _category(table: Table, name: str, told: str | None) -> Kind:
             f"{table.source}: column `{name}` is to be categorical, which {MOST_TEXTS:,} different values may be, got "
             f"{different:,}"
         )
-    return Kind(name, "categorical", "you said so" if told else counted(different, "different text"))
+    declared = "its type is a category" if name in table.declared else counted(different, "different text")
+    return Kind(name, "categorical", "you said so" if told else declared)
 
 
 def holds_only(reader: Callable[[Any], Values], column: Any) -> bool:
@@ -141,24 +214,32 @@ def holds_only(reader: Callable[[Any], Values], column: Any) -> bool:
     return not reader(column.head(PROBE)).wrong.any() and not reader(column).wrong.any()
 
 
-def is_boolean(column: Any, values: Values) -> bool:
-    """Whether every value is true or false, given the column as numbers; 1 and 0 are numbers."""
-    return str(column.dtype) == "Boolean" or (
-        bool(values.wrong.any()) and not column.dtype.is_temporal() and holds_only(truths, column)
-    )
+def refuse_mixtures(table: Table, name: str, n: int) -> None:
+    """Raise ValueError, naming row and line, if nearly all of n texts are numbers, or all but for commas or units."""
+    column = table.frame[name]
+    bare, hint = texts(column), "; mend that, or say that the column is categorical, or is to be ignored"
+    if not numbers(bare.str.replace_all(",", "", literal=True)).wrong.any():
+        require_right(table, name, numbers(column), "holds numbers with commas in odd places", hint)
+    if row := other_unit(bare):
+        raise ValueError(
+            f"{table.source}: column `{name}` holds numbers of more than one unit, {table.place(0)} {bare[0]!r} and "
+            f"{table.place(row)} {bare[row]!r}{hint}"
+        )
+    some, n_some = bare.drop_nulls().head(PROBE), min(n, PROBE)
+    ways = [Marks(), Marks(","), Marks(".", ","), Marks(",", ".")]
+    ways = [way for way in ways if numbers(some, way).wrong.sum() < n_some / 2]
+    if ways:
+        values = min((numbers(column, way) for way in ways), key=lambda read: int(read.wrong.sum()))
+        if (share := 1 - values.wrong.sum() / n) > MOSTLY:
+            require_right(table, name, values, f"holds numbers in {share:.1%} of its rows", hint)
 
 
-def refuse_mixtures(table: Table, name: str, values: Values, n: int) -> None:
-    """Raise ValueError, naming row and line, if nearly all of n values are numbers, or all are but for commas."""
-    column, share = table.frame[name], 1 - values.wrong.sum() / n
-    hint = "; mend that, or say that the column is categorical, or is to be ignored"
-    if str(column.dtype) == "String" and not numbers(texts(column).str.replace_all(",", "", literal=True)).wrong.any():
-        require_right(table, name, values, "holds numbers, which have a point and no commas", hint)
-    if share > MOSTLY:
-        require_right(table, name, values, f"holds numbers in {share:.1%} of its rows", hint)
-
-
-def _counts(values: np.ndarray) -> bool:
-    """Whether numbers are 0, 1, 2, … or 1, 2, 3, … in any order, each once."""
-    first, last = values.min(), values.max()
-    return bool(first in (0, 1) and last - first == len(values) - 1 == len(np.unique(values)) - 1)
+def _step(column: Any, marks: Marks) -> tuple[float, float]:
+    """The smallest of whole numbers in any order, and how far neighbours are apart; 0 where that differs."""
+    values = numbers(column, marks).numbers
+    first = float(np.floor(values.min()))
+    if abs(values).max() >= EXACT:
+        values = numbers(column, marks, first).numbers + 0
+    steps = np.diff(np.sort(values))
+    even = len(steps) > 0 and (values == np.floor(values)).all() and (steps == steps[0]).all()
+    return first, float(steps[0]) if even else 0.0

@@ -1,22 +1,28 @@
 """The column that is to be learned: classes or a number, found out or told, and what a network says about it."""
 
+import re
+from collections import Counter
 from dataclasses import dataclass, fields
+from decimal import Decimal
 from typing import Any, ClassVar
 
 import numpy as np
 
+from ..extras import require
 from ..losses import CrossEntropyLoss, HuberLoss, L1Loss, MSELoss
 from ..module import Module
-from .columns import days, number_texts, numbers, positions, texts
-from .features import mean_and_scale
+from .columns import EXACT, is_text, numbers, positions, texts, truths
+from .features import mean_and_scale, origin_of
 from .read import Table
-from .schema import UNIQUE, holds_only, is_boolean, listed, refuse_mixtures, require_column, require_right
+from .readings import date_form, number_marks, read
+from .schema import UNIQUE, holds_only, listed, refuse_mixtures, require_column, require_right
 
 FEW_NUMBERS = 20  # different whole numbers that are taken for classes
 ROWS_EACH = 5  # rows that there must be of each of them, on average
 MOST_CLASSES = 1000
 STRATUM = 20  # rows of neighbouring numbers, of which every part gets its share
 TASKS = ("classification", "regression")
+_WHOLE = re.compile(r"-?\d+")
 LOSSES = {"mse": MSELoss, "huber": HuberLoss, "mae": L1Loss}
 
 
@@ -32,14 +38,18 @@ def choose_task(table: Table, name: str, told: str | None = None) -> tuple[str, 
         raise ValueError(f"{table.source}: the target `{name}` is missing in every row")
     if told is not None:
         return told, "you said so"
-    if column.dtype.is_temporal() or holds_only(days, column):
-        raise ValueError(f"{table.source}: the target `{name}` must be a number or a class, got dates")
-    values, different = numbers(column), present.n_unique()
-    if is_boolean(column, values):
+    different = present.n_unique()
+    if name in table.declared:
+        return "classification", f"the type of `{name}` is a category"
+    marks = number_marks(table, name) if is_text(column) else None
+    if str(column.dtype) == "Boolean" or (is_text(column) and marks is None and holds_only(truths, column)):
         return "classification", f"`{name}` is true or false"
-    if values.wrong.any():
-        refuse_mixtures(table, name, values, len(present))
+    if column.dtype.is_temporal() or (is_text(column) and marks is None and date_form(table, name)):
+        raise ValueError(f"{table.source}: the target `{name}` must be a number or a class, got dates")
+    if is_text(column) and marks is None:
+        refuse_mixtures(table, name, len(present))
         return "classification", f"`{name}` holds {different:,} different texts"
+    values = numbers(column, marks)
     known = values.numbers[~np.isnan(values.numbers)]
     if (known == np.floor(known)).all() and different <= min(FEW_NUMBERS, len(known) / ROWS_EACH):
         return "classification", f"`{name}` holds {different:,} different whole numbers"
@@ -50,8 +60,9 @@ def choose_task(table: Table, name: str, told: str | None = None) -> tuple[str, 
 class ClassTarget:
     """One of several classes: the network says a logit for each.
 
-    classes : as texts, numbers in their order and texts in the alphabet's.
-    form : "text", "number" or "boolean", in which `values` gives them back.
+    classes : the texts that they are, numbers in their order and others in the alphabet's; false before true.
+    form : in which `values` gives them back: "text", "number" or "boolean" as in the table, or "words", which are the
+        texts for false and true.
     """
 
     name: str
@@ -69,22 +80,28 @@ class ClassTarget:
         Raises ValueError where there is one class only, or nearly one for each row.
         """
         column = table.frame[name]
-        values = numbers(column)
-        form = "boolean" if is_boolean(column, values) else "text" if values.wrong.any() else "number"
-        present = _as_texts(column, form).drop_nulls()
-        different = present.unique().to_list()
+        present = texts(column).drop_nulls()
+        form = _form(column, present)
+        different = _spelled(present) if form == "words" else present.unique().to_list()
         if len(different) < 2:
             raise ValueError(
                 f"{table.source}: the target `{name}` must hold at least two classes, got {listed(different)} alone"
             )
-        if len(different) > min(MOST_CLASSES, UNIQUE * len(present)):
-            hint = "; say that the task is regression" if form == "number" else ""
+        all_numbers = not numbers(present).wrong.any()
+        hint = "; say that the task is regression" if all_numbers else ""
+        if len(different) > UNIQUE * len(present):
+            raise ValueError(
+                f"{table.source}: the target `{name}` holds {len(different):,} different values in {len(present):,} "
+                f"rows, too few rows to learn classes from: there must be two for each class{hint}"
+            )
+        if len(different) > MOST_CLASSES:
             raise ValueError(
                 f"{table.source}: the target `{name}` holds {len(different):,} different values in {len(present):,} "
                 f"rows, too many to be classes{hint}"
             )
-        order = sorted(different, key=float) if form == "number" else sorted(different)
-        return cls(name, cls.TASK, reason, tuple(order), form)
+        if form not in ("words", "boolean"):
+            different.sort(key=lambda text: (Decimal(text), text) if all_numbers else text)
+        return cls(name, cls.TASK, reason, ("false", "true") if form == "boolean" else tuple(different), form)
 
     @property
     def outputs(self) -> list[str]:
@@ -93,12 +110,16 @@ class ClassTarget:
 
     def encode(self, table: Table) -> np.ndarray:
         """The number of each row's class, -1 for an unknown one; every row has one. (n,) int64."""
-        return positions(_as_texts(table.frame[self.name], self.form), self.classes)
+        column = table.frame[self.name]
+        if self.form in ("words", "boolean"):
+            found = truths(column).numbers
+            return np.where(np.isnan(found), -1, found).astype(np.int64)
+        return positions(column, self.classes, as_numbers=self.form == "number")
 
     def unknown(self, table: Table) -> list[str]:
         """The class of each row that the model does not know, as text."""
-        column = _as_texts(table.frame[self.name], self.form)
-        return list(column.filter(positions(column, self.classes) < 0).to_list())
+        column = texts(table.frame[self.name])
+        return list(column.filter(self.encode(table) < 0).to_list())
 
     def strata(self, table: Table) -> np.ndarray:
         """Groups of rows that every part gets its share of: the classes. (n,) integers."""
@@ -109,8 +130,10 @@ class ClassTarget:
         if self.form == "boolean":
             names = np.array([name == "true" for name in self.classes])
         elif self.form == "number":
-            names = np.array([float(name) for name in self.classes])
-            names = names.astype(np.int64) if (names == np.floor(names)).all() and (abs(names) < 2**53).all() else names
+            whole = [int(name) if _WHOLE.fullmatch(name) else None for name in self.classes]
+            exact = None not in whole and min(whole) >= -(2**63) and max(whole) < 2**64
+            kind = np.uint64 if exact and max(whole) >= 2**63 else np.int64 if exact else np.float64
+            names = np.array(whole if exact else [float(name) for name in self.classes], kind)
         else:
             names = np.array(self.classes)
         return np.asarray(names[y.argmax(axis=1)])
@@ -136,7 +159,10 @@ class ClassTarget:
 class NumberTarget:
     """A number: the network says how many standard deviations it lies above the mean.
 
-    Equation  value = y scale + mean, in float64
+    Equation  value = y scale + mean + origin, in float64; whole numbers where the origin is so long that float64 does
+              not tell them apart
+
+    origin, written : as those of a NumberFeature.
     """
 
     name: str
@@ -144,22 +170,27 @@ class NumberTarget:
     reason: str
     mean: float
     scale: float
+    written: str = ""
+    origin: float = 0.0
 
     TASK: ClassVar = "regression"
 
     @classmethod
-    def fit(cls, table: Table, name: str, reason: str) -> "NumberTarget":
-        """The target, with the mean and the spread of the training rows.
+    def fit(cls, table: Table, name: str, reason: str, *, written: str = "", rows: str = "row") -> "NumberTarget":
+        """The target, with the mean and the spread of the training rows, which errors call `rows`.
 
         Raises ValueError where every row has the same number.
         """
-        values = _finite(table, name)
+        values = _finite(table, name, written)
+        if origin := origin_of(values, exact=False):
+            values = _finite(table, name, written, origin)
         if values.min() == values.max():
             raise ValueError(
-                f"{table.source}: the target `{name}` is {values[0]:g} in every row: nothing is to be learned"
+                f"{table.source}: the target `{name}` is {values[0] + origin:g} in every {rows}: nothing is to be "
+                f"learned"
             )
         mean, scale = mean_and_scale(values)
-        return cls(name, cls.TASK, reason, mean, scale)
+        return cls(name, cls.TASK, reason, mean, scale, written, origin)
 
     @property
     def outputs(self) -> list[str]:
@@ -168,17 +199,36 @@ class NumberTarget:
 
     def encode(self, table: Table) -> np.ndarray:
         """Every row's number as the network says it. (n, 1) float64."""
-        return ((_finite(table, self.name) - self.mean) / self.scale)[:, None]
+        return ((self.numbers(table) - self.mean) / self.scale)[:, None]
+
+    @property
+    def notes(self) -> list[str]:
+        """What somebody should know who reads the score."""
+        said = (
+            f"`{self.name}` is counted from {self.origin:.0f} in the score, as its numbers hardly differ for their size"
+        )
+        return [said] if self.origin else []
+
+    def numbers(self, table: Table) -> np.ndarray:
+        """Every row's number less the origin. (n,) float64."""
+        return _finite(table, self.name, self.written, self.origin)
 
     def strata(self, table: Table) -> np.ndarray:
         """Groups of rows that every part gets its share of: the smallest numbers, then the next. (n,) integers."""
-        values = _finite(table, self.name)
+        values = self.numbers(table)
         ranks = np.empty(len(values), np.int64)
         ranks[np.argsort(values, kind="stable")] = np.arange(len(values))
         return ranks // STRATUM
 
     def values(self, y: np.ndarray) -> np.ndarray:
-        """The numbers that the outputs say, in the target's own units. (n,) float64."""
+        """The numbers that the outputs say, in the target's own units. (n,) float64, or int64."""
+        values = self.above(y)
+        if EXACT <= abs(self.origin) < 2**62 and (abs(values) < 2**62).all():
+            return np.asarray(int(self.origin) + np.rint(values).astype(np.int64))
+        return values + self.origin
+
+    def above(self, y: np.ndarray) -> np.ndarray:
+        """The same less the origin. (n,) float64."""
         return np.asarray(y[:, 0].astype(np.float64) * self.scale + self.mean)
 
     def loss(self, name: str | None) -> Module:
@@ -196,15 +246,34 @@ def known_rows(table: Table, name: str) -> np.ndarray:
     return np.asarray(texts(table.frame[name]).is_not_null().to_numpy())
 
 
-def _as_texts(column: Any, form: str) -> Any:
-    if form == "boolean":
-        return texts(column).str.to_lowercase().replace({"1": "true", "0": "false"})
-    return number_texts(column) if form == "number" else texts(column)
+def _form(column: Any, present: Any) -> str:
+    """In which form classes come back: numbers, if that is how every text is written that there is."""
+    if not is_text(column):
+        return "boolean" if str(column.dtype) == "Boolean" else "number"
+    if str(column.dtype) != "String":
+        return "text"
+    if numbers(present).wrong.any():
+        return "words" if holds_only(truths, present) else "text"
+    different = present.unique()
+    pl = require("polars", "tables")
+    for kind in (pl.Int64, pl.Float64):
+        if (different == texts(different.cast(kind, strict=False))).fill_null(False).all():
+            return "number"
+    return "text"
 
 
-def _finite(table: Table, name: str) -> np.ndarray:
+def _spelled(present: Any) -> list[str]:
+    """How false and true are written, most often."""
+    found, spelled = truths(present).numbers, []
+    for truth in (0, 1):
+        some = present.filter(found == truth)
+        spelled += [Counter(some.to_list()).most_common(1)[0][0]] if len(some) else []
+    return spelled
+
+
+def _finite(table: Table, name: str, written: str = "", origin: float = 0.0) -> np.ndarray:
     """The numbers of a column that has one in every row."""
-    values = numbers(table.frame[name])
+    values = read(table, name, "numeric", written, origin)
     require_right(table, name, values, "is the target of a regression")
     bad = np.flatnonzero(~np.isfinite(values.numbers))
     if len(bad):

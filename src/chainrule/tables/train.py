@@ -1,7 +1,8 @@
 """From a table to a model of it: kinds of columns, task, division, training, score."""
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from numbers import Integral
 from typing import Any
 
 from .. import train
@@ -21,6 +22,9 @@ def train_table(
     ignore: Iterable[str] = (),
     categorical: Iterable[str] = (),
     numeric: Iterable[str] = (),
+    date: Iterable[str] | Mapping[str, str] = (),
+    decimal: str | None = None,
+    thousands: str | None = None,
     validation: float = 0.15,
     test: float = 0.15,
     hidden: Sequence[int] = (64, 64),
@@ -44,7 +48,9 @@ def train_table(
     table : a path of CSV, Parquet or .npz, a polars or pandas DataFrame, or a dict of columns; see `read_table`.
     target : the column to predict. Rows in which it is missing are left out.
     task : "classification" or "regression"; found out unless given.
-    ignore, categorical, numeric : columns that are this, whatever is found out.
+    ignore, categorical, numeric, date : columns that are this, whatever is found out; one name, or several. Dates may
+        come with their forms, as {"built": "%d/%m/%Y"}.
+    decimal, thousands : the marks in numbers that are texts; see `read_table`. The model keeps how it read them.
     validation, test : shares of the rows to stop by and to test with, drawn at random, of every class its share.
     hidden, activation, dropout : the network: widths of the hidden layers, what follows each, and the share of its
         outputs that is dropped in training.
@@ -61,10 +67,15 @@ def train_table(
     """
     begin = time.perf_counter()
     _check(task, validation, test, hidden, activation, loss)
-    whole = read_table(table)
+    target = _names("target", target)[0]
+    forms = {_names("date", name)[0]: form for name, form in date.items()} if isinstance(date, Mapping) else {}
+    whole = read_table(
+        table, decimal=decimal, thousands=thousands, dates={name: form for name, form in forms.items() if form}
+    )
     ready = prepare(
-        whole, target, task=task, ignore=ignore, categorical=categorical, numeric=numeric, validation=validation,
-        test=test, seed=seed,
+        whole, target, task=task, ignore=_names("ignore", ignore), categorical=_names("categorical", categorical),
+        numeric=_names("numeric", numeric), date=[*forms] or _names("date", date), validation=validation, test=test,
+        seed=seed,
     )  # fmt: skip
     reading_s = time.perf_counter() - begin
     network = build_network(
@@ -103,10 +114,19 @@ def train_table(
         "loss": loss or ("mse" if model.task == "regression" else "cross-entropy"),
         "batch_size": min(batch_size, learned),
         "seed": seed,
-        "notes": list(whole.notes),
+        "notes": list(ready.notes),
         "seconds": {"reading": reading_s, "training": history.total_s, "all": time.perf_counter() - begin},
     }
     return model
+
+
+def _names(argument: str, given: Any) -> list[str]:
+    """Names of columns: one, or several. Whole numbers are those of pandas, which takes them for names."""
+    several = [given] if isinstance(given, str) or not isinstance(given, Iterable) else list(given)
+    for name in several:
+        if isinstance(name, bool) or not isinstance(name, str | Integral):
+            raise TypeError(f"train_table: {argument} must be the name of a column, got {name!r}")
+    return [str(name) for name in several]
 
 
 def _check(
