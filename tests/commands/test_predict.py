@@ -76,6 +76,7 @@ def test_other_mistakes_get_one_clear_line_and_leave_nothing(folder, tmp_path):
         ((model, table, "--proba"), "`price` is a number, and has no classes"),
         ((model, table, "--out", tmp_path / "a.txt"), "a.txt: must end with .csv or .parquet"),
         ((model, table, "--out", tmp_path / "nowhere" / "a.csv"), f"{tmp_path / 'nowhere' / 'a.csv'}: No such file"),
+        ((model, table, "--out", "nowhere/a.csv"), "Error: nowhere/a.csv: No such file or directory\n"),
         ((table, table), "damaged, or no safetensors file"),
         ((model, model), "holds a zero byte"),
     ]:

@@ -199,6 +199,57 @@ def test_without_polars_it_says_what_to_install(tmp_path, table, monkeypatch):
     assert 'pip install "chainrule[tables]"' in result.output
 
 
+def test_how_numbers_and_dates_are_written_can_be_told(tmp_path):
+    dates = "0" + pl.int_range(1, 9, eager=True).cast(pl.String) + "/02/2020"
+    frame = houses().with_columns(area=pl.Series(["1.234", "950"] * 100), day=pl.concat([dates] * 25))
+    path = tmp_path / "a.csv"
+    frame.select("area", "day", "rooms", "town").write_csv(path, separator=";")
+    result = run("train", path, "--target", "town", "--out", tmp_path / "out", *QUICK)
+    assert "holds '1.234', which is 1.234 if the decimal mark is a point and 1234 if it is a comma" in result.output
+    assert "(--decimal)" in result.output
+    result = run("train", path, "--target", "town", "--out", tmp_path / "out", *QUICK, "--decimal", ",")
+    assert "(--date day=%m/%d/%Y or day=%d/%m/%Y)" in result.output
+    told = ["--thousands", ".", "--date", "day=%d/%m/%Y"]
+    result = run("train", path, "--target", "town", "--out", tmp_path / "out", *QUICK, *told)
+    assert result.exit_code == 0, result.output
+    assert "area    numeric  every value is a number  950 to 1234" in result.output
+    assert "day     date     you said so              2020-02-01 to 2020-02-08" in result.output
+    assert "notes         `.` between the thousands of `area` was left out" in result.output
+    model = cr.load(tmp_path / "out" / "model.safetensors")
+    written = {feature.name: getattr(feature, "written", "") for feature in model.encoding.features}
+    assert written == {"area": "1.234,5", "day": "%d/%m/%Y", "rooms": "1234,5"}
+    said = run("predict", tmp_path / "out" / "model.safetensors", path, "--proba").stdout
+    same = run("predict", tmp_path / "out" / "model.safetensors", path, "--proba", *told).stdout
+    other = run("predict", tmp_path / "out" / "model.safetensors", path, "--proba", "--decimal", ".").stdout
+    assert said == same != other
+    assert run("evaluate", tmp_path / "out" / "model.safetensors", path, "--decimal", ".").exit_code == 0
+    result = run("train", path, "--target", "town", "--out", tmp_path / "out", *QUICK, *told[:2], "--date", "day=%d/%Q")
+    assert "'%d/%Q' is no form of dates" in result.output
+
+
+def test_columns_are_dates_if_that_is_said(tmp_path):
+    houses().with_columns(built=pl.col("built").dt.to_string("%Y%m%d")).write_csv(tmp_path / "a.csv")
+    for given, shown in [("built=%Y%m%d", "date         you said so"), ("built", "is to be a date, but row 1")]:
+        result = run(
+            "train", tmp_path / "a.csv", "--target", "price", "--out", tmp_path / "out", *QUICK, "--date", given
+        )
+        assert shown in result.output
+
+
+def test_classes_come_back_as_they_are_written(tmp_path):
+    frame = houses().select(
+        "area", "rooms", code=pl.Series(["01", "02", "10", "02"] * 50), flag=pl.Series(["TRUE", "FALSE"] * 100)
+    )
+    frame.write_csv(tmp_path / "a.csv")
+    for target, classes in (("code", {"01", "02", "10"}), ("flag", {"TRUE", "FALSE"})):
+        run("train", tmp_path / "a.csv", "--target", target, "--out", tmp_path / "out", *QUICK)
+        result = run("predict", tmp_path / "out" / "model.safetensors", tmp_path / "a.csv", "--proba")
+        lines = [line.split(",")[0] for line in result.stdout.splitlines()]
+        assert lines[0] == target
+        assert set(lines[1:]) <= classes
+        assert result.stdout.splitlines()[0].split(",")[1:] == [f"probability of {name}" for name in sorted(classes)]
+
+
 def test_decimal_commas_are_told(tmp_path):
     frame = houses().select("area", "price").with_columns(pl.all().cast(pl.String).str.replace(".", ",", literal=True))
     frame.write_csv(tmp_path / "a.csv", separator=";")

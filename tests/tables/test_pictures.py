@@ -1,8 +1,11 @@
+import warnings
+
 import numpy as np
 import pytest
 from frames import houses
 
 from chainrule.tables import train_table
+from chainrule.tables.fonts import drawable
 from chainrule.tables.pictures import MOST_POINTS, confusion, draw, predictions
 from chainrule.tables.scores import ClassScore, NumberScore
 
@@ -45,6 +48,19 @@ def test_of_many_rows_some_are_drawn():
     true = np.random.default_rng(0).normal(size=3 * MOST_POINTS)
     dots, _ = predictions(NumberScore(true, true + 0.1, 0.0), "price").axes
     assert len(dots.collections[0].get_offsets()) == MOST_POINTS
+
+
+def test_letters_that_the_usual_font_lacks_come_from_another_one_or_are_named_by_their_codes(tmp_path):
+    frame = houses().rename(
+        {"price": "\u210a", "town": "\u4fa1\u683c"}
+    )  # the first is in a font that matplotlib brings
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        draw(train_table(frame, "\u210a", epochs=1, progress=False), tmp_path)
+        draw(train_table(frame, "\u4fa1\u683c", epochs=1, progress=False), tmp_path)
+    assert drawable("\u210a") == "\u210a"
+    assert drawable("\u4fa1\u683c m\u00b2") in ("U+4FA1 U+683C m\u00b2", "\u4fa1\u683c m\u00b2")
+    assert drawable("\U0010fffd") == "U+10FFFD"
 
 
 def test_names_from_a_table_are_no_formulas(tmp_path):

@@ -1,4 +1,5 @@
 import datetime as dt
+import json
 
 import numpy as np
 import pandas as pd
@@ -53,6 +54,37 @@ def test_pandas_types_and_what_is_missing_in_them_are_understood():
     assert [value is None or value != value for value in found.row(1)] == [True] * 6
 
 
+def test_columns_that_are_declared_as_categories_are_known(tmp_path):
+    numbers = pd.Categorical([10, 20, None])
+    frame = pd.DataFrame(
+        {"n": numbers, "f": pd.Categorical([1.5, 2.5, 1.5]), "t": pd.Categorical(["x", "01", "x"]), "x": [1, 2, 3]}
+    )
+    for table in (
+        read_table(frame),
+        read_table(dict(frame.items())),
+        read_table({name: frame[name].array for name in frame}),
+    ):
+        assert table.declared == {"n", "f", "t"}
+        assert table.frame.to_dict(as_series=False) == {
+            "n": [10, 20, None], "f": [1.5, 2.5, 1.5], "t": ["x", "01", "x"], "x": [1, 2, 3]
+        }  # fmt: skip
+        assert table.take(np.array([0])).declared == table.declared
+    for dtype in (pl.Categorical, pl.Enum(["1", "2"])):
+        one = pl.DataFrame({"n": pl.Series(["1", "2", "1"], dtype=dtype), "x": [1, 2, 3]})
+        one.write_parquet(tmp_path / "t.parquet")
+        assert read_table(one).declared == read_table(tmp_path / "t.parquet").declared == {"n"}
+
+
+def test_categories_of_numbers_that_pandas_wrote_to_parquet_are_known(tmp_path):
+    beside = json.dumps(
+        {"columns": [{"name": "n", "pandas_type": "categorical"}, {"name": "x", "pandas_type": "int64"}]}
+    )
+    pl.DataFrame({"n": [1, 2], "x": [1, 2]}).write_parquet(tmp_path / "t.parquet", metadata={"pandas": beside})
+    assert read_table(tmp_path / "t.parquet").declared == {"n"}
+    pl.DataFrame({"n": [1, 2]}).write_parquet(tmp_path / "t.parquet", metadata={"pandas": "{"})
+    assert read_table(tmp_path / "t.parquet").declared == set()
+
+
 def test_arrays_of_npz_are_columns(tmp_path):
     x = np.arange(6).reshape(3, 2)
     np.savez(tmp_path / "a.npz", x=x, y=np.array(["u", "v", "w"]), z=np.ones((3, 1), ">f8"), half=np.ones(3, "float16"))
@@ -86,6 +118,10 @@ def test_other_files_and_things_are_errors_that_name_them(tmp_path):
         (b"PAR1", r"damaged, or no Parquet"),
         (b"\x1f\x8bxxx", r"must be CSV, Parquet or .npz, got a gzip archive; unpack it first"),
         (b"\xd0\xcf\x11\xe0", r"must be CSV, Parquet or .npz, got an Excel workbook; save it as CSV"),
+        (b"\x93NUMPY\x01\0", r"must be CSV, Parquet or .npz, got an array of NumPy's without names; save it as .npz"),
+        (b'[{"a": 1, "b": 2}]', r"must be CSV, Parquet or .npz, got JSON; save it as CSV"),
+        (b'\n{"a": [1, 2],\n "b": [1, 2]}', r"must be CSV, Parquet or .npz, got JSON; save it as CSV"),
+        (b"SQLite format 3\0", r"must be CSV, Parquet or .npz, got a data base; save the table as CSV"),
     ]
     for data, says in cases:
         path.write_bytes(data)

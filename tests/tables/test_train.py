@@ -1,4 +1,7 @@
+import datetime as dt
+
 import numpy as np
+import pandas as pd
 import polars as pl
 import pytest
 from frames import houses
@@ -7,8 +10,9 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from chainrule.tables import train_table
-from chainrule.tables.target import ClassTarget
+from chainrule.tables import TableModel, read_table, train_table
+from chainrule.tables.divide import divide
+from chainrule.tables.target import ClassTarget, NumberTarget
 
 QUICK = {"epochs": 3, "progress": False}
 
@@ -165,6 +169,193 @@ def test_infinite_numbers_in_a_column_are_missing_ones():
 def test_arguments_that_cannot_be_are_an_error(arguments, error, says):
     with pytest.raises(error, match=says):
         train_table(houses(), "price", **arguments | {"progress": False})
+
+
+def test_names_of_columns_are_texts_or_the_numbers_of_pandas():
+    frame = pd.DataFrame(np.random.default_rng(0).normal(size=(60, 3)))
+    assert train_table(frame, 2, ignore=0, **QUICK).schema[0]["reason"] == "you said so"
+    one = houses().rename({"town": "zip"})
+    assert train_table(one, "price", categorical="zip", date="built", **QUICK).schema[3]["reason"] == "you said so"
+    with pytest.raises(ValueError, match="the table: there is no column `2`; there are `id`"):
+        train_table(houses(), 2, **QUICK)
+    for arguments in (
+        {"target": None},
+        {"target": True},
+        {"ignore": 1.5},
+        {"date": {3.5: ""}},
+        {"categorical": [b"town"]},
+    ):
+        with pytest.raises(TypeError, match=f"{next(iter(arguments))} must be the name of a column, got"):
+            train_table(houses(), **{"target": "price"} | arguments | QUICK)
+
+
+def test_a_target_that_is_the_same_in_the_training_rows_alone_is_said_to_be_that():
+    values = np.full(100, 2.5)
+    values[::10] = 3.5
+    for seed in range(300):
+        parts = divide(
+            NumberTarget.fit(read_table({"y": values}), "y", "").strata(read_table({"y": values})),
+            validation=0.3,
+            test=0.6,
+            seed=seed,
+        )
+        if (values[parts.training] == 2.5).all():
+            break
+    with pytest.raises(ValueError, match=r"the target `y` is 2\.5 in every training row: nothing is to be learned"):
+        train_table(
+            {"x": np.arange(100) / 7, "y": values}, "y", task="regression", validation=0.3, test=0.6, seed=seed, **QUICK
+        )
+
+
+def noisy(rng, effect, noise):
+    """Numbers with a given effect and noise, and the R² that nobody can surpass."""
+    y = effect + noise * rng.normal(size=len(effect))
+    return y, 1 - noise**2 / y.var()
+
+
+@pytest.mark.parametrize("form", ["pandas", "floats", "polars", "enum"])
+def test_declared_categories_of_numbers_are_learned_as_such(form):
+    rng = np.random.default_rng(0)
+    codes = rng.integers(0, 6, 600)
+    y, best = noisy(rng, np.array([3.0, -8, 5, 0, 9, -4])[codes], 0.3)
+    texts = pl.Series([str(10 * code) for code in codes])
+    column = {
+        "pandas": pd.Categorical(codes * 10),
+        "floats": pd.Categorical(codes * 10.0),
+        "polars": texts.cast(pl.Categorical),
+        "enum": texts.cast(pl.Enum([str(10 * code) for code in range(6)])),
+    }[form]
+    model = train_table({"c": column, "x": rng.normal(size=600), "y": y}, "y", progress=False)
+    assert (model.schema[0]["kind"], model.schema[0]["reason"]) == ("categorical", "its type is a category")
+    assert model.score.r2 > best - 0.02
+    x = np.zeros(600)
+    expected = model.predict({"c": column, "x": x})
+    for other in (codes * 10, codes * 10.0, texts):
+        np.testing.assert_array_equal(model.predict({"c": other, "x": x}), expected)
+        assert model.notes.sentences() == []
+
+
+@pytest.mark.parametrize("ending", ["csv", "tsv", "parquet", "frame", "texts"])
+def test_long_numbers_as_categories_stay_apart_whatever_they_come_from(tmp_path, ending):
+    rng = np.random.default_rng(0)
+    which = rng.integers(0, 4, 300)
+    ids = [2**60 + 1 + int(i) for i in which]
+    y, best = noisy(rng, np.array([1.0, -5, 3, 9])[which], 0.1)
+    frame = pl.DataFrame({"user": ids, "y": y})
+    tables = {name: tmp_path / f"t.{name}" for name in ("csv", "tsv", "parquet")}
+    frame.write_csv(tables["csv"])
+    frame.write_csv(tables["tsv"], separator="\t")
+    frame.write_parquet(tables["parquet"])
+    tables |= {"frame": frame, "texts": {"user": [str(i) for i in ids], "y": y}}
+    model = train_table(tables[ending], "y", categorical="user", decimal=".", progress=False)
+    assert model.score.r2 > best - 0.02
+    assert sorted(model.encoding.features[0].categories) == [str(2**60 + 1 + i) for i in range(4)]
+    for other in tables.values():
+        np.testing.assert_array_equal(model.predict(other), model.predict(frame))
+
+
+def test_long_numbers_that_hardly_differ_are_learned_from_and_learned(tmp_path):
+    rng = np.random.default_rng(0)
+    above = rng.integers(0, 1000, 600)
+    long = 2**60 + above
+    y, best = noisy(rng, 2.0 * above, 100)
+    for column in (long, long.astype("uint64"), [str(value) for value in long], [f"{value:,}" for value in long]):
+        model = train_table({"x": column, "y": y}, "y", progress=False)
+        assert model.score.r2 > best - 0.02
+        model.save(tmp_path / "a")
+        np.testing.assert_array_equal(
+            TableModel.load(tmp_path / "a").predict({"x": column}), model.predict({"x": long})
+        )
+    target = 2**60 + np.rint(y).astype(np.int64)
+    model = train_table({"x": above, "y": target}, "y", progress=False)
+    assert model.score.r2 > best - 0.02
+    said = model.predict({"x": above})
+    assert said.dtype == np.int64
+    assert np.abs(said - target).max() < 1000
+    assert abs(int(model.target.origin) - int(target.min())) < 1000
+    assert model.report["notes"][0].startswith(f"`y` is counted from {model.target.origin:.0f} in the score")
+    np.testing.assert_allclose(model.evaluate({"x": above, "y": target}).residuals, said - target, atol=1)
+
+
+@pytest.mark.parametrize("form", ["polars", "numpy", "texts", "pandas"])
+def test_moments_of_a_microsecond_are_learned_from(form):
+    rng = np.random.default_rng(0)
+    above = rng.integers(0, 1000, 600)
+    y, best = noisy(rng, 0.01 * above, 0.1)
+    moments = pl.Series(1_700_000_000_000_000_000 + above).cast(pl.Datetime("ns"))
+    column = {
+        "polars": moments,
+        "numpy": moments.to_numpy(),
+        "texts": moments.dt.to_string("%Y-%m-%dT%H:%M:%S%.9f+00:00"),
+        "pandas": pd.Series(moments.to_numpy()).dt.tz_localize("UTC"),
+    }[form]
+    model = train_table({"t": column, "y": y}, "y", progress=False)
+    assert model.score.r2 > best - 0.02
+    assert model.schema[0]["encoded"].startswith("2023-11-14T22:13:20.00000000")
+
+
+def test_numbers_of_a_narrow_range_of_float64_are_learned_from():
+    rng = np.random.default_rng(0)
+    above = rng.integers(0, 1000, 600)
+    y, best = noisy(rng, 2.0 * above, 100)
+    assert train_table({"x": 1e6 + 1e-7 * above, "y": y}, "y", progress=False).score.r2 > best - 0.02
+    rounding = np.where(above % 2, 0.1 + 0.2, 0.3)  # differs by what rounding leaves, which is nothing to learn from
+    model = train_table({"x": rounding, "z": above, "y": y}, "y", **QUICK)
+    assert (model.encoding.features[0].scale, model.encoding.features[0].origin) == (1.0, 0.0)
+
+
+def test_amounts_shares_and_dates_are_recognised_and_told(tmp_path):
+    rng = np.random.default_rng(0)
+    amount, share = rng.uniform(1, 9000, 600).round(2), rng.integers(1, 99, 600)
+    days = [dt.date(2000, 1, 1) + dt.timedelta(int(day)) for day in rng.integers(0, 5000, 600)]
+    since = np.array([(day - dt.date(1970, 1, 1)).days for day in days])
+    y, best = noisy(rng, 0.001 * amount + 0.1 * share + 0.002 * since, 0.3)
+    rows = [f'"${a:,.2f}",{s}%,{d:%m/%d/%Y},{v}' for a, s, d, v in zip(amount, share, days, y, strict=True)]
+    (tmp_path / "t.csv").write_text("\n".join(["amount,share,day,y", *rows]))
+    model = train_table(tmp_path / "t.csv", "y", progress=False)
+    assert [row["kind"] for row in model.schema] == ["numeric", "numeric", "date"]
+    assert model.score.r2 > best - 0.03
+    assert model.report["notes"] == [
+        "`,` between the thousands of `amount` was left out; numbers of `amount` were read without their `$`",
+        "numbers of `share` were read without their `%`",
+        "dates of `day` were read as month/day/year",
+    ]
+    new = {"amount": amount, "share": share, "day": days}
+    np.testing.assert_array_equal(model.predict(new), model.predict(tmp_path / "t.csv"))
+
+
+def test_the_reading_that_was_told_is_that_of_the_model(tmp_path):
+    rng = np.random.default_rng(0)
+    values = rng.integers(1000, 90_000, 200)
+    rows = [
+        f"{value:,}\t{value // 3}\t0{day}/02/2020" for value, day in zip(values, rng.integers(1, 9, 200), strict=True)
+    ]
+    (tmp_path / "t.tsv").write_text("\n".join(["x\ty\td", *rows]))
+    with pytest.raises(ValueError, match="column `x` can be read in two ways"):
+        train_table(tmp_path / "t.tsv", "y", **QUICK)
+    with pytest.raises(ValueError, match="column `d` can be read in two ways"):
+        train_table(tmp_path / "t.tsv", "y", decimal=".", **QUICK)
+    model = train_table(tmp_path / "t.tsv", "y", decimal=".", date={"d": "%d/%m/%Y"}, **QUICK)
+    model.save(tmp_path / "a")
+    (tmp_path / "new.tsv").write_text("x\td\n70,545\t03/02/2020\n")
+    expected = TableModel.load(tmp_path / "a").predict({"x": [70_545], "d": [dt.date(2020, 2, 3)]})
+    np.testing.assert_array_equal(model.predict(tmp_path / "new.tsv"), expected)
+    other = read_table(tmp_path / "new.tsv", decimal=",", dates={"d": "%m/%d/%Y"})
+    expected = model.predict({"x": [70.545], "d": [dt.date(2020, 3, 2)]})
+    np.testing.assert_array_equal(model.predict(other), expected)
+
+
+def test_even_steps_and_leading_zeros_are_told():
+    n = 60
+    frame = {
+        "id": range(100_234, 100_234 + 7 * n, 7),
+        "zip": [f"0{i}" for i in range(1000, 1000 + n)],
+        "y": np.arange(n) / 7,
+    }
+    notes = train_table(frame, "y", **QUICK).report["notes"]
+    assert notes[0] == "`id` goes from 100234 up in even steps of 7: if it numbers the rows, ignore it"
+    assert "`zip` has numbers that begin with 0: if they are codes, say that it is categorical" in notes[1]
+    assert train_table(frame, "y", numeric=["id"], ignore=["zip"], **QUICK).report["notes"] == []
 
 
 def test_tables_with_too_few_rows_are_an_error():

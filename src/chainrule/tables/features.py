@@ -18,6 +18,8 @@ RARE = 3  # categories that fewer training rows hold share one input too: nothin
 FAR = 1e6  # standard deviations from the mean, beyond which a number counts as this far, so that float32 can hold it
 
 _DAYS_OF_NUMPY = 1e9  # beyond which its dates end
+_NS_OF_DAY = 86_400 * 10**9
+_DAYS_OF_NS = 2**63 // _NS_OF_DAY  # on either side of 1970
 _NARROW = 2.0**-32  # a spread below this share of the numbers leaves float64 too few digits for it
 _EPS = float(np.finfo(np.float64).eps)
 MOST = 2.0**100  # beyond which no whole number is subtracted exactly
@@ -74,11 +76,12 @@ class NumberFeature:
         return f"{low} to {high}, mean {mean}{missing}"
 
     def _shown(self, x: float) -> str:
-        """A number; a date as such, and a time of the day as part of a day."""
-        if self.origin and self.kind != "date":
+        """A number; a date as such, with the time where all are of nearly one; a time of the day as part of a day."""
+        if self.origin and self.kind == "date" and abs(self.origin) < _DAYS_OF_NS:
+            return str(np.datetime64(int(self.origin), "D") + np.timedelta64(round(x * _NS_OF_DAY), "ns"))
+        if self.origin:
             return str(int(self.origin) + round(x)) if abs(self.origin) >= EXACT else f"{self.origin:.0f}{x:+.4g}"
-        x += self.origin
-        if self.kind != "date" or (not self.origin and 0 <= self.low <= self.high < 1) or not abs(x) < _DAYS_OF_NUMPY:
+        if self.kind != "date" or 0 <= self.low <= self.high < 1 or not abs(x) < _DAYS_OF_NUMPY:
             return f"{x:.4g}"
         return str(np.datetime64(math.floor(x), "D"))
 

@@ -9,6 +9,7 @@ from .. import plots, random
 from ..extras import require
 from ..files import replacing
 from ..train import History
+from .fonts import drawable, use_fonts
 from .model import TableModel
 from .scores import ClassScore, NumberScore
 
@@ -30,8 +31,11 @@ def draw(model: TableModel, folder: Path) -> list[Path]:
     if isinstance(model.score, ClassScore):
         figures["confusion"] = confusion(model.score, model.target.name)
     elif model.score is not None:
-        figures["predictions"] = predictions(model.score, model.target.name)
+        origin = getattr(model.target, "origin", 0.0)
+        name = model.target.name + (f" less {origin:.0f}" if origin else "")
+        figures["predictions"] = predictions(model.score, name)
     for name, figure in figures.items():
+        use_fonts(figure)
         with replacing(folder / f"{name}.png") as file:
             figure.savefig(file, dpi=160)
     return [folder / f"{name}.png" for name in figures]
@@ -108,6 +112,6 @@ def _bins(score: NumberScore) -> np.ndarray:
 
 
 def _name(text: str, most: int = 32) -> str:
-    """A name from a table as matplotlib is to show it: not too long, and no formula."""
-    text = " ".join(text.split()).replace("$", r"\$")
-    return text if len(text) <= most else f"{text[: most - 1]}…"
+    """A name from a table as matplotlib is to show it: not too long, no formula, and of letters that a font has."""
+    text = " ".join(text.split())
+    return drawable(text if len(text) <= most else f"{text[: most - 1]}…").replace("$", r"\$")

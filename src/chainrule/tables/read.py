@@ -233,8 +233,8 @@ def _is_category_of_pandas(values: Any) -> bool:
 def _column(name: str, values: Any, source: str) -> Any:
     pl = require("polars", "tables")
     try:
-        if _is_category_of_pandas(values) or hasattr(values, "iloc"):
-            values = _values_of_pandas(values)
+        if hasattr(values, "isna"):
+            values = _values_of_pandas(require("pandas", "tables").Series(values))
         values = _as_polars_takes_it(values) if isinstance(values, np.ndarray) else values
         return pl.Series(name, values, strict=False)
     except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError) as problem:
@@ -242,13 +242,15 @@ def _column(name: str, values: Any, source: str) -> Any:
 
 
 def _values_of_pandas(column: Any) -> Any:
-    """The values of a Series or a Categorical, with None where something is missing.
+    """The values of a Series, with None where something is missing.
 
     Those of a category are its own, numbers or texts, and not the numbers by which it counts them.
     """
+    if getattr(column.dtype, "tz", None) is not None:  # the same moments, in nanoseconds if that is what they have
+        column = column.dt.tz_convert("UTC").dt.tz_localize(None)
     if not _is_category_of_pandas(column):
         values = column.to_numpy()
-        if values.dtype.kind in "biufM":
+        if values.dtype.kind in "biufMm":
             return values
     return [None if missing else value for value, missing in zip(column, column.isna(), strict=True)]
 

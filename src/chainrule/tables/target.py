@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from decimal import Decimal
 from typing import Any, ClassVar
@@ -130,10 +131,7 @@ class ClassTarget:
         if self.form == "boolean":
             names = np.array([name == "true" for name in self.classes])
         elif self.form == "number":
-            whole = [int(name) if _WHOLE.fullmatch(name) else None for name in self.classes]
-            exact = None not in whole and min(whole) >= -(2**63) and max(whole) < 2**64
-            kind = np.uint64 if exact and max(whole) >= 2**63 else np.int64 if exact else np.float64
-            names = np.array(whole if exact else [float(name) for name in self.classes], kind)
+            names = _as_numbers(self.classes)
         else:
             names = np.array(self.classes)
         return np.asarray(names[y.argmax(axis=1)])
@@ -260,6 +258,16 @@ def _form(column: Any, present: Any) -> str:
         if (different == texts(different.cast(kind, strict=False))).fill_null(False).all():
             return "number"
     return "text"
+
+
+def _as_numbers(classes: Sequence[str]) -> np.ndarray:
+    """Classes as the numbers that they are: integers of 64 bits, or else float64."""
+    if all(_WHOLE.fullmatch(name) for name in classes):
+        whole = [int(name) for name in classes]
+        for kind in (np.int64, np.uint64):
+            if np.iinfo(kind).min <= min(whole) and max(whole) <= np.iinfo(kind).max:
+                return np.array(whole, kind)
+    return np.array([float(name) for name in classes])
 
 
 def _spelled(present: Any) -> list[str]:
