@@ -22,8 +22,9 @@ def test_the_commands_print_what_the_page_shows(tmp_path, monkeypatch):
     script = next(block for block in re.findall(r"```python\n(.*?)```", PAGE, re.S) if "houses.csv" in block)
     Path("houses.py").write_text(script)
     runpy.run_path("houses.py")
+    Path("sales.tsv").write_text("sales\tprofit\n70,545\t3\n987\t1\n")
     commands = re.findall(r"^\$ (.*)\n((?:(?!```|\$ ).*\n)*)", PAGE, re.M)
-    assert len(commands) == 8
+    assert len(commands) == 9
     for command, shown in commands:
         name, *arguments = command.split()
         if name == "cat":

@@ -104,7 +104,7 @@ def test_dates_that_could_be_of_two_days_are_refused_with_both(tmp_path):
     with pytest.raises(
         ValueError,
         match=r"row 1 \(line 2\) holds '01/02/2020', which is 2020-01-02 as month/day/year or 2020-02-01 as "
-        r"day/month/year; say which, by dates={'a': '%m/%d/%Y'} \(--date a=%m/%d/%Y or a=%d/%m/%Y\)$",
+        r"day/month/year; say which, by date={'a': '%m/%d/%Y'} \(--date a=%m/%d/%Y or a=%d/%m/%Y\)$",
     ):
         date_form(one, "a")
     days = {
@@ -114,7 +114,7 @@ def test_dates_that_could_be_of_two_days_are_refused_with_both(tmp_path):
     for form, expected in days.items():
         numbers = [(day - dt.date(1970, 1, 1)).days for day in expected]
         assert read(one, "a", "date", form).numbers.tolist() == numbers
-        told = read_table(one, dates={"a": form})
+        told = read_table(one, date={"a": form})
         assert date_form(told, "a") == form
         assert read(told, "a", "date").numbers.tolist() == numbers
 

@@ -340,7 +340,7 @@ def test_the_reading_that_was_told_is_that_of_the_model(tmp_path):
     (tmp_path / "new.tsv").write_text("x\td\n70,545\t03/02/2020\n")
     expected = TableModel.load(tmp_path / "a").predict({"x": [70_545], "d": [dt.date(2020, 2, 3)]})
     np.testing.assert_array_equal(model.predict(tmp_path / "new.tsv"), expected)
-    other = read_table(tmp_path / "new.tsv", decimal=",", dates={"d": "%m/%d/%Y"})
+    other = read_table(tmp_path / "new.tsv", decimal=",", date={"d": "%m/%d/%Y"})
     expected = model.predict({"x": [70.545], "d": [dt.date(2020, 3, 2)]})
     np.testing.assert_array_equal(model.predict(other), expected)
 

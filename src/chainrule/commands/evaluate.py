@@ -34,7 +34,7 @@ def evaluate(
             )
         score = found.evaluate(
             read_table(
-                table, decimal=decimal, thousands=thousands, dates={name: form for name, form in date.items() if form}
+                table, decimal=decimal, thousands=thousands, date={name: form for name, form in date.items() if form}
             )
         )
     for sentence in found.notes.sentences():

@@ -51,7 +51,7 @@ def predict(
         found, rows = (
             load(model),
             read_table(
-                table, decimal=decimal, thousands=thousands, dates={name: form for name, form in date.items() if form}
+                table, decimal=decimal, thousands=thousands, date={name: form for name, form in date.items() if form}
             ),
         )
         frame = _of_table(found, rows, proba) if isinstance(found, TableModel) else _of_network(found, rows, proba)

@@ -80,6 +80,8 @@ def wrong(bare: Any, form: str) -> Any:
 
 def _plain(bare: Any) -> Any:
     """The same without names of days, with a space before the time, and a zone as +00:00."""
+    if not bare.str.contains("[A-Za-z:]").any():
+        return bare
     return (
         bare.str.replace(r"^(?i:mon|tue|wed|thu|fri|sat|sun)[a-z]*\.?,?\s+", "")
         .str.replace(r"(\d)[Tt](\d)", "${1} ${2}")

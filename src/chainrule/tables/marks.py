@@ -8,7 +8,7 @@ can be read in two ways; `readings` decides.
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..extras import require
@@ -16,6 +16,7 @@ from ..extras import require
 PROBE = 100  # rows that show of most columns that they hold no numbers
 
 _SPACES = "[\u00a0\u2007\u2009\u202f]"  # no-break, figure, thin, and narrow no-break
+_PRINTED = "[\u00a0\u2007\u2009\u202f’−]"
 _UNIT = r"[$€£¥₹₩₽₺%‰]|USD|EUR|GBP|CHF|JPY|CNY|INR"
 _ANY_UNIT = r"[^\d\s.,'+()-](?:[^\d()]*[^\d\s.,'+()-])?"  # of a column that is said to be numeric
 _WORD = "[+-]?(?i:inf|infinity|nan)"
@@ -55,9 +56,17 @@ class Marks:
 
     def plain(self, bare: Any) -> Any:
         """The same numbers as Python writes them; null where something is not written in this way."""
+        return self._plain(typed(bare))
+
+    def reads(self, inside: Any) -> bool:
+        """Whether all texts, as `typed` gives them, are numbers that are written in this way."""
+        pl = require("polars", "tables")
+        return not self._plain(inside).cast(pl.Float64, strict=False).null_count()
+
+    def _plain(self, inside: Any) -> Any:
         if self == Marks():
-            return bare
-        given = self._without_unit(typed(bare))
+            return inside
+        given = self._without_unit(inside)
         mark, decimal = re.escape(self.thousands), re.escape(self.decimal)
         whole = rf"(?:\d+|[1-9]\d{{0,2}}(?:{mark}\d{{3}})+)" if mark else r"\d+"
         pattern = rf"^(?:[+-]?(?:{whole}(?:{decimal}\d*)?|{decimal}\d+)(?:[eE][+-]?\d+)?|{_WORD})$"
@@ -79,6 +88,8 @@ class Marks:
 
 def typed(bare: Any) -> Any:
     """The same with the spaces, the apostrophe and the minus of a keyboard instead of a printer's."""
+    if not bare.str.contains(_PRINTED).any():
+        return bare
     return (
         bare.str.replace_all(_SPACES, " ")
         .str.replace_all("’", "'", literal=True)
@@ -96,33 +107,33 @@ def fitting(bare: Any, *, units: Sequence[Marks] | None = None, any_unit: bool =
         return []
     units = _units(str(present[0]), _ANY_UNIT if any_unit else _UNIT) if units is None else units
     for unit in units:
-        found = [marks for marks in _possible(present.head(PROBE), unit) if not _wrong(present.head(PROBE), marks)]
-        if found:
-            return [marks for marks in _possible(present, unit) if not _wrong(present, marks)]
+        if _right(present.head(PROBE), unit):
+            return _right(present, unit)
     return []
 
 
 def other_unit(bare: Any) -> int:
     """The first row whose unit is not that of the first, where the rest of all texts are numbers; else 0."""
     unit = bare.str.extract(f"({_UNIT})")
-    other = (unit.fill_null("") != (unit[0] or "")) & bare.is_not_null()
+    first = int(bare.is_not_null().to_numpy().argmax())
+    other = (unit.fill_null("") != (unit[first] or "")) & bare.is_not_null()
     if not other.any() or not fitting(bare.str.replace(_UNIT, "").str.strip_chars()):
         return 0
     return int(other.to_numpy().argmax())
 
 
-def _possible(present: Any, unit: Marks) -> list[Marks]:
-    """The ways whose marks are those of a column."""
+def _right(present: Any, unit: Marks) -> list[Marks]:
+    """The ways with a unit that read every text of a column, of those whose marks are the column's."""
     inside = typed(present)
-    has = {mark for mark in ",.' " if inside.str.contains(mark, literal=True).any()}
-    ways = [(decimal, thousands) for decimal in ".," for thousands in ["", *sorted(has - {decimal})]]
+    plain = Marks(before=unit.before, after=unit.after)
+    some = "." if plain.reads(inside) else ",.' "  # no other mark can be there
+    has = {mark for mark in some if inside.str.contains(mark, literal=True).any()}
     wide = has - {" "} if unit.unit else has  # a space may belong to the unit
-    return [Marks(d, t, unit.before, unit.after) for d, t in ways if wide <= {d, t}]
-
-
-def _wrong(present: Any, marks: Marks) -> bool:
-    pl = require("polars", "tables")
-    return bool(marks.plain(present).cast(pl.Float64, strict=False).null_count())
+    if not wide and plain.reads(inside):  # both decimal marks are the same
+        return [plain, replace(plain, decimal=",")]
+    ways = [(decimal, thousands) for decimal in ".," for thousands in ["", *sorted(has - {decimal})]]
+    found = [replace(plain, decimal=decimal, thousands=mark) for decimal, mark in ways if wide <= {decimal, mark}]
+    return [way for way in found if way.reads(inside)]
 
 
 def _units(first: str, unit: str) -> list[Marks]:

@@ -9,6 +9,7 @@ import numpy as np
 from ..data import Dataset
 from ..extras import require
 from .columns import EXACT, is_text, numbers, texts, whole_numbers
+from .dates import ISO, moments
 from .description import Target
 from .divide import Parts, divide
 from .encoding import Encoding
@@ -55,15 +56,17 @@ class Prepared:
 
 
 def with_numbers(table: Table, kinds: Iterable[Kind]) -> Table:
-    """The same table with numbers instead of texts in its numeric columns, so that they need not be read again.
+    """The same table with numbers and moments instead of texts in such columns, so that they need not be read again.
 
-    They are float64, or 128-bit integers where that does not tell them apart.
+    Numbers are float64, or 128-bit integers where that does not tell them apart.
     """
-    numeric = [kind for kind in kinds if kind.kind == "numeric" and is_text(table.frame[kind.name])]
-    return replace(table, frame=table.frame.with_columns([_read(table.frame[one.name], one) for one in numeric]))
+    of_texts = [kind for kind in kinds if kind.kind in _READ and is_text(table.frame[kind.name])]
+    return replace(
+        table, frame=table.frame.with_columns([_READ[one.kind](table.frame[one.name], one) for one in of_texts])
+    )
 
 
-def _read(column: Any, kind: Kind) -> Any:
+def _numbers(column: Any, kind: Kind) -> Any:
     pl = require("polars", "tables")
     marks = Marks.of(kind.written) if kind.written else Marks()
     found = numbers(column, marks)
@@ -72,6 +75,15 @@ def _read(column: Any, kind: Kind) -> Any:
         if exact.null_count() == np.isnan(found.numbers).sum():
             return exact.alias(column.name)
     return pl.Series(column.name, found.numbers)
+
+
+def _moments(column: Any, kind: Kind) -> Any:
+    pl = require("polars", "tables")
+    found, units = moments(texts(column), kind.written or ISO)
+    return found.cast(pl.Datetime("ns" if units == 10**9 else "us")).alias(column.name)
+
+
+_READ = {"numeric": _numbers, "date": _moments}
 
 
 def prepare(

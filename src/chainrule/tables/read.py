@@ -87,7 +87,7 @@ class Table:
 
 
 def read_table(
-    data: Any, *, decimal: str | None = None, thousands: str | None = None, dates: Mapping[str, str] | None = None
+    data: Any, *, decimal: str | None = None, thousands: str | None = None, date: Mapping[str, str] | None = None
 ) -> Table:
     """The table in `data`.
 
@@ -96,7 +96,7 @@ def read_table(
     data : the path of a file of separated values (CSV, with commas, semicolons, tabs or bars), of Parquet, or of
         NumPy's .npz; a polars or pandas DataFrame; a dict of columns; or a Table.
     decimal, thousands : the marks in numbers that are texts, as "," and "."; found out, column by column, unless given.
-    dates : the forms of dates that are texts, as {"built": "%d/%m/%Y"}; found out for columns that are not named.
+    date : the forms of dates that are texts, as {"built": "%d/%m/%Y"}; found out for columns that are not named.
 
     Of an .npz file, arrays (n,) are columns of their names, and an array x (n, k) is the columns x0, x1, … What a file
     is shows in its first bytes, not in its name.
@@ -110,15 +110,15 @@ def read_table(
             raise ValueError(f"read_table: {name} must be one of {' '.join(map(repr, marks))}, got {mark!r}")
     if decimal is not None and decimal == thousands:
         raise ValueError(f"read_table: decimal and thousands cannot both be {decimal!r}")
-    for form in (dates or {}).values():
+    for form in (date or {}).values():
         require_form(form)
-    if decimal is None and thousands is None and not dates:
+    if decimal is None and thousands is None and not date:
         return table
     return replace(
         table,
         decimal=decimal or table.decimal,
         thousands=thousands or table.thousands,
-        dates={**table.dates, **(dates or {})},
+        dates={**table.dates, **(date or {})},
     )
 
 

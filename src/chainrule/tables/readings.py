@@ -32,7 +32,10 @@ def read(
     if kind == "boolean":
         return truths(column)
     if kind == "date":
-        form = (date_form(table, name, written) if is_text(column) else None) or written or dates.ISO
+        values = days(column, table.dates.get(name) or written or dates.ISO, origin)
+        if not values.wrong.any() or not is_text(column):
+            return values
+        form = date_form(table, name) or written or dates.ISO
         if notes is not None and form != (written or dates.ISO):
             notes.append(f"column `{name}`: dates as {in_words(form)}, in training as {in_words(written or dates.ISO)}")
         return days(column, form, origin)
@@ -91,7 +94,7 @@ def number_marks(
     )
 
 
-def date_form(table: Table, name: str, known: str = "") -> str | None:
+def date_form(table: Table, name: str) -> str | None:
     """The form of the dates of a column of texts; None if not all of them are dates.
 
     Raises ValueError if there are two, and nothing decides.
@@ -99,8 +102,6 @@ def date_form(table: Table, name: str, known: str = "") -> str | None:
     if told := table.dates.get(name):
         return told
     bare = texts(table.frame[name])
-    if known and not dates.wrong(bare, known).any():
-        return known
     found = dates.fitting(bare)
     if len(found) > 1:
         row = _first(bare.is_not_null())
@@ -108,7 +109,7 @@ def date_form(table: Table, name: str, known: str = "") -> str | None:
         said = " or ".join(f"{name}={form}" for form in found)
         raise ValueError(
             f"{table.source}: column `{name}` can be read in two ways: {table.place(row)} holds {bare[row]!r}, which "
-            f"is {readings}; say which, by dates={{{name!r}: {found[0]!r}}} (--date {said})"
+            f"is {readings}; say which, by date={{{name!r}: {found[0]!r}}} (--date {said})"
         )
     return found[0] if found else None
 

@@ -118,15 +118,17 @@ def _kind(table: Table, name: str, told: str | None) -> Kind:
     if told == "categorical" or (told is None and name in table.declared):
         return _category(table, name, told)
     if told == "date":
-        return _date(table, name, told)
+        form = (date_form(table, name) if is_text(column) else table.dates.get(name)) or dates.ISO
+        require_right(table, name, days(column, form), "is to be a date", "; say its form, as %d.%m.%Y")
+        return _date(name, form, "you said so")
     if told == "numeric" or not is_text(column):
         return _typed(table, name, told, n)
     if found := number_marks(table, name):
         return _number(table, name, found, n, "every value is a number")
     if holds_only(truths, column):
         return Kind(name, "boolean", "every value is true or false")
-    if date_form(table, name) is not None:
-        return _date(table, name, told)
+    if form := date_form(table, name):
+        return _date(name, form, "every value is a date or a time")
     refuse_mixtures(table, name, n)
     return _category(table, name, told)
 
@@ -185,14 +187,10 @@ def _said_of(name: str, marks: Marks, commas: bool) -> list[str]:
     return said
 
 
-def _date(table: Table, name: str, told: str | None) -> Kind:
-    column = table.frame[name]
-    form = date_form(table, name) if is_text(column) else table.dates.get(name)
-    reason = "you said so" if told else "every value is a date or a time"
-    require_right(table, name, days(column, form or dates.ISO), "is to be a date", "; say its form, as %d.%m.%Y")
-    if form in (None, dates.ISO):
-        return Kind(name, "date", reason)
-    return Kind(name, "date", reason, form, f"dates of `{name}` were read as {in_words(form)}")
+def _date(name: str, form: str, reason: str) -> Kind:
+    usual = form == dates.ISO
+    note = "" if usual else f"dates of `{name}` were read as {in_words(form)}"
+    return Kind(name, "date", reason, "" if usual else form, note)
 
 
 def _category(table: Table, name: str, told: str | None) -> Kind:
@@ -236,6 +234,9 @@ def refuse_mixtures(table: Table, name: str, n: int) -> None:
 
 def _step(column: Any, marks: Marks) -> tuple[float, float]:
     """The smallest of whole numbers in any order, and how far neighbours are apart; 0 where that differs."""
+    some = numbers(column.head(PROBE), marks).numbers
+    if (some != np.floor(some)).any():
+        return 0.0, 0.0
     values = numbers(column, marks).numbers
     first = float(np.floor(values.min()))
     if abs(values).max() >= EXACT:

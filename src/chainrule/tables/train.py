@@ -70,7 +70,7 @@ def train_table(
     target = _names("target", target)[0]
     forms = {_names("date", name)[0]: form for name, form in date.items()} if isinstance(date, Mapping) else {}
     whole = read_table(
-        table, decimal=decimal, thousands=thousands, dates={name: form for name, form in forms.items() if form}
+        table, decimal=decimal, thousands=thousands, date={name: form for name, form in forms.items() if form}
     )
     ready = prepare(
         whole, target, task=task, ignore=_names("ignore", ignore), categorical=_names("categorical", categorical),
