@@ -89,6 +89,21 @@ def test_notes_are_those_of_the_last_table():
     assert numbers().notes.sentences() == []
 
 
+def test_files_of_the_first_version_load(tmp_path):
+    numbers().save(tmp_path / "a")
+
+    def change(header):
+        header["table"]["version"] = 1
+        for rule in [*header["table"]["columns"], header["table"]["target"]]:
+            rule.pop("written", None)
+            rule.pop("origin", None)
+
+    model = cr.load(with_header(tmp_path / "a", change))
+    np.testing.assert_array_equal(model.predict(texts(houses(seed=1))), numbers().predict(houses(seed=1)))
+    with pytest.raises(ValueError, match="column 1: must have name, kind"):
+        cr.load(with_header(tmp_path / "a", setter("table", "version", to=2)))
+
+
 def test_other_files_are_an_error(tmp_path):
     cr.Sequential(cr.Linear(2, 2)).save(tmp_path / "a")
     with pytest.raises(ValueError, match="must hold a model of a table, got 'model'"):

@@ -68,7 +68,7 @@ def test_what_a_column_is_and_why(values, expected, reason):
 
 
 def test_a_date_that_shows_late_that_it_is_none_is_a_text():
-    values = ["2024-01-31"] * schema.PROBE + ["soon"] * 10
+    values = ["2024-01-31"] * schema.PROBE + ["soon"] * 15
     assert kind(values)[0] == "categorical"
 
 
@@ -101,6 +101,10 @@ def test_what_the_caller_says_must_fit_the_table(told, says):
         (["12,34,567", "890"] * 10, "holds numbers with commas in odd places, but row 1 holds '12,34,567'"),
         (["1,5"] * 95 + ["abc"] * 5, r"holds numbers in 95.0% of its rows, but row 96 holds 'abc'"),
         (["$5", "€6"] * 10, "holds numbers of more than one unit, row 1 '\\$5' and row 2 '€6'; mend"),
+        (
+            ["1/31/2020"] * 38 + ["2020-01-31"],
+            "holds dates as month/day/year in 97.4% .*, but row 39 holds '2020-01-31'",
+        ),
         (["38%", "0.2"] * 10, "holds numbers of more than one unit, row 1 '38%' and row 2 '0.2'"),
     ],
 )

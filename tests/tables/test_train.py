@@ -350,12 +350,16 @@ def test_even_steps_and_leading_zeros_are_told():
     frame = {
         "id": range(100_234, 100_234 + 7 * n, 7),
         "zip": [f"0{i}" for i in range(1000, 1000 + n)],
+        "day": [20200101 + i % 28 for i in range(n)],
         "y": np.arange(n) / 7,
     }
     notes = train_table(frame, "y", **QUICK).report["notes"]
     assert notes[0] == "`id` goes from 100234 up in even steps of 7: if it numbers the rows, ignore it"
     assert "`zip` has numbers that begin with 0: if they are codes, say that it is categorical" in notes[1]
-    assert train_table(frame, "y", numeric=["id"], ignore=["zip"], **QUICK).report["notes"] == []
+    assert notes[2] == "`day` could be dates such as 20200101: if so, say its form, %Y%m%d"
+    told = train_table(frame, "y", numeric="id", ignore="zip", date={"day": "%Y%m%d"}, **QUICK)
+    assert told.report["notes"] == ["dates of `day` were read as year month day"]
+    assert told.schema[2]["encoded"] == "2020-01-01 to 2020-01-28, mean 2020-01-13"
 
 
 def test_tables_with_too_few_rows_are_an_error():

@@ -5,6 +5,7 @@ decide, in this order: what the caller has said of the table; of numbers, the de
 the model's training rows were written. If none does, it is an error that shows both.
 """
 
+import re
 from typing import Any
 
 import numpy as np
@@ -116,6 +117,7 @@ def date_form(table: Table, name: str) -> str | None:
 
 def in_words(form: str) -> str:
     """A form of dates: "day.month.year"."""
+    form = re.sub("(%.)(?=%)", r"\1 ", form)
     for directive, word in _DATES_IN_WORDS.items():
         form = form.replace(directive, word)
     return form

@@ -11,7 +11,7 @@ What is missing does not count, and what the caller says goes before what is fou
 
 import difflib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,7 @@ UNIQUE = 0.5  # texts of which more than this share are different say who a row 
 FEW_TEXTS = 20  # as many different texts may be categories in a table of any length
 MOST_TEXTS = 10_000  # different ones; the model keeps a list of them
 PROBE = 100  # rows that most mistakes show in
+_DAYS_AS_NUMBERS = "%Y%m%d"
 IDENTIFIERS = 20  # rows that it takes to believe that numbers without a gap are identifiers
 
 WORDS = {"numeric": "a number", "boolean": "true or false", "date": "a date", "categorical": "a category"}
@@ -124,7 +125,7 @@ def _kind(table: Table, name: str, told: str | None) -> Kind:
     if told == "numeric" or not is_text(column):
         return _typed(table, name, told, n)
     if found := number_marks(table, name):
-        return _number(table, name, found, n, "every value is a number")
+        return _found_number(table, name, found, n)
     if holds_only(truths, column):
         return Kind(name, "boolean", "every value is true or false")
     if form := date_form(table, name):
@@ -139,12 +140,12 @@ def _typed(table: Table, name: str, told: str | None, n: int) -> Kind:
     if told == "numeric":
         found = number_marks(table, name, any_unit=True) if is_text(column) else Marks()
         require_right(table, name, numbers(column, found), "is to be numeric")
-        return _number(table, name, found or Marks(), n, "you said so")
+        return _number(table, name, found or Marks(), "you said so")
     if str(column.dtype) == "Boolean":
         return Kind(name, "boolean", "every value is true or false")
     if column.dtype.is_temporal():
         return Kind(name, "date", "every value is a date or a time")
-    return _number(table, name, Marks(), n, "every value is a number")
+    return _found_number(table, name, Marks(), n)
 
 
 def find_numbers(table: Table, name: str) -> Kind:
@@ -155,26 +156,37 @@ def find_numbers(table: Table, name: str) -> Kind:
     column = table.frame[name]
     marks = (number_marks(table, name, any_unit=True) if is_text(column) else None) or Marks()
     require_right(table, name, numbers(column, marks), "is the target of a regression")
-    return _number(table, name, marks, 0, "")
+    return _number(table, name, marks, "")
 
 
-def _number(table: Table, name: str, marks: Marks, n: int, reason: str) -> Kind:
-    """A column of numbers, unless they count the rows."""
+def _number(table: Table, name: str, marks: Marks, reason: str) -> Kind:
+    """A column of numbers, with how they are written."""
     column = table.frame[name]
-    told, said = reason == "you said so", []
-    first, step = _step(column, marks) if n == len(column) >= IDENTIFIERS and not told else (0.0, 0.0)
+    if not is_text(column):
+        return Kind(name, "numeric", reason)
+    bare = texts(column)
+    usual = marks == Marks() and table.decimal is None and not bare.str.contains(".", literal=True).any()
+    said = _said_of(name, marks, bool(bare.str.contains(",", literal=True).any()))
+    return Kind(name, "numeric", reason, "" if usual else marks.written, "; ".join(said))
+
+
+def _found_number(table: Table, name: str, marks: Marks, n: int) -> Kind:
+    """The same of a column of which nobody has said so: it may count the rows, or be something else than numbers."""
+    column, said = table.frame[name], []
+    first, step = _step(column, marks) if n == len(column) >= IDENTIFIERS else (0.0, 0.0)
     if step == 1 and first in (0, 1):
         return Kind(name, "ignored", f"it numbers the rows: {first:.0f} to {first + n - 1:.0f}, each once")
     if step:
         said.append(f"`{name}` goes from {first:.0f} up in even steps of {step:.0f}: if it numbers the rows, ignore it")
-    if not is_text(column):
-        return Kind(name, "numeric", reason, note="; ".join(said))
-    bare = texts(column)
-    if not told and bool(bare.str.contains(r"^0\d").any()):
+    if not column.dtype.is_float() and not days(column.head(PROBE), _DAYS_AS_NUMBERS).wrong.any():
+        if not days(column, _DAYS_AS_NUMBERS).wrong.any():
+            said.append(
+                f"`{name}` could be dates such as {column.drop_nulls()[0]}: if so, say its form, {_DAYS_AS_NUMBERS}"
+            )
+    elif is_text(column) and bool(texts(column).str.contains(r"^0\d").any()):
         said.append(f"`{name}` has numbers that begin with 0: if they are codes, say that it is categorical")
-    usual = marks == Marks() and table.decimal is None and not bare.str.contains(".", literal=True).any()
-    said += _said_of(name, marks, bool(bare.str.contains(",", literal=True).any()))
-    return Kind(name, "numeric", reason, "" if usual else marks.written, "; ".join(said))
+    kind = _number(table, name, marks, "every value is a number")
+    return replace(kind, note="; ".join([*said, kind.note] if kind.note else said))
 
 
 def _said_of(name: str, marks: Marks, commas: bool) -> list[str]:
@@ -213,7 +225,7 @@ def holds_only(reader: Callable[[Any], Values], column: Any) -> bool:
 
 
 def refuse_mixtures(table: Table, name: str, n: int) -> None:
-    """Raise ValueError, naming row and line, if nearly all of n texts are numbers, or all but for commas or units."""
+    """Raise ValueError, naming row and line, if nearly all of n texts are numbers or dates, or all but for units."""
     column = table.frame[name]
     bare, hint = texts(column), "; mend that, or say that the column is categorical, or is to be ignored"
     if not numbers(bare.str.replace_all(",", "", literal=True)).wrong.any():
@@ -224,6 +236,10 @@ def refuse_mixtures(table: Table, name: str, n: int) -> None:
             f"{table.place(row)} {bare[row]!r}{hint}"
         )
     some, n_some = bare.drop_nulls().head(PROBE), min(n, PROBE)
+    for form in dates.FORMS:
+        if days(some, form).wrong.sum() < n_some / 2 and (share := 1 - days(bare, form).wrong.sum() / n) > MOSTLY:
+            what = f"holds dates as {in_words(form)} in {share:.1%} of its rows"
+            require_right(table, name, days(column, form), what, hint)
     ways = [Marks(), Marks(","), Marks(".", ","), Marks(",", ".")]
     ways = [way for way in ways if numbers(some, way).wrong.sum() < n_some / 2]
     if ways:
