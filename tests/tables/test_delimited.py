@@ -80,6 +80,9 @@ def test_what_is_no_table_is_an_error_that_names_the_line(data, says):
 def test_of_two_separators_that_separate_alike_numbers_decide():
     assert read("T, degC;p\n20,5;1013\n21,5;1000\n")[0] == {"T, degC": ["20,5", "21,5"], "p": ["1013", "1000"]}
     assert read("a;b,c\nx;y,3\ny;y,4\n")[0] == {"a;b": ["x;y", "y;y"], "c": ["3", "4"]}
+    both = read("T, degC;p, hPa\n20,5;1013,2\n21,5;1000,1\n")[0]
+    assert both == {"T, degC": ["20,5", "21,5"], "p, hPa": ["1013,2", "1000,1"]}
+    assert list(read("a;b,c,d\nx;y,z,1\nx;y,z,2\n")[0]) == ["a;b", "c", "d"]
     for text in ("a;b,c\n1;2,3\n", "a;b,c\nx;y,z\n"):
         with pytest.raises(ValueError, match=r"^t\.csv: commas and semicolons separate 2 fields in each line alike"):
             read(text)

@@ -58,6 +58,19 @@ def test_raw_numbers_give_probabilities_or_logits():
     assert "rare = other" in [one["name"] for one in raw_inputs(trained)["inputs"] if one["is"] == "other"]
 
 
+def test_what_is_subtracted_exactly_is_said_and_not_inside():
+    above = np.random.default_rng(0).integers(0, 1000, 200)
+    frame = {"x": 2**60 + above, "day": pl.Series(above).cast(pl.Datetime("ns")), "y": 2**60 + 3 * above}
+    trained = train_table(frame, "y", epochs=5, progress=False)
+    rows = np.stack([above, above / 86_400e9], axis=1)
+    raw = cr.predict(raw_network(trained), rows)[:, 0]
+    np.testing.assert_allclose(raw, trained.predict(frame) - int(trained.target.origin), atol=1)
+    described = raw_inputs(trained)
+    assert [one["unit"] for one in described["inputs"]] == [f"as in the table less {2**60}", "days since 1970"]
+    assert described["outputs"][0]["unit"] == f"as in the table less {trained.target.origin:.0f}"
+    assert f"a number, as in the table less {trained.target.origin:.0f}" in inputs_text(trained)
+
+
 def test_the_model_itself_is_not_changed():
     before = model().predict(houses())
     raw_network(model())[0].weight.value[...] = 0

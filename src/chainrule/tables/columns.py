@@ -54,6 +54,8 @@ def texts(column: Any) -> Any:
         return column.cast(pl.Float64).fill_nan(None).cast(pl.String).str.strip_suffix(".0")
     if column.dtype.is_decimal():
         return column.cast(pl.String).str.replace(r"(\.\d*?)0+$", "${1}").str.strip_suffix(".")
+    if column.dtype == pl.Duration:  # which the library writes in ways that differ between its versions
+        return pl.Series(column.name, [None if value is None else str(value) for value in column], dtype=pl.String)
     if not is_text(column):
         return column.cast(pl.String)
     bare = column.cast(pl.String).str.strip_chars()

@@ -163,36 +163,41 @@ def _blank(data: bytes, found: _Records) -> np.ndarray:
 
 
 def _separator(source: str, sample: bytes) -> str:
-    """Whichever separates the most fields in the first line, and as many in the lines after it.
+    """What separates as many fields in the lines as in the first one, in the most lines of them.
 
-    Raises ValueError if two separate as many, and neither leaves more fields that are numbers.
+    Of several it is the one that leaves the larger share of fields that are numbers, as in "T, degC;p", "20,5;1013"; and
+    then the one with more fields. Raises ValueError if that is not one of them alone.
     """
-    counts, rows = {}, {}
+    found = {}
     for separator in SEPARATORS:
-        found = _records(sample, separator)
-        fields = found.fields[~_blank(sample, found)][:20]
-        fields = fields[:-1] if len(fields) > 1 else fields  # the last one may be cut off
-        counts[separator] = (int((fields == fields[0]).sum()) if fields[0] > 1 else 0, int(fields[0]))
-        rows[separator] = found.keep(~_blank(sample, found)).keep(slice(1, len(fields)))
-    most = max(counts.values())
-    best = [separator for separator, count in counts.items() if count == most]
-    if most[1] > 1 and len(best) > 1:
-        shares = {separator: _numbers_among(sample, rows[separator], separator) for separator in best}
-        best = [separator for separator, share in shares.items() if share == max(shares.values())]
-        if len(best) > 1:
-            names = " and ".join(SEPARATORS[separator] for separator in best)
-            raise ValueError(
-                f"{source}: {names} separate {most[1]} fields in each line alike, and which are meant cannot be seen: "
-                f"put quotation marks around the fields that hold the others"
-            )
+        records = _records(sample, separator)
+        records = records.keep(~_blank(sample, records)).keep(slice(0, 20))
+        fields = records.fields[:-1] if len(records.fields) > 1 else records.fields  # the last one may be cut off
+        if fields[0] > 1:
+            found[separator] = (int((fields == fields[0]).sum()), int(fields[0]), records.keep(slice(1, len(fields))))
+    lines = max((lines for lines, _, _ in found.values()), default=0)
+    able = [separator for separator, (count, _, _) in found.items() if count == lines] or [","]
+    if len(able) == 1:
+        return able[0]
+    order = {}
+    for separator in able:
+        _, fields, rows = found[separator]
+        order[separator] = (_numbers_among(sample, rows, separator), fields)
+    best = [separator for separator in able if order[separator] == max(order.values())]
+    if len(best) > 1:
+        names = " and ".join(SEPARATORS[separator] for separator in best)
+        raise ValueError(
+            f"{source}: {names} separate {order[best[0]][1]} fields in each line alike, and which are meant cannot be "
+            f"seen: put quotation marks around the fields that hold the others"
+        )
     return best[0]
 
 
-def _numbers_among(data: bytes, rows: _Records, separator: str) -> int:
-    """How many fields of some rows look like numbers."""
+def _numbers_among(data: bytes, rows: _Records, separator: str) -> float:
+    """Which share of the fields of some rows look like numbers."""
     texts = [data[begin:end].decode("utf-8", "replace") for begin, end in zip(rows.begin, rows.end, strict=True)]
     fields = [field.strip() for row in csv.reader(texts, delimiter=separator) for field in row]
-    return sum(_LIKE_A_NUMBER.fullmatch(field) is not None for field in fields)
+    return sum(_LIKE_A_NUMBER.fullmatch(field) is not None for field in fields) / max(len(fields), 1)
 
 
 def _names(source: str, data: bytes, found: _Records, separator: str) -> list[str]:

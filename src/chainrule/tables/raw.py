@@ -54,9 +54,9 @@ def raw_inputs(model: TableModel) -> dict[str, Any]:
     inputs: list[dict[str, Any]] = []
     for feature in model.encoding.features:
         if isinstance(feature, NumberFeature):
-            unit = {"boolean": "1 for true, 0 for false", "date": f"days since {_day(feature.origin)}"}.get(
-                feature.kind, f"as in the table{_less(feature.origin)}"
-            )
+            unit = "1 for true, 0 for false" if feature.kind == "boolean" else f"as in the table{_less(feature.origin)}"
+            if feature.kind == "date":
+                unit = f"days since {_day(feature.origin)}"
             inputs.append({"column": feature.name, "is": "number", "unit": unit, "if_missing": feature.middle})
         elif isinstance(feature, CategoryFeature):
             inputs += [{"column": feature.name, "is": "category", "value": value} for value in feature.categories]

@@ -110,8 +110,7 @@ def _kind(table: Table, name: str, told: str | None) -> Kind:
     column = table.frame[name]
     if told == "ignored":
         return Kind(name, told, "you said so")
-    bare = texts(column)
-    n = len(bare) - bare.null_count()
+    n = len(column) - (texts(column).null_count() if is_text(column) else int(numbers(column).missing.sum()))
     if n == 0:
         return Kind(name, "ignored", "every value is missing")
     if n == len(column) and bool((column == column[0]).all()):
@@ -254,6 +253,8 @@ def _step(column: Any, marks: Marks) -> tuple[float, float]:
     if (some != np.floor(some)).any():
         return 0.0, 0.0
     values = numbers(column, marks).numbers
+    if not np.isfinite(values).all():
+        return 0.0, 0.0
     first = float(np.floor(values.min()))
     if abs(values).max() >= EXACT:
         values = numbers(column, marks, first).numbers + 0
