@@ -66,6 +66,7 @@ def test_the_separator_is_the_one_that_holds_in_the_lines_below_too():
         (b'a,b\n"x\ny",2\n3\n', "t.csv, line 4: must have 2 fields .* got 1: '3'"),
         (b"a,b,a\n1,2,3\n", "t.csv, line 1: more than one column is called `a`"),
         (b"\n\n1,2\n3,4\n", "t.csv, line 3: must hold the names of the columns, got the numbers 1,2"),
+        (b"a\n1,2\n", "t.csv, line 2: must have 1 field like the name of the column, got 2: '1,2'"),
         (b'a,b\n1,"x\n3,4\n', "t.csv, line 2: a quotation mark is opened, and nothing closes it"),
         ("a,b\n1,2\né,2\n".encode("latin-1"), "t.csv, line 3: the byte 0xe9 is no UTF-8; .* save it as UTF-8"),
         ("a,b\n1,2\n".encode("utf-16-le"), "t.csv, line 1: holds a zero byte: this is no text, or UTF-16 without"),

@@ -67,6 +67,15 @@ def test_what_a_column_is_and_why(values, expected, reason):
     assert kind(values) == (expected, reason)
 
 
+def test_numbers_with_a_unit_that_is_not_known_are_ignored_with_a_remark_and_read_if_that_is_said():
+    table = read_table({"a": [f"{i / 2} kg" for i in range(N)], "b": np.linspace(0, 1, N), "target": [1] * N})
+    found = find_kinds(table, "target")[0]
+    assert found.kind == "ignored"
+    assert found.note == "`a` could be numbers with the unit `kg`: if so, say that it is numeric"
+    found = find_kinds(table, "target", numeric=["a"])[0]
+    assert (found.kind, found.written) == ("numeric", "1234.5kg")
+
+
 def test_a_date_that_shows_late_that_it_is_none_is_a_text():
     values = ["2024-01-31"] * schema.PROBE + ["soon"] * 15
     assert kind(values)[0] == "categorical"

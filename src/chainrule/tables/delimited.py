@@ -163,10 +163,10 @@ def _blank(data: bytes, found: _Records) -> np.ndarray:
 
 
 def _separator(source: str, sample: bytes) -> str:
-    """What separates as many fields in the lines as in the first one, in the most lines of them.
+    """What separates as many fields in each line as in the first one, or in the most lines.
 
-    Of several it is the one that leaves the larger share of fields that are numbers, as in "T, degC;p", "20,5;1013"; and
-    then the one with more fields. Raises ValueError if that is not one of them alone.
+    Of several it is the one that leaves the larger share of fields that are numbers, as in "T, degC;p", "20,5;1013";
+    and then the one with more fields. Raises ValueError if that is not one of them alone.
     """
     found = {}
     for separator in SEPARATORS:
@@ -222,9 +222,9 @@ def _require_even(source: str, data: bytes, found: _Records, n: int) -> None:
         first = bad[0]
         text = data[found.begin[first] : found.end[first]].decode("utf-8", "replace")
         more = "" if len(bad) == 1 else f"; {len(bad):,} lines are so"
+        fields = "1 field like the name of the column" if n == 1 else f"{n} fields like the names of the columns"
         raise ValueError(
-            f"{source}, line {found.line[first]}: must have {n} fields like the names of the columns, got "
-            f"{found.fields[first]}: {text[:60]!r}{more}"
+            f"{source}, line {found.line[first]}: must have {fields}, got {found.fields[first]}: {text[:60]!r}{more}"
         )
 
 

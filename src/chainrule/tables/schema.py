@@ -18,7 +18,7 @@ import numpy as np
 
 from . import dates
 from .columns import EXACT, Values, days, is_text, numbers, texts, truths
-from .marks import Marks, other_unit
+from .marks import Marks, fitting, other_unit
 from .read import Table
 from .readings import date_form, in_words, number_marks
 
@@ -208,7 +208,10 @@ def _category(table: Table, name: str, told: str | None) -> Kind:
     present = texts(table.frame[name]).drop_nulls()
     n, different = len(present), present.n_unique()
     if told is None and different > min(max(FEW_TEXTS, UNIQUE * n), MOST_TEXTS):
-        return Kind(name, "ignored", f"too many different texts: {different:,} in {n:,} rows")
+        reason = f"too many different texts: {different:,} in {n:,} rows"
+        units = [way.after for way in fitting(present, any_unit=True) if way.after]
+        note = f"`{name}` could be numbers with the unit `{units[0]}`: if so, say that it is numeric" if units else ""
+        return Kind(name, "ignored", reason, note=note)
     if different > MOST_TEXTS:
         raise ValueError(
             f"{table.source}: column `{name}` is to be categorical, which {MOST_TEXTS:,} different values may be, got "
