@@ -69,6 +69,8 @@ def test_columns_that_are_declared_as_categories_are_known(tmp_path):
             "n": [10, 20, None], "f": [1.5, 2.5, 1.5], "t": ["x", "01", "x"], "x": [1, 2, 3]
         }  # fmt: skip
         assert table.take(np.array([0])).declared == table.declared
+    found = read_table({"c": pd.cut([0.5, 1.5, np.nan], [0, 1, 2])})
+    assert found.frame["c"].to_list() == ["(0, 1]", "(1, 2]", None]
     for dtype in (pl.Categorical, pl.Enum(["1", "2"])):
         one = pl.DataFrame({"n": pl.Series(["1", "2", "1"], dtype=dtype), "x": [1, 2, 3]})
         one.write_parquet(tmp_path / "t.parquet")

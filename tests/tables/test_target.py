@@ -1,6 +1,7 @@
 import datetime as dt
 
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -65,6 +66,7 @@ def test_what_can_be_no_target_is_an_error(values, says):
         ([2**60 + 1, 2**60, 2**60 + 1], (str(2**60), str(2**60 + 1)), [2**60 + 1, 2**60, 2**60 + 1]),
         ([2**63 + 1, 2**63, 2**63], (str(2**63), str(2**63 + 1)), [2**63 + 1, 2**63, 2**63]),
         ([0.5, -1, 0.5], ("-1", "0.5"), [0.5, -1, 0.5]),
+        ([dt.date(2024, 1, 2), dt.date(2024, 1, 1)], ("2024-01-01", "2024-01-02"), ["2024-01-02", "2024-01-01"]),
         ([True, False, True], ("false", "true"), [True, False, True]),
         (["TRUE", "FALSE", "TRUE"], ("FALSE", "TRUE"), ["TRUE", "FALSE", "TRUE"]),
         (["TRUE", "false", "1", "TRUE"], ("false", "TRUE"), ["TRUE", "false", "TRUE", "TRUE"]),
@@ -77,6 +79,31 @@ def test_classes_come_back_as_they_stood_in_the_table(values, classes, given_bac
     found = target.values(np.eye(len(classes))[numbers])
     assert found.tolist() == given_back
     assert found.dtype.kind == np.array(given_back).dtype.kind
+
+
+@pytest.mark.parametrize(
+    ("dtype", "values", "given_back"),
+    [
+        (pl.Categorical, ["2", "1", "2"], ["2", "1", "2"]),
+        (pl.Decimal(10, 2), ["2.50", "1", "2.50"], [2.5, 1, 2.5]),
+        (pl.String, ["\u22123", "2", "\u22123"], ["\u22123", "2", "\u22123"]),
+    ],
+)
+def test_classes_of_other_types_come_back_as_texts_or_numbers(dtype, values, given_back):
+    one = read_table({"y": pl.Series(values).cast(dtype)})
+    target = ClassTarget.fit(read_table({"y": one.frame["y"].append(one.frame["y"])}), "y", "because")
+    assert target.values(np.eye(2)[target.encode(one)]).tolist() == given_back
+
+
+def test_a_class_that_is_written_in_another_way_elsewhere_is_the_same():
+    codes = ClassTarget.fit(table(["01", "02", "01", "02"]), "y", "because")
+    assert codes.encode(table([1, 2, 3])).tolist() == [0, 1, -1]
+    assert codes.encode(table(["01", "02.0", "1"])).tolist() == [0, 1, -1]
+    numbers = ClassTarget.fit(table([1, 2, 1, 2]), "y", "because")
+    assert numbers.encode(table(["01", "2.0", "3"])).tolist() == [0, 1, -1]
+    words = ClassTarget.fit(table(["TRUE", "FALSE"] * 2), "y", "because")
+    assert words.encode(table([True, False])).tolist() == words.encode(table(["true", "0"])).tolist() == [1, 0]
+    assert words.unknown(table(["TRUE", "maybe"])) == ["maybe"]
 
 
 def test_a_class_that_is_not_known_is_told():

@@ -181,6 +181,7 @@ def test_names_of_columns_are_texts_or_the_numbers_of_pandas():
     for arguments in (
         {"target": None},
         {"target": True},
+        {"target": ["price", "rooms"]},
         {"ignore": 1.5},
         {"date": {3.5: ""}},
         {"categorical": [b"town"]},

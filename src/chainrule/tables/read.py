@@ -248,7 +248,10 @@ def _values_of_pandas(column: Any) -> Any:
     """
     if getattr(column.dtype, "tz", None) is not None:  # the same moments, in nanoseconds if that is what they have
         column = column.dt.tz_convert("UTC").dt.tz_localize(None)
-    if not _is_category_of_pandas(column):
+    if _is_category_of_pandas(column):
+        if column.cat.categories.dtype.kind not in "biufMm":  # intervals too have a text
+            column = column.map(str, na_action="ignore")
+    else:
         values = column.to_numpy()
         if values.dtype.kind in "biufMm":
             return values

@@ -4,7 +4,6 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from decimal import Decimal
 from typing import Any, ClassVar
 
 import numpy as np
@@ -88,7 +87,8 @@ class ClassTarget:
             raise ValueError(
                 f"{table.source}: the target `{name}` must hold at least two classes, got {listed(different)} alone"
             )
-        all_numbers = not numbers(present).wrong.any()
+        values = numbers(require("polars", "tables").Series(different, dtype=present.dtype))
+        all_numbers = not values.wrong.any()
         hint = "; say that the task is regression" if all_numbers else ""
         if len(different) > UNIQUE * len(present):
             raise ValueError(
@@ -100,8 +100,13 @@ class ClassTarget:
                 f"{table.source}: the target `{name}` holds {len(different):,} different values in {len(present):,} "
                 f"rows, too many to be classes{hint}"
             )
-        if form not in ("words", "boolean"):
-            different.sort(key=lambda text: (Decimal(text), text) if all_numbers else text)
+        if (
+            all_numbers
+        ):  # of those that float64 does not tell apart the shorter one is smaller, or the first of the alphabet
+            order = sorted(zip(values.numbers, map(len, different), different, strict=True))
+            different = [text for _, _, text in order]
+        elif form not in ("words", "boolean"):
+            different.sort()
         return cls(name, cls.TASK, reason, ("false", "true") if form == "boolean" else tuple(different), form)
 
     @property
@@ -247,7 +252,7 @@ def known_rows(table: Table, name: str) -> np.ndarray:
 def _form(column: Any, present: Any) -> str:
     """In which form classes come back: numbers, if that is how every text is written that there is."""
     if not is_text(column):
-        return "boolean" if str(column.dtype) == "Boolean" else "number"
+        return "boolean" if str(column.dtype) == "Boolean" else "number" if column.dtype.is_numeric() else "text"
     if str(column.dtype) != "String":
         return "text"
     if numbers(present).wrong.any():

@@ -67,8 +67,8 @@ def train_table(
     """
     begin = time.perf_counter()
     _check(task, validation, test, hidden, activation, loss)
-    target = _names("target", target)[0]
-    forms = {_names("date", name)[0]: form for name, form in date.items()} if isinstance(date, Mapping) else {}
+    target = _name("target", target)
+    forms = {_name("date", name): form for name, form in date.items()} if isinstance(date, Mapping) else {}
     whole = read_table(
         table, decimal=decimal, thousands=thousands, date={name: form for name, form in forms.items() if form}
     )
@@ -120,13 +120,17 @@ def train_table(
     return model
 
 
+def _name(argument: str, given: Any) -> str:
+    """The name of a column. Whole numbers are those of pandas, which takes them for names."""
+    if isinstance(given, bool) or not isinstance(given, str | Integral):
+        raise TypeError(f"train_table: {argument} must be the name of a column, got {given!r}")
+    return str(given)
+
+
 def _names(argument: str, given: Any) -> list[str]:
-    """Names of columns: one, or several. Whole numbers are those of pandas, which takes them for names."""
-    several = [given] if isinstance(given, str) or not isinstance(given, Iterable) else list(given)
-    for name in several:
-        if isinstance(name, bool) or not isinstance(name, str | Integral):
-            raise TypeError(f"train_table: {argument} must be the name of a column, got {name!r}")
-    return [str(name) for name in several]
+    """Names of columns: one, or several."""
+    several = given if isinstance(given, Iterable) and not isinstance(given, str | bytes) else [given]
+    return [_name(argument, name) for name in several]
 
 
 def _check(
