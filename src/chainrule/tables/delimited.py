@@ -181,8 +181,8 @@ def _separator(source: str, sample: bytes) -> str:
         return able[0]
     order = {}
     for separator in able:
-        _, fields, rows = found[separator]
-        order[separator] = (_numbers_among(sample, rows, separator), fields)
+        _, wide, rows = found[separator]
+        order[separator] = (_numbers_among(sample, rows, separator), wide)
     best = [separator for separator in able if order[separator] == max(order.values())]
     if len(best) > 1:
         names = " and ".join(SEPARATORS[separator] for separator in best)

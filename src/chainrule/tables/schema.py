@@ -127,8 +127,8 @@ def _kind(table: Table, name: str, told: str | None) -> Kind:
         return _found_number(table, name, found, n)
     if holds_only(truths, column):
         return Kind(name, "boolean", "every value is true or false")
-    if form := date_form(table, name):
-        return _date(name, form, "every value is a date or a time")
+    if as_date := date_form(table, name):
+        return _date(name, as_date, "every value is a date or a time")
     refuse_mixtures(table, name, n)
     return _category(table, name, told)
 
