@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chainrule.tables.dates import FORMS, ISO, fitting, moments, require_form
+from chainrule.tables.dates import FORMS, ISO, fitting, have_zones, moments, require_form
 
 
 def texts(*values):
@@ -63,6 +63,11 @@ def test_one_row_tells_the_day_from_the_month():
 )
 def test_other_texts_are_no_dates(text):
     assert fitting(texts(text)) == []
+
+
+def test_zones_are_found_where_there_are_any():
+    assert have_zones(texts("2020-01-31", None, "2020-01-31 10:00Z"))
+    assert not have_zones(texts("2020-01-31", "2020-01-31 10:00", "31-01-2020"))
 
 
 def test_years_of_two_digits_are_of_this_and_the_last_century():

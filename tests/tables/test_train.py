@@ -305,6 +305,22 @@ def test_numbers_of_a_narrow_range_of_float64_are_learned_from():
     assert (model.encoding.features[0].scale, model.encoding.features[0].origin) == (1.0, 0.0)
 
 
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_times_with_a_zone_are_read_by_a_model_of_the_same_times_from_anywhere(tmp_path, form):
+    rng = np.random.default_rng(0)
+    hours = pd.date_range("2020-01-01", periods=600, freq="h", tz="Europe/Berlin")
+    y, best = noisy(rng, 0.01 * np.arange(600), 0.1)
+    frame = pd.DataFrame({"t": hours, "y": y})
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    read_table(frame).frame.with_columns(pl.col("t").dt.replace_time_zone("UTC")).write_parquet(tmp_path / "t.parquet")
+    model = train_table(tmp_path / f"t.{form}", "y", progress=False)
+    assert model.schema[0]["kind"] == "date"
+    assert model.score.r2 > best - 0.02
+    assert model.report["notes"] == ["times of `t` with a zone were read as those of UTC"] * (form == "csv")
+    for other in (tmp_path / "t.csv", tmp_path / "t.parquet", frame):
+        np.testing.assert_array_equal(model.predict(other), model.predict(tmp_path / f"t.{form}"))
+
+
 def test_amounts_shares_and_dates_are_recognised_and_told(tmp_path):
     rng = np.random.default_rng(0)
     amount, share = rng.uniform(1, 9000, 600).round(2), rng.integers(1, 99, 600)

@@ -78,6 +78,11 @@ def wrong(bare: Any, form: str) -> Any:
     return moments(bare, form)[0].is_null() & bare.is_not_null()
 
 
+def have_zones(bare: Any) -> bool:
+    """Whether there are times with a zone in a column of dates."""
+    return bool(_plain(bare).str.contains(f"{_OFFSET}$").any())
+
+
 def _plain(bare: Any) -> Any:
     """The same without names of days, with a space before the time, and a zone as +00:00."""
     if not bare.str.contains("[A-Za-z:]").any():

@@ -72,7 +72,8 @@ def find_kinds(
                 raise ValueError(f"{table.source}: `{name}` cannot be {told[name]} and {kind} at once")
     kinds = [_kind(table, name, told.get(name)) for name in table.names if name != target]
     if all(kind.kind == "ignored" for kind in kinds):
-        reasons = "; ".join(f"`{kind.name}` {kind.reason}" for kind in kinds) or "there is only the target"
+        said = [f"`{kind.name}` {kind.reason}" + (f" ({kind.note})" if kind.note else "") for kind in kinds]
+        reasons = "; ".join(said) or "there is only the target"
         raise ValueError(f"{table.source}: no column is left to learn from: {reasons}")
     return kinds
 
@@ -120,7 +121,7 @@ def _kind(table: Table, name: str, told: str | None) -> Kind:
     if told == "date":
         form = (date_form(table, name) if is_text(column) else table.dates.get(name)) or dates.ISO
         require_right(table, name, days(column, form), "is to be a date", "; say its form, as %d.%m.%Y")
-        return _date(name, form, "you said so")
+        return _date(table, name, form, "you said so")
     if told == "numeric" or not is_text(column):
         return _typed(table, name, told, n)
     if found := number_marks(table, name):
@@ -128,7 +129,7 @@ def _kind(table: Table, name: str, told: str | None) -> Kind:
     if holds_only(truths, column):
         return Kind(name, "boolean", "every value is true or false")
     if as_date := date_form(table, name):
-        return _date(name, as_date, "every value is a date or a time")
+        return _date(table, name, as_date, "every value is a date or a time")
     refuse_mixtures(table, name, n)
     return _category(table, name, told)
 
@@ -198,10 +199,12 @@ def _said_of(name: str, marks: Marks, commas: bool) -> list[str]:
     return said
 
 
-def _date(name: str, form: str, reason: str) -> Kind:
-    usual = form == dates.ISO
-    note = "" if usual else f"dates of `{name}` were read as {in_words(form)}"
-    return Kind(name, "date", reason, "" if usual else form, note)
+def _date(table: Table, name: str, form: str, reason: str) -> Kind:
+    column, usual = table.frame[name], form == dates.ISO
+    said = [] if usual else [f"dates of `{name}` were read as {in_words(form)}"]
+    if is_text(column) and dates.have_zones(texts(column)):
+        said.append(f"times of `{name}` with a zone were read as those of UTC")
+    return Kind(name, "date", reason, "" if usual else form, "; ".join(said))
 
 
 def _category(table: Table, name: str, told: str | None) -> Kind:
