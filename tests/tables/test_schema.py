@@ -114,6 +114,7 @@ def test_what_the_caller_says_must_fit_the_table(told, says):
             ["1/31/2020"] * 38 + ["2020-01-31"],
             "holds dates as month/day/year in 97.4% .*, but row 39 holds '2020-01-31'",
         ),
+        (["", "5", "$6"] * 10, "holds numbers of more than one unit, row 2 '5' and row 3 '\\$6'"),
         (["38%", "0.2"] * 10, "holds numbers of more than one unit, row 1 '38%' and row 2 '0.2'"),
     ],
 )

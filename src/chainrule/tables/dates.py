@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from ..extras import require
+from .marks import PROBE
 
 ISO = "%Y-%m-%d"
 FORMS = (  # where two of them read one column, it is not known which is meant
@@ -17,7 +18,6 @@ FORMS = (  # where two of them read one column, it is not known which is meant
     *("%m/%d/%y", "%d/%m/%y", "%y/%m/%d", "%m-%d-%y", "%d-%m-%y", "%y-%m-%d", "%d.%m.%y"),
     *("%B %d %Y", "%B %d, %Y", "%d %B %Y", "%d. %B %Y", "%d-%B-%Y", "%d-%B-%y", "%Y-%B-%d"),
 )
-PROBE = 100  # rows that show of most columns that they hold no dates
 
 _TIMES = ("", " %H:%M:%S%.f", " %H:%M", " %I:%M:%S %p", " %I:%M %p")
 _OFFSET = r"[+-]\d\d:\d\d"

@@ -13,10 +13,10 @@ from typing import Any
 
 from ..extras import require
 
-PROBE = 100  # rows that show of most columns that they hold no numbers
+PROBE = 100  # rows that show of most columns that they hold something else
 
 _SPACES = "[\u00a0\u2007\u2009\u202f]"  # no-break, figure, thin, and narrow no-break
-_PRINTED = "[\u00a0\u2007\u2009\u202f’−]"
+_PRINTED = f"{_SPACES[:-1]}’−]"
 _UNIT = r"[$€£¥₹₩₽₺%‰]|USD|EUR|GBP|CHF|JPY|CNY|INR"
 _ANY_UNIT = r"[^\d\s.,'+()-](?:[^\d()]*[^\d\s.,'+()-])?"  # of a column that is said to be numeric
 _WORD = "[+-]?(?i:inf|infinity|nan)"
@@ -112,14 +112,14 @@ def fitting(bare: Any, *, units: Sequence[Marks] | None = None, any_unit: bool =
     return []
 
 
-def other_unit(bare: Any) -> int:
-    """The first row whose unit is not that of the first, where the rest of all texts are numbers; else 0."""
+def two_units(bare: Any) -> tuple[int, int] | None:
+    """Two rows whose units differ, where all texts are numbers but for their units."""
     unit = bare.str.extract(f"({_UNIT})")
     first = int(bare.is_not_null().to_numpy().argmax())
     other = (unit.fill_null("") != (unit[first] or "")) & bare.is_not_null()
     if not other.any() or not fitting(bare.str.replace(_UNIT, "").str.strip_chars()):
-        return 0
-    return int(other.to_numpy().argmax())
+        return None
+    return first, int(other.to_numpy().argmax())
 
 
 def _right(present: Any, unit: Marks) -> list[Marks]:

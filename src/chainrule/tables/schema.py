@@ -18,7 +18,7 @@ import numpy as np
 
 from . import dates
 from .columns import EXACT, Values, days, is_text, numbers, texts, truths
-from .marks import Marks, fitting, other_unit
+from .marks import PROBE, Marks, fitting, two_units
 from .read import Table
 from .readings import date_form, in_words, number_marks
 
@@ -26,11 +26,10 @@ MOSTLY = 0.9  # a column with more numbers than this share is one of numbers, an
 UNIQUE = 0.5  # texts of which more than this share are different say who a row is, not what it is like
 FEW_TEXTS = 20  # as many different texts may be categories in a table of any length
 MOST_TEXTS = 10_000  # different ones; the model keeps a list of them
-PROBE = 100  # rows that most mistakes show in
-_DAYS_AS_NUMBERS = "%Y%m%d"
 IDENTIFIERS = 20  # rows that it takes to believe that numbers without a gap are identifiers
 
 WORDS = {"numeric": "a number", "boolean": "true or false", "date": "a date", "categorical": "a category"}
+_DAYS_AS_NUMBERS = "%Y%m%d"
 
 
 @dataclass(frozen=True)
@@ -235,11 +234,9 @@ def refuse_mixtures(table: Table, name: str, n: int) -> None:
     bare, hint = texts(column), "; mend that, or say that the column is categorical, or is to be ignored"
     if not numbers(bare.str.replace_all(",", "", literal=True)).wrong.any():
         require_right(table, name, numbers(column), "holds numbers with commas in odd places", hint)
-    if row := other_unit(bare):
-        raise ValueError(
-            f"{table.source}: column `{name}` holds numbers of more than one unit, {table.place(0)} {bare[0]!r} and "
-            f"{table.place(row)} {bare[row]!r}{hint}"
-        )
+    if rows := two_units(bare):
+        shown = " and ".join(f"{table.place(row)} {bare[row]!r}" for row in rows)
+        raise ValueError(f"{table.source}: column `{name}` holds numbers of more than one unit, {shown}{hint}")
     some, n_some = bare.drop_nulls().head(PROBE), min(n, PROBE)
     for form in dates.FORMS:
         if days(some, form).wrong.sum() < n_some / 2 and (share := 1 - days(bare, form).wrong.sum() / n) > MOSTLY:

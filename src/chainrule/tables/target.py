@@ -100,9 +100,7 @@ class ClassTarget:
                 f"{table.source}: the target `{name}` holds {len(different):,} different values in {len(present):,} "
                 f"rows, too many to be classes{hint}"
             )
-        if (
-            all_numbers
-        ):  # of those that float64 does not tell apart the shorter one is smaller, or the first of the alphabet
+        if all_numbers:  # where float64 does not tell them apart, the shorter one comes first, then the alphabet
             order = sorted(zip(values.numbers, map(len, different), different, strict=True))
             different = [text for _, _, text in order]
         elif form not in ("words", "boolean"):
