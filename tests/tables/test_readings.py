@@ -55,6 +55,8 @@ def test_what_the_caller_says_decides(tmp_path):
     for how in ({"decimal": ";"}, {"thousands": ""}, {"decimal": ",", "thousands": ","}, {"decimal": 3}):
         with pytest.raises(ValueError, match=r"read_table: (decimal|thousands)"):
             table(tmp_path, text, **how)
+    with pytest.raises(ValueError, match=r"t\.csv: there is no column `z` that dates could be in"):
+        table(tmp_path, text, date={"z": "%d/%m/%Y"})
 
 
 def numbers_of(one, name, **known):

@@ -110,8 +110,10 @@ def read_table(
             raise ValueError(f"read_table: {name} must be one of {' '.join(map(repr, marks))}, got {mark!r}")
     if decimal is not None and decimal == thousands:
         raise ValueError(f"read_table: decimal and thousands cannot both be {decimal!r}")
-    for form in (date or {}).values():
+    for name, form in (date or {}).items():
         require_form(form)
+        if name not in table.names:
+            raise ValueError(f"{table.source}: there is no column `{name}` that dates could be in")
     if decimal is None and thousands is None and not date:
         return table
     return replace(

@@ -58,7 +58,8 @@ def number_marks(
     """
     bare = texts(table.frame[name])
     found = marks.fitting(bare, units=units, any_unit=any_unit)
-    told = {table.decimal, table.thousands} - {None}
+    said = {"decimal": table.decimal, "thousands": table.thousands}
+    told = " and ".join(f"{what}={mark!r}" for what, mark in said.items() if mark)
     allowed = [
         way
         for way in found
@@ -69,8 +70,7 @@ def number_marks(
     if found and told and not allowed:
         row = _first(bare.str.contains(r"[.,' ]"))
         raise ValueError(
-            f"{table.source}: column `{name}`: {table.place(row)} holds {bare[row]!r}, which is no number with "
-            f"decimal={table.decimal!r}, thousands={table.thousands!r}"
+            f"{table.source}: column `{name}`: {table.place(row)} holds {bare[row]!r}, which is no number with {told}"
         )
     ways: dict[str, Marks] = {}
     for way in allowed:
