@@ -104,6 +104,12 @@ def test_every_value_is_read_or_missing_or_wrong_and_never_two_of_them(values):
         np.testing.assert_array_equal(found.missing, absent)
 
 
+def test_true_and_false_are_found_however_they_are_written_where_they_were_no_texts():
+    assert positions(pl.Series([True, False, None]), ("FALSE", "TRUE")).tolist() == [1, 0, -1]
+    assert positions(pl.Series(["True", "FALSE", "x"]), ("false", "true")).tolist() == [1, 0, -1]
+    assert positions(pl.Series(["True"]), ("TRUE", "FALSE", "true")).tolist() == [-1]
+
+
 def test_positions_are_those_in_the_list_and_can_be_written_into():
     found = positions(pl.Series(["b", "a", "z", None]), ("a", "b"))
     assert found.tolist() == [1, 0, -1, -1]

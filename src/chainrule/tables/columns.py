@@ -133,7 +133,7 @@ def positions(column: Any, values: Sequence[str], *, as_numbers: bool = False) -
 
     What is not there as a text is looked for as a whole number, and found if one of `values` alone is that number: a
     column of numbers has 1 where one of texts has 01. Of a column of texts only 3.0 and 3 are the same, unless the
-    values were numbers themselves (`as_numbers`).
+    values were numbers themselves (`as_numbers`). True and false of a column of such are TRUE and False.
 
     Returns   (n,) int64
     """
@@ -143,6 +143,8 @@ def positions(column: Any, values: Sequence[str], *, as_numbers: bool = False) -
     lost = pl.Series(found < 0) & bare.is_not_null()
     if lost.any():
         loose = number_texts if as_numbers or not is_text(column) else _without_point
+        if column.dtype == pl.Boolean or {"true", "false"} >= set(values):
+            loose = _small
         names = loose(pl.Series(values, dtype=pl.String)).to_list()
         alone = [name if names.count(name) == 1 else None for name in names]
         rest = _places(loose(bare.set(~lost, None)), alone)
@@ -153,6 +155,11 @@ def positions(column: Any, values: Sequence[str], *, as_numbers: bool = False) -
 def _without_point(bare: Any) -> Any:
     """Texts such as 3.0 without the point, as libraries write whole numbers of a column that lacks some."""
     return bare.str.replace(r"^([+-]?\d+)\.0+$", "${1}")
+
+
+def _small(bare: Any) -> Any:
+    """True and false as the library writes them, and no Python or spreadsheet."""
+    return bare.str.to_lowercase()
 
 
 def _places(bare: Any, values: Sequence[str | None]) -> np.ndarray:
