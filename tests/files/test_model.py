@@ -142,6 +142,37 @@ def test_files_of_before_have_an_optimizer_that_begins_anew(tmp_path):
     assert (repr(other), other.optimizer.steps) == (repr(model), 0)
 
 
+class Signs:
+    """An optimizer of somebody's own."""
+
+    def __init__(self, lr=0.01, kept=None):
+        self.lr, self.kept, self.made = lr, kept, 0
+
+    def step(self, parameters):
+        self.made += 1
+        for parameter in parameters:
+            parameter.value -= self.lr * np.sign(parameter.grad)
+
+    def state_dict(self, parameters):
+        return {"made": self.made, **({} if self.kept is None else {"kept": {1, 2}})}
+
+    def load_state_dict(self, parameters, state):
+        self.made = state["made"]
+
+
+def test_an_optimizer_of_ones_own_goes_on_too(tmp_path):
+    model = cr.Sequential(Signs(), cr.Linear(2, 2))
+    trained(model, 2)
+    model.save(tmp_path / "a")
+    other = cr.load(tmp_path / "a", modules=[Signs])
+    assert other.optimizer.made == model.optimizer.made > 0
+    model.optimizer.kept = 1
+    with pytest.raises(TypeError, match=r"optimizer.kept cannot be described.*save\(path, optimizer=False\)"):
+        model.save(tmp_path / "a")
+    model.save(tmp_path / "a", optimizer=False)
+    assert cr.load(tmp_path / "a", modules=[Signs]).optimizer.made == 0
+
+
 def test_shared_parameters_and_frameworks_go_on_too(tmp_path):
     pytest.importorskip("torch")
     first = cr.Linear(2, 2)

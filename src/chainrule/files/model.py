@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..module import Module
+from ..optimizers import Optimizer
 from .container import read_file, write_file
 from .description import build, describe_to_load, parameter_names
 from .packing import pack, tensors_of, unpack
@@ -17,9 +18,12 @@ def save(model: Module, path: str | PathLike[str], *, history: Any = None, optim
     """Write a model to a file; this is `model.save(path)`."""
     description, tensors = describe_to_load(model)
     header: dict[str, Any] = {"kind": "model", "model": description}
-    if optimizer and (state := _remembered(model)) is not None:
+    if optimizer and (state := _remembered(model)):
         moments: dict[str, np.ndarray] = {}
-        header["optimizer"] = pack(state, "optimizer", moments)
+        try:
+            header["optimizer"] = pack(state, "optimizer", moments)
+        except TypeError as problem:  # of somebody's own rule
+            raise TypeError(f"{problem}; save(path, optimizer=False) leaves out what an optimizer keeps") from None
         if tensors.keys() & moments.keys():
             raise TypeError(f"{type(model).__name__}: parameters must not be named like what an optimizer keeps")
         tensors |= moments
@@ -28,15 +32,17 @@ def save(model: Module, path: str | PathLike[str], *, history: Any = None, optim
     write_file(Path(path), tensors, header)
 
 
-def _remembered(model: Module) -> dict[str, Any] | None:
-    """What the model's own optimizer remembers, with the names of the parameters; None before its first step."""
+def _remembered(model: Module) -> dict[str, Any]:
+    """What the model's own optimizer remembers, with the names of the parameters; nothing before its first step."""
     rule: Any = getattr(model, "optimizer", None)
     if not (hasattr(rule, "state_dict") and hasattr(rule, "load_state_dict")):
-        return None
-    state = rule.state_dict(model.param())
-    if not any(state.get(name) for name in ("steps", "epochs")) and not any(state["parameters"]):
-        return None
-    return {**state, "parameters": dict(zip(parameter_names(model), state["parameters"], strict=True))}
+        return {}
+    state: dict[str, Any] = rule.state_dict(model.param())
+    if not isinstance(rule, Optimizer):  # somebody's own, which keeps what it likes
+        return state
+    if not (state["steps"] or state["epochs"] or any(state["parameters"])):
+        return {}
+    return state | {"parameters": dict(zip(parameter_names(model), state["parameters"], strict=True))}
 
 
 def load(path: str | PathLike[str], *, modules: Iterable[type] = ()) -> Any:
@@ -85,17 +91,17 @@ def load(path: str | PathLike[str], *, modules: Iterable[type] = ()) -> Any:
     return model
 
 
-def _remember(model: Module, packed: Any, tensors: dict[str, np.ndarray], where: str) -> None:
+def _remember(model: Any, packed: Any, tensors: dict[str, np.ndarray], where: str) -> None:
     """Let the model's optimizer go on from a state."""
     try:
         state = unpack(packed, tensors)
-        each = state["parameters"]
-        if isinstance(each, dict):  # by name in a model's file, by place in a checkpoint
+        # By name in a model's file, by place in a checkpoint.
+        if isinstance(model.optimizer, Optimizer) and isinstance(each := state["parameters"], dict):
             names = parameter_names(model)
             if each.keys() - set(names):
                 raise ValueError(f"the model has no {', '.join(each.keys() - set(names))}")
             state["parameters"] = [each.get(name, {}) for name in names]
-        model.optimizer.load_state_dict(model.param(), state)  # type: ignore[attr-defined]
+        model.optimizer.load_state_dict(model.param(), state)
     except Exception as problem:  # whatever comes of a state that is damaged, or of another optimizer
         raise ValueError(f"{where}: its optimizer cannot go on from the state in the file: {problem}") from None
 

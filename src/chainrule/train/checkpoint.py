@@ -162,7 +162,7 @@ class Keeping:
             "history": {key: _lists_as_arrays(value) for key, value in record.items()},
         }
         tensors: dict[str, np.ndarray] = {}
-        model = describe(self.model)[0] if self.loads else None  # as it is now: what its layers keep goes on too
+        model = _description(self.model) if self.loads else None  # as it is now: what its layers keep goes on too
         header: dict[str, Any] = {"kind": "checkpoint", "model": model, "made_of": self.made_of}
         for name, value in state.items():
             header[name] = pack(value, name, tensors)
