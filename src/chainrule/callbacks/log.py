@@ -28,9 +28,9 @@ class Log:
         """Say what is trained."""
         self.logger.log(
             self.level,
-            "training %s parameters with %r, engine %s",
+            "training %s parameters with %s, engine %s",
             f"{run.model.num_parameters:,}",
-            run.optimizer,
+            repr(run.optimizer),  # as it is now: a record may be read much later
             run.history.engine,
         )
 
