@@ -1,6 +1,7 @@
 """The compiled half: which module the CPU can run, and plans in its terms."""
 
 import importlib
+import importlib.util
 import os
 from functools import cache
 from typing import Any
@@ -23,8 +24,8 @@ class EngineMissing(ImportError):
 def module() -> Any:
     """The best engine that is built and that this CPU can run, or that which CHAINRULE_INSTRUCTION_SET names.
 
-    Raises EngineMissing if there is none, or in a subinterpreter, whose GIL the engine would wait for in vain; ValueError
-    if the variable names what this CPU cannot run or was not built.
+    Raises EngineMissing if there is none, or in a subinterpreter, whose GIL the engine would wait for in vain;
+    ValueError if the variable names what this CPU cannot run or was not built.
     """
     try:
         cpu = importlib.import_module("chainrule.engine._cpu")
@@ -37,10 +38,8 @@ def module() -> Any:
     if wanted and wanted not in able:
         raise ValueError(f"{VARIABLE} must be one of {', '.join(able)} on this machine, got {wanted!r}")
     for name in (wanted,) if wanted else able:
-        try:
+        if importlib.util.find_spec(f"chainrule.engine._{name}"):  # `make demo` builds one, wheels hold all
             return importlib.import_module(f"chainrule.engine._{name}")
-        except ModuleNotFoundError:  # `make demo` builds one, wheels hold all
-            continue
     if wanted:
         raise ValueError(f"{VARIABLE}: the engine is not built for {wanted} here")
     raise EngineMissing(f"the native engine is not built for {', '.join(able)}, which this CPU can run")
