@@ -20,7 +20,7 @@ RUN = [
     if any(block.language in ("python", "console") or block.text.startswith("$ ") for block in pages.blocks(path))
 ]
 # What still takes for granted that a reader has done more than the page says; a name goes when its page is mended.
-INCOMPLETE = ("c", "files", "tables")
+INCOMPLETE = ("c", "tables")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the commands are typed into a POSIX shell")

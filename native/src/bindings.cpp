@@ -384,7 +384,13 @@ public:
         run.early = {patience, min_delta};
         run.position = &nb::cast<Position&>(position);
         network.lend();
-        const int64_t number = queue_->submit(run);
+        int64_t number = 0;
+        try {
+            number = queue_->submit(run);
+        } catch (...) {  // the system has no thread at all
+            network.take_back();
+            throw;
+        }
         kept_.emplace(number, Kept{&network, {compiled, data, validation, position},
                                    {lr, losses, validation_losses}});
         return number;

@@ -48,18 +48,8 @@ public:
         std::string error;
     };
 
-    // At least one thread, and as many more as the system has.
-    explicit Queue(int threads) {
-        threads_.reserve(size_t(threads));
-        for (int i = 0; i < threads; ++i) {
-            try {
-                threads_.emplace_back([this] { work(); });
-            } catch (const std::system_error&) {
-                if (threads_.empty()) throw;
-                break;
-            }
-        }
-    }
+    // threads: the most; one is started when a run finds none that is idle.
+    explicit Queue(int threads) : most_(size_t(threads)) { threads_.reserve(most_); }
     Queue(const Queue&) = delete;
     Queue& operator=(const Queue&) = delete;
     ~Queue() {
@@ -74,6 +64,7 @@ public:
 
     int64_t submit(const Run& run) {
         std::lock_guard<std::mutex> lock(mutex_);
+        if (waiting_.size() >= idle_ && threads_.size() < most_) start_thread();
         waiting_.push_back({submitted_, run});
         work_.notify_one();
         return submitted_++;
@@ -93,10 +84,22 @@ public:
 private:
     static constexpr double slice = 0.02;  // seconds between two looks at `stop_`
 
+    // Where the system has no more threads, those that are there do all the work.
+    void start_thread() {
+        try {
+            threads_.emplace_back([this] { work(); });
+        } catch (const std::system_error&) {
+            if (threads_.empty()) throw;
+            most_ = threads_.size();
+        }
+    }
+
     void work() {
         std::unique_lock<std::mutex> lock(mutex_);
         for (;;) {
+            ++idle_;
             work_.wait(lock, [&] { return closing_ || !waiting_.empty(); });
+            --idle_;
             if (waiting_.empty()) return;
             auto [number, run] = waiting_.front();
             waiting_.pop_front();
@@ -146,6 +149,7 @@ private:
         return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     }
 
+    size_t most_, idle_ = 0;
     std::vector<std::thread> threads_;
     std::mutex mutex_;
     std::condition_variable work_, result_;

@@ -223,7 +223,7 @@ def test_how_numbers_and_dates_are_written_can_be_told(tmp_path):
     other = run("predict", tmp_path / "out" / "model.safetensors", path, "--proba", "--decimal", ".").stdout
     assert said == same != other
     assert run("evaluate", tmp_path / "out" / "model.safetensors", path, "--decimal", ".").exit_code == 0
-    result = run("train", path, "--target", "town", "--out", tmp_path / "out", *QUICK, *told[:2], "--date", "day=%d/%Q")
+    result = run("train", path, "--target", "town", "--out", tmp_path / "out", *QUICK, *told[:2], "--date", "day=%d/%Q", "--overwrite")
     assert "'%d/%Q' is no form of dates" in result.output
 
 
@@ -231,7 +231,7 @@ def test_columns_are_dates_if_that_is_said(tmp_path):
     houses().with_columns(built=pl.col("built").dt.to_string("%Y%m%d")).write_csv(tmp_path / "a.csv")
     for given, shown in [("built=%Y%m%d", "date         you said so"), ("built", "is to be a date, but row 1")]:
         result = run(
-            "train", tmp_path / "a.csv", "--target", "price", "--out", tmp_path / "out", *QUICK, "--date", given
+            "train", tmp_path / "a.csv", "--target", "price", "--out", tmp_path / shown[:5], *QUICK, "--date", given
         )
         assert shown in result.output
 
@@ -242,8 +242,8 @@ def test_classes_come_back_as_they_are_written(tmp_path):
     )
     frame.write_csv(tmp_path / "a.csv")
     for target, classes in (("code", {"01", "02", "10"}), ("flag", {"TRUE", "FALSE"})):
-        run("train", tmp_path / "a.csv", "--target", target, "--out", tmp_path / "out", *QUICK)
-        result = run("predict", tmp_path / "out" / "model.safetensors", tmp_path / "a.csv", "--proba")
+        run("train", tmp_path / "a.csv", "--target", target, "--out", tmp_path / target, *QUICK)
+        result = run("predict", tmp_path / target / "model.safetensors", tmp_path / "a.csv", "--proba")
         lines = [line.split(",")[0] for line in result.stdout.splitlines()]
         assert lines[0] == target
         assert set(lines[1:]) <= classes

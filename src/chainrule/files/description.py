@@ -329,6 +329,8 @@ class _Reader:
         self.take(tensor, getattr(made, key))
 
     def _set(self, name: str, parameter: Parameter, numbers: np.ndarray) -> None:
+        if not arrays.is_floating(numbers):
+            self.fail(f"{name} must hold floating-point numbers, got {numbers.dtype}")
         if numbers.shape != parameter.shape:
             self.fail(f"{name} must be {parameter.shape}, got {numbers.shape}")
         parameter.value, parameter.grad = numbers.copy(), np.zeros_like(numbers)
