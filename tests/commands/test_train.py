@@ -223,7 +223,8 @@ def test_how_numbers_and_dates_are_written_can_be_told(tmp_path):
     other = run("predict", tmp_path / "out" / "model.safetensors", path, "--proba", "--decimal", ".").stdout
     assert said == same != other
     assert run("evaluate", tmp_path / "out" / "model.safetensors", path, "--decimal", ".").exit_code == 0
-    result = run("train", path, "--target", "town", "--out", tmp_path / "out", *QUICK, *told[:2], "--date", "day=%d/%Q", "--overwrite")
+    told[-1] = "day=%d/%Q"
+    result = run("train", path, "--target", "town", "--out", tmp_path / "out", "--overwrite", *QUICK, *told)
     assert "'%d/%Q' is no form of dates" in result.output
 
 
