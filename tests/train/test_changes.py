@@ -66,6 +66,26 @@ def test_what_a_callback_changes_counts_from_the_next_epoch_on(change):
         assert any((values(model)[name] != value).any() for name, value in unchanged.items())
 
 
+@pytest.mark.parametrize("change", OBEYED.values(), ids=OBEYED)
+def test_what_a_callback_changes_when_a_run_begins_counts_from_the_first_epoch_on(change):
+    class AtTheBeginning:
+        def begin(self, run):
+            change(run)
+
+        def __call__(self, run):
+            pass
+
+    found = []
+    for engine in ("python", "native"):
+        model = build()
+        options = {"epochs": 3, "batch_size": 16, "optimizer": cr.SGD(lr=0.02, momentum=0.5), "keep": "last"}
+        history = cr.fit(model, cr.MSELoss(), (X, Y), callbacks=[AtTheBeginning()], engine=engine, **options)
+        found.append((history.losses, values(model)))
+    np.testing.assert_allclose(found[1][0], found[0][0], rtol=1e-10)
+    for name, value in found[0][1].items():
+        np.testing.assert_allclose(found[1][1][name], value, rtol=1e-10, atol=1e-13, err_msg=name)
+
+
 def test_a_mode_that_comes_back_goes_on_with_the_masks():
     def change(run):
         run.model.train(run.history.epochs % 2 == 0)

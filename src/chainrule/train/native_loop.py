@@ -20,6 +20,7 @@ from .watch import Watch
 SLICE_S = 0.05  # how long the engine runs before it comes back to look at Ctrl-C and the clock
 MOST_EPOCHS = 4096  # of one visit, which bounds the table of learning rates
 MOST_RATES = 1 << 18
+HARMLESS = ("lr", "epochs", "keepers", "seed", "layer")  # attributes that a plan does not depend on, and often set
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,9 @@ class NativeLoop:
         self.steps_per_epoch = -(-len(data) // self.batch_size)
         self.position = native.module().Position()
         self.diverged = ""
-        self.watching = self.stale = False
+        self.stale, self.weights = False, _weights(loss)
+        for watched in (*model.modules(), loss, optimizer):
+            watched.watch(self)
         # Until an epoch is the best, the parameters that the run began with are.
         for i, parameter in enumerate(self.plan.parameters):
             self.native.write_best(i, np.ascontiguousarray(parameter.value))
@@ -95,16 +98,10 @@ class NativeLoop:
 
     def changed(self, name: str) -> None:
         """Hear that an attribute of the model, the loss or the optimizer was set."""
-        self.stale = self.stale or name not in ("lr", "epochs", "keepers")
+        self.stale = self.stale or name not in HARMLESS
 
     def _follow_changes(self) -> None:
         """Go on with the network, the loss and the optimizer as they are now."""
-        if not self.watching:
-            for watched in (*self.model.modules(), self.loss, self.optimizer):
-                watched.watch(self)
-            self.watching = True
-            self.weights = _weights(self.loss)
-            return
         weights = _weights(self.loss)
         if not self.stale and weights == self.weights:
             return
