@@ -11,7 +11,7 @@ itself, so one layer may stand twice in a network, or in two networks at once.
 
 import copy
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import repeat
 from operator import setitem
 from os import PathLike
@@ -178,7 +178,7 @@ def is_update_rule(thing: object) -> TypeGuard[UpdateRule]:
     return not isinstance(thing, type) and callable(getattr(thing, "step", None))
 
 
-def first_value(modules: list["Module"]) -> Array | None:
+def first_value(modules: Iterable["Module"]) -> Array | None:
     """An array that shows where and in which dtype modules compute; None if they have no parameters."""
     for module in modules:
         for value in list(vars(module).values()):
@@ -276,14 +276,18 @@ class Module(Watched):
 
     def modules(self) -> list["Module"]:
         """This module and all below it, each once, in the order of `named_modules`."""
-        found: dict[int, Module] = {}
+        return list(self.walk())
+
+    def walk(self) -> Iterator["Module"]:
+        """The same one by one, for who looks for the first of a kind."""
+        seen: set[int] = set()
         ahead: list[Module] = [self]
         while ahead:
             module = ahead.pop()
-            if id(module) not in found:
-                found[id(module)] = module
+            if id(module) not in seen:
+                seen.add(id(module))
+                yield module
                 ahead.extend(reversed(module.children()))
-        return list(found.values())
 
     def _named(self, kind: type) -> Iterator[tuple[str, Any]]:
         for prefix, module in self.named_modules():

@@ -30,6 +30,8 @@ def require_loss(who: str, loss: Any) -> Module:
         raise TypeError(f"{who}: loss must be a loss, such as MSELoss(), got the optimizer {loss!r}; give optimizer=…")
     if not isinstance(loss, Module):
         raise TypeError(f"{who}: loss must be a loss, such as MSELoss(), got {told(loss, losses, 'from_torch')}")
+    if isinstance(loss, Loss):
+        return loss
     try:
         inspect.signature(loss.forward).bind(None, None)
     except TypeError:

@@ -83,6 +83,7 @@ class Loop(Protocol):
     """What `fit` drives: PythonLoop or NativeLoop."""
 
     name: str
+    parameters: list[Parameter]  # the model's
     diverged: str  # why the run cannot go on; empty while it can
 
     @property

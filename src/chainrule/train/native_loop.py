@@ -76,6 +76,7 @@ class NativeLoop:
             "threads": threads or native.cores(),
         }
         self.plan = lower(model, loss, optimizer, **self.options)
+        self.parameters = self.plan.parameters
         self._compile()
         self.name = f"native, {native.module().instruction_set}"
         self.batch_size = self.plan.batch

@@ -86,7 +86,7 @@ def inputs(who: str, name: str, x: Any, like: Array | None) -> Array:
 
 def reference(model: Module) -> Array | None:
     """An array that shows where and in which dtype the model computes; None if it has no parameters."""
-    return first_value(model.modules())
+    return first_value(model.walk())
 
 
 def require_finite(who: str, name: str, x: Array) -> None:

@@ -138,7 +138,7 @@ class Session:
         """Enter training mode, and tell the callbacks, until `finish`."""
         self._training_mode.__enter__()
         if isinstance(self.run.optimizer, Optimizer):
-            self.run.optimizer.turn_to(self.run.model.param())
+            self.run.optimizer.turn_to(self.loop.parameters)
         for callback in self.callbacks:
             getattr(callback, "begin", _ignore)(self.run)
         if self.callbacks:
