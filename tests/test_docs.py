@@ -19,18 +19,10 @@ RUN = [
     for path in PAGES
     if any(block.language in ("python", "console") or block.text.startswith("$ ") for block in pages.blocks(path))
 ]
-# What still takes for granted that a reader has done more than the page says; a name goes when its page is mended.
-INCOMPLETE = ("c", "tables")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the commands are typed into a POSIX shell")
-@pytest.mark.parametrize(
-    "path",
-    [
-        pytest.param(path, id=str(path.relative_to(pages.ROOT)), marks=[pytest.mark.xfail] * (path.stem in INCOMPLETE))
-        for path in RUN
-    ],
-)
+@pytest.mark.parametrize("path", RUN, ids=[str(path.relative_to(pages.ROOT)) for path in RUN])
 def test_a_reader_who_types_the_page_gets_what_it_shows(path, tmp_path):
     command = [sys.executable, pages.__file__, path, "--json"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
