@@ -161,10 +161,25 @@ def test_what_chainrule_does_not_have_is_refused_by_its_place(module, error, say
         cr.from_torch(module)
 
 
-def test_hooks_are_refused_because_nobody_would_call_them():
+@pytest.mark.parametrize("kind", ["forward_hook", "forward_pre_hook", "full_backward_hook", "full_backward_pre_hook"])
+def test_hooks_are_refused_because_nobody_would_call_them(kind):
     module = torch.nn.Sequential(torch.nn.ReLU())
-    module[0].register_forward_hook(lambda *_: None)
+    getattr(module[0], f"register_{kind}")(lambda *_: None)
     with pytest.raises(ValueError, match="0: ReLU has hooks"):
+        cr.from_torch(module)
+
+
+def test_so_is_a_forward_of_its_own():
+    module = torch.nn.Sequential(torch.nn.ReLU())
+    module[0].forward = torch.neg
+    with pytest.raises(ValueError, match="0: ReLU has a forward of its own"):
+        cr.from_torch(module)
+
+
+def test_no_parameter_is_left_behind():
+    module = torch.nn.Sequential(torch.nn.Linear(2, 2))
+    module[0].register_parameter("scale", torch.nn.Parameter(torch.ones(2)))
+    with pytest.raises(ValueError, match=r"0\.scale is a parameter that no layer of chainrule's has"):
         cr.from_torch(module)
 
 

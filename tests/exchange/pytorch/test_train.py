@@ -3,7 +3,7 @@ import copy
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import DataLoader, TensorDataset, WeightedRandomSampler
+from torch.utils.data import DataLoader, RandomSampler, SequentialSampler, TensorDataset, WeightedRandomSampler
 
 import chainrule as cr
 
@@ -56,6 +56,26 @@ def test_training_goes_on_from_pytorch_and_back_to_it(kind, options, engine):
     loop(mine, optimizer, 2)
     for ours, expected in zip(numbers(mine), numbers(theirs), strict=True):
         np.testing.assert_allclose(ours, expected, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("kind", [torch.optim.Adam, torch.optim.AdamW, torch.optim.Adagrad])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_number_of_steps_is_kept_as_pytorch_keeps_it(kind, dtype):
+    """Its fused kernels count in float32, whatever the default dtype is."""
+    default = torch.get_default_dtype()
+    try:
+        torch.set_default_dtype(dtype)
+        for options in ({}, {"fused": True}):
+            module = network()
+            optimizer = kind(module.parameters(), **options)
+            loop(module, optimizer, 1)
+            kept = [state["step"].dtype for state in optimizer.state.values()]
+            cr.train_torch(module, torch.nn.MSELoss(), DataLoader(DATA, batch_size=20), optimizer=optimizer, epochs=1)
+            assert [state["step"].dtype for state in optimizer.state.values()] == kept
+            loop(module, optimizer, 1)
+            assert {int(state["step"]) for state in optimizer.state.values()} == {30}
+    finally:
+        torch.set_default_dtype(default)
 
 
 @pytest.mark.parametrize("shuffle", [True, False])
@@ -114,8 +134,57 @@ def frozen():
     return module
 
 
+def hooked():
+    module = network()
+    module[2].weight.register_hook(lambda gradient: 0 * gradient)
+    return module
+
+
+def watched():
+    module = network()
+    module[2].weight.register_post_accumulate_grad_hook(lambda parameter: None)
+    return module
+
+
+def tied_by_memory():
+    module = network()
+    module.append(torch.nn.Linear(2, 9).double())
+    module[5].weight.data = module[0].weight.data
+    return module
+
+
+def expanded():
+    """Its last parameter has one number for both outputs; PyTorch lets nobody write there."""
+    module = network()
+    module[4].bias = torch.nn.Parameter(torch.zeros(1, dtype=torch.float64).expand(2))
+    return module
+
+
+def inferring():
+    module = network()
+    with torch.inference_mode():
+        module[4] = torch.nn.Linear(9, 2).double()
+    return module
+
+
+class Noisy(TensorDataset):
+    def __getitem__(self, index):
+        return tuple(tensor + 1 for tensor in super().__getitem__(index))
+
+
+class Loader(DataLoader):
+    pass
+
+
+def counted():
+    optimizer = torch.optim.SGD(MODULE.parameters())
+    optimizer.register_step_post_hook(lambda *_: None)
+    return optimizer
+
+
 MODULE = network()
 SGD = torch.optim.SGD(MODULE.parameters())
+OURS = {"optimizer": cr.SGD()}
 
 
 @pytest.mark.parametrize(
@@ -141,12 +210,25 @@ SGD = torch.optim.SGD(MODULE.parameters())
         ({"data": DataLoader(DATA, batch_size=30, drop_last=True)}, ValueError, "the last batch of 20 samples"),
         ({"data": torch.utils.data.ConcatDataset([DATA])}, TypeError, "must be a TensorDataset"),
         ({"data": TensorDataset(X)}, TypeError, "must be a TensorDataset of x, target"),
+        ({"data": Noisy(X, TARGET)}, TypeError, "must be a TensorDataset of x, target .* got Noisy"),
+        ({"data": Loader(DATA)}, TypeError, "a class or a collate_fn of its own"),
+        ({"data": DataLoader(DATA, collate_fn=lambda rows: rows)}, TypeError, "a class or a collate_fn of its own"),
+        ({"data": DataLoader(DATA, sampler=RandomSampler(DATA, True))}, TypeError, "sampler of its own"),
+        ({"data": DataLoader(DATA, sampler=RandomSampler(DATA, num_samples=7))}, TypeError, "sampler of its own"),
+        ({"data": DataLoader(DATA, sampler=SequentialSampler(range(7)))}, TypeError, "sampler of its own"),
+        ({"optimizer": counted()}, ValueError, "SGD has hooks"),
+        ({"module": hooked(), **OURS}, ValueError, "2.weight has hooks"),
+        ({"module": watched(), **OURS}, ValueError, "2.weight has hooks"),
+        ({"module": tied_by_memory(), **OURS}, ValueError, "0.weight and 5.weight are two parameters of the same"),
+        ({"module": expanded(), **OURS}, ValueError, "the parameters cannot be written: .*single memory location"),
+        ({"module": inferring(), **OURS}, ValueError, "the parameters cannot be written: .*inference tensor"),
     ],
-    ids=range(12),
+    ids=range(24),
 )
 def test_what_it_cannot_do_is_an_error_that_says_why_and_changes_nothing(changes, error, says):
     arguments = {"module": MODULE, "loss": torch.nn.MSELoss(), "data": DATA, "optimizer": SGD, "epochs": 1} | changes
-    before = numbers(MODULE)
+    module = arguments.pop("module")
+    before = numbers(module)
     with pytest.raises(error, match=says):
-        cr.train_torch(arguments.pop("module"), arguments.pop("loss"), arguments.pop("data"), **arguments)
-    same_as_before(MODULE, before)
+        cr.train_torch(module, arguments.pop("loss"), arguments.pop("data"), **arguments)
+    same_as_before(module, before)

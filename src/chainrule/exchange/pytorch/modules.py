@@ -49,6 +49,7 @@ MODULES = [
     Pair(losses.NLLLoss, ("weight", "ignore_index", "reduction")),
     Pair(losses.BCEWithLogitsLoss, ("weight", "reduction", "pos_weight")),
 ]
+HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")  # of a torch.nn.Module
 
 
 def from_torch(module: Any) -> Module:
@@ -75,6 +76,9 @@ def borrow(module: Any) -> tuple[Module, list[tuple[Any, Parameter]]]:
     reader = _FromTorch(torch)
     with nesting("from_torch"):
         model = reader.module(module, "")
+    for name, parameter in module.named_parameters():
+        if id(parameter) not in reader.parameters:
+            raise ValueError(f"from_torch: {name} is a parameter that no layer of chainrule's has")
     return model, [(parameter, reader.parameters[id(parameter)]) for parameter in module.parameters()]
 
 
@@ -121,8 +125,12 @@ class _FromTorch:
 
     def _make(self, module: Any, name: str) -> Module:
         kind = type(module)
-        if module._forward_hooks or module._forward_pre_hooks or module._backward_hooks:
+        if any(getattr(module, hooks) for hooks in HOOKS):
             raise ValueError(f"from_torch: {_place(name, module)} has hooks, which chainrule cannot call; remove them")
+        if "forward" in vars(module):
+            raise ValueError(
+                f"from_torch: {_place(name, module)} has a forward of its own, which chainrule cannot call"
+            )
         if kind is self.nn.Sequential:
             # Not named_children(), which leaves out a module that comes again.
             inside = zip(module._modules, module, strict=True)

@@ -34,6 +34,8 @@ def optimizer_from_torch(optimizer: Any) -> Any:
         raise ValueError(f"from_torch: {pair.name} must have the same options for all of its parameter groups")
     if any(group["maximize"] for group in groups):
         raise ValueError(f"from_torch: {pair.name} must have maximize=False")
+    if optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks:
+        raise ValueError(f"from_torch: {pair.name} has hooks, which chainrule cannot call; remove them")
     if pair.ours is optimizers.Adam and any(group.get("decoupled_weight_decay") for group in groups):
         raise ValueError("from_torch: Adam with decoupled_weight_decay=True is AdamW; use that")
     return pair.ours(**{key: option(value) for key, value in options[0].items()})
@@ -57,16 +59,25 @@ def state_for_torch(
 ) -> list[tuple[dict[str, Any], dict[str, Any]]]:
     """What PyTorch's optimizer needs to go on from what ours remembers: its own dicts, and what belongs into each."""
     torch = require("torch", "torch")
+    groups = {parameter: group for group in theirs.param_groups for parameter in group["params"]}
     found = []
     for theirs_parameter, parameter in parameters:
         kept = ours.state.get(parameter)
         if not kept:
             continue
-        state = {
-            key: torch.tensor(float(value)) if key == "step" else torch.tensor(value).to(theirs_parameter.device)
-            for key, value in kept.items()
-        }
-        if isinstance(ours, optimizers.RMSprop):
-            state["step"] = torch.tensor(float(ours.steps))
+        device = theirs_parameter.device
+        state = {key: torch.tensor(value).to(device) for key, value in kept.items() if key != "step"}
+        step = ours.steps if isinstance(ours, optimizers.RMSprop) else kept.get("step")
+        if step is not None:
+            state["step"] = _step(torch, step, groups[theirs_parameter], device)
         found.append((theirs.state[theirs_parameter], state))
     return found
+
+
+def _step(torch: Any, step: int, group: dict[str, Any], device: Any) -> Any:
+    """The number of steps as PyTorch keeps it, beside the weights where its kernel counts by itself."""
+    double = torch.get_default_dtype() == torch.float64 and not group.get("fused")
+    beside = group.get("fused") or group.get("capturable")
+    return torch.tensor(
+        float(step), dtype=torch.float64 if double else torch.float32, device=device if beside else "cpu"
+    )

@@ -7,7 +7,7 @@ from typing import Any
 from ... import losses, optimizers
 from ...data import Dataset
 from ...extras import require
-from ...module import Module, is_update_rule
+from ...module import Module, Parameter, is_update_rule
 from ...roles import told
 from ...train import History, fit
 from .modules import borrow, from_torch
@@ -38,6 +38,7 @@ def train_torch(module: Any, loss: Any, data: Any, *, optimizer: Any, epochs: in
     frozen = [name for name, parameter in module.named_parameters() if not parameter.requires_grad]
     if frozen:
         raise ValueError(f"train_torch: all parameters are trained, but {', '.join(frozen)} must not change")
+    _require_plain(module)
     loss = from_torch(loss) if isinstance(loss, torch.nn.Module) else loss
     if not isinstance(loss, Module):
         raise TypeError(f"train_torch: loss must be a module of torch.nn or chainrule, got {told(loss, losses)}")
@@ -55,16 +56,44 @@ def train_torch(module: Any, loss: Any, data: Any, *, optimizer: Any, epochs: in
             f"train_torch: optimizer must be one of torch.optim or chainrule, got {told(optimizer, optimizers)}"
         )
 
+    _try_to_write(torch, parameters)
+
     history = fit(model, loss, data, epochs=epochs, optimizer=rule, **(found | options))
 
-    theirs = [parameter for parameter, _ in parameters]
-    ours = [torch.from_numpy(parameter.value) for _, parameter in parameters]
-    changes: list[Any] = [partial(torch._foreach_copy_, theirs, ours)]
+    changes: list[Any] = [_writing(torch, parameters)]
     if rule is not optimizer:
         changes += [partial(dict.update, *pair) for pair in state_for_torch(rule, optimizer, parameters)]
     with torch.no_grad():  # one call, in which Python handles no signal: all is given back, or nothing
         deque(map(partial.__call__, changes), maxlen=0)
     return history
+
+
+def _writing(torch: Any, parameters: list[tuple[Any, Parameter]]) -> Any:
+    """What writes the numbers of ours into PyTorch's parameters, when it is called."""
+    theirs, ours = zip(*parameters, strict=True) if parameters else ((), ())
+    return partial(torch._foreach_copy_, theirs, [torch.from_numpy(parameter.value) for parameter in ours])
+
+
+def _try_to_write(torch: Any, parameters: list[tuple[Any, Parameter]]) -> None:
+    """Write into PyTorch's parameters what is there, so that what cannot be written is an error before, not half-way.
+
+    Raises ValueError for an expanded tensor, say, or one of inference mode.
+    """
+    try:
+        with torch.no_grad():
+            _writing(torch, parameters)()
+    except RuntimeError as problem:
+        raise ValueError(f"train_torch: the parameters cannot be written: {problem}") from None
+
+
+def _require_plain(module: Any) -> None:
+    """Raise ValueError for parameters with which PyTorch does something of its own at each step."""
+    places: dict[int, str] = {}
+    for name, parameter in module.named_parameters():
+        if parameter._backward_hooks or parameter._post_accumulate_grad_hooks:
+            raise ValueError(f"train_torch: {name} has hooks, which chainrule cannot call; remove them")
+        if (other := places.setdefault(parameter.data_ptr(), name)) != name:
+            raise ValueError(f"train_torch: {other} and {name} are two parameters of the same memory; make them one")
 
 
 def _data(name: str, data: Any) -> tuple[Any, dict[str, Any]]:
@@ -73,7 +102,7 @@ def _data(name: str, data: Any) -> tuple[Any, dict[str, Any]]:
     if not isinstance(data, utils.DataLoader | utils.Dataset):
         return data, {}
     source = data.dataset if isinstance(data, utils.DataLoader) else data
-    if not isinstance(source, utils.TensorDataset) or len(source.tensors) not in (2, 3):
+    if type(source) is not utils.TensorDataset or len(source.tensors) not in (2, 3):
         raise TypeError(
             f"train_torch: {name} must be a TensorDataset of x, target and perhaps sample_weight, or a DataLoader over "
             f"one, got {type(source).__name__}; datasets of other kinds can be read into one"
@@ -81,8 +110,12 @@ def _data(name: str, data: Any) -> tuple[Any, dict[str, Any]]:
     samples = Dataset(*source.tensors)
     if source is data:
         return samples, {}
-    shuffle = isinstance(data.sampler, utils.RandomSampler)
-    if data.batch_size is None or not (shuffle or isinstance(data.sampler, utils.SequentialSampler)):
+    if type(data) is not utils.DataLoader or data.collate_fn is not utils.default_collate:
+        raise TypeError(f"train_torch: {name} must be a DataLoader without a class or a collate_fn of its own")
+    sampler, kind = data.sampler, type(data.sampler)
+    shuffle = kind is utils.RandomSampler and not sampler.replacement
+    in_order = kind is utils.SequentialSampler
+    if data.batch_size is None or not (shuffle or in_order) or len(sampler) != len(samples):
         raise TypeError(f"train_torch: {name} must be a DataLoader with a batch size and without a sampler of its own")
     if data.drop_last and len(samples) % data.batch_size:
         raise ValueError(
