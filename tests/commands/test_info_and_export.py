@@ -119,6 +119,8 @@ def test_export_replaces_what_an_export_has_written_and_nothing_else(tmp_path, m
     result = run("export", tmp_path / "net", "--to", form, "--out", tmp_path / "no" / "where" / "x", "--name", "ok")
     if form == "onnx":
         assert result.output == f"Error: {tmp_path / 'no' / 'where' / 'x'}: No such file or directory\n"
+        result = run("export", tmp_path / "net", "--to", "onnx", "--out", tmp_path)
+        assert result.output == f"Error: {tmp_path} is a folder: --out must be a file for onnx\n"
 
 
 @pytest.mark.parametrize("arguments", [("info",), ("export", "--to", "onnx"), ("export", "--to", "c")], ids=" ".join)

@@ -53,6 +53,8 @@ def export(
             raise ValueError("--train: a model of a table has the scales of its columns inside, and predicts only")
         if form == "onnx":
             out = out or path.with_suffix(".onnx")
+            if out.is_dir():
+                raise ValueError(f"{out} is a folder: --out must be a file for onnx")
             places, inputs = [out], out.with_name(f"{out.stem}_inputs.json")
         else:
             out = out or (path.with_suffix("") if path.suffix else path.with_name(f"{path.name}_c"))

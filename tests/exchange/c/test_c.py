@@ -249,6 +249,13 @@ def test_measure_gives_sizes_and_a_time(tmp_path):
         measure(tmp_path)
 
 
+@pytest.mark.parametrize("folder", ["-c", "@c"])
+def test_measure_finds_a_folder_that_looks_like_an_option(tmp_path, monkeypatch, folder):
+    monkeypatch.chdir(tmp_path)
+    to_c(network(), folder)
+    assert "agree with Python" in measure(folder).test
+
+
 class Own(cr.Module):
     pass
 

@@ -128,6 +128,8 @@ def test_what_cannot_be_written_is_an_error(tmp_path):
         cr.to_onnx(3, tmp_path / "a")
     with pytest.raises(ValueError, match="must be in float32 or float64, got float16"):
         cr.to_onnx(cr.Linear(2, 3, dtype="float16"), tmp_path / "a")
+    with pytest.raises(ValueError, match="must be in one dtype, got float32 and float64"):
+        cr.to_onnx(cr.Sequential(cr.Linear(2, 3), cr.Linear(3, 2, dtype="float64")), tmp_path / "a")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -217,13 +217,14 @@ OURS = {"optimizer": cr.SGD()}
         ({"data": DataLoader(DATA, sampler=RandomSampler(DATA, num_samples=7))}, TypeError, "sampler of its own"),
         ({"data": DataLoader(DATA, sampler=SequentialSampler(range(7)))}, TypeError, "sampler of its own"),
         ({"optimizer": counted()}, ValueError, "SGD has hooks"),
+        ({"module": torch.nn.Sequential(torch.nn.ReLU()), **OURS}, ValueError, "no parameters to train"),
         ({"module": hooked(), **OURS}, ValueError, "2.weight has hooks"),
         ({"module": watched(), **OURS}, ValueError, "2.weight has hooks"),
         ({"module": tied_by_memory(), **OURS}, ValueError, "0.weight and 5.weight are two parameters of the same"),
         ({"module": expanded(), **OURS}, ValueError, "the parameters cannot be written: .*single memory location"),
         ({"module": inferring(), **OURS}, ValueError, "the parameters cannot be written: .*inference tensor"),
     ],
-    ids=range(24),
+    ids=range(25),
 )
 def test_what_it_cannot_do_is_an_error_that_says_why_and_changes_nothing(changes, error, says):
     arguments = {"module": MODULE, "loss": torch.nn.MSELoss(), "data": DATA, "optimizer": SGD, "epochs": 1} | changes

@@ -44,7 +44,7 @@ def measure(folder: str | PathLike[str], name: str = "network", *, compiler: str
     """
     if shutil.which(compiler) is None:
         return None
-    folder = Path(folder)
+    folder = Path(folder).absolute()  # a compiler takes what begins with - or @ for something else
     with tempfile.TemporaryDirectory() as scratch:
         program, compiled = Path(scratch) / "test", Path(scratch) / "network.o"
         _run(compiler, "-std=c99", "-O3", "-c", folder / f"{name}.c", "-o", compiled)

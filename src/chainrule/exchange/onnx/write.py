@@ -90,6 +90,8 @@ class _Writer:
         self.dtype = np.dtype("float32" if like is None else like.dtype)
         if self.dtype not in (np.float32, np.float64):
             raise ValueError(f"to_onnx: the model must be in float32 or float64, got {self.dtype}")
+        if others := {str(p.value.dtype) for p in model.param()} - {str(self.dtype)}:
+            raise ValueError(f"to_onnx: the model must be in one dtype, got {self.dtype} and {', '.join(others)}")
         self.nodes: list[Any] = []
         self.initializers: dict[str, np.ndarray] = {}
         self.parameters: dict[int, str] = {}

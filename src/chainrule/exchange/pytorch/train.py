@@ -38,6 +38,8 @@ def train_torch(module: Any, loss: Any, data: Any, *, optimizer: Any, epochs: in
     frozen = [name for name, parameter in module.named_parameters() if not parameter.requires_grad]
     if frozen:
         raise ValueError(f"train_torch: all parameters are trained, but {', '.join(frozen)} must not change")
+    if not parameters:
+        raise ValueError("train_torch: the module has no parameters to train")
     _require_plain(module)
     loss = from_torch(loss) if isinstance(loss, torch.nn.Module) else loss
     if not isinstance(loss, Module):
@@ -70,8 +72,8 @@ def train_torch(module: Any, loss: Any, data: Any, *, optimizer: Any, epochs: in
 
 def _writing(torch: Any, parameters: list[tuple[Any, Parameter]]) -> Any:
     """What writes the numbers of ours into PyTorch's parameters, when it is called."""
-    theirs, ours = zip(*parameters, strict=True) if parameters else ((), ())
-    return partial(torch._foreach_copy_, theirs, [torch.from_numpy(parameter.value) for parameter in ours])
+    theirs = [parameter for parameter, _ in parameters]
+    return partial(torch._foreach_copy_, theirs, [torch.from_numpy(ours.value) for _, ours in parameters])
 
 
 def _try_to_write(torch: Any, parameters: list[tuple[Any, Parameter]]) -> None:
