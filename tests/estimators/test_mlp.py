@@ -153,9 +153,10 @@ def test_alpha_is_divided_by_what_is_in_the_last_batch(wine, solver):
 
 @pytest.mark.parametrize("random_state", range(3))
 @pytest.mark.parametrize("alpha", [0.1, 1.0, 10.0])
-def test_adaptive_rates_end_at_the_epoch_of_scikit_learn_however_large_alpha_is(wine, alpha, random_state):
+@pytest.mark.parametrize("batch_size", [89, 178])
+def test_adaptive_rates_end_at_the_epoch_of_scikit_learn_however_large_alpha_is(wine, batch_size, alpha, random_state):
     settings = {"solver": "sgd", "learning_rate": "adaptive", "learning_rate_init": 0.1, "shuffle": False}
-    settings |= {"batch_size": 89, "max_iter": 400, "alpha": alpha, "random_state": random_state}
+    settings |= {"batch_size": batch_size, "max_iter": 400, "alpha": alpha, "random_state": random_state}
     mine, other = MLPClassifier(**settings).fit(*wine), theirs.MLPClassifier(**settings).fit(*wine)
     assert mine.n_iter_ == other.n_iter_
     np.testing.assert_allclose(mine.loss_curve_, other.loss_curve_, rtol=1e-9)
@@ -193,6 +194,17 @@ def test_steps_one_by_one_are_those_of_the_engine(wine, settings, monkeypatch):
     assert furthest(one_by_one, whole) < (1e-4 if "dtype" in settings else 1e-9)
     np.testing.assert_allclose(one_by_one.loss_curve_, whole.loss_curve_, rtol=0.1)
     assert one_by_one.loss_curve_ != whole.loss_curve_
+
+
+def test_steps_of_all_samples_are_made_by_the_engine_whatever_alpha_is(wine, monkeypatch):
+    monkeypatch.setattr("chainrule.estimators.multilayer.passes", None)  # which steps one by one would call
+    X, y = wine
+    settings = {"solver": "sgd", "alpha": 1.0, "max_iter": 30, "random_state": 1}
+    for weight in (None, np.random.default_rng(0).uniform(0.1, 5, len(y))):
+        mine = MLPClassifier(**settings).fit(X, y, weight).partial_fit(X, y, weight)
+        other = theirs.MLPClassifier(**settings).fit(X, y, weight).partial_fit(X, y, weight)
+        assert furthest(mine, other) < 1e-12
+        np.testing.assert_allclose(mine.loss_curve_, other.loss_curve_, rtol=1e-12)
 
 
 def test_layers_that_the_engine_does_not_know_make_steps_one_by_one_too(wine):

@@ -29,7 +29,9 @@ class Epochs:
     estimator : an MLP estimator whose attributes are kept.
     objective : what its numbers mean.
     samples : of an epoch.
+    steps : of an epoch.
     penalty : what half of all squared weights adds to a loss that does not hold it already.
+    each : whether every epoch is looked at by itself, as the penalty is not slight.
     score : the score of the validation data, where early stopping goes by that; its value is read from the History.
     only_one : whether this is `partial_fit`, which never stops by itself.
     """
@@ -39,13 +41,16 @@ class Epochs:
         estimator: Any,
         objective: Objective,
         samples: int,
+        steps: int,
         penalty: float,
         *,
+        each: bool,
         score: Callable[..., float] | None,
         only_one: bool,
     ) -> None:
         self.estimator, self.objective, self.samples, self.score = estimator, objective, samples, score
-        self.only_one = only_one
+        self.only_one, self.each = only_one, each
+        self.middle = 0.5 - 0.5 / steps  # of an epoch, in the mean of its steps: each counts the weights before it
         self.parameters: list[Parameter] = estimator.network_.param()
         self.weights = [layer.weight for layer in estimator.network_.modules() if isinstance(layer, Linear)]
         self.penalty = 0.5 * penalty
@@ -59,7 +64,9 @@ class Epochs:
         It depends on losses and weights alone, so the same run is always cut into the same parts.
         """
         estimator = self.estimator
-        every = estimator.verbose or (estimator.solver == "sgd" and estimator.learning_rate == "invscaling")
+        every = (
+            self.each or estimator.verbose or (estimator.solver == "sgd" and estimator.learning_rate == "invscaling")
+        )
         if every or not history.losses or self.cost > SLIGHT * abs(estimator.loss_):
             return 1
         return int(min(estimator.n_iter_no_change + 1 - estimator._no_improvement_count, MOST))
@@ -69,7 +76,7 @@ class Epochs:
         before, self.cost = self.cost, self._cost()
         new = range(self.seen, run.history.epochs)
         for i, epoch in enumerate(new):  # meanwhile the weights moved from the one cost to the other
-            self._write_down(run, epoch, before + (i + 0.5) / len(new) * (self.cost - before))
+            self._write_down(run, epoch, before + (i + self.middle) / len(new) * (self.cost - before))
         self.seen = run.history.epochs
         if self.estimator._no_improvement_count > self.estimator.n_iter_no_change:
             self._give_up(run)

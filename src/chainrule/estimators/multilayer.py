@@ -194,15 +194,10 @@ class Multilayer(NetworkEstimator):
         steps = -(-n // batch_size)
         last = n - (steps - 1) * batch_size
         per_step = mean_weight * steps / ((steps - 1) / batch_size + 1 / last)  # with which an epoch's decays add up
-        rule, stepwise = self._rule(objective, per_step), self._stepwise(samples, batch_size, per_step)
-        epochs = Epochs(
-            self,
-            objective,
-            n,
-            0.0 if stepwise else self._penalty() * steps / (n * mean_weight),
-            score=score,
-            only_one=only_one,
-        )
+        rule, exact = self._rule(objective, per_step), self._exact(samples, batch_size, per_step)
+        stepwise = exact and steps > 1
+        penalty = 0.0 if stepwise else self._penalty() * steps / (n * mean_weight)
+        epochs = Epochs(self, objective, n, steps, penalty, each=exact, score=score, only_one=only_one)
         decay = rule.weight_decay if stepwise else None
         threads, network, loss = effective_n_jobs(self.n_jobs), self.network_, objective.loss
         if stepwise:
@@ -270,8 +265,8 @@ class Multilayer(NetworkEstimator):
         """What half of all squared weights is multiplied by: of AdamW and rules of the user's own it is no loss."""
         return self.alpha if self.solver in recipe.PENALISED else 0.0
 
-    def _stepwise(self, samples: Samples, batch_size: int, samples_per_step: float) -> bool:
-        """Whether steps have to be made one by one, so that the numbers are those of scikit-learn.
+    def _exact(self, samples: Samples, batch_size: int, samples_per_step: float) -> bool:
+        """Whether the penalty of each step counts, so that the numbers are those of scikit-learn.
 
         The engine's epochs have one decay for all batches, and one mean for all samples.
         """
