@@ -217,7 +217,7 @@ def test_signals_at_random_moments_lose_nothing():
     gc.disable()  # an exception in somebody's gc.callbacks would be lost
     try:
         for _ in range(4 * MOMENTS):
-            run = Steps()
+            run, part = Steps(), None  # a part keeps its run, whose end would swallow an exception
             try:
                 signal.setitimer(signal.ITIMER_REAL, drawn.uniform(2e-5, 8e-4))
                 for part in run.parts():

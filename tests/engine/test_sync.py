@@ -5,6 +5,7 @@ import gc
 import pickle
 import sys
 import threading
+import weakref
 
 import numpy as np
 import pytest
@@ -567,6 +568,34 @@ def test_a_model_outlives_its_compiled_network():
     del network
     gc.collect()
     assert_same(model, twin, 1)
+
+
+def test_the_memory_of_a_network_goes_back_with_its_last_user():
+    """At once: until Python looks for cycles, dozens of large networks would wait for it."""
+    model, seen = small_network(cr.Adam()), []
+    gc.collect()
+    gc.disable()
+    try:
+        network = compiled(model, model.optimizer)
+        network.step(X, Y)
+        seen.append(weakref.ref(model[0].weight.home))
+        del network
+
+        def look(run):
+            seen.append(weakref.ref(run.model[0].weight.home))
+
+        cr.fit(model, cr.MSELoss(), (X, Y), epochs=2, engine="native", callbacks=[look])
+        assert len(seen) == 3
+        assert all(home() is None for home in seen)
+        step_alone = compiled(model, model.optimizer).step
+        before = values(model)["0.weight"]
+        step_alone(X, Y)  # a method that somebody keeps goes on, and hears of changes
+        assert (values(model)["0.weight"] != before).any()
+        model.optimizer.weight_decay = 0.5
+        with pytest.raises(ValueError, match="compile it again"):
+            step_alone(X, Y)
+    finally:
+        gc.enable()
 
 
 def test_a_look_at_the_newest_value_leaves_it_with_the_engine():

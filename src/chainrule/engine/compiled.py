@@ -1,5 +1,6 @@
 """The step-level door: a network on the engine, for loops that a user writes."""
 
+import weakref
 from functools import partial
 from typing import Any
 
@@ -46,7 +47,7 @@ class Compiled:
     ) -> None:
         options = {"batch_size": batch_size, "class_targets": class_targets, "seed": seed, "threads": threads}
         self._origin = Origin((model, loss, optimizer), options)
-        self.plan, self._native = self._origin.plan, self._origin.native
+        self.plan, self._native = self._origin.plan, self._origin.compiled()
         self._lease = native.module().Lease(self._native)  # the numbers go home with it
         self._native.read = partial(_read, self.plan)
         # The engine's own methods, so that a call goes straight there.
@@ -97,31 +98,39 @@ class Compiled:
 class Origin:
     """What a network was compiled from. It hears of every change, and the network's next call asks what it means.
 
-    The engine's own half holds it, and it does not hold the Compiled: so a method that somebody keeps goes on hearing.
+    The engine's own half holds it, so that a method that somebody keeps goes on hearing. It holds neither that half
+    nor the Compiled: so the memory of a network goes back with the last who uses it.
     """
 
     def __init__(self, made_of: tuple[Any, Any, Any], options: dict[str, Any]) -> None:
         self.made_of, self.options = made_of, options
         self.plan = self.lowered()
-        self.native = native.compile_plan(self.plan, is_home=True, keeps_gradients=True)
         self.program = native.program(self.plan)
-        Keeper(self.plan, self.native, "compile it again")
-        self.native.refresh = self.require_unchanged
-        model, loss, _ = made_of
+
+    def compiled(self) -> Any:
+        """The engine's half, which hears of changes from here on."""
+        network = native.compile_plan(self.plan, is_home=True, keeps_gradients=True)
+        self.network = weakref.ref(network)
+        Keeper(self.plan, network, "compile it again")
+        network.refresh = self.require_unchanged
+        model, loss, _ = self.made_of
         for module in model.modules() + ([] if loss is None else [loss]):
             module.watch(self)
         if self.plan.optimizer is not None:
             self.changed("lr")
             self.plan.optimizer.watch(self)
+        return network
 
     def changed(self, name: str) -> None:
         """Hear that an attribute of the model, the loss or the optimizer was set."""
-        optimizer = self.plan.optimizer
+        network, optimizer = self.network(), self.plan.optimizer
+        if network is None:
+            return
         if name == "lr" and optimizer is not None:
-            self.native.next_lr = self._rate if isinstance(optimizer.lr, Schedule) else None
-            self.native.lr = optimizer.current_lr
+            network.next_lr = self._rate if isinstance(optimizer.lr, Schedule) else None
+            network.lr = optimizer.current_lr
         elif name not in HARMLESS:
-            self.native.changed = True
+            network.changed = True
 
     def require_unchanged(self) -> None:
         """Raise ValueError if the program is no longer that of the model, the loss and the optimizer."""
@@ -135,7 +144,8 @@ class Origin:
         _require_same("the optimizer", self.plan.optimizer, plan.optimizer)
         for i, (before, now) in enumerate(zip(self.plan.parameters, plan.parameters, strict=True)):
             _require_same(f"parameter {i}", before, now)
-        self.native.changed = False
+        if (network := self.network()) is not None:
+            network.changed = False
 
     def lowered(self) -> Plan:
         """The plan as everything is now."""

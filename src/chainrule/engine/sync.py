@@ -36,12 +36,12 @@ class Keeper:
 
     Parameters
     ----------
-    plan, native : the network, as a plan and compiled.
+    plan, native : the network, as a plan and compiled; the latter holds the Keeper, and is not held by it.
     advice : what to do about an array that no longer fits.
     """
 
     def __init__(self, plan: Plan, native: Any, advice: str) -> None:
-        self.plan, self.native, self.advice = plan, native, advice
+        self.plan, self.native, self.advice = plan, weakref.ref(native), advice
         self.shapes = [parameter.shape for parameter in plan.parameters]
         self.names = state_names(plan.optimizer, native.states)
         native.mismatch, native.take_state = self.mismatch, self.take_state
@@ -52,31 +52,34 @@ class Keeper:
 
     def take_state(self) -> None:
         """Bring the optimizer's state into the engine, which owns it from here on."""
+        native: Any = self.native()  # which is alive: it calls
         optimizer = self.plan.optimizer
         # Not optimizer.state: other networks with this optimizer are not asked, if they have none of the parameters.
         states = [optimizer._state.setdefault(parameter, {}) for parameter in self.plan.parameters]
         for i, state in enumerate(states):
-            self._take(i, state)
+            self._take(native, i, state)
         counts = not isinstance(optimizer, optimizers.SGD | optimizers.RMSprop)
-        self.native.set_state_places(states, list(self.names), counts)
-        self.native.owns_state = True
+        native.set_state_places(states, list(self.names), counts)
+        native.owns_state = True
 
-    def _take(self, i: int, state: dict[str, Any]) -> None:
+    def _take(self, native: Any, i: int, state: dict[str, Any]) -> None:
         begun = all(name in state for name in self.names) and bool(state)
         # Only Adam and Adagrad count their steps; for the others all that matters is whether there was one before.
-        self.native.set_steps_taken(i, int(state.get("step", 1)) if begun else 0)
+        native.set_steps_taken(i, int(state.get("step", 1)) if begun else 0)
         for k, name in enumerate(self.names):
             if begun:
-                self.native.write_state(i, k, np.ascontiguousarray(state[name], dtype=self.plan.dtype))
+                native.write_state(i, k, np.ascontiguousarray(state[name], dtype=self.plan.dtype))
                 if _references(state, name) > _NOBODY_ELSE or state[name].base is not None:
-                    self.native.open_state(i, k, state[name])
+                    native.open_state(i, k, state[name])
             else:
                 start = getattr(self.plan.optimizer, "initial_accumulator_value", 0.0)
-                self.native.write_state(i, k, np.full(self.shapes[i], start, dtype=self.plan.dtype))
+                native.write_state(i, k, np.full(self.shapes[i], start, dtype=self.plan.dtype))
 
     def mismatch(self, i: int, value: Any) -> NoReturn:
         """Raise the error for a parameter's array that is not as it was."""
         found = f"{getattr(value, 'dtype', type(value).__name__)} {tuple(getattr(value, 'shape', ()))}"
+        if isinstance(value, np.ndarray) and type(value) is not np.ndarray:
+            found = f"a {type(value).__name__}, {found}"
         raise ValueError(
             f"parameter {i} was a {self.plan.dtype} {self.shapes[i]} array when the network was compiled, "
             f"and is {found} now; {self.advice}"

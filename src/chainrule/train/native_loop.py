@@ -276,8 +276,6 @@ class NativeLoop:
     def finish(self) -> None:
         """Hand everything back to Python."""
         self._hand_over()
-        # It holds its keeper, which holds it: cut, the memory goes back now.
-        self.native.take_state = self.native.mismatch = None
 
     def _hand_over(self) -> None:
         self.native.give_state()
