@@ -860,6 +860,60 @@ def test_a_callback_that_can_wait_is_called_when_it_has_waited_long_enough(engin
     assert callback.ended
 
 
+@pytest.mark.parametrize("engine", ["native", "python"])
+@pytest.mark.parametrize("rule", [cr.SGD, cr.Adam])
+def test_a_run_that_ends_before_a_callback_is_due_tells_it_and_keeps_what_it_sets(engine, rule):
+    """One step is an epoch here, so that the time is over at the end of one, which is the best."""
+
+    class Late(Patient):
+        def __call__(self, run):
+            super().__call__(run)
+            run.model[2].bias.value[...] = 0.5
+
+    def run(seconds):
+        model, callback = small_network(), Late(10**6)
+        data = cr.data.disk(20, seed=0)
+        options = {"epochs": 10**6, "batch_size": 20, "optimizer": rule(1e-6), "max_seconds": seconds}
+        return model, callback, cr.fit(model, cr.MSELoss(), data, callbacks=[callback], engine=engine, **options)
+
+    _, (model, callback, history) = enough(run, lambda result: result[2].epochs > 0)
+    assert history.stopped.startswith("max_seconds")
+    assert callback.told == [history.epochs]
+    assert callback.ended
+    if history.best_epoch == history.epochs - 1:
+        np.testing.assert_array_equal(model[2].bias.value, 0.5)
+    assert model[0].weight.home is None
+
+
+@pytest.mark.parametrize("engine", ["native", "python"])
+def test_what_a_callback_raises_at_the_end_leaves_the_best_parameters(engine):
+    """The first epoch is the best: the validation data say the opposite of what is learned."""
+
+    class Raises(Patient):
+        def __call__(self, run):
+            raise RuntimeError("late")
+
+        def end(self, run):
+            self.ended = True
+
+    x, y = np.random.default_rng(0).normal(size=(2, 20, 2))
+    y += 5
+
+    def run(seconds):
+        model, callback = small_network(), Raises(10**6)
+        options = {"epochs": 10**6, "optimizer": cr.SGD(0.01), "max_seconds": seconds, "callbacks": [callback]}
+        try:
+            history = cr.fit(model, cr.MSELoss(), (x, y), validation=(x, -y), engine=engine, **options)
+        except RuntimeError as late:
+            history = late.history
+        return model, callback, history
+
+    _, (model, callback, history) = enough(run, lambda result: result[2].epochs > 1)
+    assert history.best_epoch == 0
+    assert cr.evaluate(model, cr.MSELoss(), (x, -y)).loss == close(history.validation_losses[0])
+    assert callback.ended
+
+
 def test_the_least_patient_decides_how_often_all_are_called():
     patient, other, every = Patient(5), Patient(2), []
     cr.fit(

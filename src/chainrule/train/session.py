@@ -216,11 +216,18 @@ class Session:
         """Hand everything back to Python; `reason` is why the run ended within an epoch, if it did."""
         history = self.history
         try:
-            self.loop.finish()
             history.steps, history.total_s = self.loop.steps, self.before_s + elapsed_s
             history.stopped = history.stopped or f"{reason} in epoch {history.epochs}"
             if self.asked < history.epochs:  # while the parameters are still those of the last epoch
                 self._call([callback for callback in self.callbacks if hasattr(callback, "ahead")])
+        finally:
+            self._hand_back()
+
+    def _hand_back(self) -> None:
+        """Leave the model and the optimizer as the run made them, whatever a callback has raised at its end."""
+        history = self.history
+        try:
+            self.loop.finish()
             if self.keep == "best" and history.best_epoch is not None:
                 self.loop.give_back_best()
         finally:
