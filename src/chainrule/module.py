@@ -140,9 +140,21 @@ def newest_values(parameters: Sequence[Parameter]) -> list[Array]:
 def set_values(parameters: Sequence[Parameter], values: Sequence[Array]) -> None:
     """Write values into the Parameters' arrays, which they must fit: all of them or, if interrupted before, none.
 
+    Raises ValueError, and changes nothing, if one of the arrays is read-only.
+    """
+    places = [parameter.value for parameter in parameters]
+    for parameter, place in zip(parameters, places, strict=True):
+        if isinstance(place, np.ndarray) and not place.flags.writeable:
+            raise ValueError(f"the array of {parameter!r} is read-only; set its value to a copy to have it changed")
+    fill(places, values)
+
+
+def fill(places: Sequence[Array], values: Sequence[Array]) -> None:
+    """Write values into arrays that they fit: into all of them or, if interrupted before, none.
+
     The loop runs within one call, where Python handles no signal.
     """
-    deque(map(setitem, [parameter.value for parameter in parameters], repeat(...), values), maxlen=0)
+    deque(map(setitem, places, repeat(...), values), maxlen=0)
 
 
 class Buffer:

@@ -150,6 +150,35 @@ def test_fit_leaves_the_numbers_of_a_finished_slice(rule):
         program(model, optimizer)
 
 
+@pytest.mark.parametrize("engine", ["native", "python"])
+def test_fit_leaves_the_best_parameters_whole(engine):
+    """With what a callback has set, or without it."""
+    options = {"epochs": 3, "batch_size": 3, "engine": engine, "keep": "best"}
+
+    def halve(run):
+        weights = [layer.weight.value for layer in (run.model[0], run.model[2])]
+        for weight in weights:
+            weight *= 0.5
+
+    def program(model, callbacks):
+        cr.fit(model, cr.MSELoss(), (X, Y), optimizer=cr.SGD(lr=0.1), callbacks=callbacks, **options)
+
+    states = set()
+
+    def note(run):
+        states.add(numbers(run.model, run.optimizer)[0])
+        halve(run)
+        states.add(numbers(run.model, run.optimizer)[0])
+
+    program(small_network(), [note])
+    for moment in moments(lambda: program(small_network(), [halve])):
+        model, seen = small_network(), []
+        callbacks = [lambda run, seen=seen: seen.append(run), halve]
+        interrupted(lambda model=model, callbacks=callbacks: program(model, callbacks), moment)
+        if seen:  # an epoch was over
+            assert numbers(model, cr.SGD(lr=0.1))[0] in states, moment
+
+
 def test_train_torch_gives_back_all_or_nothing():
     torch = pytest.importorskip("torch")
     start = cr.to_torch(small_network()).state_dict()

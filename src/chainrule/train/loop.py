@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from .. import arrays
 from ..arrays import Array, namespace
 from ..data import Dataset
-from ..module import Module, Parameter, UpdateRule, set_values
+from ..module import Module, Parameter, UpdateRule, fill, set_values
 from .evaluate import loss_of, outputs
 from .prepare import rehearse
 from .watch import Watch
@@ -126,9 +126,8 @@ class Snapshot:
         self.values = [arrays.convert(parameter.value) for parameter in parameters]
 
     def take(self) -> None:
-        """Remember the parameters as they are."""
-        for kept, parameter in zip(self.values, self.parameters, strict=True):
-            kept[...] = parameter.value
+        """Remember the parameters as they are; interrupted, as they were before."""
+        fill(self.values, [parameter.value for parameter in self.parameters])
 
     def give_back(self) -> None:
         """Make the parameters what they were."""
