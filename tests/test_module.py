@@ -211,6 +211,26 @@ def test_a_state_that_does_not_fit_is_refused_and_changes_nothing(change: dict[s
     np.testing.assert_equal(module.state_dict(), before)
 
 
+def test_a_state_is_loaded_whole_or_not_at_all_where_an_array_is_read_only() -> None:
+    module = Scaled()
+    before = module.state_dict()
+    module.inner.weight.value.flags.writeable = False
+    with pytest.raises(ValueError, match=r"the array of Parameter\(2, 2\) float64 is read-only; .* to a copy"):
+        module.load_state_dict({name: value + 1 for name, value in before.items()})
+    np.testing.assert_equal(module.state_dict(), before)
+    module.inner.weight.value = module.inner.weight.value.copy()
+    module.load_state_dict({name: value + 1 for name, value in before.items()})
+    np.testing.assert_equal(module.state_dict(), {name: value + 1 for name, value in before.items()})
+
+
+def test_a_value_in_another_order_of_bytes_is_refused() -> None:
+    layer = cr.Linear(2, 2, rng=0)
+    swapped = layer.weight.value.astype(layer.weight.value.dtype.newbyteorder())
+    with pytest.raises(TypeError, match=r'Parameter.value: must be in this machine.s .*; convert it .*"float32"'):
+        layer.weight.value = swapped
+    assert Parameter(swapped).value.dtype == np.float32  # a copy is converted
+
+
 # -- moving
 
 

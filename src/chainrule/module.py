@@ -81,6 +81,11 @@ class Parameter:
                 f"Parameter.value: must be an array of floating-point numbers, got {arrays.describe_kind(value)}; "
                 f'convert it first, with .astype("float32") for example'
             )
+        if isinstance(value, np.ndarray) and not value.dtype.isnative:
+            raise TypeError(
+                f"Parameter.value: must be in this machine's order of bytes, got {value.dtype.str}; "
+                f'convert it first, with .astype("{arrays.dtype_name(value.dtype.newbyteorder("="))}")'
+            )
         if self.home is None:
             self._value = value
         if self.home is not None:  # looked at again: a step in another thread may have come between

@@ -207,14 +207,67 @@ def test_what_holds_no_floating_point_numbers_is_no_value(value, is_compiled):
     assert_same(model, twin, 1)
 
 
-@pytest.mark.parametrize("value", [np.zeros((8, 2), "float32"), np.zeros((8, 2), ">f8")])
-def test_a_parameter_of_another_dtype_is_refused(value):
+def test_a_parameter_of_another_dtype_is_refused():
     model = small_network()
     network = compiled(model)
     network.step(X, Y)
-    model[0].weight.value = value
+    model[0].weight.value = np.zeros((8, 2), "float32")
     with pytest.raises(ValueError, match=r"parameter 0 was a float64 .* compile it again"):
         network.step(X, Y)
+
+
+def test_a_parameter_that_became_a_memory_map_is_refused_as_one(tmp_path):
+    model = small_network()
+    network = compiled(model)
+    network.step(X, Y)
+    model[0].weight.value = np.memmap(tmp_path / "numbers", dtype="float64", shape=(8, 2), mode="w+")
+    with pytest.raises(ValueError, match=r"and is a memmap, float64 \(8, 2\) now; compile it again"):
+        network.step(X, Y)
+
+
+def test_parameters_that_share_memory_are_trained_in_python():
+    """There an update of one is seen by the other; the engine keeps the numbers of each in a place of its own."""
+
+    def made():
+        model = cr.Sequential(
+            cr.Linear(2, 2, dtype="float64", rng=0), cr.Tanh(), cr.Linear(2, 2, dtype="float64", rng=1)
+        )
+        whole = np.linspace(-0.5, 0.5, 10)
+        return model, whole
+
+    rows = np.lib.stride_tricks.as_strided
+    overlapping = {
+        "the same": lambda whole: (whole[:4].reshape(2, 2), whole[:4].reshape(2, 2)),
+        "a part": lambda whole: (whole[:4].reshape(2, 2), whole[2:6].reshape(2, 2)),
+        "one with itself": lambda whole: (rows(whole, (2, 2), (0, 8)), whole[4:8].reshape(2, 2)),
+    }
+    for weights in overlapping.values():
+        found = []
+        for engine in ("python", "auto"):
+            model, whole = made()
+            model[0].weight.value, model[2].weight.value = weights(whole)
+            data = {"epochs": 3, "batch_size": 3, "keep": "last", "optimizer": cr.SGD(lr=0.1)}
+            history = cr.fit(model, cr.MSELoss(), (X, Y), engine=engine, **data)
+            found.append(bits(model))
+        assert found[0] == found[1]
+        assert history.engine == "python, as the engine does not know parameters that share memory"
+        with pytest.raises(ValueError, match="compile: the engine does not know parameters that share memory"):
+            compiled(model)
+        np.testing.assert_allclose(cr.compile(model).predict(X), model(X), rtol=1e-12)  # which updates nothing
+    apart = {
+        "halves": lambda whole: (whole[:4].reshape(2, 2), whole[4:8].reshape(2, 2)),
+        "every other": lambda whole: (whole[:8:2].reshape(2, 2), whole[1:9:2].reshape(2, 2)),
+    }
+    for weights in apart.values():
+        model, whole = made()
+        twin, other = made()
+        model[0].weight.value, model[2].weight.value = weights(whole)
+        twin[0].weight.value, twin[2].weight.value = weights(other)
+        network = compiled(model)
+        for _ in range(3):
+            network.step(X, Y)
+            step(twin, cr.SGD(lr=0.1))
+        np.testing.assert_allclose(whole, other, rtol=1e-12)
 
 
 def test_a_model_in_another_dtype_has_to_be_compiled_again():

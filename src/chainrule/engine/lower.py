@@ -5,6 +5,7 @@ may have changed anything.
 """
 
 from collections.abc import Callable
+from itertools import combinations, pairwise
 from math import prod
 from typing import Any
 
@@ -176,8 +177,11 @@ def lower(
         raise CannotLower("clipping to 0")
     if len(lowering.parameters) != len(model.param()):
         raise CannotLower("parameters outside the layers")
+    dtype = _common_dtype(lowering.parameters)
+    if optimizer is not None and _share_memory([parameter._value for parameter in lowering.parameters]):
+        raise CannotLower("parameters that share memory")
     return Plan(
-        _common_dtype(lowering.parameters),
+        dtype,
         prod(sample_shape),
         lowering.shape[0],
         lowering.parameters,
@@ -225,6 +229,16 @@ def _common_dtype(parameters: list[Parameter]) -> str:
     if len(dtypes) > 1 or dtypes - {"float32", "float64"}:
         raise CannotLower(f"parameters in {' and '.join(sorted(dtypes))}")
     return dtypes.pop()
+
+
+def _share_memory(values: list[np.ndarray]) -> bool:
+    """Whether an array overlaps another one, or itself: the engine would keep, and update, the same numbers twice."""
+    bounds = [np.lib.array_utils.byte_bounds(value) for value in values]
+    if any(end - begin < value.nbytes for (begin, end), value in zip(bounds, values, strict=True)):
+        return True
+    if all(end <= begin for (_, end), (begin, _) in pairwise(sorted(bounds))):
+        return False
+    return any(np.shares_memory(one, other) for one, other in combinations(values, 2))
 
 
 def _name(thing: object) -> str:
