@@ -216,6 +216,18 @@ def test_a_parameter_of_another_dtype_is_refused():
         network.step(X, Y)
 
 
+def test_a_gradient_that_does_not_fit_is_refused_as_one():
+    model = small_network()
+    network = compiled(model)
+    network.step(X, Y)
+    for grad in (None, np.zeros((8, 3)), np.zeros((8, 2), "float32")):
+        model[0].weight.grad = grad
+        with pytest.raises(ValueError, match=r"^the gradient of parameter 0 was a float64 \(8, 2\) array"):
+            network.step(X, Y)
+    model[0].weight.grad = np.zeros((8, 2))
+    network.step(X, Y)
+
+
 def test_a_parameter_that_became_a_memory_map_is_refused_as_one(tmp_path):
     model = small_network()
     network = compiled(model)

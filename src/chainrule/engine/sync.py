@@ -80,8 +80,9 @@ class Keeper:
         found = f"{getattr(value, 'dtype', type(value).__name__)} {tuple(getattr(value, 'shape', ()))}"
         if isinstance(value, np.ndarray) and type(value) is not np.ndarray:
             found = f"a {type(value).__name__}, {found}"
+        of = "the gradient of " if value is self.plan.parameters[i]._grad else ""
         raise ValueError(
-            f"parameter {i} was a {self.plan.dtype} {self.shapes[i]} array when the network was compiled, "
+            f"{of}parameter {i} was a {self.plan.dtype} {self.shapes[i]} array when the network was compiled, "
             f"and is {found} now; {self.advice}"
         )
 

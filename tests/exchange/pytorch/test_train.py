@@ -182,6 +182,12 @@ def counted():
     return optimizer
 
 
+def overlapping():
+    module = network()
+    module[0].bias.data = module[0].weight.data.flatten()[: len(module[0].bias)]
+    return module
+
+
 MODULE = network()
 SGD = torch.optim.SGD(MODULE.parameters())
 OURS = {"optimizer": cr.SGD()}
@@ -191,6 +197,7 @@ OURS = {"optimizer": cr.SGD()}
     ("changes", "error", "says"),
     [
         ({"module": frozen()}, ValueError, "0.bias must not change"),
+        ({"module": overlapping()}, ValueError, "0.(bias and 0.weight|weight and 0.bias) share memory"),
         ({"loss": "mse"}, TypeError, "loss must be a module"),
         ({"loss": torch.nn.KLDivLoss()}, TypeError, "KLDivLoss is none of"),
         ({"optimizer": torch.optim.SGD(network().parameters())}, ValueError, "for all parameters of the module"),
@@ -224,7 +231,7 @@ OURS = {"optimizer": cr.SGD()}
         ({"module": expanded(), **OURS}, ValueError, "the parameters cannot be written: .*single memory location"),
         ({"module": inferring(), **OURS}, ValueError, "the parameters cannot be written: .*inference tensor"),
     ],
-    ids=range(25),
+    ids=range(26),
 )
 def test_what_it_cannot_do_is_an_error_that_says_why_and_changes_nothing(changes, error, says):
     arguments = {"module": MODULE, "loss": torch.nn.MSELoss(), "data": DATA, "optimizer": SGD, "epochs": 1} | changes

@@ -2,6 +2,7 @@
 
 from collections import deque
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 from ... import losses, optimizers
@@ -40,6 +41,7 @@ def train_torch(module: Any, loss: Any, data: Any, *, optimizer: Any, epochs: in
         raise ValueError(f"train_torch: all parameters are trained, but {', '.join(frozen)} must not change")
     if not parameters:
         raise ValueError("train_torch: the module has no parameters to train")
+    _require_memory_of_their_own(module)
     _require_plain(module)
     loss = from_torch(loss) if isinstance(loss, torch.nn.Module) else loss
     if not isinstance(loss, Module):
@@ -124,6 +126,20 @@ def _data(name: str, data: Any) -> tuple[Any, dict[str, Any]]:
             f"train_torch: {name} must not drop the last batch of {len(samples) % data.batch_size} samples"
         )
     return samples, {"batch_size": data.batch_size, "shuffle": shuffle}
+
+
+def _require_memory_of_their_own(module: Any) -> None:
+    """Raise ValueError for tensors that overlap: an update of one would change the other in PyTorch, and not here."""
+    spans = []
+    for name, parameter in module.named_parameters():
+        reach = 1 + sum((n - 1) * stride for n, stride in zip(parameter.shape, parameter.stride(), strict=True))
+        begin = parameter.data_ptr()
+        spans.append((str(parameter.device), begin, begin + reach * parameter.element_size(), name))
+    for (device, _, end, one), (there, begin, _, other) in pairwise(sorted(spans)):
+        if there == device and begin < end:
+            raise ValueError(
+                f"train_torch: {one} and {other} share memory; give both the same Parameter, or each its own tensor"
+            )
 
 
 def _require_parameters(optimizer: Any, parameters: list[Any]) -> None:
