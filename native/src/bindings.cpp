@@ -139,7 +139,6 @@ public:
             if (int64_t(times.size()) < end_epoch - first_epoch) throw std::invalid_argument("run: seconds is too short for the epochs");
             training.seconds = times.data();
         }
-        let_waiting_in();
         Turn turn(*this);
         Outcome outcome;
         {
@@ -181,6 +180,7 @@ public:
         if (to.rows != from.rows) throw nb::value_error("predict: out must have as many rows as x");
         if (to.overlaps(from)) throw nb::value_error("predict: out must not overlap x");
         Turn turn(*this);
+        if (shows_at(to.data(), to.bytes())) throw nb::value_error("predict: out must not be an array of the network's own");
         without_gil(double(from.rows), [&] { engine().predict(from.data(), from.rows, to.data()); });
         turn.done();
         return y;
@@ -343,7 +343,21 @@ class Lease {
 public:
     explicit Lease(nb::object compiled) : compiled_(std::move(compiled)) {}
     Lease(const Lease&) = delete;
-    ~Lease() {
+    ~Lease() { end(); }
+
+    static int traverse(PyObject* self, visitproc visit, void* arg) {
+        Py_VISIT(Py_TYPE(self));
+        if (nb::inst_ready(self)) Py_VISIT(nb::inst_ptr<Lease>(self)->compiled_.ptr());
+        return 0;
+    }
+    static int clear(PyObject* self) {
+        nb::inst_ptr<Lease>(self)->end();
+        return 0;
+    }
+
+private:
+    void end() {
+        if (!compiled_.is_valid()) return;
         const nb::error_scope pending;
         try {
             Compiled& home = nb::cast<Compiled&>(compiled_);
@@ -352,9 +366,8 @@ public:
         } catch (...) {
             PyErr_Clear();  // they stay where they are, and are found there
         }
+        compiled_.reset();
     }
-
-private:
     nb::object compiled_;
 };
 
@@ -451,6 +464,7 @@ private:
     std::unique_ptr<Queue> queue_;  // last, so that its threads end before what they work on
 };
 
+PyType_Slot lease_slots[] = {{Py_tp_traverse, (void*)Lease::traverse}, {Py_tp_clear, (void*)Lease::clear}, {0, nullptr}};
 PyType_Slot compiled_slots[] = {{Py_tp_traverse, (void*)Compiled::traverse}, {Py_tp_clear, (void*)Compiled::clear}, {0, nullptr}};
 
 }  // namespace
@@ -585,7 +599,7 @@ NB_MODULE(CHAINRULE_MODULE, m) {
         .def_prop_rw("loss_denominator", [](Position& p) { return p.loss.denominator; },
                      [](Position& p, double denominator) { p.loss.denominator = denominator; });
 
-    nb::class_<Lease>(m, "Lease").def(nb::init<nb::object>(), "compiled"_a);
+    nb::class_<Lease>(m, "Lease", nb::type_slots(lease_slots)).def(nb::init<nb::object>(), "compiled"_a);
     nb::class_<Compiled>(m, "Compiled", nb::type_slots(compiled_slots), nb::is_weak_referenceable())
         .def(nb::init<const Plan&, nb::object, nb::object, Objects, bool>(), "plan"_a, "empty"_a, "dtype"_a,
              "parameters"_a, "keeps_gradients"_a)

@@ -22,7 +22,7 @@ class Process {
     struct Gate {
         std::mutex mutex;
         std::condition_variable opened, emptied;
-        bool closed = false;
+        int closed = 0;  // forks that are under way
         int inside = 0;
     };
 
@@ -38,13 +38,13 @@ public:
     public:
         Work() : gate_(*state().gate) {
             std::unique_lock<std::mutex> lock(gate_.mutex);
-            gate_.opened.wait(lock, [&] { return !gate_.closed; });
+            gate_.opened.wait(lock, [&] { return gate_.closed == 0; });
             ++gate_.inside;
         }
         Work(const Work&) = delete;
         ~Work() {
             std::lock_guard<std::mutex> lock(gate_.mutex);
-            if (--gate_.inside == 0 && gate_.closed) gate_.emptied.notify_all();
+            if (--gate_.inside == 0 && gate_.closed > 0) gate_.emptied.notify_all();
         }
 
     private:
@@ -76,14 +76,14 @@ private:
     static void close() {  // the lock is kept until the fork is done, so that no child inherits it in another's hands
         Gate& gate = *state().gate;
         gate.mutex.lock();
-        gate.closed = true;
+        ++gate.closed;
         std::unique_lock<std::mutex> lock(gate.mutex, std::adopt_lock);
         gate.emptied.wait(lock, [&] { return gate.inside == 0; });
         lock.release();
     }
     static void open() {
         Gate& gate = *state().gate;
-        gate.closed = false;
+        --gate.closed;
         gate.mutex.unlock();
         gate.opened.notify_all();
     }

@@ -5,6 +5,7 @@
 
 #include <cstring>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "../plan.h"
@@ -78,6 +79,7 @@ public:
     ~Rows() { release(); }
 
     void* data() const { return view_.buf; }
+    size_t bytes() const { return size_t(view_.len); }
     bool single() const { return view_.ndim == 1; }
     bool overlaps(const Rows& other) const {
         const auto *begin = static_cast<const char*>(view_.buf), *others = static_cast<const char*>(other.view_.buf);
@@ -134,6 +136,22 @@ public:
     void* room() { return dense_ ? view_.buf : copy_.data(); }
     void filled() {
         if (!dense_ && PyBuffer_FromContiguous(&view_, copy_.data(), view_.len, 'C') != 0) throw nb::python_error();
+    }
+
+    // From its first byte to behind its last, whatever lies between them.
+    std::pair<const char*, const char*> bounds() const {
+        if (!view_.obj) return {nullptr, nullptr};
+        const char *first = static_cast<const char*>(view_.buf), *last = first + view_.itemsize;
+        for (int i = 0; i < view_.ndim; ++i) {
+            const Py_ssize_t reach = (view_.shape[i] - 1) * view_.strides[i];
+            (reach < 0 ? first : last) += reach;
+        }
+        return {first, last};
+    }
+    // Whether it may have numbers among these bytes.
+    bool touches(const void* begin, size_t bytes) const {
+        const auto [first, last] = bounds();
+        return first < static_cast<const char*>(begin) + bytes && static_cast<const char*>(begin) < last;
     }
 
     bool fits = false;

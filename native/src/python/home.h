@@ -20,6 +20,7 @@
 // Fork          waits for the engine's work to pause (fork.h); so a child's networks are as whole as its parent's.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <memory>
 #include <stdexcept>
@@ -85,6 +86,7 @@ public:
         if (i < 0 || !is_home(i) || (what == What::gradient && !keeps_gradients_)) return;
         close(what, i);
         open(what, i, 0, std::move(array));
+        assigned_ = assigned_ || what == What::value;
     }
 
     // Copies the newest values of some parameters to arrays made for them, all of one moment.
@@ -138,6 +140,11 @@ public:
     void give_state() {
         wait_until_idle();
         if (!owns_state_) return;
+        for (Window& w : windows_) {  // what was written there since the last call is newer
+            if (w.what != What::state) continue;
+            Whole from = whole(w.array, w.i, false);
+            if (from.fits) engine_->write_state(w.i, w.k, from.numbers());
+        }
         struct Gift {
             int i, k;
             nb::object array;
@@ -174,6 +181,10 @@ public:
         explicit Turn(Home& home) : home_(home) {
             home.notice_fork();
             if (home.busy_.load(std::memory_order_relaxed)) home.refuse_second_thread();
+            if (home.waiting_ > 0) {
+                home.let_waiting_in();
+                if (home.busy_.load(std::memory_order_relaxed)) home.refuse_second_thread();
+            }
             if (home.wary_) home.arrive();
             home.busy_.store(true, std::memory_order_relaxed);
         }
@@ -202,13 +213,11 @@ public:
         if (wary_) show_what_is_held();
     }
 
-    // Those who waited while a run worked are let in before it goes on.
-    void let_waiting_in() {
-        notice_fork();
-        while (waiting_ > 0) {
-            const WithoutGil release;
-            std::this_thread::sleep_for(std::chrono::microseconds(20));
-        }
+    // Whether Python holds numbers of this network there: they would be written anew after a call.
+    bool shows_at(const void* begin, size_t bytes) const {
+        for (const Window& w : windows_)
+            if (whole(w.array, w.i, false).touches(begin, bytes)) return true;
+        return false;
     }
 
     int traverse(visitproc visit, void* arg) const {
@@ -327,6 +336,8 @@ private:
 
     // Bring everything here that the call needs. Whatever runs Python comes first, as often as it takes.
     void arrive() {
+        if (assigned_ && may_share_memory()) changed_ = true;  // Python looks whether they do
+        assigned_ = false;
         for (;;) {
             if (changed_) call(refresh);
             else if (ask_others()) {}
@@ -396,8 +407,26 @@ private:
                 holder->wait_until_idle();
                 return true;
             }
+            if (!holder->owns_state_) continue;
             holder->give_state();
+            if (owns_state_ && shares_state_with(*holder)) owns_state_ = false;  // taken while the other one stepped
         }
+        return false;
+    }
+    bool shares_state_with(const Home& other) const {
+        for (const nb::object& dict : dicts_)
+            for (const nb::object& others : other.dicts_)
+                if (dict.is(others)) return true;
+        return false;
+    }
+    // Whether the arrays of two parameters lie among each other.
+    bool may_share_memory() const {
+        std::vector<std::pair<const char*, const char*>> bounds;
+        for (size_t i = 0; i < parameters_.size(); ++i)
+            bounds.push_back(whole(get(parameters_[i].ptr(), names().value), int(i), false).bounds());
+        std::sort(bounds.begin(), bounds.end());
+        for (size_t i = 1; i < bounds.size(); ++i)
+            if (bounds[i].first < bounds[i - 1].second) return true;
         return false;
     }
     static void call(const nb::object& function) {
@@ -429,6 +458,15 @@ private:
     }
 
     void show_what_is_held() {
+        try {
+            show_windows();
+        } catch (...) {  // no memory for a copy: the engine's numbers are the true ones, and found at the next look
+            windows_.clear();
+            for (std::vector<char>& shown : shown_) std::fill(shown.begin(), shown.end(), false);
+            throw;
+        }
+    }
+    void show_windows() {
         for (size_t n = 0; n < windows_.size();) {
             Window& w = windows_[n];
             // Known to us: a Parameter's slot, or an optimizer's dict; and the window.
@@ -477,13 +515,22 @@ private:
             bell.rung.notify_all();
         }
     }
-    // In the child of a fork, the threads that used this network or waited for it are not there.
+    // Those who waited while a call worked are let in before the next one: it comes sooner than they wake up. Who does
+    // not come for long (a thread that the interpreter's end has stopped) is not waited for.
+    void let_waiting_in() {
+        for (int turns = 0; waiting_ > 0 && turns < 5000; ++turns) {
+            const WithoutGil release;
+            std::this_thread::sleep_for(std::chrono::microseconds(20));
+        }
+    }
+    // In the child of a fork, the threads that used this network or waited for it are not there. The fork waited for
+    // their work; what it did is still to be shown.
     void notice_fork() {
         if (generation_ == Process::generation()) return;
         generation_ = Process::generation();
-        busy_.store(false, std::memory_order_relaxed);
         lent_ = false;
         waiting_ = 0;
+        if (busy_.exchange(false, std::memory_order_relaxed)) show_what_is_held();
     }
 
 protected:
@@ -496,6 +543,7 @@ private:
     nb::object array_type_;
     bool counts_ = false;
     bool keeps_gradients_, has_state_ = false, owns_state_ = false, changed_ = false;
+    bool assigned_ = false;  // a parameter has another array, which may be a part of another one's
     bool wary_ = false;  // a call has to look before and after: for open windows, or because something is not here
     std::vector<Window> windows_;
     std::vector<char> shown_[2];  // by value and gradient, whether there is a window

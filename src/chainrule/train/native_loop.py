@@ -1,7 +1,9 @@
 """Epochs on the engine: whole ones outside Python, about twenty visits a second."""
 
 import math
+import weakref
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -94,6 +96,7 @@ class NativeLoop:
         """Make the plan's network."""
         self.native = native.compile_plan(self.plan, is_home=True)
         Keeper(self.plan, self.native, "train the model anew")
+        self.native.refresh = partial(_refresh, weakref.ref(self))
         self.program = native.program(self.plan)
         self.rows: tuple[Any, Any] | None = None
 
@@ -107,12 +110,7 @@ class NativeLoop:
         if not self.stale and weights == self.weights:
             return
         require_same_parameters(self.model, self.plan.parameters)
-        try:
-            plan = lower(self.model, self.loss, self.optimizer, in_mode=True, **self.options)
-        except CannotLower as reason:
-            raise ValueError(
-                f'fit: a callback changed the model, and the engine does not know {reason}; engine="python" does'
-            ) from None
+        plan = self._lowered()
         require_same_parameters(self.model, plan.parameters)
         if native.program(plan) != self.program:
             before = self.native
@@ -125,6 +123,15 @@ class NativeLoop:
             for passes in {op.layer.passes.value for op in self._dropouts()}:
                 self.native.dropout_pass = passes
         self.stale, self.weights = False, weights
+
+    def _lowered(self) -> Plan:
+        """The plan as everything is now, in the midst of a run."""
+        try:
+            return lower(self.model, self.loss, self.optimizer, in_mode=True, **self.options)
+        except CannotLower as reason:
+            raise ValueError(
+                f'fit: a callback changed the model, and the engine does not know {reason}; engine="python" does'
+            ) from None
 
     def _rows(self, data: Dataset) -> Any:
         """The data as the engine reads them, in place."""
@@ -296,6 +303,13 @@ def _best(compiled: Any, plan: Plan) -> list[np.ndarray]:
     for i, array in enumerate(best):
         compiled.read_best(i, array)
     return best
+
+
+def _refresh(loop: "weakref.ref[NativeLoop]") -> None:
+    """Look whether the engine still knows the model, whose arrays a callback has replaced."""
+    if (alive := loop()) is not None:
+        alive._lowered()
+        alive.native.changed = False
 
 
 def _weights(loss: Any) -> list[bytes]:

@@ -41,8 +41,8 @@ def train_torch(module: Any, loss: Any, data: Any, *, optimizer: Any, epochs: in
         raise ValueError(f"train_torch: all parameters are trained, but {', '.join(frozen)} must not change")
     if not parameters:
         raise ValueError("train_torch: the module has no parameters to train")
-    _require_memory_of_their_own(module)
     _require_plain(module)
+    _require_memory_of_their_own(module)
     loss = from_torch(loss) if isinstance(loss, torch.nn.Module) else loss
     if not isinstance(loss, Module):
         raise TypeError(f"train_torch: loss must be a module of torch.nn or chainrule, got {told(loss, losses)}")
