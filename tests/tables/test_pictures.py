@@ -67,3 +67,19 @@ def test_names_from_a_table_are_no_formulas(tmp_path):
     figure = confusion(ClassScore(("$a$", "b" * 50), np.eye(2, dtype=int), 0.1), "$x_$")
     figure.savefig(tmp_path / "a.png")
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == [r"\$a\$", "b" * 15 + "…"]
+
+
+def test_bars_show_small_residuals_of_large_numbers():
+    true = 1e9 + np.arange(100.0)
+    _, bars = predictions(NumberScore(true, true + np.linspace(-0.1, 0.2, 100), 3.0), "price").axes
+    assert sum(patch.get_height() > 0 for patch in bars.patches) > 5
+    low, high = bars.get_xlim()
+    assert high - low < 1
+    _, bars = predictions(NumberScore(true, true + 5, 3.0), "price").axes  # and equal ones have a frame too
+    assert sum(patch.get_height() for patch in bars.patches) == 100
+
+
+def test_places_of_classes_are_not_shown_as_names():
+    (ax,) = confusion(ClassScore(tuple(f"c{i}" for i in range(40)), np.eye(40, dtype=int), 0.1), "town").axes
+    assert not len(ax.get_xticks())
+    assert not len(ax.get_yticks())

@@ -68,12 +68,18 @@ def confusion(score: ClassScore, target: str) -> Any:
         short = max(map(len, names)) <= 7
         ax.set_xticks(range(n), names, rotation=0 if short else 40, ha="center" if short else "right")
         ax.set_yticks(range(n), names)
+    else:  # where a place would be taken for a name
+        ax.set_xticks([])
+        ax.set_yticks([])
+    ax.set_xticks(np.arange(n + 1) - 0.5, minor=True)
+    ax.set_yticks(np.arange(n + 1) - 0.5, minor=True)
+    ax.grid(True, which="minor", color="#e5e5e5", linewidth=0.7)
     right = f"{score.rows - score.errors:,} of {score.rows:,} right, {score.accuracy:.1%}"
     ax.set(xlabel=f"{_name(target)}, predicted", ylabel=f"{_name(target)}, true", title=right)
     plots._quiet(ax)
     for spine in ax.spines.values():
         spine.set_visible(False)
-    ax.tick_params(length=0)
+    ax.tick_params(which="both", length=0)
     return figure
 
 
@@ -89,6 +95,7 @@ def predictions(score: NumberScore, target: str) -> Any:
     dots.set(xlabel=f"{_name(target)}, true", ylabel=f"{_name(target)}, predicted")
     dots.set_title(f"R² {score.r2:.3f} on {score.rows:,} rows")
     bars.hist(score.residuals, bins=_bins(score), color=plots.COLOURS[0], alpha=0.85)
+    bars.yaxis.get_major_locator().set_params(integer=True)
     bars.axvline(0, color=plots.INK, linewidth=1)
     bars.set(xlabel=f"{_name(target)}, predicted less true", ylabel="rows")
     bars.set_title(f"mean absolute error {score.mae:.4g}")
@@ -103,8 +110,9 @@ def _frame(score: NumberScore) -> tuple[float, float]:
     """Between which residuals a histogram is drawn; of many rows, two in a thousand may lie outside of it."""
     far = 0.001 if score.rows > 1000 else 0.0
     low, high = (float(edge) for edge in np.quantile(score.residuals, (far, 1 - far)))
-    least = 1e-6 * float(np.abs(score.true).max()) or 1.0  # so that equal residuals have a frame too
-    return (low, high) if high - low > least else (low - least, high + least)
+    size = float(np.abs(score.true).max())
+    least = 1e-6 * size or 1.0  # so that equal residuals have a frame too
+    return (low, high) if high - low > 1e-12 * size else (low - least, high + least)
 
 
 def _bins(score: NumberScore) -> np.ndarray:
