@@ -73,7 +73,7 @@ def test_what_is_not_as_it_was_is_an_error_with_row_and_line(folder, tmp_path):
 def test_other_mistakes_get_one_clear_line_and_leave_nothing(folder, tmp_path):
     model, table = folder / "price.safetensors", folder / "new.csv"
     for arguments, message in [
-        ((model, table, "--proba"), "`price` is a number, and has no classes"),
+        ((model, table, "--proba"), "--proba is for classes, and `price` is a number"),
         ((model, table, "--out", tmp_path / "a.txt"), "a.txt: must end with .csv or .parquet"),
         ((model, table, "--out", tmp_path / "nowhere" / "a.csv"), f"{tmp_path / 'nowhere' / 'a.csv'}: No such file"),
         ((model, table, "--out", "nowhere/a.csv"), "Error: nowhere/a.csv: No such file or directory\n"),
@@ -101,3 +101,9 @@ def test_a_plain_network_takes_a_table_of_numbers(tmp_path):
     assert "this network does not know its classes" in result.output
     (tmp_path / "t.csv").write_text("a,b,c\n1,2,3\n")
     assert "must have 2 columns" in run("predict", tmp_path / "a.safetensors", tmp_path / "t.csv").output
+
+
+def test_dates_need_a_form_here(folder):
+    result = run("predict", folder / "price.safetensors", folder / "new.csv", "--date", "built")
+    assert result.exit_code == 2
+    assert "must say the form of the dates, as built=%d/%m/%Y" in result.output

@@ -32,11 +32,7 @@ def evaluate(
             raise ValueError(
                 f"{model}: holds a network that knows no table; evaluate takes what `chainrule train` writes"
             )
-        score = found.evaluate(
-            read_table(
-                table, decimal=decimal, thousands=thousands, date={name: form for name, form in date.items() if form}
-            )
-        )
+        score = found.evaluate(read_table(table, decimal=decimal, thousands=thousands, date=date))
     for sentence in found.notes.sentences():
         click.echo(sentence, err=True)
     if as_json:

@@ -19,7 +19,7 @@ from ..tables import TableModel
 from ..tables.raw import columns_that_lose_digits, disagreement, inputs_text, raw_inputs, raw_network, raw_rows
 
 
-@click.command()
+@click.command(short_help="Write a model as ONNX, or as C.")
 @click.argument("path", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="MODEL")
 @click.option("--to", "form", type=click.Choice(["onnx", "c"]), required=True, help="The format.")
 @click.option(

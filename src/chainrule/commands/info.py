@@ -14,7 +14,7 @@ from ..train import History
 _KINDS = {"table": "model of a table"}
 
 
-@click.command()
+@click.command(short_help="Show what is in a model file.")
 @click.argument("path", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="MODEL")
 @click.option("--json", "as_json", is_flag=True, help="Print the description that the file holds, as it is.")
 def info(path: Path, as_json: bool) -> None:

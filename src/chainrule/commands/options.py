@@ -23,8 +23,12 @@ def dates(more: str, metavar: str = "COLUMN=FORM") -> Callable[[Callable[..., An
     """The option that says how the dates of columns are written: built=%d/%m/%Y."""
 
     def read(context: click.Context, option: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
-        parts = [(text, *text.partition("=")) for text in given]
-        return dict((name, form) if "%" in form else (text, "") for text, name, _, form in parts)
+        parts = [(text, *text.rpartition("=")) for text in given]
+        found = [(name, form) if "%" in form else (text, "") for text, name, _, form in parts]
+        for name, form in found:
+            if not form and "[" not in metavar:
+                raise click.BadParameter(f"must say the form of the dates, as {name}=%d/%m/%Y")
+        return dict(found)
 
     return click.option("--date", multiple=True, callback=read, metavar=metavar, help=more)
 

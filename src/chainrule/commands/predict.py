@@ -50,15 +50,15 @@ def predict(
             raise ValueError(f"{out}: must end with .csv or .parquet")
         found, rows = (
             load(model),
-            read_table(
-                table, decimal=decimal, thousands=thousands, date={name: form for name, form in date.items() if form}
-            ),
+            read_table(table, decimal=decimal, thousands=thousands, date=date),
         )
         frame = _of_table(found, rows, proba) if isinstance(found, TableModel) else _of_network(found, rows, proba)
         _write(frame, out)
 
 
 def _of_table(model: TableModel, rows: Table, proba: bool) -> Any:
+    if proba and model.task != "classification":
+        raise ValueError(f"--proba is for classes, and `{model.target.name}` is a number")
     columns = {model.target.name: model.predict(rows)}
     for sentence in model.notes.sentences():
         click.echo(sentence, err=True)

@@ -99,8 +99,8 @@ LEAVES = ("model.safetensors", "report.json", "report.txt", "losses.png", "confu
 def train(table: Path, target: str, out: Path | None, overwrite: bool, as_json: bool, **options: Any) -> None:
     """Learn to predict a column of a table from the others.
 
-    TABLE is CSV (with commas, semicolons or tabs), Parquet, or NumPy's .npz. What each column is, whether the target is
-    a class or a number, and how columns become inputs is found out, told, and saved inside the model, so that
+    TABLE is CSV (with commas, semicolons, tabs or bars), Parquet, or NumPy's .npz. What each column is, whether the
+    target is a class or a number, and how columns become inputs is found out, told, and saved inside the model, so that
     `chainrule predict` takes tables as they are.
     """
     out, pictures = out or Path(f"chainrule-{table.stem}"), " and pictures"
