@@ -152,3 +152,23 @@ def test_any_bytes_are_a_table_or_an_error_that_names_the_file(data):
 @given(st.text(st.sampled_from('a1,;"\n .'), max_size=40))
 def test_any_text_is_a_table_or_an_error_that_names_the_file(text):
     test_any_bytes_are_a_table_or_an_error_that_names_the_file.hypothesis.inner_test(text.encode())
+
+
+@pytest.mark.parametrize("separator", delimited.SEPARATORS)
+def test_a_first_line_for_excel_says_the_separator(separator):
+    data = f"sep={separator}\r\na{separator}b\r\n1{separator}2\r\n".encode()
+    found, lines, told = read_delimited("t.csv", data)
+    assert (found.to_dict(as_series=False), lines.tolist(), told) == ({"a": ["1"], "b": ["2"]}, [3], separator)
+
+
+def test_a_line_above_the_names_is_what_the_error_is_about():
+    for text, line in [("Report\n\na,b\n1,2\n3,4\n", 1), ("\na,b\n1,2,3\n3,4,5\n6,7,8\n", 2)]:
+        with pytest.raises(ValueError, match=f"t.csv, line {line}: must hold names of columns, but has"):
+            read(text)
+    with pytest.raises(ValueError, match="line 2: must have 2 fields"):
+        read("a,b\n1,2,3\n3,4\n")
+
+
+def test_numbers_instead_of_names_are_that_also_where_two_are_the_same():
+    with pytest.raises(ValueError, match=r"line 1: must hold the names of the columns, got the numbers 0,0,1\.5"):
+        read("0,0,1.5\n1,2,3\n")

@@ -21,6 +21,7 @@ SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 _CHUNK = 1 << 22  # bytes that are looked at together; it bounds memory
 _SAMPLE = 1 << 16  # bytes that show what separates the fields
 _QUOTE, _LINE_END = 34, 10
+_SAYS_SEPARATOR = re.compile(rb'"?sep=([,;\t|])"?\n', re.I)  # a first line that is there for Excel
 _LIKE_A_NUMBER = re.compile(r"[+-]?[\d.,]*\d[\d.,]*(?:[eE][+-]?\d+)?")
 
 
@@ -54,6 +55,8 @@ def read_delimited(source: str, data: bytes) -> tuple[Any, np.ndarray, str]:
     found = _records(data, separator)
     _require_closed(source, data, found.open_line, separator)
     found = found.keep(~_blank(data, found))
+    if _SAYS_SEPARATOR.match(data) and len(found.line) > 1:
+        found = found.keep(slice(1, None))
     names = _names(source, data, found, separator)
     _require_even(source, data, found, len(names))
     if len(found.line) == 1:
@@ -168,6 +171,8 @@ def _separator(source: str, sample: bytes) -> str:
     Of several it is the one that leaves the larger share of fields that are numbers, as in "T, degC;p", "20,5;1013";
     and then the one with more fields. Raises ValueError if that is not one of them alone.
     """
+    if told := _SAYS_SEPARATOR.match(sample):
+        return told[1].decode()
     found = {}
     for separator in SEPARATORS:
         records = _records(sample, separator)
@@ -206,12 +211,12 @@ def _names(source: str, data: bytes, found: _Records, separator: str) -> list[st
     text = data[found.begin[0] : found.end[0]].decode("utf-8")
     names = [name.strip() for name in next(csv.reader(text.splitlines(keepends=True), delimiter=separator))]
     names = [name or f"column {i}" for i, name in enumerate(names, start=1)]
-    if twice := [name for name, count in Counter(names).items() if count > 1]:
-        raise ValueError(f"{source}, line {line}: more than one column is called `{twice[0]}`")
     if all(_is_number(name) for name in names):
         raise ValueError(
             f"{source}, line {line}: must hold the names of the columns, got the numbers {separator.join(names)[:60]}"
         )
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise ValueError(f"{source}, line {line}: more than one column is called `{twice[0]}`")
     return names
 
 
@@ -221,6 +226,13 @@ def _require_even(source: str, data: bytes, found: _Records, n: int) -> None:
     if len(bad):
         first = bad[0]
         text = data[found.begin[first] : found.end[first]].decode("utf-8", "replace")
+        most = int(np.bincount(found.fields[1:]).argmax())
+        if n < most and (found.fields[1:] == most).sum() > max(len(found.fields) / 2, 1):
+            title = data[found.begin[0] : found.end[0]].decode("utf-8", "replace")
+            raise ValueError(
+                f"{source}, line {found.line[0]}: must hold names of columns, but has {n} field{'s' * (n > 1)}, "
+                f"and most lines below have {most}: {title[:60]!r}"
+            )
         more = "" if len(bad) == 1 else f"; {len(bad):,} lines are so"
         fields = "1 field like the name of the column" if n == 1 else f"{n} fields like the names of the columns"
         raise ValueError(
