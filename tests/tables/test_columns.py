@@ -114,3 +114,22 @@ def test_positions_are_those_in_the_list_and_can_be_written_into():
     found = positions(pl.Series(["b", "a", "z", None]), ("a", "b"))
     assert found.tolist() == [1, 0, -1, -1]
     found[0] = 5
+
+
+def test_numbers_of_32_bits_and_full_seconds_are_the_texts_that_other_types_are():
+    assert texts(pl.Series([0.1, 3.0, None], dtype=pl.Float32)).to_list() == ["0.1", "3", None]
+    for unit in ("ms", "us", "ns"):
+        moment = pl.Series([dt.datetime(2020, 1, 31, 10, 30), dt.datetime(2020, 1, 31, 10, 30, 0, 250_000)])
+        assert texts(moment.cast(pl.Datetime(unit))).to_list() == ["2020-01-31 10:30:00", "2020-01-31 10:30:00.25"]
+    assert texts(pl.Series([dt.time(10, 30)])).to_list() == ["10:30:00"]
+
+
+def test_texts_stand_among_numbers_as_the_numbers_that_they_are():
+    column = pl.Series(["0.250", ".1", "1e20", "+1E-7", "3.0", "0.3", "x"])
+    assert positions(column, ["0.1", "0.25", "1e+20", "1e-7", "3"], as_numbers=True).tolist() == [1, 0, 2, 3, 4, -1, -1]
+    assert positions(column, ["0.1", "0.25", "1e+20", "1e-7", "3"]).tolist() == [-1, -1, -1, -1, 4, -1, -1]
+
+
+def test_dates_of_digits_may_be_numbers_with_a_point_where_some_are_missing():
+    for column in (pl.Series([20200131.0, None]), pl.Series(["20200131.0", ""]), pl.Series([20200131, None])):
+        assert days(column, "%Y%m%d").numbers[0] == (dt.date(2020, 1, 31) - dt.date(1970, 1, 1)).days

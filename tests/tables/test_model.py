@@ -1,6 +1,7 @@
 """A model comes back from its file with the same answers, and damaged files are errors."""
 
 import copy
+import datetime as dt
 import functools
 import json
 import random
@@ -256,3 +257,12 @@ def test_any_value_at_any_place_of_the_rules_is_an_error_or_a_model_that_predict
             except ValueError as error:  # a column that is called otherwise now
                 assert "the model reads what is not there" in str(error) or "in the model, but row" in str(error)  # noqa: PT017
     assert refused > 200
+
+
+@pytest.mark.parametrize("form", [lambda frame: frame, lambda frame: frame.with_columns(pl.col("x").cast(pl.String))])
+def test_times_of_the_day_are_the_same_with_a_type_and_as_texts(form):
+    frame = pl.DataFrame({"x": [dt.time(i % 24, i) for i in range(60)], "t": np.arange(60.0)})
+    model = train_table(form(frame), "t", epochs=1, progress=False)
+    np.testing.assert_array_equal(model.predict(frame), model.predict(frame.with_columns(pl.col("x").cast(pl.String))))
+    assert model.notes.sentences() == []
+    assert model.schema[0]["encoded"].startswith("00:00:00 to 2")

@@ -107,7 +107,7 @@ def test_what_the_caller_says_must_fit_the_table(told, says):
     ("values", "says"),
     [
         (["1"] * 95 + ["abc"] * 5, r"holds numbers in 95.0% of its rows, but row 96 holds 'abc', and 4 more .*; mend"),
-        (["12,34,567", "890"] * 10, "holds numbers with commas in odd places, but row 1 holds '12,34,567'"),
+        (["1,2,345", "890"] * 10, "holds numbers with commas in odd places, but row 1 holds '1,2,345'"),
         (["1,5"] * 95 + ["abc"] * 5, r"holds numbers in 95.0% of its rows, but row 96 holds 'abc'"),
         (["$5", "€6"] * 10, "holds numbers of more than one unit, row 1 '\\$5' and row 2 '€6'; mend"),
         (
@@ -157,3 +157,45 @@ def test_a_million_values_are_read_no_more_often_than_they_must_be(monkeypatch):
     dates.fitting(column)
     assert set(seen) == {schema.PROBE}
     assert [kind.kind for kind in find_kinds(table, "target")] == ["categorical", "numeric"]
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ([f"{i}k" for i in range(N)], "`column` could be numbers with the unit `k`: if so, say that it is numeric"),
+        (
+            [f"Thu Apr {i % 28 + 1:02} 15:18:{i:02} 2012" for i in range(N)],
+            "`column` could be dates such as Thu Apr 01 15:18:00 2012: if so, say their form, as %d/%m/%Y (--date)",
+        ),
+        (
+            ["-" if i % 4 == 3 else f"{i}.5" for i in range(2 * N)],
+            "`column` holds numbers in most rows, but row 4 holds '-'",
+        ),
+        ([f"name {i}" for i in range(N)], ""),
+    ],
+)
+def test_what_an_ignored_column_could_be_is_said(values, says):
+    table = read_table({"column": values, "number": np.linspace(0, 1, len(values)), "target": [1] * len(values)})
+    found = find_kinds(table, "target")[0]
+    assert (found.kind, found.note) == ("ignored", says)
+
+
+def test_numbers_in_parentheses_and_times_alone_are_told():
+    values = ["(1)", "2.5"] * N
+    table = read_table({"a": values, "b": ["10:30", "9:00"] * N, "target": [1] * len(values)})
+    assert [one.note for one in find_kinds(table, "target")] == [
+        "numbers of `a` in parentheses were read as negative ones",
+        "`b` was read as times of the day",
+    ]
+
+
+def test_columns_of_other_things_are_ignored_unless_they_are_to_be_learned_from():
+    table = read_table({"a": [[1], [2]], "b": [b"x", b"y"], "c": [None, {1}], "d": [1.0, 2.0], "target": [1, 2]})
+    assert [one.reason.rpartition(": ")[2] for one in find_kinds(table, "target")[:3]] == [
+        "List(Int64)",
+        "Binary",
+        "set",
+    ]
+    for told in ({"numeric": ["a"]}, {"categorical": ["a"]}, {"date": ["a"]}):
+        with pytest.raises(ValueError, match=r"the column `a` must hold numbers, texts, .*, got List\(Int64\)"):
+            find_kinds(table, "target", **told)

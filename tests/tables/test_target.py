@@ -181,3 +181,18 @@ def test_the_loss_fits_the_task():
 
 def test_rows_without_a_target_are_found():
     assert known_rows(table(["a", None, "NA", "b"]), "y").tolist() == [True, False, False, True]
+
+
+def test_whole_numbers_of_unsigned_64_bits_come_back_as_such():
+    values = np.uint64(2**63 + 5) + np.arange(100, dtype=np.uint64)
+    target = NumberTarget.fit(read_table({"t": values}), "t", "")
+    found = target.values(target.encode(read_table({"t": values})))
+    assert found.dtype == np.uint64
+    assert (found == values).all()
+
+
+def test_errors_of_a_target_say_what_can_be_done_about_a_target():
+    with pytest.raises(ValueError, match="row 6 holds 'x'; mend that, or say that the task is classification"):
+        choose_task(read_table({"t": ["x" if i == 5 else f"{i}.5" for i in range(100)]}), "t")
+    with pytest.raises(ValueError, match="got dates; if they are classes, say that the task is classification"):
+        choose_task(read_table({"t": ["2020-01-31", "2020-02-01"]}), "t")

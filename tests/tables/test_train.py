@@ -383,3 +383,20 @@ def test_tables_with_too_few_rows_are_an_error():
     with pytest.raises(ValueError, match=r"^the table: 3 rows are too few: none is left for"):
         train_table(houses(3), "price", **QUICK)
     assert train_table(houses(8), "price", **QUICK).report["rows"]["test"] > 0
+
+
+def test_classes_that_are_numbers_with_a_unit_are_told():
+    table = {"x": np.arange(60.0) ** 3, "t": [f"{i % 20}.5 kg" for i in range(60)]}
+    model = train_table(table, "t", epochs=1, progress=False)
+    assert "`t` could be numbers with the unit `kg`: if so, say that the task is regression" in model.report["notes"]
+
+
+def test_other_columns_may_be_there_of_whatever_type():
+    table = {"x": np.arange(60.0) ** 3, "t": np.arange(60.0) ** 2}
+    model = train_table({**table, "more": [[i] for i in range(60)]}, "t", epochs=1, progress=False)
+    same = model.predict(table)
+    np.testing.assert_array_equal(model.predict({**table, "more": [{"a": 1}] * 60, "t": [[1]] * 60}), same)
+    with pytest.raises(ValueError, match="the column `x` must hold numbers, texts"):
+        model.predict({"x": [[1]]})
+    with pytest.raises(ValueError, match="the column `t` must hold numbers, texts"):
+        model.evaluate({"x": [1], "t": [[1]]})

@@ -4,6 +4,7 @@ A column is a polars Series. A value is missing where the library says null or N
 around it, is one of MISSING. Each reader gives the values, and says which are neither missing nor what was asked for.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,7 @@ MISSING = ("", "?", "#N/A", "<NA>", "N/A", "NA", "NULL", "NaN", "NaT", "None", "
 EXACT = 2.0**53  # beyond which float64 does not tell all whole numbers apart
 
 _DAY_S = 86_400
+_DIGITS = re.compile("(?:%[YymdHMS])+")
 _WHOLE = r"^[+-]?\d+(?:\.0*)?$"
 
 
@@ -47,12 +49,14 @@ def is_text(column: Any) -> bool:
 def texts(column: Any) -> Any:
     """The values as texts without spaces around them, null where they are missing.
 
-    Texts are left as they are: 01234 and 1234 are two, and 1.0 and 1. Whole numbers have no point.
+    Texts are left as they are: 01234 and 1234 are two, and 1.0 and 1. Whole numbers have no point, and full seconds no
+    fraction.
     """
     pl = require("polars", "tables")
-    if column.dtype.is_float():
-        return column.cast(pl.Float64).fill_nan(None).cast(pl.String).str.strip_suffix(".0")
-    if column.dtype.is_decimal():
+    if column.dtype.is_float():  # 0.1 of 32 bits is 0.1 too
+        wide = column if column.dtype == pl.Float32 else column.cast(pl.Float64)
+        return wide.fill_nan(None).cast(pl.String).str.strip_suffix(".0")
+    if column.dtype.is_decimal() or column.dtype in (pl.Datetime, pl.Time):
         return column.cast(pl.String).str.replace(r"(\.\d*?)0+$", "${1}").str.strip_suffix(".")
     if column.dtype == pl.Duration:  # which the library writes in ways that differ between its versions
         return pl.Series(column.name, [None if value is None else str(value) for value in column], dtype=pl.String)
@@ -117,9 +121,11 @@ def days(column: Any, form: str = dates.ISO, origin: float = 0.0) -> Values:
     if column.dtype.is_temporal():
         units = {"ns": 10**9, "us": 10**6, "ms": 10**3}[getattr(column.dtype, "time_unit", "ns")]
         return _values(_as_days(column.to_physical(), units, origin), column)
-    if not is_text(column) and not (column.dtype.is_integer() and form != dates.ISO):
+    if not is_text(column) and (form == dates.ISO or not column.dtype.is_numeric()):
         return _none(column)
     bare = texts(column)
+    if column.dtype.is_numeric() or _DIGITS.fullmatch(form):
+        bare = _without_point(bare)
     return _values(_as_days(*dates.moments(bare, form), origin), bare)
 
 
@@ -142,7 +148,7 @@ def positions(column: Any, values: Sequence[str], *, as_numbers: bool = False) -
     found = _places(bare, values)
     lost = pl.Series(found < 0) & bare.is_not_null()
     if lost.any():
-        loose = number_texts if as_numbers or not is_text(column) else _without_point
+        loose = _as_numbers if as_numbers or not is_text(column) else _without_point
         if column.dtype == pl.Boolean or {"true", "false"} >= set(values):
             loose = _small
         names = loose(pl.Series(values, dtype=pl.String)).to_list()
@@ -150,6 +156,14 @@ def positions(column: Any, values: Sequence[str], *, as_numbers: bool = False) -
         rest = _places(loose(bare.set(~lost, None)), alone)
         found = np.where(rest >= 0, rest, found)
     return found
+
+
+def _as_numbers(bare: Any) -> Any:
+    """Texts with every number written in one way: 0.25, .250 and 2.5e-1 are the same, and whole ones of any length."""
+    pl = require("polars", "tables")
+    whole = number_texts(bare)
+    others = whole.set(whole.str.contains(_WHOLE).fill_null(False), None).cast(pl.Float64, strict=False)
+    return texts(others).zip_with(others.is_not_null(), whole)
 
 
 def _without_point(bare: Any) -> Any:

@@ -9,7 +9,7 @@ import numpy as np
 from .features import CategoryFeature, Feature, Ignored, NumberFeature
 from .notes import Notes
 from .read import Table
-from .schema import Kind, listed
+from .schema import Kind, listed, require_readable
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,7 @@ class Encoding:
         x = np.zeros((len(table), len(self.inputs)), np.float32)
         at = 0
         for feature in used:
+            require_readable(table, feature.name)
             width = len(feature.inputs)
             feature.encode(table, x[:, at : at + width], notes)
             at += width

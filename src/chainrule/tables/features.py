@@ -10,7 +10,7 @@ import numpy as np
 from .columns import EXACT, positions, texts
 from .notes import Notes
 from .read import Table
-from .readings import read
+from .readings import in_words, read
 from .schema import WORDS, Kind, counted, require_right
 
 MOST_CATEGORIES = 128  # inputs that a column may become; the rest of its categories share one
@@ -18,7 +18,8 @@ RARE = 3  # categories that fewer training rows hold share one input too: nothin
 FAR = 1e6  # standard deviations from the mean, beyond which a number counts as this far, so that float32 can hold it
 
 _DAYS_OF_NUMPY = 1e9  # beyond which its dates end
-_NS_OF_DAY = 86_400 * 10**9
+_S_OF_DAY = 86_400
+_NS_OF_DAY = _S_OF_DAY * 10**9
 _DAYS_OF_NS = 2**63 // _NS_OF_DAY  # on either side of 1970
 _NARROW = 2.0**-32  # a spread below this share of the numbers leaves float64 too few digits for it
 _EPS = float(np.finfo(np.float64).eps)
@@ -76,18 +77,22 @@ class NumberFeature:
         return f"{low} to {high}, mean {mean}{missing}"
 
     def _shown(self, x: float) -> str:
-        """A number; a date as such, with the time where all are of nearly one; a time of the day as part of a day."""
+        """A number; a date as such, with the time where all are of nearly one; times of the day."""
         if self.origin and self.kind == "date" and abs(self.origin) < _DAYS_OF_NS:
             return str(np.datetime64(int(self.origin), "D") + np.timedelta64(round(x * _NS_OF_DAY), "ns"))
         if self.origin:
             return str(int(self.origin) + round(x)) if abs(self.origin) >= EXACT else f"{self.origin:.0f}{x:+.4g}"
-        if self.kind != "date" or 0 <= self.low <= self.high < 1 or not abs(x) < _DAYS_OF_NUMPY:
+        if self.kind == "date" and 0 <= self.low <= self.high < 1:
+            return str(np.datetime64(round(x * _S_OF_DAY), "s"))[11:]
+        if self.kind != "date" or not abs(x) < _DAYS_OF_NUMPY:
             return f"{x:.4g}"
         return str(np.datetime64(math.floor(x), "D"))
 
     def encode(self, table: Table, out: np.ndarray, notes: Notes) -> None:
         values = read(table, self.name, self.kind, self.written, self.origin, notes.other)
-        require_right(table, self.name, values, f"is {WORDS[self.kind]} in the model")
+        written = in_words(self.written) if self.kind == "date" else self.written
+        shown = f", written as `{written}`" if written else ""
+        require_right(table, self.name, values, f"is {WORDS[self.kind]} in the model{shown}")
         absent = ~np.isfinite(values.numbers)
         filled = np.where(absent, self.middle, values.numbers)
         with np.errstate(over="ignore"):

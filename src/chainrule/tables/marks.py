@@ -15,10 +15,15 @@ from ..extras import require
 
 PROBE = 100  # rows that show of most columns that they hold something else
 
+IN_PARENTHESES = (
+    r"^([^\d\s()+-]*)\s*\(\s*([^()+-]*\d[^()+-]*?)\s*\)$"  # which is how accountants write what is negative
+)
+
 _SPACES = "[\u00a0\u2007\u2009\u202f]"  # no-break, figure, thin, and narrow no-break
-_PRINTED = f"{_SPACES[:-1]}’−]"
+_PRINTED = f"{_SPACES[:-1]}’−(]"
 _UNIT = r"[$€£¥₹₩₽₺%‰]|USD|EUR|GBP|CHF|JPY|CNY|INR"
 _ANY_UNIT = r"[^\d\s.,'+()-](?:[^\d()]*[^\d\s.,'+()-])?"  # of a column that is said to be numeric
+_INDIAN = r"|[1-9]\d?(?:,\d\d)+,\d{3}"  # 12,34,567
 _WORD = "[+-]?(?i:inf|infinity|nan)"
 _EXAMPLE = re.compile(r"(?P<before>\D*?)1(?P<thousands>[,.' ]?)234(?P<decimal>[.,])5(?P<after>\D*)")
 
@@ -68,7 +73,7 @@ class Marks:
             return inside
         given = self._without_unit(inside)
         mark, decimal = re.escape(self.thousands), re.escape(self.decimal)
-        whole = rf"(?:\d+|[1-9]\d{{0,2}}(?:{mark}\d{{3}})+)" if mark else r"\d+"
+        whole = rf"(?:\d+|[1-9]\d{{0,2}}(?:{mark}\d{{3}})+{_INDIAN if mark == ',' else ''})" if mark else r"\d+"
         pattern = rf"^(?:[+-]?(?:{whole}(?:{decimal}\d*)?|{decimal}\d+)(?:[eE][+-]?\d+)?|{_WORD})$"
         good = given.str.contains(pattern)
         if self.thousands:
@@ -78,22 +83,22 @@ class Marks:
         return given.set(~good.fill_null(False), None)
 
     def _without_unit(self, bare: Any) -> Any:
-        """The numbers alone, null where the unit is not there; an amount in parentheses is a negative one."""
+        """The numbers alone, null where the unit is not there."""
         if not self.unit:
             return bare
-        signed = bare.str.replace(r"^\((.*)\)$", "-${1}")
         pattern = rf"^([+-]?)\s*{re.escape(self.before)}\s*([+-]?[^\s+-].*?)\s*{re.escape(self.after)}$"
-        return signed.str.replace(pattern, "${1}${2}").set(~signed.str.contains(pattern).fill_null(False), None)
+        return bare.str.replace(pattern, "${1}${2}").set(~bare.str.contains(pattern).fill_null(False), None)
 
 
 def typed(bare: Any) -> Any:
-    """The same with the spaces, the apostrophe and the minus of a keyboard instead of a printer's."""
+    """The same with the spaces, the apostrophe and the minus of a keyboard, not a printer's or an accountant's."""
     if not bare.str.contains(_PRINTED).any():
         return bare
     return (
         bare.str.replace_all(_SPACES, " ")
         .str.replace_all("’", "'", literal=True)
         .str.replace_all("−", "-", literal=True)
+        .str.replace(IN_PARENTHESES, "-${1}${2}")
     )
 
 
@@ -138,7 +143,7 @@ def _right(present: Any, unit: Marks) -> list[Marks]:
 
 def _units(first: str, unit: str) -> list[Marks]:
     """No unit, or that of a text such as $1,234.00."""
-    text = re.sub(_SPACES, " ", first).strip("()").lstrip("+-−").strip()
+    text = re.sub(f"{_SPACES}|[()]", " ", first).strip().lstrip("+-−").strip()
     before, after = re.match(rf"(?:{unit})", text), re.search(rf"(?:{unit})$", text)
     found = [Marks(before=before[0] if before else "", after=after[0] if after else "")]
     return [Marks(), *(marks for marks in found if marks.unit and not (marks.before and marks.after))]

@@ -14,7 +14,7 @@ from .description import Target, build_table, describe_table
 from .encoding import Encoding
 from .notes import Notes
 from .read import Table, read_table
-from .schema import counted, require_column
+from .schema import counted, require_column, require_readable
 from .scores import ClassScore, NumberScore, Score
 from .target import ClassTarget, NumberTarget, known_rows
 
@@ -89,6 +89,7 @@ class TableModel:
         """
         table = read_table(table)
         require_column(table, self.target.name)
+        require_readable(table, self.target.name)
         known = known_rows(table, self.target.name)
         if not known.any():
             raise ValueError(f"{table.source}: the target `{self.target.name}` is missing in every row")

@@ -7,7 +7,7 @@ from ..engine.lower import CannotLower
 from ..module import Module
 from .read import Table
 from .readings import read
-from .schema import require_right
+from .schema import require_readable, require_right
 
 
 def plain_inputs(model: Module, table: Table) -> np.ndarray:
@@ -27,6 +27,7 @@ def plain_inputs(model: Module, table: Table) -> np.ndarray:
         raise ValueError(f"{table.source}: must have {n_in} columns, an input of the network each, got {len(names)}")
     x = np.empty((len(table), n_in))
     for i, name in enumerate(names):
+        require_readable(table, name)
         values = read(table, name, "numeric")
         require_right(table, name, values, "must hold numbers, as this network takes nothing else")
         bad = np.flatnonzero(~np.isfinite(values.numbers))

@@ -15,7 +15,7 @@ from .divide import Parts, divide
 from .encoding import Encoding
 from .marks import Marks
 from .read import Table
-from .schema import Kind, find_kinds, find_numbers
+from .schema import Kind, find_kinds, find_numbers, unit_of
 from .target import ClassTarget, NumberTarget, choose_task, known_rows
 
 
@@ -123,6 +123,8 @@ def prepare(
         target = NumberTarget.fit(learned, name, reason, written=written, rows="training row")
     encoding = Encoding.fit(kinds, learned)
     notes = [kind.note for kind in [*kinds, of_target] if kind.note]
+    if isinstance(target, ClassTarget) and is_text(rows.frame[name]) and (unit := unit_of(texts(rows.frame[name]))):
+        notes.append(f"`{name}` could be numbers with the unit `{unit}`: if so, say that the task is regression")
     if isinstance(target, NumberTarget):
         notes += target.notes
     data = Dataset(encoding.encode(rows), target.encode(rows))

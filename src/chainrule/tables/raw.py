@@ -6,6 +6,7 @@ import numpy as np
 
 from ..layers import Linear, Sequential, Softmax
 from ..train import predict
+from .dates import TIME
 from .encoding import Encoding
 from .features import CategoryFeature, Ignored, NumberFeature
 from .model import TableModel
@@ -56,7 +57,8 @@ def raw_inputs(model: TableModel) -> dict[str, Any]:
         if isinstance(feature, NumberFeature):
             unit = "1 for true, 0 for false" if feature.kind == "boolean" else f"as in the table{_less(feature.origin)}"
             if feature.kind == "date":
-                unit = f"days since {_day(feature.origin)}"
+                times = feature.written == TIME
+                unit = "part of a day, 0.5 at noon" if times else f"days since {_day(feature.origin)}"
             inputs.append({"column": feature.name, "is": "number", "unit": unit, "if_missing": feature.middle})
         elif isinstance(feature, CategoryFeature):
             inputs += [{"column": feature.name, "is": "category", "value": value} for value in feature.categories]

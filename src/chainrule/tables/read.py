@@ -48,6 +48,7 @@ class Table:
     declared : the columns whose type says that they hold categories.
     decimal, thousands : the marks in the numbers of texts; None where nobody has said.
     dates : the forms of the dates of columns, as those of strftime, where somebody has said.
+    unreadable : the columns whose values are nothing that a network could learn from, such as lists, and their type.
     """
 
     frame: Any
@@ -59,6 +60,7 @@ class Table:
     decimal: str | None = None
     thousands: str | None = None
     dates: Mapping[str, str] = field(default_factory=dict)
+    unreadable: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def decimals(self) -> frozenset[str]:
@@ -219,6 +221,8 @@ def _of_columns(columns: Mapping[Any, Any], source: str) -> tuple[Any, str, froz
     pl = require("polars", "tables")
     made = {}
     for name, values in columns.items():
+        if str(name) in made:  # as 1 and "1"
+            raise ValueError(f"{source}: more than one column is called `{name}`")
         made[str(name)] = _column(str(name), values, source)
     lengths = {name: len(column) for name, column in made.items()}
     if len(set(lengths.values())) > 1:
@@ -277,10 +281,21 @@ def _checked(frame: Any, source: str, declared: frozenset[str] = frozenset()) ->
     pl = require("polars", "tables")
     if frame.width == 0 or frame.height == 0:
         raise ValueError(f"{source}: there are no {'columns' if frame.width == 0 else 'rows'}")
-    for name, dtype in frame.schema.items():
-        if dtype.is_nested() or dtype in (pl.Object, pl.Binary, pl.Unknown):
-            raise ValueError(
-                f"{source}: the column `{name}` must hold numbers, texts, dates or true and false, got {dtype}"
-            )
+    unreadable = {name: _type(frame[name]) for name, dtype in frame.schema.items() if _holds_others(dtype)}
+    frame = frame.with_columns(pl.lit(None).alias(name) for name in unreadable)
     declared |= {name for name, dtype in frame.schema.items() if dtype in (pl.Categorical, pl.Enum)}
-    return Table(frame, source, np.arange(1, frame.height + 1), declared=declared & set(frame.columns))
+    declared &= set(frame.columns)
+    return Table(frame, source, np.arange(1, frame.height + 1), declared=declared, unreadable=unreadable)
+
+
+def _holds_others(dtype: Any) -> bool:
+    """Whether a type is none of numbers, texts, dates, and true and false."""
+    pl = require("polars", "tables")
+    return bool(dtype.is_nested() or dtype in (pl.Object, pl.Binary, pl.Unknown))
+
+
+def _type(column: Any) -> str:
+    """The type of a column's values; that of the first one where the library knows none."""
+    if str(column.dtype) != "Object":
+        return str(column.dtype)
+    return next((type(value).__name__ for value in column if value is not None), "Object")

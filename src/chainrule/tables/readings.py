@@ -1,8 +1,8 @@
 """How the texts of a column are to be read as numbers or dates, by all that is known: the caller, the table, the model.
 
-Where a column can be read in one way only, that is it. Where there are two, as of 70,545 or of 01/02/2020, these
-decide, in this order: what the caller has said of the table; of numbers, the decimal mark that other columns show; how
-the model's training rows were written. If none does, it is an error that shows both.
+Where a column can be read in one way only, that is it. Where there are two, as of 70,545 or of 01/02/2020, what the
+caller has said of the table decides; else how the model's training rows were written and, of numbers, the decimal mark
+that other columns show. If nothing is known, or these two disagree, it is an error that shows both.
 """
 
 import re
@@ -16,7 +16,19 @@ from .columns import Values, days, is_text, numbers, texts, truths
 from .marks import Marks
 from .read import Table
 
-_DATES_IN_WORDS = {"%Y": "year", "%y": "year", "%m": "month", "%d": "day", "%B": "month"}
+_IN_WORDS = (
+    ("year", "%Y %y"),
+    ("month", "%m %B %b"),
+    ("day", "%d %e"),
+    ("hour", "%H %I"),
+    ("minute", "%M"),
+    ("second", "%S"),
+    (".fraction", "%.f .%f"),
+    ("zone", "%z"),
+    ("day of the year", "%j"),
+    ("year-month-day", "%F"),
+    ("hour:minute:second", "%T"),
+)
 
 
 def read(
@@ -80,11 +92,15 @@ def number_marks(
     marked = bare.str.contains(r"[.,]").fill_null(False)
     if not marked.any():  # both read the same
         return ways[known.decimal if known else "."]
-    if len(table.decimals) == 1:
-        return ways[next(iter(table.decimals))]
-    if known is not None:
-        return ways[known.decimal]
-    if table.separator in ("", ",") and "," not in table.decimals and not bare.str.contains(",", literal=True).any():
+    shown = (table.decimals if len(table.decimals) == 1 else frozenset()) | ({known.decimal} if known else frozenset())
+    if len(shown) == 1:
+        return ways[next(iter(shown))]
+    if (
+        not shown
+        and table.separator in ("", ",")
+        and "," not in table.decimals
+        and not bare.str.contains(",", literal=True).any()
+    ):
         return ways["."]  # who writes numbers for programs
     row, (point, comma) = _first(marked), (ways["."], ways[","])
     values = [way.plain(bare)[row] for way in (point, comma)]
@@ -118,8 +134,9 @@ def date_form(table: Table, name: str) -> str | None:
 def in_words(form: str) -> str:
     """A form of dates: "day.month.year"."""
     form = re.sub("(%.)(?=%)", r"\1 ", form)
-    for directive, word in _DATES_IN_WORDS.items():
-        form = form.replace(directive, word)
+    for word, directives in _IN_WORDS:
+        for directive in directives.split():
+            form = form.replace(directive, word)
     return form
 
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from . import dates
 from .columns import EXACT, Values, days, is_text, numbers, texts, truths
-from .marks import PROBE, Marks, fitting, two_units
+from .marks import IN_PARENTHESES, PROBE, Marks, fitting, two_units
 from .read import Table
 from .readings import date_form, in_words, number_marks
 
@@ -29,6 +29,7 @@ MOST_TEXTS = 10_000  # different ones; the model keeps a list of them
 IDENTIFIERS = 20  # rows that it takes to believe that numbers without a gap are identifiers
 
 WORDS = {"numeric": "a number", "boolean": "true or false", "date": "a date", "categorical": "a category"}
+WAYS = (Marks(), Marks(","), Marks(".", ","), Marks(",", "."))  # to write numbers, of which a column is most likely one
 _DAYS_AS_NUMBERS = "%Y%m%d"
 
 
@@ -85,6 +86,15 @@ def require_column(table: Table, name: str) -> None:
         raise ValueError(f"{table.source}: there is no column `{name}`; {hint} {listed(table.names)}")
 
 
+def require_readable(table: Table, name: str) -> None:
+    """Raise ValueError if a column holds lists or the like."""
+    if name in table.unreadable:
+        raise ValueError(
+            f"{table.source}: the column `{name}` must hold numbers, texts, dates or true and false, got "
+            f"{table.unreadable[name]}"
+        )
+
+
 def listed(names: Iterable[Any], most: int = 12) -> str:
     """Names or values in a sentence, the first ones if there are many."""
     names = [f"`{name}`" for name in names]
@@ -110,6 +120,11 @@ def _kind(table: Table, name: str, told: str | None) -> Kind:
     column = table.frame[name]
     if told == "ignored":
         return Kind(name, told, "you said so")
+    if told is None and name in table.unreadable:
+        return Kind(
+            name, "ignored", f"it holds neither numbers, texts, dates nor true and false: {table.unreadable[name]}"
+        )
+    require_readable(table, name)
     n = len(column) - (texts(column).null_count() if is_text(column) else int(numbers(column).missing.sum()))
     if n == 0:
         return Kind(name, "ignored", "every value is missing")
@@ -143,7 +158,8 @@ def _typed(table: Table, name: str, told: str | None, n: int) -> Kind:
     if str(column.dtype) == "Boolean":
         return Kind(name, "boolean", "every value is true or false")
     if column.dtype.is_temporal():
-        return Kind(name, "date", "every value is a date or a time")
+        form = dates.TIME if str(column.dtype) == "Time" else ""
+        return Kind(name, "date", "every value is a date or a time", form)
     return _found_number(table, name, Marks(), n)
 
 
@@ -166,6 +182,8 @@ def _number(table: Table, name: str, marks: Marks, reason: str) -> Kind:
     bare = texts(column)
     usual = marks == Marks() and table.decimal is None and not bare.str.contains(".", literal=True).any()
     said = _said_of(name, marks, bool(bare.str.contains(",", literal=True).any()))
+    if bare.str.contains(IN_PARENTHESES).any():
+        said.append(f"numbers of `{name}` in parentheses were read as negative ones")
     return Kind(name, "numeric", reason, "" if usual else marks.written, "; ".join(said))
 
 
@@ -201,6 +219,8 @@ def _said_of(name: str, marks: Marks, commas: bool) -> list[str]:
 def _date(table: Table, name: str, form: str, reason: str) -> Kind:
     column, usual = table.frame[name], form == dates.ISO
     said = [] if usual else [f"dates of `{name}` were read as {in_words(form)}"]
+    if form == dates.TIME:
+        said = [f"`{name}` was read as times of the day"]
     if is_text(column) and dates.have_zones(texts(column)):
         said.append(f"times of `{name}` with a zone were read as those of UTC")
     return Kind(name, "date", reason, "" if usual else form, "; ".join(said))
@@ -211,9 +231,7 @@ def _category(table: Table, name: str, told: str | None) -> Kind:
     n, different = len(present), present.n_unique()
     if told is None and different > min(max(FEW_TEXTS, UNIQUE * n), MOST_TEXTS):
         reason = f"too many different texts: {different:,} in {n:,} rows"
-        units = [way.after for way in fitting(present, any_unit=True) if way.after]
-        note = f"`{name}` could be numbers with the unit `{units[0]}`: if so, say that it is numeric" if units else ""
-        return Kind(name, "ignored", reason, note=note)
+        return Kind(name, "ignored", reason, note=_could_be(table, name))
     if different > MOST_TEXTS:
         raise ValueError(
             f"{table.source}: column `{name}` is to be categorical, which {MOST_TEXTS:,} different values may be, got "
@@ -223,15 +241,38 @@ def _category(table: Table, name: str, told: str | None) -> Kind:
     return Kind(name, "categorical", "you said so" if told else declared)
 
 
+def _could_be(table: Table, name: str) -> str:
+    """What different texts look like that could be numbers or dates; "" if they do not."""
+    bare = texts(table.frame[name])
+    if unit := unit_of(bare):
+        return f"`{name}` could be numbers with the unit `{unit}`: if so, say that it is numeric"
+    if all(dates.resembles(text) for text in bare.drop_nulls().head(PROBE)):
+        shown = table.frame[name][int(bare.is_not_null().to_numpy().argmax())]
+        return f"`{name}` could be dates such as {shown}: if so, say their form, as %d/%m/%Y (--date)"
+    wrong = min((numbers(bare, way).wrong for way in WAYS), key=lambda mask: int(mask.sum()))
+    if wrong.sum() < bare.is_not_null().sum() / 2:
+        row = int(wrong.argmax())
+        return f"`{name}` holds numbers in most rows, but {table.place(row)} holds {table.frame[name][row]!r}"
+    return ""
+
+
+def unit_of(bare: Any) -> str:
+    """The unit, of no known currency, that texts have which are numbers but for it; "" if they are none."""
+    units = [way.after for way in fitting(bare, any_unit=True) if way.after]
+    return units[0] if units else ""
+
+
 def holds_only(reader: Callable[[Any], Values], column: Any) -> bool:
     """Whether a reader can read all values; most columns that it cannot read show it early."""
     return not reader(column.head(PROBE)).wrong.any() and not reader(column).wrong.any()
 
 
-def refuse_mixtures(table: Table, name: str, n: int) -> None:
+def refuse_mixtures(
+    table: Table, name: str, n: int, hint: str = "the column is categorical, or is to be ignored"
+) -> None:
     """Raise ValueError, naming row and line, if nearly all of n texts are numbers or dates, or all but for units."""
     column = table.frame[name]
-    bare, hint = texts(column), "; mend that, or say that the column is categorical, or is to be ignored"
+    bare, hint = texts(column), f"; mend that, or say that {hint}"
     if not numbers(bare.str.replace_all(",", "", literal=True)).wrong.any():
         require_right(table, name, numbers(column), "holds numbers with commas in odd places", hint)
     if rows := two_units(bare):
@@ -242,8 +283,7 @@ def refuse_mixtures(table: Table, name: str, n: int) -> None:
         if days(some, form).wrong.sum() < n_some / 2 and (share := 1 - days(bare, form).wrong.sum() / n) > MOSTLY:
             what = f"holds dates as {in_words(form)} in {share:.1%} of its rows"
             require_right(table, name, days(column, form), what, hint)
-    ways = [Marks(), Marks(","), Marks(".", ","), Marks(",", ".")]
-    ways = [way for way in ways if numbers(some, way).wrong.sum() < n_some / 2]
+    ways = [way for way in WAYS if numbers(some, way).wrong.sum() < n_some / 2]
     if ways:
         values = min((numbers(column, way) for way in ways), key=lambda read: int(read.wrong.sum()))
         if (share := 1 - values.wrong.sum() / n) > MOSTLY:

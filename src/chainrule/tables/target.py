@@ -15,7 +15,7 @@ from .columns import EXACT, is_text, numbers, positions, texts, truths
 from .features import mean_and_scale, origin_of
 from .read import Table
 from .readings import date_form, number_marks, read
-from .schema import UNIQUE, holds_only, listed, refuse_mixtures, require_column, require_right
+from .schema import UNIQUE, holds_only, listed, refuse_mixtures, require_column, require_readable, require_right
 
 FEW_NUMBERS = 20  # different whole numbers that are taken for classes
 ROWS_EACH = 5  # rows that there must be of each of them, on average
@@ -32,6 +32,7 @@ def choose_task(table: Table, name: str, told: str | None = None) -> tuple[str, 
     Raises ValueError if there is no such column, nothing in it, or a mixture.
     """
     require_column(table, name)
+    require_readable(table, name)
     column = table.frame[name]
     present = texts(column).drop_nulls()
     if len(present) == 0:
@@ -45,9 +46,12 @@ def choose_task(table: Table, name: str, told: str | None = None) -> tuple[str, 
     if str(column.dtype) == "Boolean" or (is_text(column) and marks is None and holds_only(truths, column)):
         return "classification", f"`{name}` is true or false"
     if column.dtype.is_temporal() or (is_text(column) and marks is None and date_form(table, name)):
-        raise ValueError(f"{table.source}: the target `{name}` must be a number or a class, got dates")
+        raise ValueError(
+            f"{table.source}: the target `{name}` must be a number or a class, got dates; if they are classes, say "
+            f"that the task is classification"
+        )
     if is_text(column) and marks is None:
-        refuse_mixtures(table, name, len(present))
+        refuse_mixtures(table, name, len(present), "the task is classification")
         return "classification", f"`{name}` holds {different:,} different texts"
     values = numbers(column, marks)
     known = values.numbers[~np.isnan(values.numbers)]
@@ -222,10 +226,13 @@ class NumberTarget:
         return ranks // STRATUM
 
     def values(self, y: np.ndarray) -> np.ndarray:
-        """The numbers that the outputs say, in the target's own units. (n,) float64, or int64."""
+        """The numbers that the outputs say, in the target's own units. (n,) float64, or 64-bit integers."""
         values = self.above(y)
-        if EXACT <= abs(self.origin) < 2**62 and (abs(values) < 2**62).all():
-            return np.asarray(int(self.origin) + np.rint(values).astype(np.int64))
+        if abs(self.origin) >= EXACT and (abs(values) < 2**62).all():
+            whole = [int(self.origin) + int(value) for value in np.rint(values)]
+            for kind in (np.int64, np.uint64):
+                if not whole or np.iinfo(kind).min <= min(whole) <= max(whole) <= np.iinfo(kind).max:
+                    return np.array(whole, kind)
         return values + self.origin
 
     def above(self, y: np.ndarray) -> np.ndarray:
