@@ -249,8 +249,10 @@ def _could_be(table: Table, name: str) -> str:
     if all(dates.resembles(text) for text in bare.drop_nulls().head(PROBE)):
         shown = table.frame[name][int(bare.is_not_null().to_numpy().argmax())]
         return f"`{name}` could be dates such as {shown}: if so, say their form, as %d/%m/%Y (--date)"
-    wrong = min((numbers(bare, way).wrong for way in WAYS), key=lambda mask: int(mask.sum()))
-    if wrong.sum() < bare.is_not_null().sum() / 2:
+    some = bare.drop_nulls().head(PROBE)
+    ways = [way for way in WAYS if numbers(some, way).wrong.sum() < len(some) / 2]
+    if ways:
+        wrong = min((numbers(bare, way).wrong for way in ways), key=lambda mask: int(mask.sum()))
         row = int(wrong.argmax())
         return f"`{name}` holds numbers in most rows, but {table.place(row)} holds {table.frame[name][row]!r}"
     return ""
