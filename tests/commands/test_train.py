@@ -257,3 +257,25 @@ def test_decimal_commas_are_told(tmp_path):
     result = run("train", tmp_path / "a.csv", "--target", "price", "--out", tmp_path / "out", *QUICK)
     assert "notes         decimal commas in `area` were read as points\n" in result.output
     assert "              decimal commas in `price` were read as points\n" in result.output
+
+
+def test_a_folder_in_the_place_of_a_file_is_found_before_the_work(tmp_path):
+    houses().write_csv(tmp_path / "a.csv")
+    (tmp_path / "out" / "model.safetensors").mkdir(parents=True)
+    for more in ([], ["--overwrite"]):
+        result = run("train", tmp_path / "a.csv", "--target", "price", "--out", tmp_path / "out", *QUICK, *more)
+        assert result.exit_code == 1
+        assert "model.safetensors is a folder, and a file is to come there" in result.output
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["model.safetensors"]
+
+
+def test_a_full_disk_is_told_with_the_folder(tmp_path, monkeypatch):
+    houses().write_csv(tmp_path / "a.csv")
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("chainrule.commands.train.write_text", full)
+    result = run("train", tmp_path / "a.csv", "--target", "price", "--out", tmp_path / "out", *QUICK)
+    assert result.output.endswith(f"Error: {tmp_path / 'out'}: No space left on device\n")
+    assert not (tmp_path / "out").exists()

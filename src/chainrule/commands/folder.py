@@ -28,6 +28,8 @@ def filled(out: Path, mine: Iterable[str], *, overwrite: bool) -> Iterator[Path]
     `out` if something cannot be written.
     """
     old = sorted({path for pattern in mine for path in out.glob(pattern)})
+    if folders := [path for path in old if path.is_dir()]:
+        raise ValueError(f"{folders[0]} is a folder, and a file is to come there: choose another folder with --out")
     if old and not overwrite:
         raise ValueError(
             f"{out} holds {old[0].relative_to(out)} of an earlier run: choose another folder with --out, or replace "
@@ -48,9 +50,11 @@ def filled(out: Path, mine: Iterable[str], *, overwrite: bool) -> Iterator[Path]
                 path.replace(place)
     except OSError as problem:
         _remove(made)
-        if problem.filename is None or out not in Path(problem.filename).parents:
+        if problem.filename is not None and out not in Path(problem.filename).parents:
             raise
-        raise OSError(problem.errno, problem.strerror, str(out)) from None  # of files that nobody has heard of
+        raise OSError(
+            problem.errno, problem.strerror, str(out)
+        ) from None  # a full disk, or files that nobody has heard of
     except BaseException:
         _remove(made)
         raise

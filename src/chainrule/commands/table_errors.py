@@ -14,8 +14,12 @@ def table_errors(out: Path | None = None) -> Iterator[None]:
         yield
     except (FloatingPointError, MemoryError, ModuleNotFoundError, TypeError, ValueError) as problem:
         raise click.ClickException(str(problem) or type(problem).__name__) from None
+    except BrokenPipeError:  # nobody reads what is printed
+        raise
     except OSError as problem:
-        where = Path(problem.filename or ".")
+        if problem.filename is None:
+            raise click.ClickException(problem.strerror or str(problem)) from None
+        where = Path(problem.filename)
         if (
             out is not None and where.absolute().parent == out.absolute().parent
         ):  # the temporary file that was to become it
