@@ -1,10 +1,12 @@
 """The step-level door: the numbers of the Python modules, and whatever may be handed in by mistake."""
 
+import gc
 import os
 import subprocess
 import sys
 import threading
 import time
+import weakref
 
 import numpy as np
 import pytest
@@ -557,3 +559,58 @@ time.sleep(0.2)
 """
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE_S)
     assert (run.returncode, run.stderr) == (0, "")  # nor is anything said of the network that the thread still has
+
+
+def test_a_network_that_is_kept_by_its_model_can_be_forgotten_with_it():
+    model = small_network()
+    model.fast = cr.compile(model, cr.MSELoss(), cr.SGD(lr=0.1))
+    model.fast.step(X, Y)
+    gone = weakref.ref(model)
+    del model
+    gc.collect()
+    assert gone() is None
+
+
+def test_who_reads_is_let_in_between_two_steps():
+    """A step ends and the next one begins before a thread that waits has woken up."""
+    x, y = np.random.default_rng(0).normal(size=(2, 512, 256)).astype("float32")
+    model = cr.Sequential(cr.Linear(256, 512, rng=0), cr.ReLU(), cr.Linear(512, 256, rng=1))
+    network, done, reads = cr.compile(model, cr.MSELoss(), cr.SGD(lr=1e-3), batch_size=512), threading.Event(), 0
+
+    def step():
+        for _ in range(400):
+            if done.is_set():
+                break
+            network.step(x, y)
+
+    thread = threading.Thread(target=step)
+    thread.start()
+    while thread.is_alive() and reads < 20:
+        model.state_dict()
+        reads += thread.is_alive()
+    done.set()
+    thread.join()
+    assert reads == 20
+
+
+def test_networks_in_two_threads_lose_no_step_of_an_optimizer_that_they_share():
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(2e-6)
+    model = cr.Sequential(cr.Linear(1, 1, weight=np.zeros((1, 1)), bias=np.zeros(1), dtype="float64"))
+    optimizer, together = cr.Adagrad(lr=0.01), threading.Barrier(3)
+    zero, far = np.zeros((1, 1)), np.full((1, 1), 1e9)
+
+    def train():
+        network = cr.compile(model, cr.L1Loss(), optimizer)
+        together.wait()
+        for _ in range(1000):
+            network.step(zero, far)
+            time.sleep(0)
+
+    threads = [threading.Thread(target=train) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    sys.setswitchinterval(before)
+    assert optimizer.state[model[0].bias]["sum"][0] == 3000  # gradients of 1

@@ -175,3 +175,28 @@ def test_ctrl_c_ends_fit_many_however_often_it_is_pressed():
                         pass
         train(made(8))
     """)
+
+
+def test_a_child_sees_arrays_that_were_held_as_they_are():
+    """Held or not, all numbers are of one moment."""
+    run("""
+        model, y[...] = made(64), 1e9
+        for parameter in model.param():
+            parameter.value[...] = 0
+        held = model[2].bias.value
+        options = {"epochs": 10**9, "batch_size": 64, "optimizer": cr.SGD(2.0**-10), "keep": "last", "max_seconds": 600}
+        fit = lambda: cr.fit(model, cr.L1Loss(), (x, y), engine="native", threads=1, **options)
+        threading.Thread(target=fit, daemon=True).start()
+        while not held.any():
+            time.sleep(0.01)
+        for _ in range(5):
+            time.sleep(0.02)
+
+            def look():
+                newest = np.empty(64, "float32")
+                model[2].bias.home.read_value(3, newest)
+                assert (newest == model[2].bias.value).all() and (held == newest).all()
+
+            in_child(look)
+        os._exit(0)
+    """)

@@ -829,3 +829,60 @@ def test_state_dict_from_another_thread_is_of_one_step():
     sys.setswitchinterval(before)
     assert len({row[0] for row in seen}) > 1
     assert all(len(set(row)) == 1 for row in seen)
+
+
+def test_what_is_written_into_state_that_is_held_is_what_is_read_next():
+    model, optimizer = small_network(), cr.Adam(lr=0.01)
+    network = cr.compile(model, cr.MSELoss(), optimizer)
+    network.step(X, Y)
+    held = optimizer.state[model[0].weight]["exp_avg"]
+    network.step(X, Y)
+    held[...] = 0.25
+    assert optimizer.state[model[0].weight]["exp_avg"] is held
+    assert (held == 0.25).all()
+
+
+def test_predict_writes_into_no_array_of_the_networks_own():
+    model = cr.Sequential(cr.Linear(2, 2, dtype="float64", rng=0))
+    network = cr.compile(model)
+    held = model[0].weight.value
+    for out in (held, held[:1], held.T):
+        with pytest.raises((ValueError, TypeError), match=r"network's own|C-contiguous"):
+            network.predict(X[: len(out)].copy(), out=out)
+    out = np.empty((6, 2))
+    assert network.predict(X, out=out) is out
+
+
+@pytest.mark.parametrize("part", [lambda value: value, lambda value: value[::-1].T], ids=["all of it", "turned"])
+def test_arrays_that_lie_in_each_other_are_refused_when_they_come(part):
+    model = cr.Sequential(cr.Linear(8, 8, dtype="float64", rng=0), cr.Tanh(), cr.Linear(8, 8, dtype="float64", rng=1))
+    network, x = compiled(model), np.ones((3, 8))
+    network.step(x, x)
+    model[2].weight.value = part(model[0].weight.value)
+    with pytest.raises(ValueError, match="parameters that share memory"):
+        network.step(x, x)
+    model[2].weight.value = np.array(model[0].weight.value)  # a copy is an array of its own
+    network.step(x, x)
+
+
+def test_parts_of_one_array_that_do_not_touch_are_arrays_of_their_own():
+    whole = np.zeros((8, 16))
+    model = cr.Sequential(cr.Linear(8, 8, dtype="float64", rng=0), cr.Tanh(), cr.Linear(8, 8, dtype="float64", rng=1))
+    twin = copy.deepcopy(model)
+    network, optimizer, x = compiled(model), cr.SGD(lr=0.1), np.ones((3, 8))
+    for net, array in ((model, whole), (twin, np.zeros((8, 16)))):
+        net[0].weight.value, net[2].weight.value = array[:, ::2], array[:, 1::2]
+        array += 0.1
+    for _ in range(3):
+        assert network.step(x, x) == pytest.approx(step(twin, optimizer, x, x), rel=1e-12)
+    np.testing.assert_allclose(whole[:, ::2], twin[0].weight.value, rtol=1e-12)
+
+
+def test_a_callback_that_ties_arrays_is_refused():
+    def tie(run):
+        run.model[2].weight.value = run.model[0].weight.value
+
+    model = cr.Sequential(cr.Linear(8, 8, dtype="float64", rng=0), cr.Tanh(), cr.Linear(8, 8, dtype="float64", rng=1))
+    x = np.ones((3, 8))
+    with pytest.raises(ValueError, match=r'does not know parameters that share memory; engine="python" does'):
+        cr.fit(model, cr.MSELoss(), (x, x), epochs=3, optimizer=cr.SGD(0.1), callbacks=[tie], engine="native")
