@@ -123,6 +123,24 @@ def test_binary_cross_entropy_by_hand() -> None:
 
 
 @every_library
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("pos_weight", [None, [3.0]])
+def test_binary_cross_entropy_keeps_its_digits_where_the_answer_is_right(
+    library: str, dtype: str, pos_weight: list[float] | None
+) -> None:
+    size = np.array([[9.0], [17.0], [30.0], [60.0]])
+    loss = cr.BCEWithLogitsLoss(reduction="none", pos_weight=pos_weight)
+    for target, y in ((0.0, -size), (1.0, size)):
+        value, saved = loss.forward(array(y.astype(dtype), library), array(np.full(y.shape, target, dtype), library))
+        dy = loss.backward(array(np.ones(y.shape, dtype), library), saved)
+        share = pos_weight[0] if pos_weight and target else 1.0
+        # log(1 + exp(-size)), and for its slope σ(-size); exp rounds its argument, so that errors grow with it
+        rtol = 60 * float(np.finfo(dtype).eps)
+        np.testing.assert_allclose(numpy(value), share * np.log1p(np.exp(-size)), rtol=rtol)
+        np.testing.assert_allclose(numpy(dy), share * (1 - 2 * target) / (1 + np.exp(size)), rtol=rtol)
+
+
+@every_library
 def test_cross_entropy_is_softmax_and_likelihood_in_one(library: str) -> None:
     rng = np.random.default_rng(0)
     y, target = array(rng.normal(size=(5, 4)), library), array(rng.integers(4, size=5), library)

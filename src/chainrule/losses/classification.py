@@ -191,8 +191,8 @@ class NLLLoss(ClassLoss):
 class BCEWithLogitsLoss(Loss):
     """The cross-entropy of independent yes-or-no answers; y are logits, target the probability of "yes".
 
-    Equation  l = w [ (1 - t) y + (1 + (pos_weight - 1) t) log(1 + exp(-y)) ], t = target
-              dl/dy = w [ (1 - t) - (1 + (pos_weight - 1) t) σ(-y) ]; without weights it is σ(y) - t
+    Equation  l = w [ (1 - t) log(1 + exp(y)) + pos_weight t log(1 + exp(-y)) ], t = target
+              dl/dy = w [ (1 - t) σ(y) - pos_weight t σ(-y) ]; without weights it is σ(y) - t
     Shapes    y, target (batch, …); sample_weight (batch,); the mean is per element
     Saves     y, target, and the share of each element
 
@@ -212,26 +212,24 @@ class BCEWithLogitsLoss(Loss):
     def forward(self, y: Array, target: Array, sample_weight: Array | None = None) -> tuple[Array, Any]:
         self.check(y, target, sample_weight)
         xp = namespace(y)
-        share = self.share(y, sample_weight)
-        softplus = xp.log1p(xp.exp(-xp.abs(y))) + xp.where(y < 0, -y, 0)  # log(1 + exp(-y)) without overflow
-        losses = self._weight(y) * ((1 - target) * y + self._terms(y, target) * softplus)
+        share, (no, yes) = self.share(y, sample_weight), self._answers(y, target)
+        tail = xp.log1p(xp.exp(-xp.abs(y)))  # log(1 + exp(y)) is this and y where y > 0, which never overflows
+        losses = no * (tail + xp.where(y < 0, 0, y)) + yes * (tail + xp.where(y < 0, -y, 0))
         return self.reduce(losses * share), (y, target, share)
 
     def backward(self, dvalue: Any, saved: Any) -> Array:
         y, target, share = saved
-        dy = self._weight(y) * ((1 - target) - self._terms(y, target) * sigmoid(-y))
-        return dvalue * (dy * share)
+        no, yes = self._answers(y, target)
+        return dvalue * ((no * sigmoid(y) - yes * sigmoid(-y)) * share)
 
-    def _weight(self, y: Array) -> Any:
-        return 1.0 if self.weight.value is None else self._fitting("weight", self.weight.value, y)
+    def _answers(self, y: Array, target: Array) -> tuple[Array, Array]:
+        """What "no" counts in each element, and what "yes" does. Apart, so that neither's small share is lost."""
+        weight = self._fitting("weight", self.weight.value, y)
+        return weight * (1 - target), weight * self._fitting("pos_weight", self.pos_weight.value, y) * target
 
-    def _terms(self, y: Array, target: Array) -> Any:
-        """How many log(1 + exp(-y)) each element counts: one, and for a "yes" as many as it weighs."""
-        if self.pos_weight.value is None:
+    def _fitting(self, name: str, weight: Array | None, y: Array) -> Any:
+        if weight is None:
             return 1.0
-        return 1 + (self._fitting("pos_weight", self.pos_weight.value, y) - 1) * target
-
-    def _fitting(self, name: str, weight: Array, y: Array) -> Array:
         try:
             fits = np.broadcast_shapes(tuple(weight.shape), tuple(y.shape)) == tuple(y.shape)
         except ValueError:
