@@ -11,6 +11,12 @@ def parameters(kind: Callable[..., object]) -> tuple[inspect.Parameter, ...]:
     return tuple(p for p in inspect.signature(kind).parameters.values() if p.kind in named)
 
 
+def rest(kind: Callable[..., object]) -> tuple[inspect.Parameter, ...]:
+    """The arguments of a constructor that stand for any number of others, such as *layers and **options."""
+    every = inspect.signature(kind).parameters.values()
+    return tuple(p.replace(annotation=p.empty) for p in every if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD))
+
+
 def arguments(instance: object, *, leave_out: tuple[str, ...] = ()) -> str:
     """The arguments that would make `instance` again, as text, without those that equal their defaults.
 

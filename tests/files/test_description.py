@@ -1,5 +1,6 @@
 import copy
 import json
+import math
 
 import numpy as np
 import pytest
@@ -302,6 +303,63 @@ def test_a_buffer_that_was_emptied_comes_back_empty():
     model.mean.value = model.count.value = None
     other = round_trip(model, modules=[Running])
     assert (other.mean.value, other.seen.value, other.count.value) == (None, None, None)
+
+
+@pytest.mark.parametrize("best", [math.inf, -math.inf, math.nan])
+def test_a_buffer_may_hold_what_json_lacks(best):
+    model = Running()
+    model.count.value = best
+    other = round_trip(model, modules=[Running])
+    np.testing.assert_equal(other.count.value, best)
+
+
+class Options(cr.Module):
+    def __init__(self, options):
+        self.options = options
+
+
+def test_an_argument_may_be_a_dict():
+    options = {"a": {"b": [1, math.inf]}, "c": {}}
+    assert round_trip(Options(options), modules=[Options]).options == options
+
+
+class Listed(cr.Module):
+    """Layers where nobody finds them."""
+
+    def __init__(self, width=2):
+        self.width = width
+        self.inner = {"layers": [cr.Linear(width, width)]}
+        self.inner["inner"] = self.inner
+
+
+class Loose(cr.Module):
+    def __init__(self):
+        self.factors = (cr.Parameter(np.ones(2)),)
+
+
+def test_numbers_that_are_part_of_no_network_are_refused(tmp_path):
+    for model, kind in (
+        (cr.Sequential(Listed()), "the Linear within its inner"),
+        (Loose(), "the Parameter within its"),
+    ):
+        with pytest.raises(TypeError, match=f"cannot be saved, for {kind}.* is part of no network"):
+            model.save(tmp_path / "a")
+    assert list(tmp_path.iterdir()) == []
+
+
+class Rest(cr.Module):
+    def __init__(self, *sizes, **options):
+        self.sizes, self.options = sizes, options
+
+
+def test_arguments_without_names_are_refused():
+    assert isinstance(round_trip(Rest(), modules=[Rest]), Rest)
+    with pytest.raises(
+        TypeError, match=r"Rest cannot be described: what its constructor takes as \*sizes has no names"
+    ):
+        describe(Rest(1))
+    with pytest.raises(TypeError, match=r"what its constructor takes as \*\*options has no names"):
+        describe(Rest(a=1))
 
 
 class Doubled(cr.Module):

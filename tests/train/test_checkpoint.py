@@ -432,6 +432,40 @@ def test_buffers_that_are_filled_and_emptied_on_the_way_go_on(tmp_path):
     np.testing.assert_array_equal(second[0].seen.value, first[0].seen.value, strict=True)
 
 
+class Sums(cr.Module):
+    """A layer that adds up, in a number of NumPy's, which is no array."""
+
+    def __init__(self):
+        self.total, self.largest = cr.Buffer(0.0), cr.Buffer(-np.inf)
+
+    def forward(self, x):
+        if self.training:
+            self.total.value += np.abs(x).sum()
+            self.largest.value = max(self.largest.value, x.max())
+        return x / (1 + self.total.value), None
+
+    def backward(self, dy, saved):
+        return dy / (1 + self.total.value)
+
+
+def test_buffers_of_single_numbers_go_on_too(tmp_path):
+    def make():
+        return cr.Sequential(cr.SGD(), cr.Linear(2, 1, rng=0), Sums())
+
+    data = (np.random.default_rng(0).normal(size=(9, 2)), np.ones((9, 1)))
+    whole, model = make(), make()
+    cr.fit(whole, cr.MSELoss(), data, epochs=4, batch_size=4, keep="last")
+    make().save(tmp_path / "model")  # a Buffer of -inf too
+    cr.fit(model, cr.MSELoss(), data, epochs=2, batch_size=4, keep="last", checkpoint=tmp_path)
+    loaded = cr.load(tmp_path / "checkpoint.safetensors", modules=[Sums])
+    model = make()
+    cr.fit(model, cr.MSELoss(), data, epochs=4, batch_size=4, keep="last", checkpoint=tmp_path, resume=True)
+    cr.fit(loaded, cr.MSELoss(), data, epochs=2, batch_size=4, keep="last")
+    assert model[1].total.value == whole[1].total.value
+    assert model[1].largest.value == whole[1].largest.value
+    np.testing.assert_array_equal(model[0].weight.value, whole[0].weight.value)
+
+
 class Passes(cr.Module):
     """One that can be described."""
 

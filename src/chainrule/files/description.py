@@ -56,6 +56,7 @@ def describe_to_load(model: Module) -> tuple[dict[str, Any], dict[str, np.ndarra
     description = writer.module(model, "")
     own = [kind for name, kind in writer.kinds.items() if KNOWN.get(name) is not kind]
     if own:
+        _require_found(model)
         names = ", ".join(kind.__name__ for kind in own)
         try:
             with random.seeded(0), _numpy_goes_on():  # what the constructors draw is nobody's
@@ -181,7 +182,7 @@ class _Writer:
         if state := {
             key: value for key, value in state_of(module).items() if key not in arguments or value is not None
         }:
-            found["state"] = state
+            found["state"] = encode(state, _joined(name, "state"))
         if inside:
             found["inside"] = inside
         return found
@@ -205,6 +206,11 @@ class _Writer:
             elif argument.default is argument.empty:
                 raise TypeError(
                     f"{kind} cannot be described: it keeps its argument {argument.name!r} in no attribute of that name"
+                )
+        for rest in signature.rest(type(instance)):
+            if getattr(instance, rest.name, True):  # or nobody knows what they were
+                raise TypeError(
+                    f"{kind} cannot be described: what its constructor takes as {rest} has no names to be kept by"
                 )
         return found
 
@@ -284,7 +290,7 @@ class _Reader:
     def go_on(self, module: Module, description: Mapping[str, Any]) -> None:
         """Give a module, and those inside it that no argument has brought in, what they keep besides."""
         if "state" in description:
-            load_state(module, description["state"])
+            load_state(module, decode(description["state"]))
         children = dict(module.named_children())
         for child, inner in description.get("inside", {}).items():
             self.go_on(children[child], inner)
@@ -324,9 +330,9 @@ class _Reader:
         if tensor in self.parameters:
             setattr(made, key, self.parameters[tensor])
             return
+        self.take(tensor, getattr(made, key))
         if not _same(_numpy(getattr(made, key).value), numbers):
             self._set(name, getattr(made, key), numbers)
-        self.take(tensor, getattr(made, key))
 
     def _set(self, name: str, parameter: Parameter, numbers: np.ndarray) -> None:
         if not arrays.is_floating(numbers):
@@ -358,6 +364,8 @@ class _Reader:
             return self.parameters[key] if key in self.parameters else numbers.copy()
         if set(value) == {"float"}:
             return decode(value)
+        if not value.keys() & {"class", "same"}:
+            return {key: self._value(item, f"{name}.{key}") for key, item in value.items()}
         return self._inner(value, name)
 
     def take(self, name: str, parameter: Parameter) -> None:
@@ -377,8 +385,8 @@ class _Reader:
             if place is None:
                 self.fail(f"the tensor {name[:60]!r} belongs to nothing in the model")
             if isinstance(place, Parameter):
-                self._set(name, place, self.tensors[name])
                 self.take(name, place)
+                self._set(name, place, self.tensors[name])
                 held.add(id(place))
             else:
                 place.value = self.tensors[name].copy()
@@ -436,6 +444,29 @@ def _flags(kind: type) -> set[str]:
     `self.bias = Parameter(…) if bias else None`: where the attribute is a Parameter or None, that says which it was.
     """
     return {argument.name for argument in signature.parameters(kind) if isinstance(argument.default, bool)}
+
+
+def _require_found(model: Module) -> None:
+    """Refuse Parameters and Modules in a list or a dict, where nobody finds them: their numbers would be lost."""
+    modules = model.modules()
+    seen = {id(value) for module in modules for value in (module, *vars(module).values()) if _holds_numbers(value)}
+    ahead = [(module, name, value) for module in modules for name, value in vars(module).items()]
+    while ahead:
+        module, name, value = ahead.pop()
+        if id(value) in seen:
+            continue
+        if _holds_numbers(value):
+            raise TypeError(
+                f"{type(module).__name__}: cannot be saved, for the {type(value).__name__} within its {name} is part "
+                f"of no network: keep it in an attribute of its own, or have named_children and children say it"
+            )
+        if isinstance(value, list | tuple | dict):
+            seen.add(id(value))
+            ahead += [(module, name, item) for item in (value.values() if isinstance(value, dict) else value)]
+
+
+def _holds_numbers(value: Any) -> bool:
+    return isinstance(value, Module | Parameter | Buffer)
 
 
 def _is_tensor(value: Any) -> bool:

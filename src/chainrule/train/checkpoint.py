@@ -273,7 +273,9 @@ class Keeping:
 
     def _numbers(self, values: list[Any]) -> dict[str, Any]:
         """The tensors of a model file, with these values for the parameters."""
-        buffers = {n: b.value for n, b in self.model.named_buffers() if b.persistent and arrays.is_array(b.value)}
+        named = [(name, buffer.value) for name, buffer in self.model.named_buffers() if buffer.persistent]
+        # A number of NumPy's, such as a sum, is an array without axes here, as it is in a model's file.
+        buffers = {n: np.asarray(x) if isinstance(x, np.generic) else x for n, x in named if arrays.is_array(x)}
         return buffers | dict(zip(self.names, values, strict=True))
 
     def _require_same(self, before: Any) -> None:
