@@ -4,6 +4,7 @@ import _thread
 import copy
 import re
 import threading
+from functools import partial
 
 import numpy as np
 import pytest
@@ -80,6 +81,34 @@ def test_a_network_among_many_ends_as_it_does_alone(how, threads):
         assert result.history.learning_rates == history.learning_rates
         assert (result.history.stopped, result.history.best_epoch) == (history.stopped, history.best_epoch)
         assert (result.history.steps, result.history.engine) == (history.steps, history.engine)
+
+
+def test_an_optimizer_that_build_gives_to_all_networks_is_a_copy_in_each():
+    optimizer = cr.Adam(cr.ReduceLROnPlateau(0.05, patience=0, threshold=0.5))  # which the engine asks every epoch
+
+    def shared(width=8):
+        return cr.Sequential(optimizer, cr.Linear(3, width), cr.Tanh(), cr.Linear(width, 2))
+
+    results = cr.fit_many(shared, cr.MSELoss(), (X, Y), grid={"width": [4, 8, 25]}, seeds=2, epochs=12, threads=3)
+    assert not results.failed
+    assert optimizer.steps == 0
+    for result in results:
+        make = partial(shared, **result.configuration)
+        model, history = alone(make, cr.MSELoss(), (X, Y), seed=result.seed, epochs=12)
+        assert same_bits(model, result.model)
+        assert result.history.learning_rates == history.learning_rates
+
+
+def test_what_the_optimizer_of_a_network_remembers_of_it_goes_on():
+    cr.seed(0)
+    first = build()
+    cr.fit(first, cr.MSELoss(), (X, Y), epochs=2)
+    first.optimizer.momentum = 0.9
+    cr.fit(first, cr.MSELoss(), (X, Y), epochs=2)
+    expected = copy.deepcopy(first)
+    cr.fit(expected, cr.MSELoss(), (X, Y), epochs=3)
+    [result] = cr.fit_many(lambda: copy.deepcopy(first), cr.MSELoss(), (X, Y), epochs=3)
+    assert same_bits(result.model, expected)
 
 
 def test_dropout_draws_what_it_draws_alone():

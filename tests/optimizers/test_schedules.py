@@ -310,6 +310,49 @@ def test_a_schedule_that_a_callback_sets_begins_with_the_next_epoch(engine: str)
     assert history.learning_rates == pytest.approx([0.1, 0.1, 0.1, 0.2, 0.1])
 
 
+@each_engine
+@each_unit
+def test_a_callback_that_trains_another_network_by_the_same_optimizer_leaves_the_schedule_alone(
+    unit: str, engine: str
+) -> None:
+    optimizer, model, other = cr.SGD(UNITS[unit][0]()), network(), network()
+    of_other: list[float] = []
+    losses_of_other: list[float] = []
+
+    def train_other(_: cr.Run) -> None:
+        history = run(other, optimizer, 1, engine)
+        of_other.extend(history.learning_rates)
+        losses_of_other.extend(history.losses)
+
+    history = cr.fit(
+        model,
+        cr.MSELoss(),
+        DATA,
+        epochs=25,
+        batch_size=16,
+        optimizer=optimizer,
+        callbacks=[train_other],
+        engine=engine,
+    )
+    assert history.learning_rates == pytest.approx(Peer(unit).rates(history.losses), rel=1e-12)
+    assert of_other == pytest.approx(Peer(unit).rates(losses_of_other), rel=1e-12)
+
+
+@each_engine
+def test_a_network_that_diverges_takes_nothing_from_others_of_its_optimizer(engine: str) -> None:
+    optimizer, model, alone, wild = cr.Adam(cr.StepLR(0.1, 2)), network(), network(), network()
+    run(model, optimizer, 3, engine)
+    wild[0].weight.value[...] = 1e300
+    with pytest.raises(FloatingPointError):
+        run(wild, optimizer, 1, engine)
+    own = cr.Adam(cr.StepLR(0.1, 2))
+    run(alone, own, 3, engine)
+    assert run(model, optimizer, 2, engine).learning_rates == run(alone, own, 2, engine).learning_rates
+    np.testing.assert_array_equal(model[0].weight.value, alone[0].weight.value)
+    wild[0].weight.value[...] = 0
+    assert run(wild, optimizer, 1, engine).learning_rates == [0.1]  # its own memory is gone
+
+
 def test_a_loop_of_ones_own_counts_on_until_it_turns_to_another_network() -> None:
     optimizer, first, second = cr.SGD(cr.StepLR(1.0, 2)), network(), network()
 

@@ -11,7 +11,7 @@ from .. import random
 from ..arguments import positive
 from ..data import Dataset
 from ..engine import native
-from ..module import Module, Parameter, UpdateRule
+from ..module import Module, Parameter, UpdateRule, is_update_rule
 from ..roles import require_functions, require_loss, require_model, require_optimizer
 from ..train.fit import go
 from ..train.history import History
@@ -64,7 +64,8 @@ def fit_many(
         pairs of positions (training, held out), such as scikit-learn's splitters yield.
     threads : how many networks are trained at a time; by default as many as there are cores.
     epochs, batch_size, validation, optimizer, shuffle, keep, stop, metrics, max_seconds, engine : as in `fit`, for each
-        network on its own; every network gets an optimizer and a loss of its own, copies of these.
+        network on its own; every network gets an optimizer and a loss of its own, copies of these or of what `build`
+        has given it.
     progress : show a bar that counts networks; by default, if standard error is a terminal.
 
     Returns   Results. A network that fails has the reason in its row, and no other notices. Ctrl-C ends the networks
@@ -211,6 +212,10 @@ def _require_own_parameters(model: Module, known: "WeakSet[Parameter]") -> None:
 def _session(model: Module, job: Job, common: dict[str, Any], shares: Shares) -> Session:
     how = common | {name: value for name, value in job.options.items() if name != "train_size"}
     loss, optimizer = copy.deepcopy(how.pop("loss")), copy.deepcopy(how.pop("optimizer"))
+    own: Any = getattr(model, "optimizer", None)
+    if optimizer is None and is_update_rule(own):  # which `build` may have given to other networks too
+        itself = {id(parameter): parameter for parameter in model.param()}  # for what it remembers of this one
+        vars(model)["optimizer"] = copy.deepcopy(own, dict(itself))
     train, held_out = shares.of(job, model, loss)
     return Session(
         model, loss, train, validation=held_out, optimizer=optimizer, seed=job.seed, callbacks=(), threads=1, **how

@@ -188,8 +188,17 @@ class Optimizer(Watched):
         if isinstance(self.lr, Schedule):
             self.lr.observe(loss)
 
-    def forget(self) -> None:
-        """Drop everything remembered: moments, and the count of steps and epochs."""
+    def forget(self, parameters: Iterable[Parameter] | None = None) -> None:
+        """Drop everything remembered: moments, and the count of steps and epochs; or only what is of one network."""
+        if parameters is not None:
+            parameters = list(parameters)
+            self.turn_to(parameters)
+            for parameter in parameters:
+                self.state.pop(parameter, None)
+            if self.state or any(other is not self._course and len(other.parameters) for other in self._courses):
+                self._course.count((0, 0), (self.steps, self.epochs))
+                self._learn({})
+                return
         self.state.clear()
         self.steps = self.epochs = 0
         course = Course()

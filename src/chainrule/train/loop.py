@@ -30,8 +30,9 @@ def require_same_parameters(model: Module, parameters: list[Parameter]) -> None:
     now = model.param()
     if {id(parameter) for parameter in now} != {id(parameter) for parameter in parameters}:
         raise ValueError(
-            f"fit: the model had {len(parameters)} Parameters when the run began, and a callback gave it others "
-            f"({len(now)} now); set their values instead, or end the run (run.stop()) and call fit again"
+            f"fit: the model had {len(parameters)} Parameters when the run began, and a callback, or a layer in "
+            f"its first pass, gave it others ({len(now)} now); set their values instead, or end the run (run.stop()) "
+            f"and call fit again; a layer has to make its Parameters in its constructor"
         )
 
 

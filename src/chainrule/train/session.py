@@ -13,7 +13,7 @@ from ..arguments import positive
 from ..data.dataset import Dataset
 from ..engine import CannotLower, EngineMissing
 from ..module import Module, UpdateRule
-from ..optimizers import Optimizer
+from ..optimizers import Optimizer, Schedule
 from ..roles import require_function, require_functions, require_loss, require_model, require_optimizer
 from .history import History
 from .loop import Diverged, Epoch, Loop, PythonLoop
@@ -137,10 +137,10 @@ class Session:
     def begin(self) -> None:
         """Enter training mode, and tell the callbacks, until `finish`."""
         self._training_mode.__enter__()
-        if isinstance(self.run.optimizer, Optimizer):
-            self.run.optimizer.turn_to(self.loop.parameters)
+        self._turn()
         for callback in self.callbacks:
             getattr(callback, "begin", _ignore)(self.run)
+            self._turn()
         if self.callbacks:
             self.loop.keep_what_was_set()
         if self.history.epochs:  # a run that goes on may have come to its end before
@@ -196,8 +196,14 @@ class Session:
         """Call these, and let what they set belong to the epoch that has just ended."""
         for callback in callbacks:
             callback(self.run)
+            self._turn()
         if callbacks:
             self.loop.keep_what_was_set()
+
+    def _turn(self) -> None:
+        """Have the schedule count for this network; a callback may have trained another one meanwhile."""
+        if isinstance(self.run.optimizer, Optimizer) and isinstance(self.run.optimizer.lr, Schedule):
+            self.run.optimizer.turn_to(self.loop.parameters)
 
     def _ask(self) -> None:
         """Ask `stop`, and look whether all epochs are done."""
@@ -210,7 +216,7 @@ class Session:
     def diverge(self, diverged: Diverged) -> FloatingPointError:
         """Go back to the best parameters, and return the error for a loss or parameter that is not finite."""
         self.loop.give_back_best()
-        return _diverged(self.history, diverged, self.run.optimizer)
+        return _diverged(self.history, diverged, self.run)
 
     def finish(self, elapsed_s: float, reason: str) -> None:
         """Hand everything back to Python; `reason` is why the run ended within an epoch, if it did."""
@@ -349,10 +355,12 @@ def _end_epoch(optimizer: UpdateRule, loss: float) -> None:
         optimizer.end_epoch(loss)
 
 
-def _diverged(history: History, diverged: Diverged, optimizer: UpdateRule) -> FloatingPointError:
+def _diverged(history: History, diverged: Diverged, run: Run) -> FloatingPointError:
     """The error for a loss or parameter that is not finite; the optimizer forgets the moments that led there."""
-    history.stopped = f"{diverged} in epoch {history.epochs}"
-    if hasattr(optimizer, "forget"):
+    history.stopped, optimizer = f"{diverged} in epoch {history.epochs}", run.optimizer
+    if isinstance(optimizer, Optimizer):
+        optimizer.forget(run.model.param())  # what it knows of other networks is sound
+    elif hasattr(optimizer, "forget"):
         optimizer.forget()
     at = "its initial parameters" if history.best_epoch is None else f"the parameters of epoch {history.best_epoch}"
     error = FloatingPointError(
