@@ -207,6 +207,8 @@ def test_a_target_may_be_a_probability_of_the_one_output():
         (np.eye(3), np.array([0.0, 1.0, 3.0]), r"accuracy: target must be in 0 … 2, got 3 in row 2"),
         (np.eye(3), np.array([0, -100, 1]), r"accuracy: target must be in 0 … 2, got -100 in row 1"),
         (np.eye(3), np.array([0.0, 1.5, 2.0]), r"accuracy: target must hold classes \(whole .* got 1.5"),
+        (np.eye(3), np.array([0.1, 0.2, 0.9]), r"accuracy: target must hold classes \(whole numbers\), got 0.1"),
+        (np.eye(3), np.array([0.0, 1.0, 1e30]), r"accuracy: target must hold classes \(whole .* got 1e\+30"),
         (np.eye(3), np.array([0.0, np.nan, 2.0]), r"accuracy: target must not hold NaN"),
         (np.zeros(3), np.array([0.0, 1.0, 2.0]), r"accuracy: target must be in 0 … 1, got 2 in row 2"),
         (np.zeros(3), np.array([-1.0, 1.0, 1.0]), r"accuracy: target must be in 0 … 1, got -1 in row 0"),
@@ -219,6 +221,11 @@ def test_a_target_may_be_a_probability_of_the_one_output():
 def test_targets_that_name_no_class_are_refused(y, target, message):
     with pytest.raises(ValueError, match=message):
         metrics.accuracy(y, target)
+
+
+def test_names_of_classes_are_refused_by_what_to_do_about_them():
+    with pytest.raises(TypeError, match=r"accuracy: target must hold real numbers, .*; number the classes: .*unique"):
+        metrics.accuracy(np.eye(2), np.array(["no", "yes"]))
 
 
 @pytest.mark.parametrize("metric", [metrics.errors, metrics.error_rate, metrics.accuracy])

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from .. import arrays
+from ..arguments import as_array
 from ..arrays import Array
 from ..data import Dataset
 
@@ -46,24 +47,26 @@ def classes(y: Array, threshold: float = 0.5) -> np.ndarray:
     return np.where(silent, -1, said)
 
 
-def labels(target: Array, name: str = "labels") -> np.ndarray:
+def labels(target: Array, name: str = "labels", *, probabilities: bool = True) -> np.ndarray:
     """The class that each target names: by its index, or as a row like those of the outputs.
 
-    Of one number for each sample that is not whole, a probability, whether it lies above 1/2.
+    Of one number for each sample that is not whole, a probability, whether it lies above 1/2; `probabilities=False`
+    refuses them, for outputs of several classes.
 
     Shapes    target (batch, C) or (batch,) -> (batch,) integers
     """
-    values: np.ndarray = arrays.to_numpy(target)
+    values: np.ndarray = arrays.to_numpy(as_array(name, "target", target))
     if values.dtype.kind == "f":
         if np.isnan(values).any():
             raise ValueError(f"{name}: target must not hold NaN")
         flat = values.reshape(-1)
         if values.ndim == 1 or (values.ndim == 2 and values.shape[1] == 1):
-            if bool((flat == np.floor(flat)).all()) and bool(np.isfinite(flat).all()):
+            indices = (flat == np.floor(flat)) & (np.abs(flat.astype(np.float64)) < 2.0**63)
+            if bool(indices.all()):
                 return flat.astype(np.int64)
-            if flat.min() < 0 or flat.max() > 1:
-                wrong = flat[(flat != np.floor(flat)) | np.isinf(flat)][0]
-                raise ValueError(f"{name}: target must hold classes (whole numbers) or probabilities, got {wrong}")
+            if not probabilities or flat.min() < 0 or flat.max() > 1:
+                expected = "classes (whole numbers)" + (" or probabilities" if probabilities else "")
+                raise ValueError(f"{name}: target must hold {expected}, got {flat[~indices][0]}")
     return classes(values)
 
 
@@ -165,12 +168,14 @@ def _wrong(
     name: str, y: Array, target: Array, sample_weight: Array | None, threshold: float
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Which of the samples that weigh something are put into a wrong class, and their weights."""
-    said, true = classes(y, threshold), labels(target, name)
+    said, values = classes(y, threshold), arrays.to_numpy(y)
+    several = values.ndim == 2 and values.shape[1] > 1
+    true = labels(target, name, probabilities=not several)
     if said.shape != true.shape:
         raise ValueError(f"{name}: target must have {len(said)} samples like y, got {len(true)}")
     counts, weight = _weights(name, len(said), sample_weight)
-    values, rows = arrays.to_numpy(y), arrays.to_numpy(target).shape[1:]
-    n_classes = values.shape[1] if values.ndim == 2 and values.shape[1] > 1 else 2 if values.dtype.kind == "f" else None
+    rows = arrays.to_numpy(target).shape[1:]
+    n_classes = values.shape[1] if several else 2 if values.dtype.kind == "f" else None
     if n_classes is not None:
         if rows not in ((), (1,), values.shape[1:]):
             raise ValueError(f"{name}: target must be class indices or rows like y {values.shape}, got rows {rows}")
