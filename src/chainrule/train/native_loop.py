@@ -246,7 +246,7 @@ class NativeLoop:
     def keep_what_was_set(self) -> None:
         """If it is the best epoch that has just ended, count what callbacks have set since then as a part of it."""
         at, best_epoch = self.position, self.native.best_epoch
-        if Place(at.epoch, at.step).ends(None if best_epoch < 0 else best_epoch):
+        if Place(at.epoch, at.step).ends(None if best_epoch < 0 else best_epoch):  # below 0 there is none so far
             self.native.keep_best(best_epoch, self.native.best_loss)
 
     def give_back_best(self) -> None:
