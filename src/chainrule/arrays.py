@@ -205,6 +205,15 @@ def bring(x: Array, like: Array, *, dtype: Any) -> Array:
     return xp.asarray(x, order="C")
 
 
+def following(x: Array, like: Array) -> Array:
+    """x where `like` is, and real numbers in its dtype too; x itself if it is all that already."""
+    there = type(x) is type(like) and getattr(x, "device", None) == getattr(like, "device", None)
+    if there and (x.dtype == like.dtype or not is_floating(x)):
+        return x
+    dtype = like.dtype if is_floating(x) else None
+    return convert(x, xp=namespace(like), dtype=dtype, device=getattr(like, "device", None))
+
+
 def own(x: Array) -> Array:
     """x itself, or a copy of a NumPy array that is mapped from a file or read-only, as an unpickled one may be."""
     mapped = isinstance(x, np.ndarray) and (type(x) is not np.ndarray or not x.flags.writeable)

@@ -174,6 +174,38 @@ def test_an_optimizer_of_ones_own_goes_on_too(tmp_path):
     assert cr.load(tmp_path / "a", modules=[Signs]).optimizer.made == 0
 
 
+class Factored(cr.Optimizer):
+    """A rule of somebody's own, which keeps more than arrays like the Parameter."""
+
+    def __init__(self, lr=0.01):
+        super().__init__(lr)
+
+    def update(self, parameter, state, lr):
+        if not state:
+            rows = np.zeros(parameter.value.shape[:1], "float32")
+            state |= {"rows": rows, "seen": np.zeros(2, int), "scale": 1.0, "largest": -np.inf, "note": None}
+        state["rows"] += np.abs(parameter.grad).reshape(len(parameter.grad), -1).sum(axis=1)
+        state["seen"] += 1
+        state["scale"] *= 0.9
+        state["largest"] = max(state["largest"], float(parameter.grad.max()))
+        parameter.value -= lr * state["scale"] * np.sign(parameter.grad)
+
+
+def test_a_rule_of_ones_own_may_keep_what_it_likes(tmp_path):
+    model = cr.Sequential(Factored(), cr.Linear(2, 2))
+    trained(model, 2)
+    model.save(tmp_path / "a")
+    other = cr.load(tmp_path / "a", modules=[Factored])
+    of_model, of_other = model.optimizer.state[model[0].weight], other.optimizer.state[other[0].weight]
+    assert of_other["seen"].dtype == of_model["seen"].dtype == int
+    assert of_other["scale"] == of_model["scale"] < 1
+    assert trained(other, 2).losses == trained(model, 2).losses
+    np.testing.assert_array_equal(other[0].weight.value, model[0].weight.value)
+    model.double()
+    trained(model, 1)
+    assert model.optimizer.state[model[0].weight]["rows"].dtype == np.float64
+
+
 def test_shared_parameters_and_frameworks_go_on_too(tmp_path):
     pytest.importorskip("torch")
     first = cr.Linear(2, 2)

@@ -176,11 +176,8 @@ class Optimizer(Watched):
     def _follow(value: Any, state: dict[str, Any]) -> None:
         """Take the state where the parameter is, if its module was moved to another library, dtype or device."""
         for name, kept in state.items():
-            if type(kept) is int:
-                continue
-            moved = type(kept) is not type(value) or kept.dtype != value.dtype
-            if moved or getattr(kept, "device", None) != getattr(value, "device", None):
-                state[name] = arrays.convert_like(kept, value)
+            if hasattr(kept, "dtype") and arrays.is_array(kept):  # a rule may keep whatever it likes besides
+                state[name] = arrays.following(kept, value)
 
     def end_epoch(self, loss: float | None = None) -> None:
         """Tell the optimizer that an epoch is over, and what its (validation) loss was: schedules count epochs."""

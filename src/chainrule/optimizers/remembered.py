@@ -61,28 +61,29 @@ def _require_rate(who: str, rule: Any, state: Mapping[str, Any]) -> None:
 def _converted(who: str, rule: Any, parameter: Parameter, kept: Any) -> dict[str, Any]:
     if not isinstance(kept, Mapping):
         raise ValueError(f"{who}: the state of a parameter must be a mapping, got {type(kept).__name__}")
+    like, ours = widened(parameter).value, type(rule).__module__.startswith(__package__ or ".")
+    expected = _after_a_step(rule, like) if ours and kept else {}
     found = {}
     for name, value in kept.items():
-        if arrays.is_array(value):
-            if tuple(value.shape) != parameter.shape:
-                raise ValueError(f"{who}: {name} must be {parameter.shape}, got {tuple(value.shape)}")
-            if not arrays.is_floating(value):
-                raise ValueError(f"{who}: {name} must hold floating-point numbers, got {arrays.describe_kind(value)}")
-            value = arrays.convert_like(value, widened(parameter).value)
-        found[name] = value
-    for name, like in _after_a_step(rule, parameter).items() if kept else ():
-        if type(like) is int:
+        array = arrays.is_array(value)
+        if ours and array and tuple(value.shape) != parameter.shape:
+            raise ValueError(f"{who}: {name} must be {parameter.shape}, got {tuple(value.shape)}")
+        if ours and array and not arrays.is_floating(value):
+            raise ValueError(f"{who}: {name} must hold floating-point numbers, got {arrays.describe_kind(value)}")
+        if ours and not array and type(expected.get(name)) is not int:
+            raise ValueError(f"{who}: {name} must be an array, got {type(value).__name__}")
+        found[name] = arrays.following(arrays.convert(value), like) if array else value
+    for name, of_step in expected.items():
+        if type(of_step) is int:
             _require_count(who, name, kept.get(name))
-        elif not arrays.is_array(kept.get(name)):
-            raise ValueError(f"{who}: {name} must be an array, got {type(kept.get(name)).__name__}")
+        elif name not in kept:
+            raise ValueError(f"{who}: {name} must be an array, and is missing")
     return found
 
 
-def _after_a_step(rule: Any, parameter: Parameter) -> dict[str, Any]:
-    """What a rule of the library remembers of a parameter; somebody's own may keep what it likes."""
+def _after_a_step(rule: Any, value: Any) -> dict[str, Any]:
+    """What a rule of the library remembers of a parameter; which names there are does not depend on its size."""
     state: dict[str, Any] = {}
-    if type(rule).__module__.startswith(__package__ or "."):
-        value = widened(parameter).value
-        small = value[(slice(1),) * value.ndim]  # which names there are does not depend on its size
-        rule.update(Parameter(arrays.namespace(small).zeros_like(small)), state, 0.0)
+    small = value[(slice(1),) * value.ndim]
+    rule.update(Parameter(arrays.namespace(small).zeros_like(small)), state, 0.0)
     return state
