@@ -220,6 +220,33 @@ def test_plain_functions_and_objects_are_told_in_order():
     assert told == [("begin", 0), ("epoch", 1), "function", ("end", "all epochs done")]
 
 
+def test_each_is_told_of_the_end_whatever_another_raises(tmp_path):
+    class Raises:
+        def __call__(self, run):
+            pass
+
+        def end(self, run):
+            raise RuntimeError("at the end")
+
+    log = CSVLog(tmp_path / "a")
+    with pytest.raises(RuntimeError, match="at the end"):
+        train(Raises(), log)
+    assert log.file is None
+
+
+def test_every_line_is_json_whatever_a_metric_says(tmp_path):
+    def strange(y, target):
+        return math.nan
+
+    train(JSONLinesLog(tmp_path / "a"), epochs=2, metrics=[strange])
+
+    def refuse(word):
+        raise AssertionError(f"{word} is no JSON")
+
+    lines = [json.loads(line, parse_constant=refuse) for line in (tmp_path / "a").read_text().splitlines()]
+    assert [line["strange"] for line in lines] == [None, None]
+
+
 def test_a_history_without_epochs_is_a_table_without_rows(tmp_path):
     cr.History().to_csv(tmp_path / "a.csv")
     assert (tmp_path / "a.csv").read_text() == "epoch,loss\n"

@@ -435,6 +435,16 @@ def test_a_network_of_nan_is_never_right():
     assert (result.accuracy, result.errors) == (0, 200)
 
 
+@pytest.mark.parametrize("name", ["epoch", "loss", "validation_loss", "learning_rate", "seconds"])
+def test_a_metric_that_bears_the_name_of_a_column_is_refused(name):
+    def metric(y, target):
+        return 0.0
+
+    metric.__name__ = name
+    with pytest.raises(ValueError, match=f"fit: a metric must not be named '{name}', like a column of the History"):
+        cr.fit(small_network(cr.SGD()), cr.MSELoss(), DATA, epochs=1, metrics=[metric])
+
+
 def test_two_metrics_of_one_name_are_refused():
     with pytest.raises(ValueError, match="fit: there are two metrics named 'errors'"):
         cr.fit(small_network(cr.SGD()), cr.MSELoss(), DATA, epochs=1, metrics=[cr.metrics.errors] * 2)

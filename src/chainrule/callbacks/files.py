@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 from contextlib import suppress
 from os import PathLike
 from pathlib import Path
@@ -88,10 +89,10 @@ class CSVLog(EpochLog):
 
 
 class JSONLinesLog(EpochLog):
-    """A JSON object a line, with the same names."""
+    """A JSON object a line, with the same names; null for a metric that is NaN or infinite, which JSON lacks."""
 
     def _line(self, row: dict[str, Any]) -> str:
-        return json.dumps(row) + "\n"
+        return json.dumps({name: value if math.isfinite(value) else None for name, value in row.items()}) + "\n"
 
     def _epoch(self, line: str) -> int:
         try:

@@ -9,6 +9,8 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+COLUMNS = ("epoch", "loss", "validation_loss", "learning_rate", "seconds")  # of each row, besides metrics
+
 
 @dataclass(repr=False)
 class History:

@@ -2,7 +2,7 @@
 
 import numbers
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from os import PathLike
 from types import TracebackType
@@ -15,7 +15,7 @@ from ..engine import CannotLower, EngineMissing
 from ..module import Module, UpdateRule
 from ..optimizers import Optimizer, Schedule
 from ..roles import require_function, require_functions, require_loss, require_model, require_optimizer
-from .history import History
+from .history import COLUMNS, History
 from .loop import Diverged, Epoch, Loop, PythonLoop
 from .metrics import Metric, counting, for_loss
 from .native_loop import NativeLoop
@@ -240,8 +240,9 @@ class Session:
             self._training_mode.__exit__(None, None, None)
             if self.keeping is not None:
                 self.keeping.close()
-            for callback in self.callbacks:
-                getattr(callback, "end", _ignore)(self.run)
+            with ExitStack() as ends:  # each is told, whatever another one raises
+                for callback in reversed(self.callbacks):
+                    ends.callback(getattr(callback, "end", _ignore), self.run)
 
     def _measure(self) -> dict[str, float]:
         """The metrics as the parameters are now."""
@@ -326,6 +327,8 @@ def _named(metrics: Iterable[Metric], loss: Module) -> dict[str, Metric]:
         name = getattr(getattr(metric, "func", metric), "__name__", repr(metric))
         if name in named:
             raise ValueError(f"fit: there are two metrics named {name!r}; give one a __name__ of its own")
+        if name in COLUMNS:  # of the two, a table would show one
+            raise ValueError(f"fit: a metric must not be named {name!r}, like a column of the History; give it another")
         named[name] = for_loss(metric, loss)
     return named
 
