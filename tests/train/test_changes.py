@@ -50,6 +50,8 @@ OBEYED = {
     "the optimizer's memory": lambda run: run.optimizer.forget(),
     "weights in place": lambda run: run.model[0].weight.value.__imul__(0.5),
     "other weights": lambda run: setattr(run.model[0].weight, "value", np.full((8, 2), 0.1)),
+    "passes of its own": lambda run: run.model.train().forward(X[:3]),
+    "masks from the beginning": lambda run: setattr(run.model[2].passes, "value", 0),
     "a state": lambda run: run.model.load_state_dict({k: v * 0.5 for k, v in run.model.state_dict().items()}),
 }
 
@@ -101,6 +103,46 @@ def test_a_mode_that_comes_back_goes_on_with_the_masks():
     assert found[0][1] == found[1][1] == 9
     for name, value in found[0][0].items():
         np.testing.assert_allclose(found[1][0][name], value, rtol=1e-10, atol=1e-13, err_msg=name)
+
+
+@pytest.mark.parametrize("keep", ["last", "best"])
+def test_layers_that_change_places_take_their_parameters_along(keep):
+    def change(run):
+        if run.history.epochs == 3:
+            run.model.layers = tuple(reversed(run.model.layers))
+        if run.history.epochs == 4:
+            run.model.append(cr.LeakyReLU(0.1))
+        if run.history.epochs == 5:  # a layer that was not there when the run began
+            run.model[3].negative_slope = 0.9
+
+    found = []
+    for engine in ("python", "native"):
+        linear = [cr.Linear(2, 2, rng=i, dtype="float64") for i in range(2)]
+        model = cr.Sequential(linear[0], cr.Tanh(), linear[1])
+        options = {"epochs": 7, "optimizer": cr.Adam(lr=0.03), "keep": keep, "callbacks": [change], "engine": engine}
+        found.append((cr.fit(model, cr.MSELoss(), (X, X[:, ::-1]), **options), values(model)))
+    np.testing.assert_allclose(found[1][0].losses, found[0][0].losses, rtol=1e-10)
+    assert found[1][0].best_epoch == found[0][0].best_epoch
+    for name, value in found[0][1].items():
+        np.testing.assert_allclose(found[1][1][name], value, rtol=1e-10, atol=1e-13, err_msg=name)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda run: run.model[2].reseed(5, 0),
+        lambda run: run.model.__setitem__(2, cr.Dropout(0.5, rng=1)),
+        lambda run: run.model[4].eval() if run.history.epochs == 2 else run.model[4].train(),
+    ],
+)
+def test_masks_that_the_engine_cannot_draw_are_an_error(change):
+    model = cr.Sequential(*build(4), cr.Dropout(0.2, rng=2), cr.Linear(4, 1, rng=3, dtype="float64"))
+    before = values(model)
+    options = {"epochs": 5, "optimizer": cr.SGD(lr=0.02), "callbacks": [change]}
+    with pytest.raises(ValueError, match=r'a callback changed which masks a Dropout draws.*engine="python"'):
+        cr.fit(model, cr.MSELoss(), (X, Y), engine="native", **options)
+    assert any((values(model)[name] != value).any() for name, value in before.items())
+    cr.fit(model, cr.MSELoss(), (X, Y), engine="python", **options)
 
 
 def test_weights_of_a_loss_written_in_place_count():

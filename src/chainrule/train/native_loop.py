@@ -86,8 +86,7 @@ class NativeLoop:
         self.position = native.module().Position()
         self.diverged = ""
         self.stale, self.weights = False, _weights(loss)
-        for watched in (*model.modules(), loss, optimizer):
-            watched.watch(self)
+        self._watch()
         # Until an epoch is the best, the parameters that the run began with are.
         for i, parameter in enumerate(self.plan.parameters):
             self.native.write_best(i, np.ascontiguousarray(parameter.value))
@@ -112,17 +111,36 @@ class NativeLoop:
         require_same_parameters(self.model, self.plan.parameters)
         plan = self._lowered()
         require_same_parameters(self.model, plan.parameters)
-        if native.program(plan) != self.program:
-            before = self.native
-            self._hand_over()
-            self.plan = plan
+        before, order = self.native, [id(parameter) for parameter in self.plan.parameters]
+        if native.program(plan) != self.program or [id(parameter) for parameter in plan.parameters] != order:
+            best = dict(zip(order, _best(before, self.plan), strict=True))
+            before.give_state()
+            before.release()
+            self.plan, self.parameters = plan, plan.parameters
             self._compile()
-            for i, best in enumerate(_best(before, plan)):
-                self.native.write_best(i, best)
+            for i, parameter in enumerate(plan.parameters):
+                self.native.write_best(i, best[id(parameter)])
             self.native.set_best(before.best_epoch, before.best_loss)
-            for passes in {op.layer.passes.value for op in self._dropouts()}:
-                self.native.dropout_pass = passes
+        self.plan.ops = plan.ops  # of other layers, perhaps, that are alike
+        self._watch()
         self.stale, self.weights = False, weights
+
+    def _watch(self) -> None:
+        """Hear of the attributes that are set from here on."""
+        for watched in (*self.model.modules(), self.loss, self.optimizer):
+            watched.watch(self)
+
+    def _follow_masks(self) -> None:
+        """Go on with the masks that come next in each Dropout; the engine has one seed and one count for all."""
+        ops = self._dropouts()
+        passes = {op.layer.passes.value for op in ops}
+        if len(passes) > 1 or any((op.layer.seed, op.layer.layer) != (self.seed, op.stream) for op in ops):
+            raise ValueError(
+                "fit: a callback changed which masks a Dropout draws, and the engine draws those of the run's seed, as "
+                'many in each; engine="python" does otherwise'
+            )
+        for n in passes:
+            self.native.dropout_pass = n
 
     def _lowered(self) -> Plan:
         """The plan as everything is now, in the midst of a run."""
@@ -169,6 +187,7 @@ class NativeLoop:
     def part(self, first: int, end: int) -> Part:
         """What the engine is asked for to train the epochs from `first` to before `end`, or fewer if those are many."""
         self._follow_changes()
+        self._follow_masks()
         end = min(end, first + MOST_EPOCHS)
         lr, per_step = self._rates(first, end)
         stride = self.steps_per_epoch if per_step else 1
