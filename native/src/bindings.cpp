@@ -246,8 +246,7 @@ public:
 
     nb::object next_lr;  // called before a step for its learning rate; None: `lr` is constant
     double lr = 0;
-    Reader reader;         // of the arrays that step-level calls get
-
+    Reader reader;       // of the arrays that step-level calls get
 
     // Its count of steps, on which the engine goes on.
     void set_counter(nb::handle array) {

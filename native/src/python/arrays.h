@@ -46,34 +46,18 @@ public:
     Rows(nb::handle array, DType dtype, int64_t columns, const char* name, bool writable, const Reader* reader = nullptr)
         : name_(name) {
         const int flags = PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | (writable ? PyBUF_WRITABLE : 0);
-        bool open = (!reader || reader->is_plain(array)) && get(array, flags);
-        if (reader && reader->reads() && !(open && holds(view_, dtype))) {
+        bool open = (!reader || reader->is_plain(array)) && get(array, flags), fits = open && holds(view_, dtype);
+        if (!fits && reader && reader->reads()) {
             release();
             read_ = reader->numbers(array, name);
             open = get(read_, flags);
+            fits = open && holds(view_, dtype);
         }
-        if (!open) {
-            throw nb::type_error(message(std::string("must be a C-contiguous ") + (writable ? "writable " : "") + "NumPy array")
-                                     .c_str());
-        }
-        if (!holds(view_, dtype)) {
-            const std::string got = view_.format;
-            release();
-            throw nb::type_error(message(std::string("must be ") + name_of(dtype) + " like the network, got format " + got).c_str());
-        }
+        if (!fits) refuse(open, dtype, writable);
         if (view_.ndim == 2 && view_.shape[1] == columns) rows = view_.shape[0];
         else if (view_.ndim == 1 && view_.shape[0] == columns) rows = 1;
-        else {
-            std::string shape;
-            for (int i = 0; i < view_.ndim; ++i) shape += (i ? ", " : "") + std::to_string(view_.shape[i]);
-            release();
-            throw nb::value_error(message("must be (batch, " + std::to_string(columns) + ") or (" + std::to_string(columns) +
-                                          ",), got (" + shape + ")").c_str());
-        }
-        if (rows == 0) {
-            release();
-            throw nb::value_error(message("must have at least one row").c_str());
-        }
+        else refuse_shape(columns);
+        if (rows == 0) refuse_shape(columns);
     }
     Rows(const Rows&) = delete;
     ~Rows() { release(); }
@@ -89,6 +73,23 @@ public:
 
 private:
     std::string message(const std::string& text) const { return std::string(name_) + " " + text; }
+    [[noreturn, gnu::noinline]] void refuse(bool open, DType dtype, bool writable) {
+        if (!open)
+            throw nb::type_error(message(std::string("must be a C-contiguous ") + (writable ? "writable " : "") + "NumPy array")
+                                     .c_str());
+        const std::string got = view_.format;
+        release();
+        throw nb::type_error(message(std::string("must be ") + name_of(dtype) + " like the network, got format " + got).c_str());
+    }
+    [[noreturn, gnu::noinline]] void refuse_shape(int64_t columns) {
+        std::string shape;
+        for (int i = 0; i < view_.ndim; ++i) shape += (i ? ", " : "") + std::to_string(view_.shape[i]);
+        const bool empty = view_.ndim == 2 && view_.shape[1] == columns;
+        release();
+        if (empty) throw nb::value_error(message("must have at least one row").c_str());
+        throw nb::value_error(message("must be (batch, " + std::to_string(columns) + ") or (" + std::to_string(columns) +
+                                      ",), got (" + shape + ")").c_str());
+    }
     bool get(nb::handle array, int flags) {
         if (PyObject_GetBuffer(array.ptr(), &view_, flags) == 0) return true;
         PyErr_Clear();

@@ -335,7 +335,7 @@ private:
     // ---- before and after a call
 
     // Bring everything here that the call needs. Whatever runs Python comes first, as often as it takes.
-    void arrive() {
+    [[gnu::noinline]] void arrive() {  // so that a call that needs none of it stays small
         if (assigned_ && may_share_memory()) changed_ = true;  // Python looks whether they do
         assigned_ = false;
         for (;;) {
@@ -457,7 +457,7 @@ private:
         set(parameters_[size_t(i)].ptr(), names().home, nb::none());
     }
 
-    void show_what_is_held() {
+    [[gnu::noinline]] void show_what_is_held() {
         try {
             show_windows();
         } catch (...) {  // no memory for a copy: the engine's numbers are the true ones, and found at the next look
@@ -489,7 +489,7 @@ private:
 
     // ---- one at a time
 
-    [[noreturn]] void refuse_second_thread() const {
+    [[noreturn, gnu::noinline]] void refuse_second_thread() const {
         if (lent_) throw std::runtime_error("fit_many is training a network with these numbers; they can be used when it is done, and no other may share them");
         throw std::runtime_error("this network is being used by another thread; compile one for each thread");
     }
@@ -517,7 +517,7 @@ private:
     }
     // Those who waited while a call worked are let in before the next one: it comes sooner than they wake up. Who does
     // not come for long (a thread that the interpreter's end has stopped) is not waited for.
-    void let_waiting_in() {
+    [[gnu::noinline]] void let_waiting_in() {
         for (int turns = 0; waiting_ > 0 && turns < 5000; ++turns) {
             const WithoutGil release;
             std::this_thread::sleep_for(std::chrono::microseconds(20));

@@ -181,7 +181,7 @@ class Optimizer(Watched):
 
     def end_epoch(self, loss: float | None = None) -> None:
         """Tell the optimizer that an epoch is over, and what its (validation) loss was: schedules count epochs."""
-        self.epochs += 1
+        vars(self)["epochs"] += 1  # so set, it is not told to compiled networks: they ask
         if isinstance(self.lr, Schedule):
             self.lr.observe(loss)
 

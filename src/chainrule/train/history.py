@@ -50,16 +50,16 @@ class History:
         seconds: float,
     ) -> bool:
         """Add an epoch; returns whether it is the best so far."""
-        columns: list[tuple[list[float], float]] = [
-            (self.losses, loss),
-            (self.learning_rates, learning_rate),
-            (self.epoch_s, seconds),
-            *((self.metrics.setdefault(name, []), value) for name, value in metrics.items()),
-        ]
+        columns = [self.losses, self.learning_rates, self.epoch_s]
+        values = [loss, learning_rate, seconds]
         if validation_loss is not None:
-            columns.append((self.validation_losses, validation_loss))
+            columns.append(self.validation_losses)
+            values.append(validation_loss)
+        for name, value in metrics.items():
+            columns.append(self.metrics.setdefault(name, []))
+            values.append(value)
         # In one call, where Python handles no signal: an epoch is written down whole, or not at all.
-        deque(map(list.append, *zip(*columns, strict=True)), maxlen=0)
+        deque(map(list.append, columns, values), maxlen=0)
         best = self.best_loss
         if best is None or self.monitored[-1] < best:
             self.best_epoch = self.epochs - 1
