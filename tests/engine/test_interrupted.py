@@ -148,6 +148,7 @@ def test_fit_leaves_the_numbers_of_a_finished_slice(rule):
             columns = (history.losses, history.validation_losses, history.learning_rates, history.epoch_s)
             assert len({len(column) for column in columns}) == 1
         program(model, optimizer)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler  # and Ctrl-C is Python's again
 
 
 @pytest.mark.parametrize("engine", ["native", "python"])
@@ -227,6 +228,7 @@ def test_fit_many_ends_at_once_and_leaves_no_thread():
             assert not any(module.training is False for module in model.modules())
     assert threading.active_count() == begun
     program()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler  # Ctrl-C is not in a dead watch's hands
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no such clock")

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from chainrule.train.watch import Watch
+from chainrule.train.watch import Watch, _Note
 
 
 @pytest.fixture
@@ -76,3 +76,32 @@ def test_another_thread_leaves_the_handler_alone():
     thread.start()
     thread.join()
     assert seen == [(before, "")]
+
+
+@pytest.mark.usefixtures("default_handler")
+@pytest.mark.parametrize("when", ["begins", "ends"])
+def test_a_watch_that_an_exception_ended_as_it_began_or_ended_does_not_keep_ctrl_c(monkeypatch, when):
+    """A signal handler may raise right behind the call that sets ours."""
+    real = signal.signal
+
+    def interrupted(number, handler):
+        if when == "begins":
+            real(number, handler)
+        raise RuntimeError("in between")
+
+    watch = Watch()
+    if when == "ends":
+        watch.__enter__()
+    with monkeypatch.context() as patch:
+        patch.setattr(signal, "signal", interrupted)
+        with pytest.raises(RuntimeError, match="in between"):
+            watch.__enter__() if when == "begins" else watch.__exit__(None, None, None)
+    with Watch() as another:  # which finds Ctrl-C free
+        signal.raise_signal(signal.SIGINT)
+        assert another.interrupted
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if when == "begins":
+        real(signal.SIGINT, _Note(watch))
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

@@ -4,8 +4,36 @@ import math
 import signal
 import threading
 import time
+import weakref
 from types import FrameType, TracebackType
 from typing import Any
+
+
+class _Note:
+    """Notes Ctrl-C for a watch, unless an exception has ended that as it began or ended."""
+
+    def __init__(self, watch: "Watch") -> None:
+        self._watch = weakref.ref(watch)
+
+    @property
+    def watch(self) -> "Watch | None":
+        """That which is still to hear of it."""
+        watch = self._watch()
+        return watch if watch is not None and watch.is_on else None
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        watch = self.watch
+        if watch is None:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            raise KeyboardInterrupt
+        if watch.interrupted:
+            raise KeyboardInterrupt
+        watch.interrupted = True
+
+
+def _is_free(handler: Any) -> bool:
+    """Whether nobody but a watch that is over has asked for Ctrl-C."""
+    return handler is signal.default_int_handler or (isinstance(handler, _Note) and handler.watch is None)
 
 
 class Watch:
@@ -26,23 +54,20 @@ class Watch:
         self.begin = time.perf_counter()
         self.interrupted = False
         self.pause_s = math.inf  # when the run is to pause, in seconds since it began
-        self._before: Any = None
+        self.is_on = False
 
     def __enter__(self) -> "Watch":
         # A handler of the program's own stays in charge.
         in_main = threading.current_thread() is threading.main_thread()
-        if in_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-            self._before = signal.signal(signal.SIGINT, self._note)
+        if in_main and _is_free(signal.getsignal(signal.SIGINT)):
+            signal.signal(signal.SIGINT, _Note(self))
+            self.is_on = True
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.interrupted:
-            raise KeyboardInterrupt
-        self.interrupted = True
+        if self.is_on:
+            self.is_on = False
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
     @property
     def elapsed_s(self) -> float:

@@ -227,7 +227,7 @@ OURS = {"optimizer": cr.SGD()}
         ({"module": torch.nn.Sequential(torch.nn.ReLU()), **OURS}, ValueError, "no parameters to train"),
         ({"module": hooked(), **OURS}, ValueError, "2.weight has hooks"),
         ({"module": watched(), **OURS}, ValueError, "2.weight has hooks"),
-        ({"module": tied_by_memory(), **OURS}, ValueError, "0.weight and 5.weight are two parameters of the same"),
+        ({"module": tied_by_memory(), **OURS}, ValueError, "0.weight and 5.weight share memory"),
         ({"module": expanded(), **OURS}, ValueError, "the parameters cannot be written: .*single memory location"),
         ({"module": inferring(), **OURS}, ValueError, "the parameters cannot be written: .*inference tensor"),
     ],

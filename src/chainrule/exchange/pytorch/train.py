@@ -92,12 +92,9 @@ def _try_to_write(torch: Any, parameters: list[tuple[Any, Parameter]]) -> None:
 
 def _require_plain(module: Any) -> None:
     """Raise ValueError for parameters with which PyTorch does something of its own at each step."""
-    places: dict[int, str] = {}
     for name, parameter in module.named_parameters():
         if parameter._backward_hooks or parameter._post_accumulate_grad_hooks:
             raise ValueError(f"train_torch: {name} has hooks, which chainrule cannot call; remove them")
-        if (other := places.setdefault(parameter.data_ptr(), name)) != name:
-            raise ValueError(f"train_torch: {other} and {name} are two parameters of the same memory; make them one")
 
 
 def _data(name: str, data: Any) -> tuple[Any, dict[str, Any]]:
