@@ -207,6 +207,7 @@ def test_train_torch_gives_back_all_or_nothing():
         module, optimizer = made()
         interrupted(lambda module=module, optimizer=optimizer: program(module, optimizer), moment)
         assert found(module, optimizer) in states, moment
+        assert torch.is_grad_enabled()
 
 
 def test_fit_many_ends_at_once_and_leaves_no_thread():

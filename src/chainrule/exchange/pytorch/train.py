@@ -67,32 +67,35 @@ def train_torch(module: Any, loss: Any, data: Any, *, optimizer: Any, epochs: in
     changes: list[Any] = [_writing(torch, parameters)]
     if rule is not optimizer:
         changes += [partial(dict.update, *pair) for pair in state_for_torch(rule, optimizer, parameters)]
-    with torch.no_grad():  # one call, in which Python handles no signal: all is given back, or nothing
-        deque(map(partial.__call__, changes), maxlen=0)
+    deque(map(partial.__call__, changes), maxlen=0)  # one call, in which Python handles no signal: all or nothing
     return history
 
 
 def _writing(torch: Any, parameters: list[tuple[Any, Parameter]]) -> Any:
-    """What writes the numbers of ours into PyTorch's parameters, when it is called."""
-    theirs = [parameter for parameter, _ in parameters]
+    """What writes the numbers of ours into PyTorch's parameters, when it is called.
+
+    Into detached ones: inside torch.no_grad() an exception could leave the whole program without gradients.
+    """
+    theirs = [parameter.detach() for parameter, _ in parameters]
     return partial(torch._foreach_copy_, theirs, [torch.from_numpy(ours.value) for _, ours in parameters])
 
 
 def _try_to_write(torch: Any, parameters: list[tuple[Any, Parameter]]) -> None:
     """Write into PyTorch's parameters what is there, so that what cannot be written is an error before, not half-way.
 
-    Raises ValueError for an expanded tensor, say, or one of inference mode.
+    Raises ValueError for an expanded tensor, say.
     """
     try:
-        with torch.no_grad():
-            _writing(torch, parameters)()
+        _writing(torch, parameters)()
     except RuntimeError as problem:
         raise ValueError(f"train_torch: the parameters cannot be written: {problem}") from None
 
 
 def _require_plain(module: Any) -> None:
-    """Raise ValueError for parameters with which PyTorch does something of its own at each step."""
+    """Raise ValueError for parameters that no step may change, or with which PyTorch does something of its own then."""
     for name, parameter in module.named_parameters():
+        if parameter.is_inference():
+            raise ValueError(f"train_torch: {name} is an inference tensor, in which nobody may write; clone it outside")
         if parameter._backward_hooks or parameter._post_accumulate_grad_hooks:
             raise ValueError(f"train_torch: {name} has hooks, which chainrule cannot call; remove them")
 
