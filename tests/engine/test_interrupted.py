@@ -5,6 +5,7 @@ here is run again and again, and ended at one instruction after the other; CHAIN
 them, and at how many random moments (`make interrupt` takes an hour).
 """
 
+import contextvars
 import gc
 import os
 import random
@@ -43,10 +44,10 @@ def interrupted(program, moment):
                 raise Interrupt
         return trace
 
-    before = sys.gettrace()
+    before, context = sys.gettrace(), contextvars.copy_context()  # in which NumPy keeps what it warns of
     sys.settrace(trace)
     try:
-        program()
+        context.run(program)
     except Interrupt:
         pass
     finally:
