@@ -7,15 +7,15 @@
 // counted, views included), and closing the others. So an array that Python holds is always the one that the engine
 // reads, whoever holds it, and a network whose arrays nobody looks at pays for one flag.
 //
-//               An optimizer's state has one home too: its own dicts, until a step takes it here, and again as soon as
-//               anybody asks for `Optimizer.state`.
+// An optimizer's state has one home too: its own dicts, until a step takes it here, and again as soon as anybody asks for
+// `Optimizer.state`. Arrays of it that are held have windows like others.
 //
 // Interrupted   All copying between both sides, and every change of a home, happens in one call that holds the GIL and
 //               runs nothing of Python's: no signal handler, no exception and no other thread comes between. What needs
 //               Python (reading an optimizer's dicts, finding out what a change means) comes before it, and alone changes
 //               nothing.
 // Threads       A network works for one thread at a time; a second one gets an error. Who reads its numbers waits until
-//               it is idle (a run comes back every 50 ms), and waits for no other network.
+//               it is idle (a run comes back every 50 ms), is let in before the next call, and waits for no other network.
 // Callbacks     run between two calls, and see and set the newest numbers.
 // Fork          waits for the engine's work to pause (fork.h); so a child's networks are as whole as its parent's.
 #pragma once

@@ -107,10 +107,8 @@ class Keeping:
             "train": _fingerprint(data),
             "validation": None if held_out is None else _fingerprint(held_out),
         }
-        self.written_s, self.took_s = (
-            0.0,
-            0.0,
-        )  # when the last write ended, in seconds of this run, and how long it took
+        self.written_s = 0.0  # when the last write ended, in seconds of this run
+        self.took_s = 0.0  # and how long it took
         self.best_epoch: int | None = None  # that the last write holds
         checkpoint.folder.mkdir(parents=True, exist_ok=True)
         try:
