@@ -48,17 +48,17 @@ template <class T>
 class TinyNetwork final : public Tiny<T> {
 public:
     explicit TinyNetwork(std::vector<TinyLayer<T>> layers) : layers_(std::move(layers)) {
-        for (const TinyLayer<T>& layer : layers_) widest_ = std::max({widest_, layer.n_in, layer.n_out});
-        has_bend_ = std::any_of(layers_.begin(), layers_.end(), [](const TinyLayer<T>& layer) { return layer.bend != nullptr; });
+        for (const TinyLayer<T>& layer : layers_) weights_ += layer.n_in * layer.n_out;
     }
 
-    bool takes(int64_t rows) const override { return rows == 1 || widest_ <= 4; }
+    // A block of samples costs what sixteen do: of many weights, a few samples are better off in products/.
+    bool takes(int64_t rows) const override { return rows == 1 || rows >= 2 * virtual_lanes || weights_ <= 64; }
 
     void lay_out(Arena& arena) override {
         for (TinyLayer<T>& layer : layers_) {
             layer.y = arena.take<T>(most * virtual_lanes);
             layer.z = layer.bend && !layer.bend->saves_output ? arena.take<T>(most * virtual_lanes) : layer.y;
-            layer.sums = arena.take<T>(widest_ <= 4 ? (layer.n_in + 1) * layer.n_out * virtual_lanes : 0);
+            layer.sums = arena.take<T>((layer.n_in + 1) * layer.n_out * virtual_lanes);
         }
         x_ = arena.take<T>(most * virtual_lanes);
         d_ = arena.take<T>(2 * most * virtual_lanes);
@@ -192,7 +192,7 @@ private:
                 TinyLayer<T>& layer = layers_[i];
                 const T* const in = i == 0 ? x_ : layers_[i - 1].y;
                 if (layer.bend) layer.bend->backward(dy, layer.bend->saves_output ? layer.y : layer.z, dy, layer.n_out * virtual_lanes);
-                L back[4];
+                L back[most];
                 for (int k = 0; k < layer.n_in; ++k) back[k] = L::zeros();
                 T* sum = layer.sums;
                 for (int o = 0; o < layer.n_out; ++o) {
@@ -248,8 +248,7 @@ private:
     }
 
     std::vector<TinyLayer<T>> layers_;
-    int widest_ = 1;
-    bool has_bend_ = false;
+    int weights_ = 0;
     T *x_ = nullptr, *d_ = nullptr, *zeros_ = nullptr;
 };
 

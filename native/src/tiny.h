@@ -4,8 +4,8 @@
 // function here, over numbers that stay in registers and the nearest cache, in the same memory as everywhere else:
 //
 //     one sample        a layer's units lie in the lanes; the data set's row is read where it lies
-//     many samples      sixteen samples lie in the lanes, and every weight is one number for all of them (up to four units:
-//                       wider ones fill the lanes by themselves). Gradients are sums of sixteen lanes each, over all rows.
+//     many samples      sixteen samples lie in the lanes, and every weight is one number for all of them. Gradients are sums
+//                       of sixteen lanes each, over all rows.
 //
 // Sums over units go as in products/ (k ascending; of one sample, four chains); gradients over many samples do not, but in
 // an order that no machine changes: lane i takes rows i, i + 16, …, then halves.
