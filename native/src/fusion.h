@@ -40,8 +40,8 @@ struct Fusion {
     std::vector<std::string> notes;  // for each op of the plan
 
     // threaded: several threads share a step, and the gradients of parameters come after all others.
-    Fusion(const Plan& plan, const std::vector<Manners>& manners, bool threaded)
-        : slot(plan.values.size(), -1), notes(plan.ops.size()), plan_(plan), manners_(manners), threaded_(threaded) {
+    Fusion(const Plan& plan, std::vector<Manners> manners, bool threaded)
+        : slot(plan.values.size(), -1), notes(plan.ops.size()), plan_(plan), manners_(std::move(manners)), threaded_(threaded) {
         find_living();
         lay_forward();
         lay_backward();
@@ -201,8 +201,8 @@ private:
         all += (all.empty() ? "" : ", ") + text;
     }
 
-    const Plan& plan_;
-    const std::vector<Manners>& manners_;
+    Plan plan_;
+    std::vector<Manners> manners_;
     bool threaded_;
     std::vector<bool> lives_, is_input_;
     std::vector<int> outputs_, reads_;                // of values

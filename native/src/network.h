@@ -47,14 +47,13 @@ inline void check_plan(const Plan& plan) {
 template <class T>
 class Network {
 public:
-    // threads: the most that a step may use; 1 where its work would not pay for more.
     explicit Network(const Plan& plan) : plan_(plan), parameters_(plan.parameters, plan) {
         make_layers();
         if (!worth_threads(plan.batch)) plan_.threads = 1;
         std::vector<Manners> manners;
         for (const auto& layer : made_) manners.push_back(layer->manners());
-        const Fusion fusion(plan, manners, plan_.threads > 1);
-        put(fusion);
+        fusion_ = std::make_unique<Fusion>(plan_, manners, plan_.threads > 1);
+        put(*fusion_);
         settle();
     }
 
@@ -86,7 +85,9 @@ public:
     Parameters<T>& parameters() { return parameters_; }
     const Parameters<T>& parameters() const { return parameters_; }
     int threads() const { return plan_.threads; }
-    const std::vector<std::string>& notes() const { return notes_; }
+    const Fusion& fusion() const { return *fusion_; }
+    std::vector<int> input_slots() const { return slots_of(plan_.inputs); }
+    std::vector<int> output_slots() const { return slots_of(plan_.outputs); }
     const std::vector<Layer<T>*>& layers() const { return layers_; }
 
     size_t inputs() const { return inputs_.size(); }
@@ -160,7 +161,6 @@ private:
     }
 
     void put(const Fusion& fusion) {
-        notes_ = fusion.notes;
         for (const Slot& slot : fusion.slots) {
             Value<T> value;
             value.columns = slot.shape.columns;
@@ -198,6 +198,12 @@ private:
         gradients_start_from_zero_ = seen.start_from_zero;
     }
 
+    std::vector<int> slots_of(const std::vector<int>& values) const {
+        std::vector<int> slots;
+        for (int v : values) slots.push_back(fusion_->slot[size_t(v)]);
+        return slots;
+    }
+
     int64_t shared_scratch_size() const {
         int64_t most = 0;
         for (const Layer<T>* layer : layers_) {
@@ -214,7 +220,7 @@ private:
     std::vector<Value<T>> values_;                 // the slots; never resized once layers point to them
     std::vector<int> gradient_of_;                 // whose memory each slot's gradient has
     std::vector<Value<T>*> inputs_, outputs_;
-    std::vector<std::string> notes_;
+    std::unique_ptr<Fusion> fusion_;
     T *zeros_ = nullptr, *shared_scratch_ = nullptr;
     double operations_ = 0;
     bool is_big_ = false, prepared_ = false, gradients_start_from_zero_ = false;

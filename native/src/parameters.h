@@ -29,13 +29,14 @@ public:
         fused_.assign(shapes.size(), false);
         steps_taken_.assign(shapes.size(), 0);
         if (!plan.has_optimizer) return;
-        Settings without_decay = plan.optimizer;
+        const Settings settings = with_normal_options<T>(plan.optimizer);
+        Settings without_decay = settings;
         without_decay.numbers["weight_decay"] = 0;
-        decays_all_ = plan.optimizer.flag("decay_biases") || plan.optimizer.number("weight_decay") == 0;
-        clip_value_ = plan.optimizer.number("clip_value");
-        clip_norm_ = plan.optimizer.number("clip_norm");
-        rule_ = make_optimizer<T>(plan.optimizer);
-        bias_rule_ = decays_all_ ? make_optimizer<T>(plan.optimizer) : make_optimizer<T>(without_decay);
+        decays_all_ = settings.flag("decay_biases") || settings.number("weight_decay") == 0;
+        clip_value_ = settings.number("clip_value");
+        clip_norm_ = settings.number("clip_norm");
+        rule_ = make_optimizer<T>(settings);
+        bias_rule_ = make_optimizer<T>(decays_all_ ? settings : without_decay);
     }
 
     // ---- what the layers say, before memory is counted
@@ -128,8 +129,7 @@ public:
     // ---- the optimizer's step
 
     void count_step() {
-        for (size_t i = 0; i < steps_taken_.size(); ++i)
-            if (uses_[i] > 0) ++steps_taken_[i];
+        for (int64_t& steps : steps_taken_) ++steps;
     }
     bool all_fused() const { return all_fused_; }
 
@@ -138,7 +138,7 @@ public:
         if (!(clip_norm_ > 0)) return 1;
         double squares = 0;
         for (size_t i = 0; i < shapes_.size(); ++i)
-            if (uses_[i] > 0) squares += sum_of_squares(matrix(gradients_ + offset_[i], i), clip_value_);
+            squares += sum_of_squares(matrix(gradients_ + offset_[i], i), clip_value_);
         return clip_scale(clip_norm_, squares);
     }
 
@@ -150,7 +150,7 @@ public:
             return;
         }
         for (size_t i = 0; i < shapes_.size(); ++i) {
-            if (uses_[i] == 0 || (skip_fused && fused_[i])) continue;
+            if (skip_fused && fused_[i]) continue;
             const int64_t begin = share.begin(size_[i], 64), end = share.end(size_[i], 64);
             const Optimizer<T>& rule = shapes_[i].n_in == 0 ? *bias_rule_ : *rule_;
             if (begin < end) update_range(rule, offset_[i] + begin, offset_[i] + end, {lr, steps_taken_[i], scale});
@@ -199,8 +199,8 @@ private:
         uniform_ = decays_all_;
         all_fused_ = true, any_fused_ = false;
         for (size_t i = 0; i < shapes_.size(); ++i) {
-            uniform_ = uniform_ && uses_[i] > 0 && steps_taken_[i] == steps_taken_[0];
-            all_fused_ = all_fused_ && (fused_[i] || uses_[i] == 0);
+            uniform_ = uniform_ && steps_taken_[i] == steps_taken_[0];
+            all_fused_ = all_fused_ && fused_[i];
             any_fused_ = any_fused_ || fused_[i];
         }
     }

@@ -14,7 +14,8 @@ public:
     Manners manners() const override {
         Manners m;
         m.reads_x = !F::saves_output;
-        m.reads_y = m.works_in_place = F::saves_output;
+        m.reads_y = F::saves_output;
+        m.works_in_place = true;
         m.is_relu = std::is_same_v<F, ReLU<T>>;
         return m;
     }

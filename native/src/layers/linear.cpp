@@ -47,7 +47,7 @@ public:
 
     void lay_out(Arena& arena, int64_t batch, bool threaded) override {
         if (threaded && dx_needs_transpose(n_in_, n_out_)) transposed_ = Matrix<T>(arena.take<T>(matrix_size<T>(n_out_, n_in_)), n_out_, n_in_);
-        if (!place_.dx[0].input_only || !adds_in_place()) aside_ = arena.take<T>(aside_size(batch));
+        aside_ = arena.take<T>(aside_size(batch));
     }
     int64_t shared_scratch(int64_t, bool threaded) const override {
         if (threaded || !dx_needs_transpose(n_in_, n_out_)) return 0;
@@ -62,24 +62,24 @@ public:
         bias_ = has_bias_ ? memory.parameters.value(bias) : nullptr;
         bias_gradient_ = has_bias_ ? memory.parameters.gradient(bias) : nullptr;
         if (!transposed_.data) transposed_ = Matrix<T>(memory.shared_scratch, n_out_, n_in_);
-        row_x_ = x().rows(0, 1), row_y_ = y().rows(0, 1), row_dx_ = x().gradient_rows(0, 1), row_dy_ = y().gradient_rows(0, 1);
+        row_x_ = x().rows(0, 1), row_y_ = y().rows(0, 1), row_dy_ = y().gradient_rows(0, 1);
+        row_dx_ = adds_dx() ? aside(0, 1) : x().gradient_rows(0, 1);
         row_mask_ = x().mask(0);
     }
 
     void infer(const Matrix<T>* x, const Matrix<T>& y) const override { apply(x[0], y); }
 
     void forward(const Pass&, int64_t begin, int64_t end) override {
+        // A row is one alone if the batch has no other: its sums run in another order, which threads must not bring about.
         if (begin == 0 && end == 1 && positions_ == 1) linear_row_forward<T>(row_x_, weight_, bias(), row_y_, finish());
-        else apply(x().rows(begin, end), y().rows(begin, end));
+        else linear_forward<T>(x().rows(begin, end), weight_, bias(), y().rows(begin, end), finish());
     }
 
     void backward(const Pass& pass, int64_t samples) override {
         mask_own_relu(0, samples);
-        if (samples == 1 && positions_ == 1 && !(adds_dx() && wants_dx(pass))) {
-            linear_row_backward<T>(row_x_, row_dy_, weight_, wants_dx(pass) ? row_dx_ : Matrix<T>{}, row_mask_, gradient(pass));
-        } else {
-            backward_all(pass, samples);
-        }
+        if (samples > 1 || positions_ > 1) return backward_all(pass, samples);
+        linear_row_backward<T>(row_x_, row_dy_, weight_, wants_dx(pass) ? row_dx_ : Matrix<T>{}, row_mask_, gradient(pass));
+        if (adds_dx() && wants_dx(pass)) add_rows_of<T>(row_dx_, x().gradient_rows(0, 1));
     }
 
     void prepare(Share share) override {
@@ -171,11 +171,13 @@ private:
     const T* start() const { return adds_dx() ? nullptr : zeros_; }
     int64_t aside_size(int64_t batch) const {
         const bool waits = place_.dx_over_x && !dx_needs_transpose(n_in_, n_out_) && weight_is_transposed(n_in_, n_out_);
-        return waits || !adds_in_place() ? matrix_size<T>(checked_product(batch, positions_), n_in_) : 0;
+        const int64_t rows = waits || !adds_in_place() ? checked_product(batch, positions_) : adds_dx() ? 1 : 0;
+        return matrix_size<T>(rows, n_in_);
     }
     Matrix<T> aside(int64_t begin, int64_t end) const {
         Value<T> value = x();
         value.data = aside_;
+        if (adds_dx() && adds_in_place()) value.capacity = 1;  // for a row alone
         return value.rows(begin, end);
     }
 
