@@ -173,7 +173,7 @@ void train(const Trained& t) {
         if (i > 1) y = net.add(t.activation, {y});
         if (i > 1 && t.p > 0) y = net.dropout(y, t.p);
         y = net.linear(y, t.widths[i]);
-        name += "-" + std::to_string(t.widths[i]);
+        (name += "-") += std::to_string(t.widths[i]);
     }
     net.head(y, t.loss);
     net.optimizer(t.optimizer);
