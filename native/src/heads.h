@@ -64,6 +64,9 @@ public:
         }
     }
 
+    // By what one head's loss of numbers, without weights, is divided.
+    double denominator_of(int64_t rows) const { return heads_[0].mean ? double(heads_[0].columns) * double(rows) : 1; }
+
     // ---- a training step
 
     // What the denominators depend on: one number for each row of the whole batch; and these.
