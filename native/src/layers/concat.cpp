@@ -47,6 +47,7 @@ public:
     Manners manners() const override { return {}; }
     void infer(const Matrix<T>* x, const Matrix<T>& y) const override {
         join([&](size_t k) { return x[k]; }, y);
+        clear_padding(y);  // where something else may have lain before
     }
     void forward(const Pass&, int64_t begin, int64_t end) override {
         join([&](size_t k) { return x(k).rows(begin, end); }, y().rows(begin, end));
