@@ -24,6 +24,7 @@ import numpy as np
 from . import arrays, signature
 from .arguments import as_array, as_input
 from .arrays import Array
+from .structures import leaves, names, rebuild
 
 AnyModule = TypeVar("AnyModule", bound="Module")
 
@@ -245,11 +246,14 @@ class Module(Watched):
         """Inference: the output alone, in evaluation mode, with nothing saved.
 
         The first input is read as `fit` and `predict` read theirs: a module with parameters takes anything that NumPy
-        can read as an array, and computes in its own library and dtype. One without takes arrays as they come.
+        can read as an array, or a tuple or dict of them, and computes in its own library and dtype. One without takes
+        arrays as they come.
         """
         modules = self.modules()
         if inputs and (like := first_value(modules)) is not None:
-            inputs = (as_input(type(self).__name__, "x", inputs[0], like), *inputs[1:])
+            who, x = type(self).__name__, inputs[0]
+            parts = [as_input(who, f"x{name}", part, like) for name, part in zip(names(x), leaves(x), strict=True)]
+            inputs = (rebuild(x, parts), *inputs[1:])
         training = [module for module in modules if module.training]
         for module in training:
             vars(module)["training"] = False  # so set, it is not told to compiled networks: they need not know
