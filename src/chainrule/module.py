@@ -24,7 +24,6 @@ import numpy as np
 from . import arrays, signature
 from .arguments import as_array, as_input
 from .arrays import Array
-from .structures import leaves, names, rebuild
 
 AnyModule = TypeVar("AnyModule", bound="Module")
 
@@ -251,9 +250,7 @@ class Module(Watched):
         """
         modules = self.modules()
         if inputs and (like := first_value(modules)) is not None:
-            who, x = type(self).__name__, inputs[0]
-            parts = [as_input(who, f"x{name}", part, like) for name, part in zip(names(x), leaves(x), strict=True)]
-            inputs = (rebuild(x, parts), *inputs[1:])
+            inputs = (as_input(type(self).__name__, "x", inputs[0], like), *inputs[1:])
         training = [module for module in modules if module.training]
         for module in training:
             vars(module)["training"] = False  # so set, it is not told to compiled networks: they need not know
