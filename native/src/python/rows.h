@@ -47,7 +47,7 @@ public:
         if (!fits) refuse(open, dtype, writable);
         if (sample.shape.size() == 1) [[likely]] {
             if (view_.ndim == 2 && view_.shape[1] == sample.size) rows = view_.shape[0];
-            else if (view_.ndim == 1 && view_.shape[0] == sample.size) single_ = rows = 1;
+            else if (view_.ndim == 1 && view_.shape[0] == sample.size) single_ = true, rows = 1;
         } else {
             single_ = view_.ndim == int(sample.shape.size());
             if (ends_with(sample)) rows = single_ ? 1 : view_.shape[0];
