@@ -38,6 +38,7 @@ from .losses import (
     L1Loss,
     Loss,
     MSELoss,
+    MultiLoss,
     NLLLoss,
     PoissonNLLLoss,
     QuantileLoss,
