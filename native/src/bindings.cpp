@@ -89,7 +89,7 @@ NB_MODULE(CHAINRULE_MODULE, m) {
         .def("data", &Compiled::data, "x"_a, "targets"_a, "sample_weight"_a.none())
         .def("run", &Compiled::run, "data"_a, "validation"_a.none(), "lr"_a, "lr_per_step"_a, "batch"_a, "shuffle"_a,
              "seed"_a, "first_epoch"_a, "end_epoch"_a, "max_seconds"_a, "keep_best"_a, "losses"_a, "validation_losses"_a,
-             "position"_a)
+             "head_losses"_a, "validation_head_losses"_a, "position"_a)
         .def("predict", &Compiled::predict, "x"_a.none(), "out"_a.none() = nb::none())
         .def("forward", &Compiled::forward, "x"_a.none(), "training"_a = true)
         .def("backward", &Compiled::backward, "dy"_a.none(), "input"_a = true)
@@ -125,7 +125,7 @@ NB_MODULE(CHAINRULE_MODULE, m) {
         .def(nb::init<int>(), "threads"_a)
         .def("submit", &PythonQueue::submit, "compiled"_a, "data"_a, "validation"_a.none(), "lr"_a, "lr_per_step"_a,
              "batch"_a, "shuffle"_a, "seed"_a, "first_epoch"_a, "end_epoch"_a, "max_seconds"_a, "keep_best"_a,
-             "losses"_a, "validation_losses"_a, "position"_a, "patience"_a = 0, "min_delta"_a = 0.0)
+             "losses"_a, "validation_losses"_a, "head_losses"_a, "validation_head_losses"_a, "position"_a, "patience"_a = 0, "min_delta"_a = 0.0)
         .def("wait", &PythonQueue::wait, "seconds"_a)
         .def("stop", &PythonQueue::stop)
         .def("close", &PythonQueue::close);

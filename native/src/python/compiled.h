@@ -109,11 +109,13 @@ public:
     // What `run` and the queue are asked for, checked.
     Training training_of(const Data& data, const Data* validation, Doubles lr, bool lr_per_step, int64_t batch,
                          bool shuffle, uint64_t seed, int64_t first_epoch, int64_t end_epoch, double max_seconds,
-                         bool keep_best, Doubles losses, Doubles validation_losses) const {
+                         bool keep_best, Doubles losses, Doubles validation_losses, Doubles head_losses,
+                         Doubles validation_head_losses) const {
         const int64_t epochs = end_epoch - first_epoch;
         const int64_t steps = (data.view.rows + batch - 1) / (batch > 0 ? batch : 1);
         if (epochs < 1 || int64_t(losses.size()) < epochs || int64_t(lr.size()) < epochs * (lr_per_step ? steps : 1) ||
-            (validation && int64_t(validation_losses.size()) < epochs))
+            (validation && int64_t(validation_losses.size()) < epochs) || !is_long_enough(head_losses, epochs) ||
+            !is_long_enough(validation_head_losses, epochs))
             throw std::invalid_argument("run: lr or losses are too short for the epochs");
         Training training;
         training.batch = batch;
@@ -127,15 +129,19 @@ public:
         training.losses = losses.data();
         training.validation = validation ? &validation->view : nullptr;
         training.validation_losses = validation ? validation_losses.data() : nullptr;
+        training.head_losses = head_losses.size() ? head_losses.data() : nullptr;
+        training.validation_head_losses = validation && validation_head_losses.size() ? validation_head_losses.data() : nullptr;
         training.keep_best = keep_best;
         return training;
     }
 
     std::string run(const Data& data, const Data* validation, Doubles lr, bool lr_per_step, int64_t batch, bool shuffle,
                     uint64_t seed, int64_t first_epoch, int64_t end_epoch, double max_seconds, bool keep_best,
-                    Doubles losses, Doubles validation_losses, Position& position) {
+                    Doubles losses, Doubles validation_losses, Doubles head_losses, Doubles validation_head_losses,
+                    Position& position) {
         const Training training = training_of(data, validation, lr, lr_per_step, batch, shuffle, seed, first_epoch,
-                                              end_epoch, max_seconds, keep_best, losses, validation_losses);
+                                              end_epoch, max_seconds, keep_best, losses, validation_losses, head_losses,
+                                              validation_head_losses);
         Turn turn(*this);
         Outcome outcome;
         {
@@ -331,6 +337,10 @@ private:
 
     // ---- helpers
 
+    // A table of the losses of each head after each epoch; an empty one is not wanted.
+    bool is_long_enough(const Doubles& losses, int64_t epochs) const {
+        return losses.size() == 0 || int64_t(losses.size()) >= epochs * int64_t(classes_.size());
+    }
     template <class Work>
     void without_gil(double rows, Work work) {
         // Giving the GIL away costs more than a tiny step takes.

@@ -28,14 +28,14 @@ public:
 
     int64_t submit(nb::object compiled, nb::object data, nb::object validation, Doubles lr, bool lr_per_step,
                    int64_t batch, bool shuffle, uint64_t seed, int64_t first_epoch, int64_t end_epoch,
-                   double max_seconds, bool keep_best, Doubles losses, Doubles validation_losses, nb::object position,
-                   int64_t patience, double min_delta) {
+                   double max_seconds, bool keep_best, Doubles losses, Doubles validation_losses, Doubles head_losses,
+                   Doubles validation_head_losses, nb::object position, int64_t patience, double min_delta) {
         Compiled& network = nb::cast<Compiled&>(compiled);
         const Data& samples = nb::cast<const Data&>(data);
         const Data* held_out = validation.is_none() ? nullptr : &nb::cast<const Data&>(validation);
         Queue::Run run;
         run.training = network.training_of(samples, held_out, lr, lr_per_step, batch, shuffle, seed, first_epoch, end_epoch,
-                                           max_seconds, keep_best, losses, validation_losses);
+                                           max_seconds, keep_best, losses, validation_losses, head_losses, validation_head_losses);
         if (patience > 0 && first_epoch != 0)
             throw std::invalid_argument("submit: an early stop needs the losses from epoch 0 on");
         refuse_if_inherited();
@@ -52,7 +52,7 @@ public:
             throw;
         }
         kept_.emplace(number, Kept{&network, {compiled, data, validation, position},
-                                   {lr, losses, validation_losses}});
+                                   {lr, losses, validation_losses, head_losses, validation_head_losses}});
         return number;
     }
 
