@@ -5,7 +5,7 @@
 //           while they are in the nearest cache. No transposed weights at all.
 #pragma once
 
-#include "linear.h"
+#include "products.h"
 
 namespace chainrule {
 
