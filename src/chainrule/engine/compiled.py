@@ -154,7 +154,7 @@ class Origin:
         except CannotLower as reason:
             raise ValueError(f"the model was changed after compile: the engine does not know {reason}") from None
         program = native.program(plan)
-        for name in self.program | program:
+        for name in program | self.program:
             _require_same(name, self.program.get(name, "nothing"), program.get(name, "nothing"))
         _require_same("the optimizer", self.plan.optimizer, plan.optimizer)
         for i, (before, now) in enumerate(zip(self.plan.parameters, plan.parameters, strict=True)):

@@ -8,6 +8,10 @@ from ..module import Parameter
 from ..structures import Structure, leaves, names
 
 
+class CannotLower(Exception):
+    """The engine has no rule for something; the message says for what."""
+
+
 @dataclass(frozen=True)
 class Value:
     """A matrix: samples × positions rows, and a column for each channel. A vector has one position."""

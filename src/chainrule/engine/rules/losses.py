@@ -8,7 +8,7 @@ from typing import Any
 
 from ... import arrays, losses, signature
 from ...module import Buffer
-from .rule import CannotLower
+from ..plan import CannotLower
 
 LARGEST_INDEX = 2**53  # the largest of which a float64, in which numbers travel, holds every neighbour
 
