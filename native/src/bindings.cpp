@@ -6,6 +6,7 @@
 // network's arithmetic.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
+#include <nanobind/stl/map.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
@@ -532,29 +533,6 @@ NB_MODULE(CHAINRULE_MODULE, m) {
         .def_rw("label_smoothing", &Loss::label_smoothing)
         .def("set_weights", &Loss::set_weights, "weights"_a, "pos_weights"_a, "columns"_a);
 
-    nb::enum_<OptimizerKind>(m, "OptimizerKind")
-        .value("SGD", OptimizerKind::SGD)
-        .value("Adam", OptimizerKind::Adam)
-        .value("AdamW", OptimizerKind::AdamW)
-        .value("RMSprop", OptimizerKind::RMSprop)
-        .value("Adagrad", OptimizerKind::Adagrad);
-    nb::class_<Optimizer>(m, "Optimizer")
-        .def(nb::init<>())
-        .def_rw("kind", &Optimizer::kind)
-        .def_rw("weight_decay", &Optimizer::weight_decay)
-        .def_rw("decay_biases", &Optimizer::decay_biases)
-        .def_rw("momentum", &Optimizer::momentum)
-        .def_rw("dampening", &Optimizer::dampening)
-        .def_rw("nesterov", &Optimizer::nesterov)
-        .def_rw("beta1", &Optimizer::beta1)
-        .def_rw("beta2", &Optimizer::beta2)
-        .def_rw("eps", &Optimizer::eps)
-        .def_rw("amsgrad", &Optimizer::amsgrad)
-        .def_rw("alpha", &Optimizer::alpha)
-        .def_rw("centered", &Optimizer::centered)
-        .def_rw("lr_decay", &Optimizer::lr_decay)
-        .def_rw("initial_accumulator_value", &Optimizer::initial_accumulator_value);
-
     nb::enum_<OpKind>(m, "OpKind")
         .value("linear", OpKind::linear)
         .value("activation", OpKind::activation)
@@ -577,9 +555,9 @@ NB_MODULE(CHAINRULE_MODULE, m) {
         .def_rw("class_targets", &Plan::class_targets)
         .def_rw("sample_weights", &Plan::sample_weights)
         .def_rw("has_optimizer", &Plan::has_optimizer)
-        .def_rw("optimizer", &Plan::optimizer)
-        .def_rw("clip_value", &Plan::clip_value)
-        .def_rw("clip_norm", &Plan::clip_norm)
+        .def("set_optimizer", [](Plan& plan, std::string kind, std::map<std::string, double> numbers) {
+            plan.optimizer = Settings{std::move(kind), std::move(numbers), {}, {}};
+        }, "kind"_a, "numbers"_a)
         .def_rw("batch", &Plan::batch)
         .def_rw("samples", &Plan::samples)
         .def_rw("seed", &Plan::seed)

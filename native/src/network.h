@@ -5,6 +5,7 @@
 // the activations that it belongs to where nobody needs these any more, and plain SGD is fused into the product dW.
 #pragma once
 
+#include <memory>
 #include <vector>
 
 #include "arena.h"
@@ -88,13 +89,13 @@ public:
     static constexpr int64_t evaluation_rows = 512 / int64_t(sizeof(T));  // a chunk of rows in evaluation, fewer of doubles
     static constexpr int64_t big_weight = int64_t(1) << 20;  // bytes: more than a core's cache keeps from pass to pass
 
-    explicit Network(const Plan& plan) : plan_(with_normal_options<T>(plan)), op_columns_(output_columns(plan)) {
+    explicit Network(const Plan& plan) : plan_(plan), op_columns_(output_columns(plan)) {
         choose();
         lay_out();
         arena_.allocate(plan_.limit_bytes);
         lay_out();
         for (int k = 0; k < states_; ++k) {
-            const T initial = T(initial_state(plan_.optimizer, k));
+            const T initial = T(optimizer_->initial_state(k));
             if (initial != 0)
                 for (size_t i = 0; i < plan_.parameters.size(); ++i)
                     each_number(i, [&](int64_t at) { state_[size_t(k)][at] = initial; });
@@ -315,13 +316,13 @@ public:
     void update(double lr, double scale, bool skip_fused, Share share) {
         if (uniform_ && !(skip_fused && any_fused_)) {
             const int64_t begin = share.begin(flat_size_, 64), end = share.end(flat_size_, 64);
-            if (begin < end) update_range(plan_.optimizer, begin, end, lr, scale, steps_taken_.empty() ? 0 : steps_taken_[0]);
+            if (begin < end) update_range(*optimizer_, begin, end, lr, scale, steps_taken_.empty() ? 0 : steps_taken_[0]);
             return;
         }
         for (size_t i = 0; i < plan_.parameters.size(); ++i) {
             if (!plan_.parameters[i].trainable || !used_[i] || (skip_fused && fused_[i])) continue;
             const int64_t begin = share.begin(size_[i], 64), end = share.end(size_[i], 64);
-            const Optimizer& rule = plan_.parameters[i].n_in == 0 ? bias_rule_ : plan_.optimizer;
+            const Optimizer<T>& rule = plan_.parameters[i].n_in == 0 ? *bias_optimizer_ : *optimizer_;
             if (begin < end) update_range(rule, offset_[i] + begin, offset_[i] + end, lr, scale, steps_taken_[i]);
         }
     }
@@ -336,16 +337,16 @@ public:
 
     // The factor by which clip_norm scales all gradients, after clip_value has cut them.
     double clipping_scale() const {
-        if (!(plan_.clip_norm > 0)) return 1;
+        if (!(clip_norm_ > 0)) return 1;
         double squares = 0;
         for (size_t i = 0; i < plan_.parameters.size(); ++i) {
             if (!plan_.parameters[i].trainable || !used_[i]) continue;
             const ParameterShape& shape = plan_.parameters[i];
             squares += sum_of_squares(shape.n_in == 0 ? Matrix<T>(gradients_ + offset_[i], 1, shape.n_out)
                                                       : weight_matrix<T>(gradients_ + offset_[i], shape.n_in, shape.n_out),
-                                      plan_.clip_value);
+                                      clip_value_);
         }
-        return clip_scale(plan_.clip_norm, squares);
+        return clip_scale(clip_norm_, squares);
     }
 
     // Does a step on that many rows last long enough to share it? About 10 µs of one core's work. (One row alone goes
@@ -509,11 +510,10 @@ private:
         }
     }
 
-    void update_range(const Optimizer& rule, int64_t begin, int64_t end, double lr, double scale, int64_t step) {
+    void update_range(const Optimizer<T>& rule, int64_t begin, int64_t end, double lr, double scale, int64_t step) {
         T* states[8] = {};
         for (int k = 0; k < states_; ++k) states[k] = state_[size_t(k)] + begin;
-        optimizer_update<T>(rule, optimizer_step(rule, lr, step, scale, plan_.clip_value),
-                            values_ + begin, gradients_ + begin, states, end - begin);
+        rule.update({lr, step, scale}, values_ + begin, gradients_ + begin, states, end - begin);
     }
 
     static int64_t weight_bytes(const Stage<T>& s) { return checked_product(s.n_in, s.n_out) * int64_t(sizeof(T)); }
@@ -521,10 +521,7 @@ private:
     // What each op becomes, before any memory is counted.
     void choose() {
         relu_.kind = ActivationKind::ReLU;
-        states_ = plan_.has_optimizer ? optimizer_states(plan_.optimizer) : 0;
-        padding_divides_by_zero_ = plan_.has_optimizer && plan_.optimizer.kind != OptimizerKind::SGD && !(T(plan_.optimizer.eps) > 0);
-        bias_rule_ = plan_.optimizer;
-        if (!bias_rule_.decay_biases) bias_rule_.weight_decay = 0;
+        if (plan_.has_optimizer) make_optimizers();
         used_.assign(plan_.parameters.size(), false);
         fused_.assign(plan_.parameters.size(), false);
         std::vector<int> uses(plan_.parameters.size(), 0);
@@ -567,7 +564,7 @@ private:
         }
         last_ = int(buffers_.size()) - 1;
 
-        const bool plain = plan_.has_optimizer && plain_sgd(plan_) && plan_.clip_value == 0 && plan_.clip_norm == 0;
+        const bool plain = optimizer_ && optimizer_->is_plain();
         std::vector<bool> seen(plan_.parameters.size(), false);
         all_fused_ = true;
         for (size_t i = stages_.size(); i-- > 0;) {  // backward's order
@@ -609,16 +606,22 @@ private:
         in_place_output_ = !threaded && !stages_.empty() && stages_.back().kind == OpKind::linear && !stages_.back().relu;
     }
 
-    // Are all parameters updated by the same rule at the same step? Then one pass over the flat arrays does it.
-    void find_uniform() {
-        uniform_ = plan_.optimizer.decay_biases || plan_.optimizer.weight_decay == 0;
-        for (size_t i = 0; i < plan_.parameters.size(); ++i)
-            uniform_ = uniform_ && plan_.parameters[i].trainable && used_[i] && steps_taken_[i] == steps_taken_[0];
+    void make_optimizers() {
+        Settings settings = with_normal_options<T>(plan_.optimizer);
+        optimizer_ = make_optimizer<T>(settings);
+        states_ = optimizer_->states();
+        padding_divides_by_zero_ = optimizer_->spoils_padding();
+        clip_value_ = settings.number("clip_value"), clip_norm_ = settings.number("clip_norm");
+        biases_differ_ = !settings.flag("decay_biases") && settings.number("weight_decay") != 0;
+        if (biases_differ_) settings.numbers["weight_decay"] = 0;
+        bias_optimizer_ = make_optimizer<T>(settings);
     }
 
-    static bool plain_sgd(const Plan& plan) {
-        return plan.optimizer.kind == OptimizerKind::SGD && plan.optimizer.momentum == 0 &&
-               plan.optimizer.weight_decay == 0;
+    // Are all parameters updated by the same rule at the same step? Then one pass over the flat arrays does it.
+    void find_uniform() {
+        uniform_ = !biases_differ_;
+        for (size_t i = 0; i < plan_.parameters.size(); ++i)
+            uniform_ = uniform_ && plan_.parameters[i].trainable && used_[i] && steps_taken_[i] == steps_taken_[0];
     }
 
     static int64_t matrix_size(int64_t rows, int64_t columns) {
@@ -716,7 +719,9 @@ private:
     bool padding_divides_by_zero_ = false;
     bool big_ = false;         // some weight fills a core's cache
     bool transposed_ = false;  // every layer's Wᵀ is that of its weights, for several threads
-    Optimizer bias_rule_{};  // the optimizer as it treats biases
+    std::unique_ptr<Optimizer<T>> optimizer_, bias_optimizer_;  // the latter as it treats biases
+    bool biases_differ_ = false;
+    double clip_value_ = 0, clip_norm_ = 0;  // 0: no clipping
     bool all_fused_ = true, any_fused_ = false, uniform_ = true, zero_first_ = false, in_place_output_ = false;
     int64_t flat_size_ = 0;
     Arena arena_;

@@ -3,14 +3,13 @@
 #pragma once
 
 #include <cstdint>
-#include <limits>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
 #include "layers/activations.h"
 #include "losses.h"
-#include "optimizers.h"
+#include "optimizers/optimizer.h"
 
 namespace chainrule {
 
@@ -42,32 +41,13 @@ struct Plan {
     bool class_targets = false;   // targets are class indices (int64), not numbers
     bool sample_weights = false;  // some call will bring weights per sample
     bool has_optimizer = false;
-    Optimizer optimizer{};
-    double clip_value = 0;  // 0: no clipping
-    double clip_norm = 0;
+    Settings optimizer{};
     int64_t batch = 1;           // rows of the largest training step (and of forward/backward)
     int64_t samples = 0;         // rows of the largest training set, for the order of samples
     uint64_t seed = 0;           // of dropout
     int threads = 1;             // at most
     int64_t limit_bytes = int64_t(1) << 40;
 };
-
-// The same plan with options of the optimizer that are normal numbers in T. While the engine runs, the processor takes
-// denormal ones for 0 (FlushDenormals), but not while memory is counted: a count that asks `eps > 0` would differ from its
-// use. So what is denormal becomes the smallest normal number of its sign, and is more than 0 for everybody.
-template <class T>
-Plan with_normal_options(Plan plan) {
-    auto settle = [](double& option) {
-        constexpr double least = std::numeric_limits<T>::min();
-        if (option > 0 && option < least) option = least;
-        if (option < 0 && option > -least) option = -least;
-    };
-    Optimizer& o = plan.optimizer;
-    for (double* option : {&o.weight_decay, &o.momentum, &o.dampening, &o.beta1, &o.beta2, &o.eps, &o.alpha, &o.lr_decay,
-                           &o.initial_accumulator_value, &plan.clip_value, &plan.clip_norm})
-        settle(*option);
-    return plan;
-}
 
 // The columns of the matrix after each op; refuses what does not fit together.
 inline std::vector<int64_t> output_columns(const Plan& plan) {

@@ -11,13 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from .. import arrays, layers, losses, optimizers
+from .. import arrays, layers, losses
 from ..module import Module, Parameter
-from .plan import Op, Plan
-
-
-class CannotLower(Exception):
-    """The engine has no rule for something; the message says for what."""
+from .plan import CannotLower, Op, Plan
+from .rules import optimizers as of_optimizers
 
 
 class Lowering:
@@ -141,7 +138,6 @@ LOSSES = (
     losses.CrossEntropyLoss,
     losses.NLLLoss,
 )
-OPTIMIZERS = (optimizers.SGD, optimizers.Adam, optimizers.AdamW, optimizers.RMSprop, optimizers.Adagrad)
 
 
 def lower(
@@ -171,10 +167,8 @@ def lower(
         raise CannotLower(f"outputs of shape {lowering.shape}")
     if loss is not None:
         _check_loss(loss, lowering.shape, class_targets)
-    if optimizer is not None and type(optimizer) not in OPTIMIZERS:
-        raise CannotLower(f"{_name(optimizer)}")
-    if optimizer is not None and 0 in (optimizer.clip_value, optimizer.clip_norm):
-        raise CannotLower("clipping to 0")
+    if optimizer is not None:
+        of_optimizers.settings(optimizer)
     if len(lowering.parameters) != len(model.param()):
         raise CannotLower("parameters outside the layers")
     dtype = _common_dtype(lowering.parameters)

@@ -10,6 +10,7 @@ import numpy as np
 
 from .. import arrays, layers
 from .plan import Op, Plan
+from .rules import optimizers as of_optimizers
 
 INSTRUCTION_SETS = ("avx512", "avx2", "baseline")  # the best first
 VARIABLE = "CHAINRULE_INSTRUCTION_SET"
@@ -93,10 +94,9 @@ def compile_plan(
         described.has_loss, described.loss = True, _loss(native, loss_settings(plan.loss), plan.n_out)
         described.class_targets, described.sample_weights = plan.class_targets, plan.sample_weights
     if plan.optimizer is not None:
-        settings = optimizer_settings(plan.optimizer)
-        described.clip_value, described.clip_norm = settings.pop("clip_value"), settings.pop("clip_norm")
+        settings = of_optimizers.settings(plan.optimizer)
         described.has_optimizer = True
-        described.optimizer = _filled(native.Optimizer(), native.OptimizerKind, settings)
+        described.set_optimizer(settings.pop("kind"), {name: float(value) for name, value in settings.items()})
     if plan.batch >= 1 << 48:  # before C++ has to refuse it by its type
         raise MemoryError(f"the engine has no memory for {plan.batch:,} rows")
     described.batch, described.samples, described.seed = plan.batch, plan.samples, plan.seed
@@ -119,7 +119,7 @@ def program(plan: Plan) -> dict[str, Settings]:
     if plan.loss is not None:
         program["the loss"] = loss_settings(plan.loss)
     if plan.optimizer is not None:
-        program["the optimizer"] = optimizer_settings(plan.optimizer)
+        program["the optimizer"] = of_optimizers.settings(plan.optimizer)
     return program
 
 
@@ -141,30 +141,6 @@ def loss_settings(loss: Any) -> Settings:
     settings["mean"] = loss.reduction == "mean"
     weights = {name: _numbers(getattr(loss, name, None)) for name in ("weight", "pos_weight")}
     return settings | weights
-
-
-def optimizer_settings(optimizer: Any) -> Settings:
-    """Of an optimizer, but for its learning rate, which may change at any time."""
-    settings = _named(optimizer, _OPTIMIZER_NAMES)
-    if hasattr(optimizer, "betas"):
-        settings["beta1"], settings["beta2"] = optimizer.betas
-    settings["clip_value"], settings["clip_norm"] = optimizer.clip_value or 0.0, optimizer.clip_norm or 0.0
-    return settings
-
-
-_OPTIMIZER_NAMES = (
-    "weight_decay",
-    "decay_biases",
-    "momentum",
-    "dampening",
-    "nesterov",
-    "eps",
-    "amsgrad",
-    "alpha",
-    "centered",
-    "lr_decay",
-    "initial_accumulator_value",
-)
 
 
 def _named(thing: Any, names: tuple[str, ...]) -> Settings:
