@@ -321,8 +321,8 @@ CHANGED = {
     ),
     "a loss": ("the loss was MSELoss(mean=True", lambda net, loss, rule: setattr(loss, "reduction", "sum")),
     "momentum": ("the optimizer was SGD(.*momentum=0.9,", lambda net, loss, rule: setattr(rule, "momentum", 0.5)),
-    "weight decay": ("SGD(weight_decay=0.5,.* now;", lambda net, loss, rule: setattr(rule, "weight_decay", 0.5)),
-    "clipping": ("clip_norm=0.5) now", lambda net, loss, rule: setattr(rule, "clip_norm", 0.5)),
+    "weight decay": ("SGD(.*weight_decay=0.5,.* now;", lambda net, loss, rule: setattr(rule, "weight_decay", 0.5)),
+    "clipping": ("clip_norm=0.5,.* now", lambda net, loss, rule: setattr(rule, "clip_norm", 0.5)),
     "nesterov": ("nesterov=True.* now", lambda net, loss, rule: setattr(rule, "nesterov", True)),
     "the optimizer": (
         "the optimizer was SGD(lr=0.1, momentum=0.9) .* is SGD(lr=0.5, momentum=0.9) now",

@@ -3,7 +3,7 @@
 No module has this name: import it under typing.TYPE_CHECKING only.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 import enum
 from typing import Annotated, Any
 
@@ -156,104 +156,6 @@ class Loss:
 
     def set_weights(self, weights: Sequence[float], pos_weights: Sequence[float], columns: int) -> None: ...
 
-class OptimizerKind(enum.Enum):
-    SGD = 0
-
-    Adam = 1
-
-    AdamW = 2
-
-    RMSprop = 3
-
-    Adagrad = 4
-
-class Optimizer:
-    def __init__(self) -> None: ...
-
-    @property
-    def kind(self) -> OptimizerKind: ...
-
-    @kind.setter
-    def kind(self, arg: OptimizerKind, /) -> None: ...
-
-    @property
-    def weight_decay(self) -> float: ...
-
-    @weight_decay.setter
-    def weight_decay(self, arg: float, /) -> None: ...
-
-    @property
-    def decay_biases(self) -> bool: ...
-
-    @decay_biases.setter
-    def decay_biases(self, arg: bool, /) -> None: ...
-
-    @property
-    def momentum(self) -> float: ...
-
-    @momentum.setter
-    def momentum(self, arg: float, /) -> None: ...
-
-    @property
-    def dampening(self) -> float: ...
-
-    @dampening.setter
-    def dampening(self, arg: float, /) -> None: ...
-
-    @property
-    def nesterov(self) -> bool: ...
-
-    @nesterov.setter
-    def nesterov(self, arg: bool, /) -> None: ...
-
-    @property
-    def beta1(self) -> float: ...
-
-    @beta1.setter
-    def beta1(self, arg: float, /) -> None: ...
-
-    @property
-    def beta2(self) -> float: ...
-
-    @beta2.setter
-    def beta2(self, arg: float, /) -> None: ...
-
-    @property
-    def eps(self) -> float: ...
-
-    @eps.setter
-    def eps(self, arg: float, /) -> None: ...
-
-    @property
-    def amsgrad(self) -> bool: ...
-
-    @amsgrad.setter
-    def amsgrad(self, arg: bool, /) -> None: ...
-
-    @property
-    def alpha(self) -> float: ...
-
-    @alpha.setter
-    def alpha(self, arg: float, /) -> None: ...
-
-    @property
-    def centered(self) -> bool: ...
-
-    @centered.setter
-    def centered(self, arg: bool, /) -> None: ...
-
-    @property
-    def lr_decay(self) -> float: ...
-
-    @lr_decay.setter
-    def lr_decay(self, arg: float, /) -> None: ...
-
-    @property
-    def initial_accumulator_value(self) -> float: ...
-
-    @initial_accumulator_value.setter
-    def initial_accumulator_value(self, arg: float, /) -> None: ...
-
 class OpKind(enum.Enum):
     linear = 0
 
@@ -351,23 +253,7 @@ class Plan:
     @has_optimizer.setter
     def has_optimizer(self, arg: bool, /) -> None: ...
 
-    @property
-    def optimizer(self) -> Optimizer: ...
-
-    @optimizer.setter
-    def optimizer(self, arg: Optimizer, /) -> None: ...
-
-    @property
-    def clip_value(self) -> float: ...
-
-    @clip_value.setter
-    def clip_value(self, arg: float, /) -> None: ...
-
-    @property
-    def clip_norm(self) -> float: ...
-
-    @clip_norm.setter
-    def clip_norm(self, arg: float, /) -> None: ...
+    def set_optimizer(self, kind: str, numbers: Mapping[str, float]) -> None: ...
 
     @property
     def batch(self) -> int: ...
