@@ -115,9 +115,7 @@ public:
         for (size_t i = 0; i < form.size(); ++i) {
             const Rows& part = parts_.emplace_back(form.part(value, i), dtype, form.sample(i), name, writable, reader, form.place(i));
             data_.push_back(part.data());
-            if (part.rows != rows() || part.single() != single())
-                throw nb::value_error((std::string(name) + form.place(i) + " must have as many rows as " + name + form.place(0) +
-                                       ", " + std::to_string(rows()) + ", got " + std::to_string(part.rows)).c_str());
+            if (part.rows != rows() || part.single() != single()) refuse(form, name, i);
         }
     }
 
@@ -127,6 +125,11 @@ public:
     const std::deque<Rows>& parts() const { return parts_; }
 
 private:
+    [[noreturn, gnu::noinline]] void refuse(const Form& form, const std::string& name, size_t i) const {
+        const std::string first = name.substr(name.find(": ") + 2) + form.place(0);
+        throw nb::value_error((name + form.place(i) + " must have as many rows as " + first + ", " + std::to_string(rows()) +
+                               ", got " + std::to_string(parts_[i].rows)).c_str());
+    }
     std::deque<Rows> parts_;  // which stay where they are
     std::vector<void*> data_;
 };

@@ -298,7 +298,8 @@ class NativeLoop:
         """What it takes to go on from here; the numbers are handed to Python."""
         self._hand_over()
         at, best_epoch = self.position, self.native.best_epoch
-        place = Place(at.epoch, at.step, (at.loss_sum,), (at.loss_denominator,))
+        sums = [at.losses[i] for i in self._heads()] if at.losses else []
+        place = Place(at.epoch, at.step, tuple(total for total, _ in sums), tuple(divides for _, divides in sums))
         best_loss = self.native.best_loss if best_epoch >= 0 else math.inf
         found = _best(self.native, self.plan)
         best = [found[self.plan.parameters.index(parameter)] for parameter in self.model.param()]
@@ -307,12 +308,9 @@ class NativeLoop:
     def remember(self, memory: Memory) -> None:
         """Go on from there, with the numbers that are in Python."""
         at, place = self.position, memory.place
-        at.epoch, at.step, at.loss_sum, at.loss_denominator = (
-            place.epoch,
-            place.step,
-            sum(place.loss_sum, 0.0),
-            sum(place.loss_denominator, 0.0),
-        )
+        at.epoch, at.step = place.epoch, place.step
+        sums = list(zip(place.loss_sum, place.loss_denominator, strict=True))
+        at.losses = [sums[self._heads().index(i)] for i in range(len(sums))]
         in_order = self.model.param()
         for i, parameter in enumerate(self.plan.parameters):
             self.native.write_best(i, np.ascontiguousarray(memory.best[in_order.index(parameter)]))
