@@ -60,7 +60,8 @@ class NativeLoop:
         shuffle: bool,
         threads: int | None,
     ) -> None:
-        if is_several(data.x) or is_several(data.target):
+        sets = [data] if held_out is None else [data, held_out]
+        if any(is_several(part) for one in sets for part in (one.x, one.target)):
             raise CannotLower("several inputs or heads")
         if type(data.x) is not np.ndarray:
             raise CannotLower(f"{arrays.describe_kind(data.x)}")
