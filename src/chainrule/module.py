@@ -520,3 +520,11 @@ class Module(Watched):
     def refuse(self, method: str, expected: str, got: object, error: type[Exception] = ValueError) -> NoReturn:
         """Raise an error that says who, what was expected, and what came."""
         raise error(f"{type(self).__name__}({self.extra_repr()}).{method}: {expected}, got {got}")
+
+    def refuse_shape(self, expected: str, x: Array, *, one_sample: bool, name: str = "x") -> NoReturn:
+        """Refuse an input for its shape, and say what to do if it may be one sample without the axis of the batch.
+
+        The first axis counts samples everywhere; PyTorch guesses from the number of axes whether there is one.
+        """
+        hint = f"; if it is one sample, {name}[None] gives it the axis of the batch" if one_sample else ""
+        self.refuse("forward", f"{name} {expected}", f"{tuple(x.shape)}{hint}")
