@@ -131,7 +131,7 @@ class AnyNetwork(NetworkEstimator):
         """A new network, checked to have the outputs that it must have."""
         name, build = type(self).__name__, self.build if self.build is not None else default_network
         self._parts = self._columns_of_inputs(x.shape[1])
-        n_features = x.shape[1] if self._parts is None else {key: len(at) for key, at in self._parts.items()}
+        n_features: Any = x.shape[1] if self._parts is None else {key: len(at) for key, at in self._parts.items()}
         if self._parts is not None and self.build is None:
             raise ValueError(f"{name}: inputs needs build, which says how they come together")
         if isinstance(build, Module):

@@ -151,14 +151,18 @@ class Session:
                 measured,
                 learning_rate=epoch.learning_rate,
                 seconds=self.before_s + epoch.seconds,
-                heads=dict(zip(self.heads, epoch.heads, strict=False)),
-                validation_heads=dict(zip(self.heads, epoch.validation_heads, strict=False)),
+                heads=self._by_head(epoch.heads),
+                validation_heads=self._by_head(epoch.validation_heads),
             )
             _end_epoch(self.run.optimizer, epoch.monitored)
         self.history.steps = self.loop.steps
         if self.loop.diverged:
             self.loop.give_back_best()
             raise _diverged(self.history, self.loop.diverged, self.run)
+
+    def _by_head(self, losses: tuple[float, ...]) -> dict[str, float]:
+        """The losses of the heads as the History names them; none where there is one head, or no validation data."""
+        return dict(zip(self.heads, losses, strict=True)) if losses else {}
 
     def goes_on(self, finished: list[Epoch], watch: Watch) -> bool:
         """Ask the callbacks and `stop`, if it is time to, and write down why the run ends, if it does."""
@@ -270,11 +274,11 @@ class TrainingMode:
 
     def __enter__(self) -> None:
         for module, _ in self.before:
-            module.training = True
+            vars(module)["training"] = True  # so set, it is not told to compiled networks: they need not know
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         for module, mode in self.before:
-            module.training = mode
+            vars(module)["training"] = mode
 
 
 def reseed(modules: list[Module], seed: int) -> None:
