@@ -19,7 +19,7 @@ from .layers import Concat, Graph, Multiply, Parallel, Residual, Select, Sequent
 from .module import Module
 from .structures import Structure, is_several, leaves, rebuild
 
-SIGNS = {Sum: "+", Multiply: "×"}  # joins that are drawn as a sign
+SIGNS: dict[type, str] = {Sum: "+", Multiply: "×"}  # joins that are drawn as a sign
 HEIGHT, SIGN, GAP, ASIDE = 0.42, 0.26, 0.3, 0.22  # inches: of a box, of a sign, between levels, between boxes
 STRAIGHT = 1000.0  # how much more an arrow between neighbouring levels wants to be straight than a long one
 SWEEPS = 100  # over all columns, each of which goes to the mean of its neighbours
