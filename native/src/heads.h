@@ -63,6 +63,9 @@ public:
         }
     }
 
+    // By what one head's loss of numbers, without weights, is divided.
+    double denominator_of(int64_t rows) const { return heads_[0].mean ? double(heads_[0].columns) * double(rows) : 1; }
+
     // ---- a training step
 
     // What the denominators depend on: one number for each row of the whole batch; and these.
@@ -78,7 +81,9 @@ public:
                 const int64_t* const indices = static_cast<const int64_t*>(data.targets[k]);
                 for (int64_t r = 0; r < rows; ++r) one.indices[r] = indices[order ? order[first + r] : first + r];
             }
+            if (!weighted_ && !one.class_targets && one.of_rows == rows) continue;  // it depends on nothing else
             one.denominator = one.loss->denominator(target_of(one, one.targets, batch_, 0, 0, rows), rows, one.columns);
+            one.of_rows = weighted_ || one.class_targets ? -1 : rows;
         }
     }
     // Targets of the batch's rows first + begin …, to rows begin … end - 1 of the memory.
@@ -144,6 +149,7 @@ private:
         int64_t columns = 0, ignore_index = 0;
         std::unique_ptr<Loss<T>> loss;
         double weight = 1, denominator = 0;
+        int64_t of_rows = -1;  // rows of the batch whose denominator it is
         bool mean = true, class_targets = false;
         T *targets = nullptr, *evaluation_targets = nullptr;
         int64_t* indices = nullptr;

@@ -16,8 +16,10 @@
 
 namespace chainrule {
 
-// The plan with a value of its own for each output, so that a gradient comes to each from one loss.
-inline Plan with_separate_outputs(Plan plan) {
+// The plan with a value of its own for each output, so that a gradient comes to each from one loss; and with one thread for
+// a tiny network, whose sums would run in another order with more.
+inline Plan settled(Plan plan, bool tiny) {
+    if (tiny) plan.threads = 1;
     for (size_t k = 0; k < plan.outputs.size(); ++k) {
         for (size_t j = 0; j < k; ++j) {
             if (plan.outputs[j] != plan.outputs[k]) continue;
@@ -43,12 +45,13 @@ template <class T>
 class Loop final : public Engine {
 public:
     explicit Loop(const Plan& plan)
-        : plan_(checked(plan)), network_(with_separate_outputs(plan)), heads_(plan, network_, Evaluation<T>::most_rows),
-          evaluation_(network_), step_(network_, heads_), sums_(plan.heads.size()) {
+        : plan_(checked(plan)), tiny_(make_tiny<T>(plan)), network_(settled(plan, tiny_ != nullptr)),
+          heads_(plan, network_, Evaluation<T>::most_rows), evaluation_(network_), step_(network_, heads_, tiny_.get()), sums_(plan.heads.size()) {
         lay_out();
         arena_.allocate(plan.limit_bytes);
         lay_out();
         network_.memory_is_there();
+        if (tiny_) tiny_->memory_is_there(network_.parameters());
     }
 
     const Plan& plan() const override { return plan_; }
@@ -257,6 +260,7 @@ private:
     // Runs twice: to count, and to hand out (arena.h). In the order in which a step touches it.
     void lay_out() {
         network_.lay_out(arena_);
+        if (tiny_) tiny_->lay_out(arena_);
         heads_.lay_out(arena_);
         evaluation_.lay_out(arena_);
         order_ = arena_.take<int64_t>(plan_.samples);
@@ -288,6 +292,7 @@ private:
     }
 
     Plan plan_;
+    std::unique_ptr<Tiny<T>> tiny_;
     Network<T> network_;
     Heads<T> heads_;
     Evaluation<T> evaluation_;

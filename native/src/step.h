@@ -1,22 +1,25 @@
 // One training step: gather the rows that the epoch's order names, forward, loss, backward, (clip,) update. There are
-// three ways, which give the same bits: alone; several threads, each with its rows; or several, layer by layer.
+// three ways, which give the same bits: alone; several threads, each with its rows; or several, layer by layer. And there is
+// a fourth for tiny networks (tiny.h), which have one thread.
 #pragma once
 
 #include "heads.h"
 #include "network.h"
 #include "threads.h"
+#include "tiny.h"
 
 namespace chainrule {
 
 template <class T>
 class Step {
 public:
-    Step(Network<T>& network, Heads<T>& heads) : network_(network), heads_(heads), pool_(network.threads()) {}
+    Step(Network<T>& network, Heads<T>& heads, Tiny<T>* tiny) : network_(network), heads_(heads), tiny_(tiny), pool_(network.threads()) {}
 
     int team_for(int64_t rows) const { return network_.worth_threads(rows) ? pool_.size() : 1; }
 
     // Rows first … of the data in the given order (null: as they stand). Adds each head's loss to `losses`.
     void make(const Dataset& data, const int64_t* order, int64_t first, int64_t rows, double lr, int64_t pass_number, LossSum* losses) {
+        if (tiny_ && tiny_->takes(rows) && !data.sample_weight) return make_tiny(data, order, first, rows, lr, losses[0]);
         Pass pass;
         pass.number = pass_number;
         pass.add = network_.gradients_start_from_zero();
@@ -46,6 +49,18 @@ public:
     }
 
 private:
+    void make_tiny(const Dataset& data, const int64_t* order, int64_t first, int64_t rows, double lr, LossSum& loss) {
+        Parameters<T>& parameters = network_.parameters();
+        parameters.count_step();
+        const double denominator = heads_.denominator_of(rows);
+        loss.sum += tiny_->step(static_cast<const T*>(data.x[0]), static_cast<const T*>(data.targets[0]), order, first, rows,
+                                denominator, parameters.all_fused(), T(lr));
+        loss.denominator += denominator;
+        if (parameters.all_fused()) return;
+        parameters.update(lr, parameters.clipping_scale(), true, {});
+        parameters.clear_padding_if_spoiled();
+    }
+
     // Chunk after chunk, all in the same memory.
     void alone(Pass pass, const Dataset& data, const int64_t* order, int64_t first, int64_t rows) {
         network_.parameters_changed();
@@ -105,6 +120,7 @@ private:
 
     Network<T>& network_;
     Heads<T>& heads_;
+    Tiny<T>* tiny_;  // or null
     Pool pool_;
     Judge judge_;
 };

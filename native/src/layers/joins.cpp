@@ -64,7 +64,7 @@ public:
     void backward_inputs(const Pass& pass, int64_t begin, int64_t end) override {
         const Matrix<T> dy = y().gradient_rows(begin, end);
         for (size_t k = 0; k < inputs(); ++k) {
-            if (!wants_dx(pass, k) || this->place_.dx[k].how == Coming::How::given) continue;
+            if (!wants_dx(pass, k) || this->coming(k).how == Coming::How::given) continue;
             if (adds_dx(k)) add_rows_of<T>(dy, x(k).gradient_rows(begin, end));
             else copy_rows<T>(dy, x(k).gradient_rows(begin, end));
         }

@@ -65,6 +65,7 @@ public:
         row_x_ = x().rows(0, 1), row_y_ = y().rows(0, 1), row_dy_ = y().gradient_rows(0, 1);
         row_dx_ = adds_dx() ? aside(0, 1) : x().gradient_rows(0, 1);
         row_mask_ = x().mask(0);
+        row_gradient_ = gradient({});
     }
 
     void infer(const Matrix<T>* x, const Matrix<T>& y) const override { apply(x[0], y); }
@@ -78,12 +79,15 @@ public:
     void backward(const Pass& pass, int64_t samples) override {
         mask_own_relu(0, samples);
         if (samples > 1 || positions_ > 1) return backward_all(pass, samples);
-        linear_row_backward<T>(row_x_, row_dy_, weight_, wants_dx(pass) ? row_dx_ : Matrix<T>{}, row_mask_, gradient(pass));
+        row_gradient_.add = pass.add || adds_;
+        row_gradient_.update = pass.update && fuses_update_;
+        row_gradient_.lr = T(pass.lr);
+        linear_row_backward<T>(row_x_, row_dy_, weight_, wants_dx(pass) ? row_dx_ : no_dx_, row_mask_, row_gradient_);
         if (adds_dx() && wants_dx(pass)) add_rows_of<T>(row_dx_, x().gradient_rows(0, 1));
     }
 
     void prepare(Share share) override {
-        if (!place_.dx[0].input_only) transpose_inputs(share.begin(n_in_, panel<T>), share.end(n_in_, panel<T>));
+        if (!this->coming().input_only) transpose_inputs(share.begin(n_in_, panel<T>), share.end(n_in_, panel<T>));
     }
     void backward_inputs(const Pass& pass, int64_t begin, int64_t end) override {
         mask_own_relu(begin, end);
@@ -93,7 +97,7 @@ public:
         const int64_t begin = share.begin(n_in_, panel<T>), end = share.end(n_in_, panel<T>);
         if (begin == end) return;
         linear_gradient<T>(x().rows(0, samples), y().gradient_rows(0, samples), gradient(pass), begin, end);
-        if (prepare_next && !place_.dx[0].input_only) transpose_inputs(begin, end);
+        if (prepare_next && !this->coming().input_only) transpose_inputs(begin, end);
     }
 
     // A wide output is divided by columns, whole panels of them.
@@ -223,7 +227,8 @@ private:
     const T *bias_ = nullptr, *zeros_ = nullptr, *row_mask_ = nullptr;
     T *weight_gradient_ = nullptr, *bias_gradient_ = nullptr, *aside_ = nullptr;
     // A batch of one row takes so little time that making these views anew would be a tenth of it.
-    Matrix<T> row_x_, row_y_, row_dx_, row_dy_;
+    Matrix<T> row_x_, row_y_, row_dx_, row_dy_, no_dx_;
+    LinearGradient<T> row_gradient_;
 };
 
 template <class T>
