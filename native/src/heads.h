@@ -132,12 +132,13 @@ public:
         }
     }
 
-    // The loss that these sums amount to.
-    double value(const LossSum* losses) const {
+    // The loss that these sums amount to; into `each`, if it is there, the loss of each head before its weight.
+    double value(const LossSum* losses, double* each = nullptr) const {
         double total = 0;
         for (size_t k = 0; k < heads_.size(); ++k) {
             const LossSum& loss = losses[k];
             const double value = !heads_[k].mean ? loss.sum : loss.denominator == 0 ? 0 : loss.sum / loss.denominator;
+            if (each) each[k] = value;
             total += heads_[k].weight * value;
         }
         return total;
