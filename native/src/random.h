@@ -44,24 +44,35 @@ FORCE_INLINE UnsignedVec<double> multiply_low(UnsignedVec<double> a, UnsignedVec
 
 }  // namespace philox
 
-template <int Rounds = philox::rounds>
-FORCE_INLINE PhiloxWords philox4x32(uint64_t seed, UnsignedVec<double> block, uint64_t index, uint32_t stream) {
+// Sets of blocks side by side, one in each element of the arrays: a set is one chain of multiplications that wait for each
+// other, and four of them take as long as two one after the other.
+template <int Rounds, int Sets>
+FORCE_INLINE void philox4x32(uint64_t seed, const UnsignedVec<double> (&block)[Sets], const UnsignedVec<double> (&index)[Sets],
+                             uint32_t stream, PhiloxWords (&r)[Sets]) {
     using namespace philox;
-    UnsignedVec<double> c0 = block, c1 = broadcast<uint64_t>(index), c2 = broadcast<uint64_t>(index >> 32),
-                        c3 = broadcast<uint64_t>(stream);
     const UnsignedVec<double> m0 = broadcast<uint64_t>(multiplier0), m1 = broadcast<uint64_t>(multiplier1);
+    UnsignedVec<double> p0[Sets], p1[Sets];
+#pragma GCC unroll 4
+    for (int s = 0; s < Sets; ++s) r[s] = {{block[s], index[s], index[s] >> 32, broadcast<uint64_t>(stream)}};
     uint32_t k0 = uint32_t(seed), k1 = uint32_t(seed >> 32);
 #pragma GCC unroll 10
     for (int round = 0; round < Rounds; ++round) {
-        const UnsignedVec<double> p0 = multiply_low(m0, c0), p1 = multiply_low(m1, c2);
-        c0 = (p1 >> 32) ^ c1 ^ broadcast<uint64_t>(k0);
-        c2 = (p0 >> 32) ^ c3 ^ broadcast<uint64_t>(k1);
-        c1 = p1;
-        c3 = p0;
+#pragma GCC unroll 4
+        for (int s = 0; s < Sets; ++s) p0[s] = multiply_low(m0, r[s].w[0]), p1[s] = multiply_low(m1, r[s].w[2]);
+#pragma GCC unroll 4
+        for (int s = 0; s < Sets; ++s)
+            r[s] = {{(p1[s] >> 32) ^ r[s].w[1] ^ broadcast<uint64_t>(k0), p1[s],
+                     (p0[s] >> 32) ^ r[s].w[3] ^ broadcast<uint64_t>(k1), p0[s]}};
         k0 += weyl0;
         k1 += weyl1;
     }
-    return {{c0, c1, c2, c3}};
+}
+
+template <int Rounds = philox::rounds>
+FORCE_INLINE PhiloxWords philox4x32(uint64_t seed, UnsignedVec<double> block, uint64_t index, uint32_t stream) {
+    PhiloxWords r[1];
+    philox4x32<Rounds, 1>(seed, {block}, {broadcast<uint64_t>(index)}, stream, r);
+    return r[0];
 }
 
 // The first two words of each block as one number, and the last two.

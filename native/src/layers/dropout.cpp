@@ -12,8 +12,8 @@ class Dropout final : public Layer<T> {
 
 public:
     explicit Dropout(const Making& making)
-        : p_(making.settings.number("p")), stream_(uint32_t(making.settings.number("stream"))), seed_(making.seed) {
-        if (!(p_ >= 0 && p_ <= 1)) making.refuse("p must lie in [0, 1]");
+        : kept_(making.settings.number("p")), halfwords_(making.seed, uint32_t(making.settings.number("stream"))) {
+        if (const double p = making.settings.number("p"); !(p >= 0 && p <= 1)) making.refuse("p must lie in [0, 1]");
         if (making.x.size() != 1 || making.x[0].columns != making.y.columns || making.x[0].positions != making.y.positions)
             making.refuse("it reads one value and writes one like it");
     }
@@ -38,7 +38,7 @@ public:
             if (adds_dx()) add_rows_of<T>(dy, dx);
             else if (dx.data != dy.data) copy_rows<T>(dy, dx);
         } else if (place_.over_relu) {
-            dropout_scale<T>(p_, dx);
+            dropout_scale<T>(kept_, dx);
         } else if (adds_dx()) {
             draw<true>(pass, dy, dx, begin);
         } else {
@@ -48,13 +48,15 @@ public:
 
 private:
     template <bool adds>
-    void draw(const Pass& pass, const Matrix<T>& from, const Matrix<T>& to, int64_t begin) const {
-        dropout<adds, T>(seed_, stream_, uint64_t(pass.number), p_, from, to, (pass.first_row + begin) * x().positions);
+    void draw(const Pass& pass, const Matrix<T>& from, const Matrix<T>& to, int64_t begin) {
+        const int64_t first_row = (pass.first_row + begin) * x().positions;
+        if (begin == 0) return dropout<adds, T>(halfwords_, uint64_t(pass.number), kept_, from, to, first_row);
+        Halfwords halfwords = halfwords_.another();  // several threads at a time come here, and one of them has row 0
+        dropout<adds, T>(halfwords, uint64_t(pass.number), kept_, from, to, first_row);
     }
 
-    double p_;
-    uint32_t stream_;  // of random numbers: 0, 1, … in the network
-    uint64_t seed_;
+    Kept<T> kept_;
+    Halfwords halfwords_;
 };
 
 template <class T>
