@@ -17,7 +17,7 @@ namespace chainrule {
 // The halfwords of a layer's masks, a stretch at a time. Each thread needs one of its own.
 class Halfwords {
 public:
-    static constexpr int64_t most = 1024;  // in a stretch: they stay in the nearest cache until they are used
+    static constexpr int64_t most = 512;  // in a stretch: they stay in the nearest cache until they are used
 
     Halfwords(uint64_t seed, uint32_t layer) : seed_(seed), stream_(1 + layer) {}
     Halfwords another() const { return Halfwords(seed_, stream_ - 1); }  // with nothing drawn yet
@@ -44,7 +44,7 @@ private:
         if (passes_ > 1) {
             // Number n is block n % blocks of pass n / blocks, which is n · (2^16 / blocks) / 2^16 for numbers as small as these.
             const Words inverse = broadcast<uint64_t>(uint64_t(65536 / blocks + 1)), divisor = broadcast<uint64_t>(uint64_t(blocks));
-            draw<sets>(halfword_, [&](int64_t n, Words& block, Words& index) ALWAYS_INLINE {
+            draw<sets>(seed_, stream_, halfword_, [&](int64_t n, Words& block, Words& index) ALWAYS_INLINE {
                 const Words number = iota<uint64_t>() + broadcast<uint64_t>(uint64_t(n));
                 const Words ahead = philox::multiply_low(number, inverse) >> 16;
                 block = number - philox::multiply_low(ahead, divisor) + broadcast<uint64_t>(uint64_t(first));
@@ -52,26 +52,28 @@ private:
             });
             return;
         }
+        const uint64_t seed = seed_;  // copies, so that the stores do not make the compiler read them again
+        const uint32_t stream = stream_;
         for (int64_t from = 0, left = blocks; left > 0;) {
             const auto next = [&](int64_t n, Words& block, Words& index) ALWAYS_INLINE {
                 block = iota<uint64_t>() + broadcast<uint64_t>(uint64_t(first + from + n));
                 index = broadcast<uint64_t>(pass);
             };
             const bool several = left > together / 2;
-            if (several) draw<sets>(halfword_ + from * per_block, next);
-            else draw<1>(halfword_ + from * per_block, next);
+            if (several) draw<sets>(seed, stream, halfword_ + from * per_block, next);
+            else draw<1>(seed, stream, halfword_ + from * per_block, next);
             from += several ? together : in_set;
             left -= several ? together : in_set;
         }
     }
 
     template <int Sets, class Next>
-    FORCE_INLINE void draw(uint16_t* to, Next next) const {
+    FORCE_INLINE static void draw(uint64_t seed, uint32_t stream, uint16_t* to, Next next) {
         Words block[Sets], index[Sets];
         PhiloxWords r[Sets];
 #pragma GCC unroll 4
         for (int s = 0; s < Sets; ++s) next(s * in_set, block[s], index[s]);
-        philox4x32<philox::rounds_for_dropout, Sets>(seed_, block, index, stream_, r);
+        philox4x32<philox::rounds_for_dropout, Sets>(seed, block, index, stream, r);
 #pragma GCC unroll 4
         for (int s = 0; s < Sets; ++s) store_pairs(to + s * in_set * per_block, r[s], std::make_integer_sequence<int, lanes<double>>{});
     }
