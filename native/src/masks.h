@@ -17,62 +17,69 @@ namespace chainrule {
 // The halfwords of a layer's masks, a stretch at a time. Each thread needs one of its own.
 class Halfwords {
 public:
-    static constexpr int64_t most = 512;  // in a stretch: they stay in the nearest cache until they are used
+    static constexpr int64_t most = 1024;  // in a stretch: they stay in the nearest cache until they are used
 
     Halfwords(uint64_t seed, uint32_t layer) : seed_(seed), stream_(1 + layer) {}
     Halfwords another() const { return Halfwords(seed_, stream_ - 1); }  // with nothing drawn yet
 
-    // Those of the elements e … e + n - 1 of a pass, and something behind them that vectors may read; n <= most. A small mask is
-    // drawn together with those of the passes to come: alone it would be one chain of multiplications, each waiting for the last.
+    // Is a mask of so many elements drawn together with those of the passes to come? Alone it would be one chain of
+    // multiplications, each waiting for the last.
+    static bool draws_ahead(int64_t elements) { return elements <= (together - 1) * per_block; }
+
+    // Those of the elements e … e + n - 1 of a pass, and something behind them that vectors may read; n <= most.
     FORCE_INLINE const uint16_t* at(uint64_t pass, int64_t e, int64_t n) {
         const int64_t first = e / per_block, blocks = (e + n + per_block - 1) / per_block - first;
-        if (first != first_ || blocks != blocks_ || pass - pass_ >= passes_) draw(pass, first, blocks);
+        if (first != first_ || blocks != blocks_ || pass - pass_ >= passes_) {
+            pass_ = pass;
+            first_ = first;
+            blocks_ = blocks;
+            if (e == 0 && draws_ahead(n)) draw_ahead();
+            else draw();
+        }
         return halfword_ + int64_t(pass - pass_) * blocks * per_block + e % per_block;
     }
 
 private:
     using Words = UnsignedVec<double>;
     static constexpr int64_t per_block = 8, in_set = lanes<double>;
-    static constexpr int sets = VECTOR_BYTES == 64 ? 4 : 2;  // side by side, as the registers allow
-    static constexpr int64_t together = sets * in_set;
+    static constexpr int64_t together = philox::sets * in_set;
 
-    NO_INLINE void draw(uint64_t pass, int64_t first, int64_t blocks) {
-        pass_ = pass;
-        first_ = first;
-        blocks_ = blocks;
-        passes_ = blocks < together ? uint64_t(together / blocks) : 1;
-        if (passes_ > 1) {
-            // Number n is block n % blocks of pass n / blocks, which is n · (2^16 / blocks) / 2^16 for numbers as small as these.
-            const Words inverse = broadcast<uint64_t>(uint64_t(65536 / blocks + 1)), divisor = broadcast<uint64_t>(uint64_t(blocks));
-            draw<sets>(seed_, stream_, halfword_, [&](int64_t n, Words& block, Words& index) ALWAYS_INLINE {
-                const Words number = iota<uint64_t>() + broadcast<uint64_t>(uint64_t(n));
-                const Words ahead = philox::multiply_low(number, inverse) >> 16;
-                block = number - philox::multiply_low(ahead, divisor) + broadcast<uint64_t>(uint64_t(first));
-                index = ahead + broadcast<uint64_t>(pass);
-            });
-            return;
-        }
-        const uint64_t seed = seed_;  // copies, so that the stores do not make the compiler read them again
-        const uint32_t stream = stream_;
-        for (int64_t from = 0, left = blocks; left > 0;) {
-            const auto next = [&](int64_t n, Words& block, Words& index) ALWAYS_INLINE {
-                block = iota<uint64_t>() + broadcast<uint64_t>(uint64_t(first + from + n));
-                index = broadcast<uint64_t>(pass);
-            };
-            const bool several = left > together / 2;
-            if (several) draw<sets>(seed, stream, halfword_ + from * per_block, next);
-            else draw<1>(seed, stream, halfword_ + from * per_block, next);
-            from += several ? together : in_set;
-            left -= several ? together : in_set;
-        }
+    NO_INLINE void draw() {
+        passes_ = 1;
+        const uint64_t pass = pass_, first = uint64_t(first_);
+        fill(blocks_, [&](int64_t i, Words& block, Words& index) ALWAYS_INLINE {
+            block = iota<uint64_t>() + broadcast<uint64_t>(first + uint64_t(i));
+            index = broadcast<uint64_t>(pass);
+        });
+    }
+    // Number i is block i % blocks of pass i / blocks, which is i · (2^16 / blocks) / 2^16 for numbers as small as these.
+    NO_INLINE void draw_ahead() {
+        passes_ = uint64_t(most / per_block / blocks_);
+        const Words pass = broadcast<uint64_t>(pass_), blocks = broadcast<uint64_t>(uint64_t(blocks_));
+        const Words inverse = broadcast<uint64_t>(uint64_t(65536 / blocks_ + 1));
+        fill(int64_t(passes_) * blocks_, [&](int64_t i, Words& block, Words& index) ALWAYS_INLINE {
+            const Words number = iota<uint64_t>() + broadcast<uint64_t>(uint64_t(i));
+            const Words ahead = philox::multiply_low(number, inverse) >> 16;
+            block = number - philox::multiply_low(ahead, blocks);
+            index = ahead + pass;
+        });
     }
 
+    // Blocks 0 … n - 1 of those whose numbers are next(i, block, index) for i, i + 1, …
+    template <class Next>
+    FORCE_INLINE void fill(int64_t n, Next next) {
+        const uint64_t seed = seed_;  // copies, so that the stores do not make the compiler read them again
+        const uint32_t stream = stream_;
+        int64_t i = 0;
+        for (; n - i > together / 2; i += together) draw_set<philox::sets>(seed, stream, i, halfword_ + i * per_block, next);
+        for (; i < n; i += in_set) draw_set<1>(seed, stream, i, halfword_ + i * per_block, next);
+    }
     template <int Sets, class Next>
-    FORCE_INLINE static void draw(uint64_t seed, uint32_t stream, uint16_t* to, Next next) {
+    FORCE_INLINE static void draw_set(uint64_t seed, uint32_t stream, int64_t i, uint16_t* to, Next next) {
         Words block[Sets], index[Sets];
         PhiloxWords r[Sets];
 #pragma GCC unroll 4
-        for (int s = 0; s < Sets; ++s) next(s * in_set, block[s], index[s]);
+        for (int s = 0; s < Sets; ++s) next(i + s * in_set, block[s], index[s]);
         philox4x32<philox::rounds_for_dropout, Sets>(seed, block, index, stream, r);
 #pragma GCC unroll 4
         for (int s = 0; s < Sets; ++s) store_pairs(to + s * in_set * per_block, r[s], std::make_integer_sequence<int, lanes<double>>{});
@@ -159,17 +166,6 @@ void dropout(Halfwords& halfwords, uint64_t pass, Kept<T> kept, const Matrix<T>&
                 else each_row(int(left));
             }
         }
-}
-
-// dx = dy · factor, where zeros of the output are mask enough: behind a ReLU.
-template <class T>
-void dropout_scale(Kept<T> kept, const Matrix<T>& dy) {
-    const Vec<T> factor = broadcast<T>(kept.factor);
-    const Matrix<T> d = dy;
-    each_run(d, [&](int64_t panel, int64_t i) ALWAYS_INLINE {
-        T* at = d.data + panel * d.pitch + i;
-        store_unaligned(at, load_unaligned(at) * factor);
-    });
 }
 
 }  // namespace chainrule

@@ -169,6 +169,7 @@ private:
             value.capacity = checked_product(plan_.batch, slot.shape.positions);
             value.is_relu = slot.is_relu;
             value.reader_masks = slot.reader_masks;
+            value.scale = T(slot.scale);
             gradient_of_.push_back(slot.gradient_over_value ? over_value
                                    : slot.gradient_of >= 0  ? slot.gradient_of
                                                             : int(values_.size()));

@@ -25,6 +25,8 @@ inline constexpr uint64_t multiplier0 = 0xD2511F53, multiplier1 = 0xCD9E8D57;
 inline constexpr uint32_t weyl0 = 0x9E3779B9, weyl1 = 0xBB67AE85;
 // Ten rounds are the paper's choice with a margin; seven pass every test of BigCrush (its table 2), and do for dropout.
 inline constexpr int rounds = 10, rounds_for_dropout = 7;
+// Sets of blocks that are best drawn together: as many as there are registers for.
+inline constexpr int sets = VECTOR_BYTES == 64 ? 4 : 2;
 
 // The 64-bit products of the low halves.
 FORCE_INLINE UnsignedVec<double> multiply_low(UnsignedVec<double> a, UnsignedVec<double> b) {
@@ -44,8 +46,8 @@ FORCE_INLINE UnsignedVec<double> multiply_low(UnsignedVec<double> a, UnsignedVec
 
 }  // namespace philox
 
-// Sets of blocks side by side, one in each element of the arrays: a set is one chain of multiplications that wait for each
-// other, and four of them take as long as two one after the other.
+// Sets of blocks side by side, one in each element of the arrays. A set is one chain of multiplications, each of which waits
+// for the last: with several the wait is put to use.
 template <int Rounds, int Sets>
 FORCE_INLINE void philox4x32(uint64_t seed, const UnsignedVec<double> (&block)[Sets], const UnsignedVec<double> (&index)[Sets],
                              uint32_t stream, PhiloxWords (&r)[Sets]) {
@@ -151,12 +153,26 @@ inline void sample_order(uint64_t seed, uint64_t epoch, int64_t n, int64_t* orde
     uint32_t* places = reinterpret_cast<uint32_t*>(sorted + padded);
 
     const Words random_bits = broadcast<uint64_t>(~uint64_t(index_mask));
-    for (int64_t b = 0; 2 * b < padded; b += lanes<double>) {
-        const Words block = iota<uint64_t>() + broadcast<uint64_t>(uint64_t(b));
-        const PhiloxWords r = philox4x32(seed, block, epoch, 0);
-        store_unaligned(keys + 2 * b, Vec<int64_t>((first_pair(r) >> 1 & random_bits) | (block << 1)));
-        store_unaligned(keys + 2 * b + lanes<double>, Vec<int64_t>((second_pair(r) >> 1 & random_bits) | (block << 1) | 1));
-    }
+    const auto draw = [&](auto sets, int64_t b) ALWAYS_INLINE {
+        constexpr int n = decltype(sets)::value;
+        Words block[n], index[n];
+        PhiloxWords r[n];
+#pragma GCC unroll 4
+        for (int s = 0; s < n; ++s) {
+            block[s] = iota<uint64_t>() + broadcast<uint64_t>(uint64_t(b + s * lanes<double>));
+            index[s] = broadcast<uint64_t>(epoch);
+        }
+        philox4x32<philox::rounds, n>(seed, block, index, 0, r);
+#pragma GCC unroll 4
+        for (int s = 0; s < n; ++s) {
+            int64_t* to = keys + 2 * (b + s * lanes<double>);
+            store_unaligned(to, Vec<int64_t>((first_pair(r[s]) >> 1 & random_bits) | (block[s] << 1)));
+            store_unaligned(to + lanes<double>, Vec<int64_t>((second_pair(r[s]) >> 1 & random_bits) | (block[s] << 1) | 1));
+        }
+    };
+    int64_t b = 0;
+    for (; 2 * (b + philox::sets * lanes<double>) <= padded; b += philox::sets * lanes<double>) draw(std::integral_constant<int, philox::sets>{}, b);
+    for (; 2 * b < padded; b += lanes<double>) draw(std::integral_constant<int, 1>{}, b);
     for (int64_t i = padded - virtual_lanes; i < padded; ++i)  // what is there only to fill vectors comes last
         if ((keys[i] & index_mask) >= n) keys[i] |= INT64_MAX ^ index_mask;
 
@@ -169,12 +185,15 @@ inline void sample_order(uint64_t seed, uint64_t epoch, int64_t n, int64_t* orde
     // insertion, which never leaves a bucket.
     sorting::order_pairs(sorted, padded);
     sorting::order_pairs(sorted + 1, padded - 1);
-    for (int64_t i = 1; i < padded; ++i) {
-        const int64_t key = sorted[i];
-        if (sorted[i - 1] <= key) continue;
-        int64_t at = i;
-        for (; at > 0 && sorted[at - 1] > key; --at) sorted[at] = sorted[at - 1];
-        sorted[at] = key;
+    for (int64_t begin = 1; begin < padded; begin += lanes<double>) {
+        const int64_t end = padded - begin < lanes<double> ? padded : begin + lanes<double>;
+        if (end - begin == lanes<double> && !any<double>(load_unaligned(sorted + begin - 1) > load_unaligned(sorted + begin))) continue;
+        for (int64_t i = begin; i < end; ++i) {
+            const int64_t key = sorted[i];
+            int64_t at = i;
+            for (; at > 0 && sorted[at - 1] > key; --at) sorted[at] = sorted[at - 1];
+            sorted[at] = key;
+        }
     }
     for (int64_t i = 0; i < n; ++i) order[i] = sorted[i] & index_mask;
 }

@@ -1,5 +1,5 @@
-// Dropout, the twin of chainrule.layers.Dropout. Its mask is drawn anew wherever it is needed; behind a ReLU it works in
-// place, and the zeros that it leaves are mask enough: the ReLU's own is drawn from them.
+// Dropout, the twin of chainrule.layers.Dropout. Its mask is drawn anew wherever it is needed. Behind a ReLU it works in
+// place, and the zeros that it leaves are mask enough: whoever applies the ReLU's mask to a gradient scales it too.
 #include "../masks.h"
 #include "../matrices.h"
 #include "layers.h"
@@ -21,24 +21,28 @@ public:
     Manners manners() const override {
         Manners m;
         m.works_in_place = m.keeps_zeros = true;
+        m.scale = double(kept_.factor);
         return m;
     }
     void infer(const Matrix<T>* x, const Matrix<T>& y) const override {
         if (x[0].data != y.data) copy_rows<T>(x[0], y);
     }
+    void memory_is_there(const Memory<T>& memory) override {
+        const int64_t columns = x().columns;
+        if (memory.batch == 1 && x().positions == 1 && columns > narrow_panel && Halfwords::draws_ahead(columns)) row_ = columns;
+    }
     void forward(const Pass& pass, int64_t begin, int64_t end) override {
+        if (row_ > 0 && pass.training) return row(pass);
         const Matrix<T> from = x().rows(begin, end), to = y().rows(begin, end);
         if (pass.training) draw<false>(pass, from, to, begin);
         else infer(&from, to);
     }
     void backward_inputs(const Pass& pass, int64_t begin, int64_t end) override {
-        if (!wants_dx(pass)) return;
+        if (!wants_dx(pass) || place_.over_relu) return;
         const Matrix<T> dy = y().gradient_rows(begin, end), dx = x().gradient_rows(begin, end);
         if (!pass.training) {
             if (adds_dx()) add_rows_of<T>(dy, dx);
             else if (dx.data != dy.data) copy_rows<T>(dy, dx);
-        } else if (place_.over_relu) {
-            dropout_scale<T>(kept_, dx);
         } else if (adds_dx()) {
             draw<true>(pass, dy, dx, begin);
         } else {
@@ -51,11 +55,20 @@ private:
     void draw(const Pass& pass, const Matrix<T>& from, const Matrix<T>& to, int64_t begin) {
         const int64_t first_row = (pass.first_row + begin) * x().positions;
         if (begin == 0) return dropout<adds, T>(halfwords_, uint64_t(pass.number), kept_, from, to, first_row);
-        Halfwords halfwords = halfwords_.another();  // several threads at a time come here, and one of them has row 0
+        Halfwords halfwords = halfwords_.another();  // several threads come here at a time, and one of them has row 0
         dropout<adds, T>(halfwords, uint64_t(pass.number), kept_, from, to, first_row);
     }
 
+    // A batch of one small row, which lies there as one run: making views of it would take as long as dropping.
+    FORCE_INLINE void row(const Pass& pass) {
+        const uint16_t* const drawn = halfwords_.at(uint64_t(pass.number), 0, row_);
+        const T* const from = x().data;
+        T* const to = y().data;
+        for (int64_t c = 0; c < row_; c += lanes<T>) store_unaligned(to + c, load_unaligned(from + c) * kept_.mask(drawn + c));
+    }
+
     Kept<T> kept_;
+    int64_t row_ = 0;  // its columns
     Halfwords halfwords_;
 };
 
