@@ -6,6 +6,7 @@
 // network's arithmetic.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
+#include <nanobind/stl/map.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
@@ -48,6 +49,7 @@ public:
         for (const ParameterShape& p : plan.parameters) flops += 2.0 * double(p.n_out) * double(p.n_in > 0 ? p.n_in : 1);
         flops_per_row_ = flops;
         n_out_ = engine().n_out();
+        if (plan.class_targets) ignored_ = int64_t(plan.loss.number("ignore_index"));
     }
 
     template <class Work>
@@ -287,7 +289,7 @@ private:
     void check_indices(const Indices& indices) const {
         for (size_t i = 0; i < indices.size(); ++i) {
             const int64_t c = indices.data()[i];
-            if ((c < 0 || c >= n_out_) && c != plan_.loss.ignore_index)
+            if ((c < 0 || c >= n_out_) && c != ignored_)
                 throw nb::value_error(("step: target must be in 0 … " + std::to_string(n_out_ - 1) + ", got " +
                                        std::to_string(c) + " at position " + std::to_string(i)).c_str());
         }
@@ -333,7 +335,7 @@ private:
     nb::object empty_, dtype_;  // numpy.empty, and the dtype that it is asked for
     Counter counter_;
     double flops_per_row_ = 0;
-    int64_t n_out_ = 0;
+    int64_t n_out_ = 0, ignored_ = 0;
 };
 
 // Who uses a network holds one of these; when it goes, the numbers go back to Python, and the network's memory with them.
@@ -509,29 +511,6 @@ NB_MODULE(CHAINRULE_MODULE, m) {
         .def_rw("threshold", &Activation::threshold)
         .def_rw("approximate_tanh", &Activation::approximate_tanh);
 
-    nb::enum_<LossKind>(m, "LossKind")
-        .value("MSELoss", LossKind::MSELoss)
-        .value("L1Loss", LossKind::L1Loss)
-        .value("SmoothL1Loss", LossKind::SmoothL1Loss)
-        .value("HuberLoss", LossKind::HuberLoss)
-        .value("QuantileLoss", LossKind::QuantileLoss)
-        .value("PoissonNLLLoss", LossKind::PoissonNLLLoss)
-        .value("BCEWithLogitsLoss", LossKind::BCEWithLogitsLoss)
-        .value("CrossEntropyLoss", LossKind::CrossEntropyLoss)
-        .value("NLLLoss", LossKind::NLLLoss);
-    nb::class_<Loss>(m, "Loss")
-        .def(nb::init<>())
-        .def_rw("kind", &Loss::kind)
-        .def_rw("mean", &Loss::mean)
-        .def_rw("beta", &Loss::beta)
-        .def_rw("delta", &Loss::delta)
-        .def_rw("quantile", &Loss::quantile)
-        .def_rw("log_input", &Loss::log_input)
-        .def_rw("eps", &Loss::eps)
-        .def_rw("ignore_index", &Loss::ignore_index)
-        .def_rw("label_smoothing", &Loss::label_smoothing)
-        .def("set_weights", &Loss::set_weights, "weights"_a, "pos_weights"_a, "columns"_a);
-
     nb::enum_<OptimizerKind>(m, "OptimizerKind")
         .value("SGD", OptimizerKind::SGD)
         .value("Adam", OptimizerKind::Adam)
@@ -573,7 +552,10 @@ NB_MODULE(CHAINRULE_MODULE, m) {
         .def_rw("n_in", &Plan::n_in)
         .def_rw("ops", &Plan::ops)
         .def_rw("has_loss", &Plan::has_loss)
-        .def_rw("loss", &Plan::loss)
+        .def("set_loss", [](Plan& plan, std::string kind, std::map<std::string, double> numbers,
+                            std::map<std::string, std::vector<double>> arrays) {
+            plan.loss = Settings{std::move(kind), std::move(numbers), {}, std::move(arrays)};
+        }, "kind"_a, "numbers"_a, "arrays"_a)
         .def_rw("class_targets", &Plan::class_targets)
         .def_rw("sample_weights", &Plan::sample_weights)
         .def_rw("has_optimizer", &Plan::has_optimizer)

@@ -11,6 +11,7 @@
 #include <string>
 
 #include "engine.h"
+#include "losses/loss.h"
 #include "network.h"
 #include "random.h"
 #include "threads.h"
@@ -54,7 +55,12 @@ void gather(const Matrix<T>& m, const T* data, const int64_t* order, int64_t fir
 template <class T>
 class Loop final : public Engine {
 public:
-    explicit Loop(const Plan& plan) : network_(plan), pool_(plan.threads) {}
+    explicit Loop(const Plan& plan) : network_(plan), pool_(plan.threads) {
+        if (!plan.has_loss) return;
+        loss_ = make_loss<T>(plan.loss, network_.n_out());
+        mean_ = plan.loss.flag("mean");
+        if (plan.class_targets) ignore_index_ = int64_t(plan.loss.number("ignore_index"));
+    }
 
     const Plan& plan() const override { return network_.plan(); }
     int64_t n_out() const override { return network_.n_out(); }
@@ -235,7 +241,7 @@ private:
         need(data.x != nullptr, "the data set has no x");
         if (plan.class_targets) {
             need(data.indices != nullptr, "the loss needs class indices");
-            const int64_t classes = n_out(), ignore = plan.loss.ignore_index;
+            const int64_t classes = n_out(), ignore = ignore_index_;
             for (int64_t r = 0; r < data.rows; ++r) {
                 const int64_t index = data.indices[r];
                 if (uint64_t(index) >= uint64_t(classes) && index != ignore)
@@ -271,7 +277,7 @@ private:
     };
 
     double loss_of(const LossSum& loss) const {
-        if (!network_.plan().loss.mean) return loss.sum;
+        if (!mean_) return loss.sum;
         return loss.denominator == 0 ? 0 : loss.sum / loss.denominator;
     }
 
@@ -319,7 +325,7 @@ private:
         if (!shared) {
             network_.weights_changed();
             gather_targets_of_all(data, order, first, rows);
-            loss.denominator = loss_denominator<T>(plan.loss, target_of(data, 0, rows), rows, n_out());
+            loss.denominator = loss_->denominator(target_of(data, 0, rows), rows, n_out());
             each_chunk(0, rows, network_.chunk_rows(), [&](int64_t begin, int64_t end) {  // all in the same memory
                 const int64_t n = end - begin;
                 network_.first_row = begin;
@@ -327,7 +333,7 @@ private:
                 network_.forward(0, n);
                 Target<T> target = target_of(data, begin, end);
                 if (!plan.class_targets) target.values = network_.targets(0, n);
-                loss_rows<T>(plan.loss, network_.output(0, n), target, network_.output_gradient(0, n), loss.denominator,
+                loss_->rows(network_.output(0, n), target, network_.output_gradient(0, n), loss.denominator,
                              network_.partial() + begin / row_block);
                 network_.backward(n, {.add = add || begin > 0, .update = end == rows, .lr = lr, .input = false});
             });
@@ -343,11 +349,11 @@ private:
                 });
             };
             const auto loss_of_rows = [&](int64_t begin, int64_t end) {
-                loss_rows<T>(plan.loss, network_.output(begin, end), target_of(data, begin, end),
+                loss_->rows(network_.output(begin, end), target_of(data, begin, end),
                              network_.output_gradient(begin, end), loss.denominator, network_.partial() + begin / row_block);
             };
             gather_targets_of_all(data, order, first, rows);
-            loss.denominator = loss_denominator<T>(plan.loss, target_of(data, 0, rows), rows, n_out());
+            loss.denominator = loss_->denominator(target_of(data, 0, rows), rows, n_out());
             if (network_.goes_by_layers(rows)) {
                 network_.weights_changed();
                 by_rows([&](int64_t begin, int64_t end) { gather_rows(data, order, first, begin, end); });
@@ -397,8 +403,8 @@ private:
                 gather(target.values, static_cast<const T*>(data.target), nullptr, first);
             }
             if (data.sample_weight) target.sample_weight = static_cast<const T*>(data.sample_weight) + first;
-            const double denominator = loss_denominator<T>(plan.loss, target, rows, n_out());
-            loss_rows<T>(plan.loss, output, target, Matrix<T>{}, denominator, network_.partial());
+            const double denominator = loss_->denominator(target, rows, n_out());
+            loss_->rows(output, target, Matrix<T>{}, denominator, network_.partial());
             for (int64_t b = 0; b < (rows + row_block - 1) / row_block; ++b) total.sum += network_.partial()[b];
             total.denominator += denominator;
             if (y) unpack(output, y + first * n_out(), n_out());
@@ -409,6 +415,9 @@ private:
     Network<T> network_;
     Pool pool_;
     Judge judge_;
+    std::unique_ptr<Loss<T>> loss_;
+    bool mean_ = true;
+    int64_t ignore_index_ = 0;
     Best best_;
     int64_t remembers_ = 0;  // rows of the last forward that backward may go back through
     int64_t passes_ = 0;     // training passes so far

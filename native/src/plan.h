@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "layers/activations.h"
-#include "losses.h"
 #include "optimizers.h"
+#include "settings.h"
 
 namespace chainrule {
 
@@ -38,7 +38,7 @@ struct Plan {
     std::vector<ParameterShape> parameters;
     std::vector<Op> ops;
     bool has_loss = false;
-    Loss loss{};
+    Settings loss{"MSELoss", {{"mean", 1}}, {}, {}};
     bool class_targets = false;   // targets are class indices (int64), not numbers
     bool sample_weights = false;  // some call will bring weights per sample
     bool has_optimizer = false;

@@ -46,7 +46,7 @@ static void run(int threads, bool classes, OptimizerKind optimizer, int batch) {
     }
     plan.has_loss = plan.has_optimizer = true;
     plan.class_targets = classes;
-    if (classes) plan.loss.kind = LossKind::CrossEntropyLoss;
+    if (classes) plan.loss = Settings{"CrossEntropyLoss", {{"mean", 1}, {"ignore_index", -100}, {"label_smoothing", 0}}, {}, {{"weight", {}}}};
     plan.optimizer.kind = optimizer;
     plan.clip_norm = 1;
     plan.batch = batch;

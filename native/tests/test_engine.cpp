@@ -343,7 +343,7 @@ TEST("a run equals forward, loss, backward and update one by one, for every opti
                         if (clipping >= 2) plan.clip_value = 0.02;
                         plan.class_targets = loss == 1;
                         plan.sample_weights = true;
-                        if (loss == 1) plan.loss.kind = LossKind::CrossEntropyLoss;
+                        if (loss == 1) plan.loss = Settings{"CrossEntropyLoss", {{"mean", 1}, {"ignore_index", -100}, {"label_smoothing", 0}}, {}, {{"weight", {}}}};
                         auto whole = chainrule_engine.create(plan), pieces = chainrule_engine.create(plan);
                         Problem<double> problem(plan, n_out, samples, 7);
                         std::vector<int64_t> indices(size_t(samples), 0);
@@ -580,7 +580,7 @@ TEST("what does not fit is refused with a message, before anything runs") {
     CHECK(refused([&] { Plan p = plan; p.batch = int64_t(1) << 40; p.limit_bytes = int64_t(1) << 30; chainrule_engine.create(p); }));
     CHECK(refused([&] { Plan p = plan; p.samples = int64_t(1) << 61; chainrule_engine.create(p); }));
     plan.class_targets = true;
-    plan.loss.kind = LossKind::CrossEntropyLoss;
+    plan.loss = Settings{"CrossEntropyLoss", {{"mean", 1}, {"ignore_index", -100}, {"label_smoothing", 0}}, {}, {{"weight", {}}}};
     auto engine = chainrule_engine.create(plan);
     Problem<float> problem(plan, 3, 8, 1);
     std::vector<int64_t> indices{0, 1, 2, 0, 1, 2, 0, 3};

@@ -3,7 +3,7 @@
 No module has this name: import it under typing.TYPE_CHECKING only.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 import enum
 from typing import Annotated, Any
 
@@ -77,84 +77,6 @@ class Activation:
 
     @approximate_tanh.setter
     def approximate_tanh(self, arg: bool, /) -> None: ...
-
-class LossKind(enum.Enum):
-    MSELoss = 0
-
-    L1Loss = 1
-
-    SmoothL1Loss = 2
-
-    HuberLoss = 3
-
-    QuantileLoss = 4
-
-    PoissonNLLLoss = 5
-
-    BCEWithLogitsLoss = 6
-
-    CrossEntropyLoss = 7
-
-    NLLLoss = 8
-
-class Loss:
-    def __init__(self) -> None: ...
-
-    @property
-    def kind(self) -> LossKind: ...
-
-    @kind.setter
-    def kind(self, arg: LossKind, /) -> None: ...
-
-    @property
-    def mean(self) -> bool: ...
-
-    @mean.setter
-    def mean(self, arg: bool, /) -> None: ...
-
-    @property
-    def beta(self) -> float: ...
-
-    @beta.setter
-    def beta(self, arg: float, /) -> None: ...
-
-    @property
-    def delta(self) -> float: ...
-
-    @delta.setter
-    def delta(self, arg: float, /) -> None: ...
-
-    @property
-    def quantile(self) -> float: ...
-
-    @quantile.setter
-    def quantile(self, arg: float, /) -> None: ...
-
-    @property
-    def log_input(self) -> bool: ...
-
-    @log_input.setter
-    def log_input(self, arg: bool, /) -> None: ...
-
-    @property
-    def eps(self) -> float: ...
-
-    @eps.setter
-    def eps(self, arg: float, /) -> None: ...
-
-    @property
-    def ignore_index(self) -> int: ...
-
-    @ignore_index.setter
-    def ignore_index(self, arg: int, /) -> None: ...
-
-    @property
-    def label_smoothing(self) -> float: ...
-
-    @label_smoothing.setter
-    def label_smoothing(self, arg: float, /) -> None: ...
-
-    def set_weights(self, weights: Sequence[float], pos_weights: Sequence[float], columns: int) -> None: ...
 
 class OptimizerKind(enum.Enum):
     SGD = 0
@@ -327,11 +249,7 @@ class Plan:
     @has_loss.setter
     def has_loss(self, arg: bool, /) -> None: ...
 
-    @property
-    def loss(self) -> Loss: ...
-
-    @loss.setter
-    def loss(self, arg: Loss, /) -> None: ...
+    def set_loss(self, kind: str, numbers: Mapping[str, float], arrays: Mapping[str, Sequence[float]]) -> None: ...
 
     @property
     def class_targets(self) -> bool: ...

@@ -11,13 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from .. import arrays, layers, losses, optimizers
+from .. import arrays, layers, optimizers
 from ..module import Module, Parameter
-from .plan import Op, Plan
-
-
-class CannotLower(Exception):
-    """The engine has no rule for something; the message says for what."""
+from .plan import CannotLower, Op, Plan
+from .rules import losses as of_losses
 
 
 class Lowering:
@@ -130,17 +127,6 @@ def _flatten(lowering: Lowering, layer: layers.Flatten) -> None:
     lowering.shape = (prod(lowering.shape),)
 
 
-LOSSES = (
-    losses.MSELoss,
-    losses.L1Loss,
-    losses.SmoothL1Loss,
-    losses.HuberLoss,
-    losses.QuantileLoss,
-    losses.PoissonNLLLoss,
-    losses.BCEWithLogitsLoss,
-    losses.CrossEntropyLoss,
-    losses.NLLLoss,
-)
 OPTIMIZERS = (optimizers.SGD, optimizers.Adam, optimizers.AdamW, optimizers.RMSprop, optimizers.Adagrad)
 
 
@@ -170,7 +156,7 @@ def lower(
     if len(lowering.shape) != 1:
         raise CannotLower(f"outputs of shape {lowering.shape}")
     if loss is not None:
-        _check_loss(loss, lowering.shape, class_targets)
+        of_losses.settings(loss, lowering.shape, class_targets)
     if optimizer is not None and type(optimizer) not in OPTIMIZERS:
         raise CannotLower(f"{_name(optimizer)}")
     if optimizer is not None and 0 in (optimizer.clip_value, optimizer.clip_norm):
@@ -191,26 +177,6 @@ def lower(
         class_targets,
         **sizes,
     )
-
-
-def _check_loss(loss: Any, shape: tuple[int, ...], class_targets: bool) -> None:
-    """Refuse a loss that the engine does not know, or does not know for such targets."""
-    if type(loss) not in LOSSES:
-        raise CannotLower(f"{_name(loss)}")
-    if loss.reduction == "none":
-        raise CannotLower(f'{_name(loss)} with reduction="none"')
-    if class_targets and not loss.classes:
-        raise CannotLower(f"{_name(loss)} with class indices as targets")
-    if not class_targets and isinstance(loss, losses.NLLLoss):
-        raise CannotLower("NLLLoss with targets that are not class indices")
-    if isinstance(loss, losses.PoissonNLLLoss) and loss.full:
-        raise CannotLower("PoissonNLLLoss with full=True")
-    if isinstance(loss, losses.BCEWithLogitsLoss):
-        for weight in (loss.weight.value, loss.pos_weight.value):
-            if weight is not None and tuple(weight.shape) not in ((), (1,), shape, (1, *shape)):
-                raise CannotLower("BCEWithLogitsLoss with a weight for each sample")
-    elif loss.classes and loss.weight.value is not None and tuple(loss.weight.value.shape) != shape:
-        raise CannotLower(f"{_name(loss)} with {tuple(loss.weight.value.shape)} class weights for {shape} classes")
 
 
 def _common_dtype(parameters: list[Parameter]) -> str:

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from .. import arrays, layers
+from .. import layers
 from .plan import Op, Plan
+from .rules import losses as of_losses
 
 INSTRUCTION_SETS = ("avx512", "avx2", "baseline")  # the best first
 VARIABLE = "CHAINRULE_INSTRUCTION_SET"
@@ -90,7 +91,8 @@ def compile_plan(
         described.add_parameter(n_out, n_in)
     described.ops = [_op(native, op_settings(op)) for op in plan.ops]
     if plan.loss is not None:
-        described.has_loss, described.loss = True, _loss(native, loss_settings(plan.loss), plan.n_out)
+        described.has_loss = True
+        described.set_loss(*_sorted(loss_settings(plan)))
         described.class_targets, described.sample_weights = plan.class_targets, plan.sample_weights
     if plan.optimizer is not None:
         settings = optimizer_settings(plan.optimizer)
@@ -117,7 +119,7 @@ def program(plan: Plan) -> dict[str, Settings]:
     """All that the engine is told of a plan but its sizes."""
     program = {f"op {i}": op_settings(op) for i, op in enumerate(plan.ops)}
     if plan.loss is not None:
-        program["the loss"] = loss_settings(plan.loss)
+        program["the loss"] = loss_settings(plan)
     if plan.optimizer is not None:
         program["the optimizer"] = optimizer_settings(plan.optimizer)
     return program
@@ -135,12 +137,9 @@ def op_settings(op: Op) -> Settings:
     return settings
 
 
-def loss_settings(loss: Any) -> Settings:
-    """Of a loss."""
-    settings = _named(loss, ("beta", "delta", "quantile", "log_input", "eps", "ignore_index", "label_smoothing"))
-    settings["mean"] = loss.reduction == "mean"
-    weights = {name: _numbers(getattr(loss, name, None)) for name in ("weight", "pos_weight")}
-    return settings | weights
+def loss_settings(plan: Plan) -> Settings:
+    """Of the loss."""
+    return of_losses.settings(plan.loss, (plan.n_out,), plan.class_targets)
 
 
 def optimizer_settings(optimizer: Any) -> Settings:
@@ -187,13 +186,8 @@ def _op(native: Any, settings: Settings) -> Any:
     return described
 
 
-def _loss(native: Any, settings: Settings, n_out: int) -> Any:
-    weight, pos_weight = settings.pop("weight"), settings.pop("pos_weight")
-    described = _filled(native.Loss(), native.LossKind, settings)
-    if weight or pos_weight:
-        described.set_weights(weight, pos_weight, n_out)
-    return described
-
-
-def _numbers(buffer: Any) -> list[float]:
-    return [] if buffer is None or buffer.value is None else arrays.to_numpy(buffer.value).reshape(-1).tolist()
+def _sorted(settings: Settings) -> tuple[str, dict[str, float], dict[str, list[float]]]:
+    """The kind, the numbers, and the lists of numbers."""
+    kind, *rest = settings.items()
+    lists = {name: value for name, value in rest if isinstance(value, list)}
+    return kind[1], {name: float(value) for name, value in rest if name not in lists}, lists

@@ -7,6 +7,10 @@ from .. import signature
 from ..module import Parameter
 
 
+class CannotLower(Exception):
+    """The engine has no rule for something; the message says for what."""
+
+
 class Op(NamedTuple):
     """One step of the program: a matrix (batch, n_in) becomes one of (batch, n_out).
 
