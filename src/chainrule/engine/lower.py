@@ -13,7 +13,8 @@ import numpy as np
 
 from .. import arrays, layers, optimizers
 from ..module import Module, Parameter
-from .plan import CannotLower, Op, Plan
+from .plan import CannotLower as CannotLower
+from .plan import Op, Plan
 from .rules import losses as of_losses
 
 

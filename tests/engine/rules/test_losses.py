@@ -91,6 +91,16 @@ def test_what_the_engine_has_no_twin_of_is_refused_by_name(loss, class_targets, 
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_outputs_of_several_axes_are_elements_but_no_classes(kind):
+    loss = kind()
+    if loss.classes:
+        with pytest.raises(CannotLower, match=rf"^{kind.__name__} on outputs of shape \(3, 2\)$"):
+            settings(loss, (3, 2), True)
+    else:
+        assert settings(loss, (3, 2), False) == told(loss)
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_subclass_is_never_taken_for_its_base(kind):
     changed = type("Changed", (kind,), {})
     with pytest.raises(CannotLower, match=r"^Changed$"):

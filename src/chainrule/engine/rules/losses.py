@@ -91,6 +91,8 @@ def _nll(loss: losses.NLLLoss, shape: tuple[int, ...], class_targets: bool) -> N
 
 def _check_classes(loss: losses.CrossEntropyLoss | losses.NLLLoss, shape: tuple[int, ...]) -> None:
     name, weight = type(loss).__name__, loss.weight.value
+    if len(shape) != 1:
+        raise CannotLower(f"{name} on outputs of shape {shape}")
     if weight is not None and tuple(weight.shape) != shape:
         raise CannotLower(f"{name} with {tuple(weight.shape)} class weights for {shape} classes")
     if abs(loss.ignore_index) > LARGEST_INDEX:
