@@ -154,13 +154,6 @@ void move_columns(const Matrix<T>& from, int64_t from_column, const Matrix<T>& t
 }
 
 template <class T>
-void clear_padding(const Matrix<T>& m) {
-    const int width = m.width(), used = int((m.columns - 1) % width) + 1;
-    for (int64_t r = 0; r < m.rows; ++r)
-        for (int c = used; c < width; c += lanes<T>) store_partial(m.row(m.panels() - 1, r) + c, Vec<T>{}, width - c < lanes<T> ? width - c : lanes<T>);
-}
-
-template <class T>
 class Concat final : public Layer<T> {
     using Layer<T>::x, Layer<T>::y, Layer<T>::inputs, Layer<T>::wants_dx, Layer<T>::adds_dx;
 
