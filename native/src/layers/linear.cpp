@@ -67,7 +67,10 @@ public:
         row_mask_ = x().mask(0);
     }
 
-    void infer(const Matrix<T>* x, const Matrix<T>& y) const override { apply(x[0], y); }
+    void infer(const Matrix<T>* x, const Matrix<T>& y) const override {
+        apply(x[0], y);
+        linear::clear_unwritten_padding<T>(y);  // where something else may have lain before
+    }
 
     void forward(const Pass&, int64_t begin, int64_t end) override {
         // A row is one alone if the batch has no other: its sums run in another order, which threads must not bring about.
@@ -79,6 +82,7 @@ public:
         mask_own_relu(0, samples);
         if (samples > 1 || positions_ > 1) return backward_all(pass, samples);
         linear_row_backward<T>(row_x_, row_dy_, weight_, wants_dx(pass) ? row_dx_ : Matrix<T>{}, row_mask_, gradient(pass));
+        if (!weight_is_transposed(n_in_, n_out_) && wants_dx(pass)) clear_what_forward_leaves(row_dx_);
         if (adds_dx() && wants_dx(pass)) add_rows_of<T>(row_dx_, x().gradient_rows(0, 1));
     }
 
@@ -189,6 +193,11 @@ private:
         add_rows_of<T>(part, dx);
     }
 
+    // A dy of NaN makes NaN of dx's padding, in dot products. Where dx lies over x, whoever writes x next leaves it there.
+    void clear_what_forward_leaves(const Matrix<T>& dx) const {
+        if (place_.dx_over_x) linear::clear_unwritten_padding<T>(dx);
+    }
+
     // dx and the gradients, by one thread.
     void backward_all(const Pass& pass, int64_t samples) {
         const LinearGradient<T> to = gradient(pass);
@@ -197,6 +206,7 @@ private:
         const Matrix<T> dx = x().gradient_rows(0, samples);
         if (!weight_is_transposed(n_in_, n_out_) && !adds_dx()) {
             linear_backward_narrow<T>(from, dy, weight_, dx, x().mask(0), to);
+            clear_what_forward_leaves(dx);
         } else if (place_.dx_over_x && dx_needs_transpose(n_in_, n_out_)) {
             transpose<T>(weight_, transposed_, 0, n_out_);
             linear_gradient<T>(from, dy, to, 0, n_in_);
