@@ -367,6 +367,22 @@ TEST("nothing of a pass over NaN is left for the next") {
     }
 }
 
+TEST("predictions are the same however often they are made") {
+    for (int64_t width : {10, 18, 24, 25, 33}) {  // panels with room to spare, in which nothing may gather
+        Builder net(DType::float64);
+        const int x = net.input(width), a = net.add("Sigmoid", {net.linear(x, width)}), b = net.add("Softplus", {net.linear(a, width)});
+        const int s = net.add("Sum", {a, b, net.linear(b, width)}), t = net.add("Sum", {net.add("Sum", {s, b}), net.linear(s, width), a});
+        net.output(net.linear(net.add("Sum", {t, net.linear(t, width), s}), 2));
+        auto engine = chainrule_engine.create(net.plan);
+        const Problem<double> problem(net.plan, 3, 1);
+        problem.write(*engine);
+        Arrays<double> first(net.plan, net.plan.outputs, 3), last(net.plan, net.plan.outputs, 3);
+        engine->predict(problem.data.x.data(), 3, first.to());
+        for (int i = 0; i < 3000; ++i) engine->predict(problem.data.x.data(), 3, last.to());
+        CHECK(first[0] == last[0], "width %d", int(width));
+    }
+}
+
 // ---- broken plans
 
 // Empty: it was made.
