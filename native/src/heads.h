@@ -82,7 +82,9 @@ public:
                 const int64_t* const indices = static_cast<const int64_t*>(data.targets[k]);
                 for (int64_t r = 0; r < rows; ++r) one.indices[r] = indices[order ? order[first + r] : first + r];
             }
+            if (!weighted_ && !one.class_targets && one.of_rows == rows) continue;  // it depends on nothing else
             one.denominator = one.loss->denominator(target_of(one, one.targets, batch_, 0, 0, rows), rows, one.columns);
+            one.of_rows = weighted_ || one.class_targets ? -1 : rows;
         }
     }
     // Targets of the batch's rows first + begin …, to rows begin … end - 1 of the memory.
@@ -130,12 +132,13 @@ public:
         }
     }
 
-    // The loss that these sums amount to.
-    double value(const LossSum* losses) const {
+    // The loss that these sums amount to; into `each`, if it is there, the loss of each head before its weight.
+    double value(const LossSum* losses, double* each = nullptr) const {
         double total = 0;
         for (size_t k = 0; k < heads_.size(); ++k) {
             const LossSum& loss = losses[k];
             const double value = !heads_[k].mean ? loss.sum : loss.denominator == 0 ? 0 : loss.sum / loss.denominator;
+            if (each) each[k] = value;
             total += heads_[k].weight * value;
         }
         return total;
@@ -147,6 +150,7 @@ private:
         int64_t columns = 0, ignore_index = 0;
         std::unique_ptr<Loss<T>> loss;
         double weight = 1, denominator = 0;
+        int64_t of_rows = -1;  // rows of the batch whose denominator it is
         bool mean = true, class_targets = false;
         T *targets = nullptr, *evaluation_targets = nullptr;
         int64_t* indices = nullptr;

@@ -109,11 +109,22 @@ public:
 
     // ---- before the first pass, in this order
 
-    void put(Place<T> place) { place_ = std::move(place); }
+    void put(Place<T> place) {
+        place_ = std::move(place);
+        bind();
+    }
     virtual void settle(Parameters<T>&, Seen&) {}  // in the order of the backward pass
     virtual void lay_out(Arena&, int64_t /*batch*/, bool /*threaded*/) {}             // memory of its own (arena.h)
     virtual int64_t shared_scratch(int64_t /*batch*/, bool /*threaded*/) const { return 0; }  // numbers, if only one runs at a time
-    virtual void memory_is_there(const Memory<T>&) {}                                  // everything has its address
+    virtual void memory_is_there(const Memory<T>&) {}                                  // once bound to addresses
+    // The values as they are now, in copies of its own: a small layer has no time to follow pointers.
+    void bind() {
+        x_.clear();
+        for (const Value<T>* value : place_.x) x_.push_back(*value);
+        first_x_ = x_[0];
+        y_ = *place_.y;
+        first_dx_ = place_.dx[0];
+    }
 
     // ---- passes
 
@@ -152,16 +163,22 @@ protected:
         if (begin < end) f(begin, end);
     }
     FORCE_INLINE bool wants_dx(const Pass& pass, size_t i = 0) const {
-        return !place_.dx[i].input_only || pass.input;
+        return !coming(i).input_only || pass.input;
     }
-    FORCE_INLINE bool adds_dx(size_t i = 0) const { return place_.dx[i].how == Coming::How::added; }
+    FORCE_INLINE bool adds_dx(size_t i = 0) const { return coming(i).how == Coming::How::added; }
+    FORCE_INLINE const Coming& coming(size_t i = 0) const { return i == 0 ? first_dx_ : place_.dx[i]; }
 
-    Value<T>& x(size_t i = 0) const { return *place_.x[i]; }
-    Value<T>& y() const { return *place_.y; }
-    size_t inputs() const { return place_.x.size(); }
+    FORCE_INLINE const Value<T>& x(size_t i = 0) const { return i == 0 ? first_x_ : x_[i]; }
+    FORCE_INLINE const Value<T>& y() const { return y_; }
+    size_t inputs() const { return x_.size(); }
 
     Place<T> place_;
     std::vector<int> parameters_;
+
+private:
+    Value<T> first_x_, y_;
+    Coming first_dx_;
+    std::vector<Value<T>> x_;
 };
 
 // What a layer is made from.

@@ -124,13 +124,14 @@ public:
                 const int64_t rows = data.rows - first < training.batch ? data.rows - first : training.batch;
                 train(data, order, first, rows, training.lr[training.lr_per_step ? nth * steps + at.step : nth], at.losses.data());
             }
-            double value = heads_.value(at.losses.data());
+            const auto of_heads = [&](double* table) { return table ? table + nth * int64_t(heads_.count()) : nullptr; };
+            double value = heads_.value(at.losses.data(), of_heads(training.head_losses));
             if (training.losses) training.losses[nth] = value;
             bool finite = std::isfinite(value);
             if (finite && training.validation) {
                 clear(sums_);
                 evaluate_chunks(*training.validation, sums_.data(), nullptr);
-                value = heads_.value(sums_.data());
+                value = heads_.value(sums_.data(), of_heads(training.validation_head_losses));
                 if (training.validation_losses) training.validation_losses[nth] = value;
                 finite = std::isfinite(value);
             }

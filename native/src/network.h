@@ -79,6 +79,7 @@ public:
     void lay_out_best(Arena& arena) { parameters_.lay_out_best(arena); }
     void memory_is_there() {
         parameters_.start();
+        for (Layer<T>* layer : layers_) layer->bind();
         for (Layer<T>* layer : layers_) layer->memory_is_there({parameters_, zeros_, shared_scratch_, plan_.batch});
     }
 

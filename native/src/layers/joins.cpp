@@ -52,26 +52,37 @@ public:
 
     Manners manners() const override {
         Manners m;
-        m.passes_dy = true;
+        m.passes_dy = m.masks_dx = m.carries_relu = true;
         return m;
     }
     void infer(const Matrix<T>* x, const Matrix<T>& y) const override {
-        this->fold_inputs(inputs(), [&](size_t k) { return x[k]; }, y, plus);
+        add([&](size_t k) { return x[k]; }, y);
     }
     void forward(const Pass&, int64_t begin, int64_t end) override {
-        this->fold_inputs(inputs(), [&](size_t k) { return x(k).rows(begin, end); }, y().rows(begin, end), plus);
+        add([&](size_t k) { return x(k).rows(begin, end); }, y().rows(begin, end));
     }
     void backward_inputs(const Pass& pass, int64_t begin, int64_t end) override {
         const Matrix<T> dy = y().gradient_rows(begin, end);
+        if (this->place_.carries_relu && !y().reader_masks) mask_by_relu<T>(dy, y().rows(begin, end));
         for (size_t k = 0; k < inputs(); ++k) {
-            if (!wants_dx(pass, k) || this->place_.dx[k].how == Coming::How::given) continue;
-            if (adds_dx(k)) add_rows_of<T>(dy, x(k).gradient_rows(begin, end));
-            else copy_rows<T>(dy, x(k).gradient_rows(begin, end));
+            if (!wants_dx(pass, k) || this->coming(k).how == Coming::How::given) continue;
+            const Matrix<T> dx = x(k).gradient_rows(begin, end);
+            if (adds_dx(k)) add_rows_of<T>(dy, dx);
+            else if (x(k).reader_masks)  // what it reads is laid out as its gradient
+                this->combine(dy, x(k).rows(begin, end), dx, [](auto d, auto made) ALWAYS_INLINE { return keep<T>(passes_relu<T>(made), d); });
+            else copy_rows<T>(dy, dx);
         }
     }
 
 private:
-    static constexpr auto plus = [](auto a, auto b) ALWAYS_INLINE { return a + b; };
+    template <class At>
+    void add(At at, const Matrix<T>& y) const {
+        const auto plus = [](auto a, auto b) ALWAYS_INLINE { return a + b; };
+        if (!this->place_.carries_relu) return this->fold_inputs(inputs(), at, y, plus);
+        if (inputs() == 2) return this->combine(at(0), at(1), y, [](auto a, auto b) ALWAYS_INLINE { return positive_part<T>(a + b); });
+        this->fold_inputs(inputs(), at, y, plus);
+        this->combine(y, y, [](auto a, auto) ALWAYS_INLINE { return positive_part<T>(a); });
+    }
 };
 
 template <class T>

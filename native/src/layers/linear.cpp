@@ -65,6 +65,8 @@ public:
         row_x_ = x().rows(0, 1), row_y_ = y().rows(0, 1), row_dy_ = y().gradient_rows(0, 1);
         row_dx_ = adds_dx() ? aside(0, 1) : x().gradient_rows(0, 1);
         row_mask_ = x().mask(0);
+        row_gradient_ = gradient({});
+        clears_row_ = place_.dx_over_x && !weight_is_transposed(n_in_, n_out_);
     }
 
     void infer(const Matrix<T>* x, const Matrix<T>& y) const override {
@@ -81,13 +83,16 @@ public:
     void backward(const Pass& pass, int64_t samples) override {
         mask_own_relu(0, samples);
         if (samples > 1 || positions_ > 1) return backward_all(pass, samples);
-        linear_row_backward<T>(row_x_, row_dy_, weight_, wants_dx(pass) ? row_dx_ : Matrix<T>{}, row_mask_, gradient(pass));
-        if (!weight_is_transposed(n_in_, n_out_) && wants_dx(pass)) clear_what_forward_leaves(row_dx_);
+        row_gradient_.add = pass.add || adds_;
+        row_gradient_.update = pass.update && fuses_update_;
+        row_gradient_.lr = T(pass.lr);
+        linear_row_backward<T>(row_x_, row_dy_, weight_, wants_dx(pass) ? row_dx_ : no_dx_, row_mask_, row_gradient_);
+        if (clears_row_ && wants_dx(pass)) linear::clear_unwritten_padding<T>(row_dx_);
         if (adds_dx() && wants_dx(pass)) add_rows_of<T>(row_dx_, x().gradient_rows(0, 1));
     }
 
     void prepare(Share share) override {
-        if (!place_.dx[0].input_only) transpose_inputs(share.begin(n_in_, panel<T>), share.end(n_in_, panel<T>));
+        if (!this->coming().input_only) transpose_inputs(share.begin(n_in_, panel<T>), share.end(n_in_, panel<T>));
     }
     void backward_inputs(const Pass& pass, int64_t begin, int64_t end) override {
         mask_own_relu(begin, end);
@@ -97,7 +102,7 @@ public:
         const int64_t begin = share.begin(n_in_, panel<T>), end = share.end(n_in_, panel<T>);
         if (begin == end) return;
         linear_gradient<T>(x().rows(0, samples), y().gradient_rows(0, samples), gradient(pass), begin, end);
-        if (prepare_next && !place_.dx[0].input_only) transpose_inputs(begin, end);
+        if (prepare_next && !this->coming().input_only) transpose_inputs(begin, end);
     }
 
     // A wide output is divided by columns, whole panels of them.
@@ -193,11 +198,6 @@ private:
         add_rows_of<T>(part, dx);
     }
 
-    // A dy of NaN makes NaN of dx's padding, in dot products. Where dx lies over x, whoever writes x next leaves it there.
-    void clear_what_forward_leaves(const Matrix<T>& dx) const {
-        if (place_.dx_over_x) linear::clear_unwritten_padding<T>(dx);
-    }
-
     // dx and the gradients, by one thread.
     void backward_all(const Pass& pass, int64_t samples) {
         const LinearGradient<T> to = gradient(pass);
@@ -206,7 +206,8 @@ private:
         const Matrix<T> dx = x().gradient_rows(0, samples);
         if (!weight_is_transposed(n_in_, n_out_) && !adds_dx()) {
             linear_backward_narrow<T>(from, dy, weight_, dx, x().mask(0), to);
-            clear_what_forward_leaves(dx);
+            // A dy of NaN makes NaN of dx's padding; over x, whoever writes x next leaves it there.
+            if (place_.dx_over_x) linear::clear_unwritten_padding<T>(dx);
         } else if (place_.dx_over_x && dx_needs_transpose(n_in_, n_out_)) {
             transpose<T>(weight_, transposed_, 0, n_out_);
             linear_gradient<T>(from, dy, to, 0, n_in_);
@@ -227,13 +228,14 @@ private:
     }
 
     int64_t n_in_, n_out_, positions_;
-    bool has_bias_, fuses_update_ = false;
+    bool has_bias_, fuses_update_ = false, clears_row_ = false;
     bool adds_ = false;  // a later layer has the same parameters: their gradient is there already
     Matrix<T> weight_, transposed_;
     const T *bias_ = nullptr, *zeros_ = nullptr, *row_mask_ = nullptr;
     T *weight_gradient_ = nullptr, *bias_gradient_ = nullptr, *aside_ = nullptr;
     // A batch of one row takes so little time that making these views anew would be a tenth of it.
-    Matrix<T> row_x_, row_y_, row_dx_, row_dy_;
+    Matrix<T> row_x_, row_y_, row_dx_, row_dy_, no_dx_;
+    LinearGradient<T> row_gradient_;
 };
 
 template <class T>

@@ -14,6 +14,10 @@ from ...arrays import to_numpy
 from .functions import LARGEST, SIGMOID_OF_ONE
 from .spelling import array, short
 
+# For each loss and number of outputs: what it needs, the name of the function that is called, and its settings.
+Call = tuple[tuple[str, ...], str, tuple[float, ...]]
+Rule = Callable[[Any, int], Call]
+
 
 def _elements(name: str, equation: str, terms: tuple[str, ...], loss: str, slope: str, arguments: str = "") -> str:
     lines = "".join(f"        const float {term};\n" for term in terms)
@@ -32,59 +36,66 @@ static float {name}(const float *y, const float *target, float *dy, int n, float
 """
 
 
+def _rule(name: str, equation: str, terms: tuple[str, ...], loss: str, slope: str, **arguments: str) -> Rule:
+    """Of a loss that is one function in every column; `arguments` are what C calls those of its class."""
+    declared = "".join(f", float {argument}" for argument in arguments.values())
+    text = _elements(name, equation, terms, loss, slope, declared)
+    return lambda loss, n_out: ((text,), name, tuple(getattr(loss, argument) for argument in arguments))
+
+
 _ERROR = "e = y[i] - target[i]"
 
-MSE = _elements("mse", "l = e^2, e = y - target; its slope is 2 e", (_ERROR,), "e * e", "2.0f * e")
-L1 = _elements(
+MSE = _rule("mse", "l = e^2, e = y - target; its slope is 2 e", (_ERROR,), "e * e", "2.0f * e")
+L1 = _rule(
     "l1",
     "l = |e|, e = y - target; its slope is the sign of e",
     (_ERROR,),
     "fabsf(e)",
     "e > 0.0f ? 1.0f : e < 0.0f ? -1.0f : 0.0f",
 )
-SMOOTH_L1 = _elements(
+SMOOTH_L1 = _rule(
     "smoothl1",
     "l = e^2 / (2 beta) where |e| < beta, else |e| - beta / 2, e = y - target; its slope is e / beta, cut to -1 ... 1",
     (_ERROR, "size = fabsf(e)"),
     "size < beta ? 0.5f * e * e / beta : size - 0.5f * beta",
     "size < beta ? e / beta : e > 0.0f ? 1.0f : -1.0f",
-    ", float beta",
+    beta="beta",
 )
-HUBER = _elements(
+HUBER = _rule(
     "huber",
     "l = e^2 / 2 where |e| < delta, else delta (|e| - delta / 2), e = y - target; its slope is e, cut to +-delta",
     (_ERROR, "size = fabsf(e)"),
     "size < delta ? 0.5f * e * e : delta * (size - 0.5f * delta)",
     "size < delta ? e : e > 0.0f ? delta : -delta",
-    ", float delta",
+    delta="delta",
 )
-QUANTILE = _elements(
+QUANTILE = _rule(
     "quantile",
     "l = -q e where e < 0, else (1 - q) e, e = y - target; its slope is -q, 1 - q, and 0 where e = 0",
     (_ERROR,),
     "(e < 0.0f ? -q : 1.0f - q) * e",
     "e < 0.0f ? -q : e > 0.0f ? 1.0f - q : 0.0f",
-    ", float q",
+    quantile="q",
 )
-POISSON_OF_LOG = _elements(
+POISSON_OF_LOG = _rule(
     "poisson_nll",
     "l = exp(y) - target y; its slope is exp(y) - target",
     ("rate = expf(y[i])",),
     "rate - target[i] * y[i]",
     "rate - target[i]",
 )
-POISSON_OF_RATE = _elements(
+POISSON_OF_RATE = _rule(
     "poisson_nll",
     "l = y - target log(y + eps); its slope is 1 - target / (y + eps)",
     ("rate = y[i] + eps",),
     "y[i] - target[i] * logf(rate)",
     "1.0f - target[i] / rate",
-    ", float eps",
+    eps="eps",
 )
 
 
-def _bce(loss: losses.BCEWithLogitsLoss, n_out: int) -> tuple[str, ...]:
-    """What it needs: its weights, where it has any, as constant arrays."""
+def _bce(loss: losses.BCEWithLogitsLoss, n_out: int) -> Call:
+    """Its weights, where it has any, are constant arrays."""
     arrays: list[str] = []
     equation, also, terms, factor = "c = 1", "", "1.0f", ""
     if loss.pos_weight.value is not None:
@@ -93,15 +104,16 @@ def _bce(loss: losses.BCEWithLogitsLoss, n_out: int) -> tuple[str, ...]:
     if loss.weight.value is not None:
         arrays.append(array("element_weight", np.broadcast_to(to_numpy(loss.weight.value), (1, n_out))))
         also, factor = ", both times element_weight", "element_weight[i] * "
+    name = "bce_with_logits"
     text = _elements(
-        "bce_with_logits",
+        name,
         "l = (1 - t) y + c log(1 + exp(-y)), written so that exp never overflows; its slope is\n"
         f" * (1 - t) - c / (1 + exp(y)){also}; t = target, {equation}",
         ("t = target[i]", f"c = {terms}", "softplus = log1pf(expf(-fabsf(y[i]))) + (y[i] < 0.0f ? -y[i] : 0.0f)"),
         f"{factor}((1.0f - t) * y[i] + c * softplus)",
         f"{factor}(1.0f - t - c * sigmoid_of(-y[i]))",
     )
-    return (*arrays, SIGMOID_OF_ONE, text)
+    return (*arrays, SIGMOID_OF_ONE, text), name, ()
 
 
 CROSS_ENTROPY = """\
@@ -140,10 +152,10 @@ static float cross_entropy(const float *y, int target, float *dy, int n, float s
 """
 
 
-def _cross_entropy(loss: losses.CrossEntropyLoss, n_out: int) -> tuple[str, ...]:
+def _cross_entropy(loss: losses.CrossEntropyLoss, n_out: int) -> Call:
     eps, weights = loss.label_smoothing, class_weights(loss)
     if not eps and not weights:
-        return LARGEST, CROSS_ENTROPY
+        return (LARGEST, CROSS_ENTROPY), "cross_entropy", ()
     factor = "class_weight[i] * " if weights else ""
     share = f"""\
 /* What class i is asked for: {factor}((1 - eps) [i = target] + eps / {n_out}), eps = {eps:g} */
@@ -152,10 +164,10 @@ static float q_of(int i, int target)
     return {factor}(i == target ? {short(1 - eps + eps / n_out)} : {short(eps / n_out)});
 }}
 """
-    return (*weights, LARGEST, share, CROSS_ENTROPY_OF_SHARES)
+    return (*weights, LARGEST, share, CROSS_ENTROPY_OF_SHARES), "cross_entropy", ()
 
 
-def _nll(loss: losses.NLLLoss, n_out: int) -> tuple[str, ...]:
+def _nll(loss: losses.NLLLoss, n_out: int) -> Call:
     weights = class_weights(loss)
     weight = " * class_weight[target]" if weights else ""
     text = f"""\
@@ -169,7 +181,7 @@ static float nll(const float *y, int target, float *dy, int n, float share)
     return dy[target] * y[target];
 }}
 """
-    return (*weights, text)
+    return (*weights, text), "nll", ()
 
 
 def class_weights(loss: Any) -> tuple[str, ...]:
@@ -177,21 +189,14 @@ def class_weights(loss: Any) -> tuple[str, ...]:
     return () if loss.weight.value is None else (array("class_weight", to_numpy(loss.weight.value)),)
 
 
-# For each loss and number of outputs: what it needs, the name of the function that is called, and its settings.
-Rule = Callable[[Any, int], tuple[tuple[str, ...], str, tuple[float, ...]]]
-
 LOSSES: dict[type, Rule] = {
-    losses.MSELoss: lambda loss, n_out: ((MSE,), "mse", ()),
-    losses.L1Loss: lambda loss, n_out: ((L1,), "l1", ()),
-    losses.SmoothL1Loss: lambda loss, n_out: (
-        ((SMOOTH_L1,), "smoothl1", (loss.beta,)) if loss.beta else ((L1,), "l1", ())
-    ),
-    losses.HuberLoss: lambda loss, n_out: ((HUBER,), "huber", (loss.delta,)),
-    losses.QuantileLoss: lambda loss, n_out: ((QUANTILE,), "quantile", (loss.quantile,)),
-    losses.PoissonNLLLoss: lambda loss, n_out: (
-        ((POISSON_OF_LOG,), "poisson_nll", ()) if loss.log_input else ((POISSON_OF_RATE,), "poisson_nll", (loss.eps,))
-    ),
-    losses.BCEWithLogitsLoss: lambda loss, n_out: (_bce(loss, n_out), "bce_with_logits", ()),
-    losses.CrossEntropyLoss: lambda loss, n_out: (_cross_entropy(loss, n_out), "cross_entropy", ()),
-    losses.NLLLoss: lambda loss, n_out: (_nll(loss, n_out), "nll", ()),
+    losses.MSELoss: MSE,
+    losses.L1Loss: L1,
+    losses.SmoothL1Loss: lambda loss, n_out: (SMOOTH_L1 if loss.beta else L1)(loss, n_out),
+    losses.HuberLoss: HUBER,
+    losses.QuantileLoss: QUANTILE,
+    losses.PoissonNLLLoss: lambda loss, n_out: (POISSON_OF_LOG if loss.log_input else POISSON_OF_RATE)(loss, n_out),
+    losses.BCEWithLogitsLoss: _bce,
+    losses.CrossEntropyLoss: _cross_entropy,
+    losses.NLLLoss: _nll,
 }
