@@ -170,7 +170,6 @@ public:
     Manners manners() const override { return {}; }
     void infer(const Matrix<T>* x, const Matrix<T>& y) const override {
         join([&](size_t k) { return x[k]; }, y);
-        clear_padding(y);  // where something else may have lain before
     }
     void forward(const Pass&, int64_t begin, int64_t end) override {
         join([&](size_t k) { return x(k).rows(begin, end); }, y().rows(begin, end));
@@ -199,6 +198,7 @@ private:
             move_columns<false>(x, 0, y, column, x.columns);
             column += x.columns;
         }
+        clear_padding(y);
     }
 };
 

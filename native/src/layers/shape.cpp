@@ -28,7 +28,7 @@ public:
 
     Manners manners() const override { return {}; }
     void infer(const Matrix<T>* x, const Matrix<T>& y) const override {
-        clear_padding(y);  // where something else may have lain before
+        clear_padding(y);
         each_number(x[0], y, [](const T& from, T& to) { to = from; });
     }
     void backward_inputs(const Pass& pass, int64_t begin, int64_t end) override {
