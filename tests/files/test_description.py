@@ -477,6 +477,34 @@ def test_a_class_that_has_changed_since_loses_no_number():
         build_as(__init__=more)
 
 
+class Declared(cr.Module):
+    """A layer that draws its numbers, and says which attributes hold them."""
+
+    weight: cr.Parameter
+    bias: cr.Parameter | None
+
+    def __init__(self, width, bias=True, weight=None):
+        self.width = width
+        self.weight = cr.Parameter(np.random.default_rng(0).normal(size=width) if weight is None else weight)
+        self.bias = cr.Parameter(np.zeros(width)) if bias else None
+
+
+def test_what_a_class_says_is_a_parameter_has_to_be_a_tensor_of_the_file():
+    """Else a file of a hundred bytes could ask for as many random numbers as it likes."""
+    for bias in (True, False):
+        description, tensors = describe_to_load(Declared(3, bias=bias))
+        other = build(description, tensors, modules=[Declared])
+        assert (other.bias is None) == (not bias)
+        np.testing.assert_array_equal(other.weight.value, tensors["weight"])
+        more = description | {"width": 10**12}
+        for key, value in (("weight", None), ("weight", 1), ("bias", True)):
+            with pytest.raises(ValueError, match=f"the model: {key} must be a tensor of the file, got {value}"):
+                build(more | {key: value}, tensors, modules=[Declared])
+        del more["weight"]
+        with pytest.raises(ValueError, match="the model: weight must be a tensor of the file, got nothing"):
+            build(more, tensors, modules=[Declared])
+
+
 def test_numbers_of_which_a_constructor_makes_others_are_an_error():
     description, tensors = describe(Rounded(np.ones(2)))
     with pytest.raises(ValueError, match="'factors' is not what the model holds there"):

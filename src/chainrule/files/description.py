@@ -9,7 +9,8 @@ that habit is tried before it is written, and that no number was lost is looked 
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from functools import cache
+from typing import Any, NoReturn, get_args, get_type_hints
 
 import numpy as np
 
@@ -26,10 +27,6 @@ KNOWN: dict[str, type] = {
 }
 
 MOST_NESTED = 100  # networks within networks: what is written here has to be read again, one call within another
-
-# Arguments that have to be tensors, or null where True: else the constructor would draw random numbers, as many as the
-# file says.
-_TENSORS = {"Linear": {"weight": False, "bias": True}}
 
 
 def describe(model: Module) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -270,7 +267,7 @@ class _Reader:
                 f"if it is yours, hand it in: load(path, modules=[…])"
             )
         arguments = {key: value for key, value in description.items() if key not in ("class", "state", "inside")}
-        for key, may_be_null in _TENSORS.get(description["class"], {}).items():
+        for key, may_be_null in _tensors(kind).items():
             value = arguments.get(key, "nothing")
             if not isinstance(value, dict) and not (may_be_null and value is None):
                 self.fail(f"{at}: {key} must be a tensor of the file, got {str(value)[:60]}")
@@ -436,6 +433,26 @@ def decode(value: Any) -> Any:
             return float(value["float"])
         return {key: decode(item) for key, item in value.items()}
     return value
+
+
+@cache
+def _tensors(kind: type) -> dict[str, bool]:
+    """The arguments of a Module that have to be tensors, and whether null will do too.
+
+    They are those of whose attributes the class says `weight: Parameter` or `bias: Parameter | None`. Without them the
+    constructor would draw random numbers, as many as the file says.
+    """
+    try:
+        hints = get_type_hints(kind)
+    except Exception:  # of names that are there for a type checker only, in somebody's own class
+        hints = {}
+    kinds = {name: set(get_args(hint) or [hint]) for name, hint in hints.items()}
+    names = {argument.name for argument in signature.parameters(kind)}
+    return {
+        name: type(None) in found
+        for name, found in kinds.items()
+        if name in names and Parameter in found and found <= {Parameter, type(None)}
+    }
 
 
 def _flags(kind: type) -> set[str]:
