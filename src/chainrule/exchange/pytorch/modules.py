@@ -1,5 +1,6 @@
 """PyTorch's modules and losses as ours, and ours as PyTorch's."""
 
+from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from inspect import signature
@@ -7,16 +8,18 @@ from typing import Any
 
 from ... import arrays, layers, losses
 from ...extras import require
-from ...layers import Sequential
+from ...layers import Graph, Parallel, Sequential
 from ...module import Module, Parameter
-from .pairs import Pair, copy, options_for_ours, options_for_theirs, pairs
+from .pairs import Pair, call_of_ours, call_of_theirs, copy, pairs
 
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")  # of a torch.nn.Module
 
 
 def modules(torch: Any) -> list[Pair]:
-    """The layers and losses that PyTorch has too."""
-    return pairs(layers, torch.nn) + pairs(losses, torch.nn)
+    """The layers and losses that PyTorch has too, and those for which there is a class in networks.py."""
+    from . import networks  # here, because it imports torch
+
+    return pairs(layers, torch.nn) + pairs(losses, torch.nn) + pairs(layers, networks)
 
 
 def from_torch(module: Any) -> Module:
@@ -24,13 +27,17 @@ def from_torch(module: Any) -> Module:
 
     Parameters
     ----------
-    module : of torch.nn: a Sequential (nested ones too), Linear, Flatten, Identity, Dropout, an activation, or a loss.
+    module : of torch.nn: a Sequential (nested ones too), Linear, Flatten, Identity, Dropout, an activation, or a loss; or
+        of a class of your own whose forward calls such modules, adds, multiplies, concatenates and reshapes what comes
+        out, and takes and returns tensors, or a tuple or dict of them. It is run once by torch.fx, on stand-ins.
 
     Returns   the Module. Parameters that are shared stay shared, a module that stands twice is one, names, dtype and
-              training mode are kept
+              training mode are kept. A forward becomes a Sequential if it is a chain, a Residual if it is
+              x + self.body(x), and else a Graph, whose nodes are called as the modules are, and its inputs as the
+              arguments
 
-    Raises TypeError for a module that chainrule does not have, and ValueError for an option that it does not have; both
-    name its place.
+    Raises TypeError for a module that chainrule does not have, and ValueError for an option or a call in a forward that
+    it does not have; both name the place, and of a call the line.
     """
     return borrow(module)[0]
 
@@ -54,7 +61,8 @@ def to_torch(model: Module, *, dtype: Any = None, device: Any = None) -> Any:
 
     Parameters
     ----------
-    model : made of modules that PyTorch has too.
+    model : made of modules that PyTorch has too, and of networks with branches, which become modules of
+        `chainrule.exchange.pytorch.networks` under the same names, and take and give what they do here.
     dtype, device : of PyTorch, to convert to; float32 or float64 on the CPU stay what they are.
 
     Raises TypeError for a module that PyTorch does not have, ValueError for a name that it does not allow; both name
@@ -78,7 +86,10 @@ def nesting(owner: str) -> Iterator[None]:
 
 class _FromTorch:
     def __init__(self, torch: Any) -> None:
-        self.nn = torch.nn
+        from . import trace  # here, because it imports torch
+
+        self.nn, self.trace = torch.nn, trace
+        self.changing: set[int] = set()  # modules that write into the tensors that they get
         self.pairs = {pair.theirs: pair for pair in modules(torch)}
         self.modules: dict[int, Module] = {}
         self.parameters: dict[int, Parameter] = {}
@@ -98,16 +109,29 @@ class _FromTorch:
             raise ValueError(
                 f"from_torch: {_place(name, module)} has a forward of its own, which chainrule cannot call"
             )
-        if kind is self.nn.Sequential:
-            # Not named_children(), which leaves out a module that comes again.
-            inside = zip(module._modules, module, strict=True)
-            return Sequential({n: self.module(m, f"{name}.{n}" if name else n) for n, m in inside})
         pair = self.pairs.get(kind)
+        if pair is None and self.trace.is_somebodys_own(module):
+            inner = lambda n: self.module(module.get_submodule(n), _joined(name, n))  # noqa: E731
+            return self.trace.read(module, _place(name, module), inner, self.changing)
         if pair is None:
             known = ", ".join(pair.name for pair in self.pairs.values())
             raise TypeError(f"from_torch: {_place(name, module)} is none of the modules that chainrule has: {known}")
+        # Not named_children(), which leaves out a module that comes again.
+        inside = {n: self.module(m, _joined(name, n)) for n, m in module._modules.items() if m is not None}
+        if pair.ours is Sequential:
+            return Sequential(inside)
+        if any(self.trace.may_change_its_input(m, self.changing) for m in module._modules.values() if m is not None):
+            raise ValueError(
+                f"from_torch: {_place(name, module)} has modules inside that change in place what others read; make "
+                f"them with inplace=False"
+            )
+        if pair.ours is Parallel:
+            return Parallel(inside) if module._named else Parallel(*inside.values())
+        if pair.ours is Graph:
+            nodes = {n: (inside[n], sources) for n, sources in module._sources.items()}
+            return Graph(nodes, module._inputs, module._outputs)
         try:
-            options = options_for_ours(pair, module)
+            in_a_row, options = call_of_ours(pair, module)
         except ValueError as reason:
             raise ValueError(f"from_torch: {_place(name, module)} {reason}") from None
         if options.get("dim", 0) is None:
@@ -115,7 +139,7 @@ class _FromTorch:
         for key, value in options.items():
             if isinstance(value, self.nn.Parameter):
                 options[key] = self.parameter(value, name)
-        made: Module = pair.ours(**options)
+        made: Module = pair.ours(*in_a_row, **options | inside)
         return made
 
     def parameter(self, parameter: Any, name: str) -> Parameter:
@@ -143,22 +167,24 @@ class _ToTorch:
         return self.modules[id(module)]
 
     def _make(self, module: Module, name: str) -> Any:
-        nn = self.torch.nn
-        if type(module) is Sequential:
-            made = nn.Sequential()
-            for n, m in module.named_children():
-                place = f"{name}.{n}" if name else n
-                inner = self.module(m, place)
-                try:
-                    made.add_module(n, inner)
-                except KeyError:  # a name that an attribute has, such as "forward"
-                    raise ValueError(f"to_torch: {_place(place, m)} has a name that PyTorch does not allow") from None
-            return made
         pair = self.pairs.get(type(module))
         if pair is None:
             raise TypeError(f"to_torch: {_place(name, module)} is no module that PyTorch has")
+        inside = {n: self.module(m, _joined(name, n)) for n, m in module.named_children()}
         try:
-            options = options_for_theirs(pair, module)
+            if isinstance(module, Sequential):
+                return pair.theirs(OrderedDict(inside))
+            if isinstance(module, Parallel):
+                return pair.theirs(inside) if module.names else pair.theirs(*inside.values())
+            if isinstance(module, Graph):
+                nodes = {n: (inside[n], sources) for n, (_, sources) in module.nodes.items()}
+                return pair.theirs(nodes, module.inputs, module.outputs)
+        except KeyError as problem:  # a name that an attribute has, such as "forward"
+            n, m = next((n, m) for n, m in module.named_children() if repr(n) in str(problem))
+            place = _place(_joined(name, n), m)
+            raise ValueError(f"to_torch: {place} has a name that PyTorch does not allow") from None
+        try:
+            in_a_row, options = call_of_theirs(pair, module)
         except ValueError as reason:
             raise ValueError(f"to_torch: {_place(name, module)} {reason}") from None
         for key, value in options.items():
@@ -166,7 +192,7 @@ class _ToTorch:
                 options[key] = self.torch.tensor(arrays.to_numpy(value))
         if "device" in signature(pair.theirs).parameters:
             options["device"] = "meta"  # where PyTorch draws no initial weights, which are replaced at once
-        made = pair.theirs(**options)
+        made = pair.theirs(*in_a_row, **options | inside)
         for key, value in vars(module).items():
             if isinstance(value, Parameter):
                 setattr(made, key, self.parameter(value))
@@ -178,6 +204,10 @@ class _ToTorch:
             tensor = self.torch.tensor(arrays.to_numpy(parameter.value))
             self.parameters[id(parameter)] = self.torch.nn.Parameter(tensor)
         return self.parameters[id(parameter)]
+
+
+def _joined(prefix: str, name: str) -> str:
+    return f"{prefix}.{name}" if prefix else name
 
 
 def _place(name: str, module: Any) -> str:

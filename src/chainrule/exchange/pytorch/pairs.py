@@ -6,6 +6,7 @@ known to these functions, with whatever options it shares, and an option that on
 """
 
 import inspect
+from collections.abc import Iterable
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -48,43 +49,50 @@ def pairs(ours: ModuleType, theirs: Any) -> list[Pair]:
 
 
 def kept_by_theirs(module: Any) -> dict[str, Any]:
-    """What a torch.nn.Module keeps in attributes: arguments, parameters and buffers."""
-    return {**vars(module), **module._parameters, **module._buffers}
+    """What a torch.nn.Module keeps in attributes: arguments, parameters, buffers and the modules inside."""
+    return {**vars(module), **module._parameters, **module._buffers, **module._modules}
 
 
-def options_for_ours(pair: Pair, module: Any) -> dict[str, Any]:
+def call_of_ours(pair: Pair, module: Any) -> tuple[list[Any], dict[str, Any]]:
     """The arguments with which our class does what PyTorch's module does; its Parameters are still PyTorch's.
 
     Raises ValueError for an option that ours does not have.
     """
-    kept, known = kept_by_theirs(module), signature.parameters(pair.ours)
+    kept = kept_by_theirs(module)
+    known = [*signature.parameters(pair.ours), *signature.rest(pair.ours)]
     names = {argument.name for argument in known}
     for argument in inspect.signature(pair.theirs).parameters.values():
         if argument.name in names | HARMLESS or argument.name not in kept:
             continue
-        value = kept[argument.name]
-        if _differ(value, argument.default):
-            raise ValueError(f"has {argument.name}={value!r}, which chainrule does not have")
-    arguments = (argument.name for argument in known if argument.name in kept)
-    return {name: kept[name] if name in module._parameters else plain(kept[name]) for name in arguments}
+        if _differ(kept[argument.name], argument.default):
+            raise ValueError(f"has {argument.name}={kept[argument.name]!r}, which chainrule does not have")
+    return _call(known, {name: value if name in module._parameters else plain(value) for name, value in kept.items()})
 
 
-def options_for_theirs(pair: Pair, module: Module) -> dict[str, Any]:
+def call_of_theirs(pair: Pair, module: Module) -> tuple[list[Any], dict[str, Any]]:
     """The arguments with which PyTorch's class does what our module does; True stands for a Parameter.
 
     Raises ValueError for an option that PyTorch's does not have.
     """
-    known, found = inspect.signature(pair.theirs).parameters, {}
-    for argument in signature.parameters(pair.ours):
+    theirs, found = inspect.signature(pair.theirs).parameters, {}
+    known = [*signature.parameters(pair.ours), *signature.rest(pair.ours)]
+    for argument in known:
         value = getattr(module, argument.name, argument.empty)
+        value = value.value if isinstance(value, Buffer) else value
         if value is argument.empty:
             continue
-        value = value.value if isinstance(value, Buffer) else value
-        if argument.name in known:
+        if argument.name in theirs:
             found[argument.name] = isinstance(value, Parameter) or value
         elif not isinstance(value, Parameter) and _differ(value, argument.default):
             raise ValueError(f"has {argument.name}={value!r}, which PyTorch does not have")
-    return found
+    return _call(known, found)
+
+
+def _call(arguments: Iterable[inspect.Parameter], values: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+    """Those of the values that are arguments: what belongs to one such as *shape, and the others by their names."""
+    found = [(argument, values[argument.name]) for argument in arguments if argument.name in values]
+    in_a_row = [item for argument, value in found if argument.kind is argument.VAR_POSITIONAL for item in value]
+    return in_a_row, {argument.name: value for argument, value in found if argument.kind is not argument.VAR_POSITIONAL}
 
 
 def plain(value: Any) -> Any:
