@@ -11,7 +11,7 @@ from .. import random
 from ..arguments import positive
 from ..data import Dataset
 from ..engine import native
-from ..module import Module, Parameter, UpdateRule, is_update_rule
+from ..module import Module, Parameter, UpdateRule, is_update_rule, outside_inference
 from ..roles import require_functions, require_loss, require_model, require_optimizer
 from ..train.fit import go
 from ..train.history import History
@@ -27,6 +27,7 @@ from .crew import Crew
 from .results import Result, Results
 
 
+@outside_inference()
 def fit_many(
     build: Callable[..., Module],
     loss: Module,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..module import Module, UpdateRule
+from ..module import Module, UpdateRule, outside_inference
 from .history import History
 from .loop import Diverged
 from .metrics import Metric
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .checkpoint import Checkpoint
 
 
+@outside_inference()
 def fit(
     model: Module,
     loss: Module,

@@ -306,11 +306,11 @@ class TrainingMode:
 
     def __enter__(self) -> None:
         for module, _ in self.before:
-            vars(module)["training"] = True  # so set, it is not told to compiled networks: they need not know
+            module.training = True
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         for module, mode in self.before:
-            vars(module)["training"] = mode
+            module.training = mode
 
 
 def reseed(modules: list[Module], seed: int) -> None:
