@@ -27,9 +27,9 @@ def from_torch(module: Any) -> Module:
 
     Parameters
     ----------
-    module : of torch.nn: a Sequential (nested ones too), Linear, Flatten, Identity, Dropout, an activation, or a loss; or
-        of a class of your own whose forward calls such modules, adds, multiplies, concatenates and reshapes what comes
-        out, and takes and returns tensors, or a tuple or dict of them. It is run once by torch.fx, on stand-ins.
+    module : of torch.nn: a Sequential (nested ones too), Linear, Flatten, Identity, Dropout, an activation, or a loss;
+        or of a class of your own whose forward calls such modules, adds, multiplies, concatenates and reshapes what
+        comes out, and takes and returns tensors, or a tuple or dict of them. torch.fx runs it on stand-ins for tensors.
 
     Returns   the Module. Parameters that are shared stay shared, a module that stands twice is one, names, dtype and
               training mode are kept. A forward becomes a Sequential if it is a chain, a Residual if it is

@@ -125,7 +125,7 @@ def _known(node: fx.Node) -> Callable[..., Any] | None:
     if node.op == "call_function" and not any(getattr(place, name, None) is node.target for place in places):
         return None  # one that only bears the name
     table = functions()
-    return table.get(name) or table.get(name.replace("_", ""))
+    return None if name.endswith("_") else table.get(name, table.get(name.replace("_", "")))  # relu_ works in place
 
 
 def _is_activation(name: str) -> bool:
@@ -259,7 +259,8 @@ class _Reader:
         self.told = output.args[0]
         # What comes out as a dict is called as there; modules inside are called as there if nothing else is.
         self.keys: dict[Any, str] = {node: key for key, node in self.told.items()} if _is_dict(self.told) else {}
-        self.reserved = {*self.keys.values(), *(_plain(node) for node in graph.nodes if node.op == "call_module")}
+        self.inside = {_plain(node) for node in graph.nodes if node.op == "call_module"}
+        self.reserved = {*self.keys.values(), *self.inside}
 
     def network(self) -> Module:
         """The whole, as the simplest of our networks that says it and keeps the names of parameters."""
@@ -341,14 +342,19 @@ class _Reader:
 
     def input(self, name: str) -> Value:
         """A new input."""
-        if name in self.reserved:
-            self.refuse(f"must call its inputs by other names than the modules inside and its outputs, got {name!r}")
+        if name in self.keys.values():  # then a last node gives the names to what comes out
+            self.reserved -= set(self.keys.values()) - self.inside
+            self.keys = {}
+        self.reserved.discard(name)  # a module inside that is called so gets another name
         self.inputs.append(name)
         return Value(name)
 
     def outputs(self) -> Any:
         """The names of what comes out."""
         told = self.told
+        if _is_dict(told) and not self.keys:
+            parts = tuple(self.values[node] for node in told.values())
+            return self.add(Parallel({key: Identity() for key in told}), parts, "outputs")
         if _is_dict(told):
             for key, node in told.items():
                 if self.values[node] != key:
@@ -396,8 +402,9 @@ class _Reader:
         made = function(*args, **options)
         if not isinstance(made, tuple):
             return made
-        made[0].training = self.module.training
-        return self.add(*made, self.keys.get(node, node.name), own=node in self.keys)
+        module, reads = made
+        module.training = self.module.training
+        return self.add(module, reads, self.keys.get(node, node.name), own=node in self.keys)
 
     def part(self, node: fx.Node, value: Any, key: Any) -> Any:
         """value[key]"""
