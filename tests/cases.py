@@ -650,4 +650,64 @@ LOSSES = [
     ),
 ]
 
-CASES = LAYERS + BRANCHES + LOSSES
+
+# -- a loss of several heads, next to the sum of PyTorch's
+
+
+class SumOfLosses(torch.nn.Module):
+    """What MultiLoss is: each loss of its own head, times its weight, added up."""
+
+    def __init__(self, losses: dict[Any, torch.nn.Module], weights: dict[Any, float]) -> None:
+        super().__init__()
+        self.losses, self.weights = losses, weights
+
+    def forward(self, y: Any, target: Any) -> torch.Tensor:
+        return sum(self.weights[key] * loss(y[key], target[key]) for key, loss in self.losses.items())
+
+
+def heads(rng: np.random.Generator, shape: Shape) -> tuple[Any, ...]:
+    """Numbers and classes, (batch, …) and (batch, C, …): what two heads say, and what they should have said."""
+    (size, number), (kind, index) = two_arrays(rng, shape), logits_and_classes(rng, shape)
+    return {"size": size, "kind": kind}, {"size": number, "kind": index}
+
+
+def in_order(
+    inputs: Callable[[np.random.Generator, Shape], tuple[Any, ...]],
+) -> Callable[[np.random.Generator, Shape], tuple[Any, ...]]:
+    """The same heads without names."""
+    return lambda rng, shape: tuple(tuple(x.values()) if isinstance(x, dict) else x for x in inputs(rng, shape))
+
+
+def multi(label: str, named: bool, weights: tuple[float, float], *, reduction: str, weighted: bool = False) -> Case:
+    """A MultiLoss of an MSELoss and a CrossEntropyLoss."""
+    keys: tuple[Any, ...] = ("size", "kind") if named else (0, 1)
+
+    def parts(library: Any) -> dict[Any, Any]:
+        return dict(
+            zip(
+                keys, (library.MSELoss(reduction=reduction), library.CrossEntropyLoss(reduction=reduction)), strict=True
+            )
+        )
+
+    def build(shape: Shape) -> Module:
+        if named:
+            return cr.MultiLoss(parts(cr), weights=dict(zip(keys, weights, strict=True)))
+        return cr.MultiLoss(*parts(cr).values(), weights=weights)
+
+    def peer(shape: Shape) -> torch.nn.Module:
+        return SumOfLosses(parts(torch.nn), dict(zip(keys, weights, strict=True)))
+
+    inputs = with_weights(heads) if weighted else heads
+    inputs = inputs if named else in_order(inputs)
+    label = f"MultiLoss({label}, {reduction}{', sample_weight' * weighted})"
+    return Case(cr.MultiLoss, label, build, None if weighted else peer, inputs, shapes())
+
+
+MULTI = [
+    multi("by name", True, (0.5, 2.0), reduction="mean"),
+    multi("by name", True, (0.5, 2.0), reduction="sum", weighted=True),
+    multi("in order", False, (1.0, 0.0), reduction="sum"),
+    multi("in order", False, (3.0, 1.0), reduction="mean", weighted=True),
+]
+
+CASES = LAYERS + BRANCHES + LOSSES + MULTI
