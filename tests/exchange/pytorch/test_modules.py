@@ -4,7 +4,7 @@ from collections import OrderedDict
 import numpy as np
 import pytest
 import torch
-from cases import CASES, Case, Peer, numpy
+from cases import CASES, Case, Peer, SumOfLosses, numpy
 from counting import instructions
 
 import chainrule as cr

@@ -9,6 +9,7 @@ from typing import Any
 from ... import arrays, layers, losses
 from ...extras import require
 from ...layers import Graph, Parallel, Sequential
+from ...losses import MultiLoss
 from ...module import Module, Parameter
 from .pairs import Pair, call_of_ours, call_of_theirs, copy, pairs
 
@@ -19,7 +20,7 @@ def modules(torch: Any) -> list[Pair]:
     """The layers and losses that PyTorch has too, and those for which there is a class in networks.py."""
     from . import networks  # here, because it imports torch
 
-    return pairs(layers, torch.nn) + pairs(losses, torch.nn) + pairs(layers, networks)
+    return [pair for theirs in (torch.nn, networks) for ours in (layers, losses) for pair in pairs(ours, theirs)]
 
 
 def from_torch(module: Any) -> Module:
@@ -127,6 +128,8 @@ class _FromTorch:
             )
         if pair.ours is Parallel:
             return Parallel(inside) if module._named else Parallel(*inside.values())
+        if pair.ours is MultiLoss:
+            return MultiLoss(*([inside] if module._named else inside.values()), weights=module.weights)
         if pair.ours is Graph:
             nodes = {n: (inside[n], sources) for n, sources in module._sources.items()}
             return Graph(nodes, module._inputs, module._outputs)
@@ -176,6 +179,8 @@ class _ToTorch:
                 return pair.theirs(OrderedDict(inside))
             if isinstance(module, Parallel):
                 return pair.theirs(inside) if module.names else pair.theirs(*inside.values())
+            if isinstance(module, MultiLoss):
+                return pair.theirs(*([inside] if module.names else inside.values()), weights=module.weights)
             if isinstance(module, Graph):
                 nodes = {n: (inside[n], sources) for n, (_, sources) in module.nodes.items()}
                 return pair.theirs(nodes, module.inputs, module.outputs)

@@ -32,11 +32,7 @@ class Parallel(nn.Module):
 
     def __init__(self, *networks: nn.Module | Mapping[str, nn.Module]) -> None:
         super().__init__()
-        first = networks[0] if networks else None
-        self._named = isinstance(first, Mapping)
-        children = first if isinstance(first, Mapping) else {str(i): network for i, network in enumerate(networks)}
-        for name, network in children.items():
-            self.add_module(name, network)  # type: ignore[arg-type]
+        self._named = _add_modules(self, networks)
 
     def forward(self, x: Any) -> Any:
         names = list(self._modules)
@@ -140,6 +136,31 @@ class Permute(nn.Module):
 
     def extra_repr(self) -> str:
         return ", ".join(map(str, self.dims))
+
+
+class MultiLoss(nn.Module):
+    """Several heads, each compared with a target of its own: the weighted sum of their losses."""
+
+    def __init__(self, *losses: nn.Module | Mapping[str, nn.Module], weights: Any) -> None:
+        super().__init__()
+        self.weights = weights
+        self._named = _add_modules(self, losses)
+
+    def forward(self, y: Any, target: Any) -> Any:
+        keys = list(self._modules) if self._named else range(len(self._modules))
+        losses = zip(keys, self._modules.values(), strict=True)
+        return sum(self.weights[key] * loss(y[key], target[key]) for key, loss in losses)
+
+    def extra_repr(self) -> str:
+        return f"weights={self.weights}"
+
+
+def _add_modules(owner: nn.Module, modules: tuple[Any, ...]) -> bool:
+    """Make modules its own, by their numbers or by the names of one mapping; whether there are names."""
+    named = len(modules) == 1 and isinstance(modules[0], Mapping)
+    for name, module in modules[0].items() if named else enumerate(modules):
+        owner.add_module(str(name), module)
+    return named
 
 
 def _is_tuple(x: Any) -> bool:
