@@ -148,7 +148,7 @@ class MultiLoss(nn.Module):
 
     def forward(self, y: Any, target: Any) -> Any:
         keys = list(self._modules) if self._named else range(len(self._modules))
-        losses = zip(keys, self._modules.values(), strict=True)
+        losses = zip(keys, [getattr(self, name) for name in self._modules], strict=True)
         return sum(self.weights[key] * loss(y[key], target[key]) for key, loss in losses)
 
     def extra_repr(self) -> str:
