@@ -209,7 +209,7 @@ class _Writer:
         """Add what the module at the place `name` amounts to, and say what it gives."""
         self.place = place = f"{name}: {type(module).__name__}" if name else type(module).__name__
         if (network := NETWORKS.get(type(module))) is not None:
-            if is_several(x) or isinstance(module, layers.Select | layers.Graph):
+            if is_several(x) or not isinstance(getattr(module, "inputs", ""), str) or isinstance(module, layers.Select):
                 self.call(module, x)  # which refuses other parts than it has networks for
             return network(self, module, name, x)
         rule = RULES.get(type(module), _pattern if _patterns(module) else None)
