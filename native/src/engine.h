@@ -1,12 +1,15 @@
 // The door to a compiled network: what bindings (or anybody) call. No templates, no vectors, no Python: one
 // implementation per instruction set stands behind it (engine.cpp).
 //
-// All arrays are C-contiguous rows of the plan's dtype (`const void*`); shapes are counted in rows. The caller checks
-// dtypes and shapes of its arrays; the engine checks counts, indices and its own state, and throws std::exception.
+// All arrays are C-contiguous rows of the plan's dtype (`const void*`); shapes are counted in rows. x, y, dx and dy are
+// lists of arrays, one for each of the plan's inputs or outputs. The caller checks dtypes and shapes of its arrays; the
+// engine checks counts, indices and its own state, and throws std::exception.
 #pragma once
 
 #include <cstdint>
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "plan.h"
 
@@ -14,10 +17,9 @@ namespace chainrule {
 
 struct Dataset {
     int64_t rows = 0;
-    const void* x = nullptr;             // (rows, n_in)
-    const void* target = nullptr;        // (rows, n_out), or null
-    const int64_t* indices = nullptr;    // (rows,) classes, where the plan says class_targets
-    const void* sample_weight = nullptr; // (rows,) or null
+    std::vector<const void*> x;            // (rows, numbers of a sample) for each of the plan's inputs
+    std::vector<const void*> targets;      // for each head: (rows, columns) numbers, or int64 classes (rows,)
+    const void* sample_weight = nullptr;   // (rows,) or null
 };
 
 struct LossSum {
@@ -28,8 +30,8 @@ struct LossSum {
 // Where training stands. The caller keeps it between slices, and a run cut into slices gives the bits of a whole one.
 struct Position {
     int64_t epoch = 0;
-    int64_t step = 0;  // next step of this epoch
-    LossSum loss;      // of this epoch so far
+    int64_t step = 0;            // next step of this epoch
+    std::vector<LossSum> losses; // of this epoch so far, one for each head; empty: nothing yet
 };
 
 struct Training {
@@ -46,6 +48,8 @@ struct Training {
     double* seconds = nullptr;  // from the start of this call to the end of each epoch (may be null)
     const Dataset* validation = nullptr;
     double* validation_losses = nullptr;
+    double* head_losses = nullptr;             // of each head, before its weight, after every finished epoch (may be null)
+    double* validation_head_losses = nullptr;
     bool keep_best = false;     // remember the parameters of the epoch with the lowest (validation) loss
 };
 
@@ -62,9 +66,9 @@ class Engine {
 public:
     virtual ~Engine() = default;
     virtual const Plan& plan() const = 0;
-    virtual int64_t n_out() const = 0;
     virtual int64_t bytes() const = 0;  // of the arena
     virtual int threads_used(int64_t batch) const = 0;
+    virtual std::vector<std::string> notes() const = 0;  // for each op, what became of it: "rides on op 3"; or nothing
 
     // Parameters, gradients, and the k-th array of optimizer state, in Python's layout.
     // Gradients are those that `backward` gathers for `update`; what `run` and `step` leave there means nothing, because
@@ -91,12 +95,13 @@ public:
 
     // Training: from `position` on, over whole epochs or until a limit.
     virtual Outcome run(const Dataset& data, const Training& training, Position& position) = 0;
-    virtual LossSum evaluate(const Dataset& data, void* y) = 0;  // y (rows, n_out) or null
-    virtual void predict(const void* x, int64_t rows, void* y) = 0;
+    // The sums of each head's loss into `losses`, and the outputs into y, one array for each (null: not wanted).
+    virtual void evaluate(const Dataset& data, LossSum* losses, void* const* y) = 0;
+    virtual void predict(const void* const* x, int64_t rows, void* const* y) = 0;
 
     // One step at a time. `forward` remembers what `backward` needs until the next forward, step or run.
-    virtual void forward(const void* x, int64_t rows, void* y, bool training) = 0;
-    virtual void backward(const void* dy, int64_t rows, void* dx) = 0;  // adds to the gradients; dx may be null
+    virtual void forward(const void* const* x, int64_t rows, void* const* y, bool training) = 0;
+    virtual void backward(const void* const* dy, int64_t rows, void* const* dx) = 0;  // adds to the gradients; dx may be null
     virtual void zero_gradients() = 0;
     virtual void update(double lr) = 0;                                 // by the gradients as they are
     virtual double step(const Dataset& batch, double lr) = 0;           // forward, loss, backward, update; the loss

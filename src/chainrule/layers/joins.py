@@ -72,10 +72,11 @@ class Concat(Join):
 
     def backward(self, dy: Array, lengths: Structure) -> Structure:
         dxs, end = [], 0
-        before = (slice(None),) * (self.dim % dy.ndim)
+        before = (slice(None),) * (self.dim % dy.ndim)  # all of the axes in front
         for length in leaves(lengths):
             start, end = end, end + length
-            dxs.append(dy[(*before, slice(start, end))])
+            place = (*before, slice(start, end))
+            dxs.append(dy[place])
         return rebuild(lengths, dxs)
 
 

@@ -10,7 +10,6 @@ from ... import signature
 from ...engine.plan import Plan
 from .dropout import draws
 from .functions import COPY
-from .optimizers import rule_of
 from .row import learn, stack
 from .spelling import add, array, by_columns, numbers, places, short
 from .update import clips, update, update_all
@@ -20,8 +19,8 @@ from .update import clips, update, update_all
 
 def declarations(name: str, plan: Plan) -> str:
     """What the header says: the state, and the functions that work on it."""
-    upper, rule = name.upper(), rule_of(plan.optimizer)
-    kept = [f"    float {array}[{upper}_PARAMETERS];" for array in rule.keeps]
+    upper = name.upper()
+    kept = [f"    float {array}[{upper}_PARAMETERS];" for array in plan.optimizer.state_names()]
     seed = ["    uint64_t seed;  /* of the dropout masks; set it whenever you like */"] * draws(plan)
     target, means = "const float", f"{upper}_OUTPUTS."
     if plan.class_targets:
@@ -91,18 +90,18 @@ def definitions(name: str, plan: Plan, functions: list[str]) -> str:
 
 def _starts(name: str, plan: Plan, functions: list[str]) -> str:
     """The functions that need no derivative."""
-    upper, rule = name.upper(), rule_of(plan.optimizer)
+    upper, optimizer = name.upper(), plan.optimizer
     add(functions, COPY)
-    zeros = [f"        state->{kept}[i] = {short(rule.starts)};" for kept in rule.keeps]
+    starts = [f"        state->{kept}[i] = {short(optimizer.initial_value(kept))};" for kept in optimizer.state_names()]
     seed = ["    state->seed = 0;"] * draws(plan)
     lines = [
         "    int i;",
         f"    copy(trained, state->parameters, {upper}_PARAMETERS);",
         f"    for (i = 0; i < {upper}_PARAMETERS; i++) {{",
         "        state->gradients[i] = 0.0f;",
-        *zeros,
+        *starts,
         "    }",
-        f"    state->lr = {short(plan.optimizer.current_lr)};",
+        f"    state->lr = {short(optimizer.current_lr)};",
         "    state->steps = 0;",
         *seed,
     ]

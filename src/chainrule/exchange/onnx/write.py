@@ -10,8 +10,7 @@ import numpy as np
 
 from ... import layers
 from ...arguments import positive, whole
-from ...engine.compiled import columns
-from ...engine.lower import CannotLower
+from ...engine.lower import CannotLower, sample_shape
 from ...extras import require
 from ...files import build, describe, write_bytes
 from ...module import Module, Parameter
@@ -71,7 +70,7 @@ def _sample_shapes(model: Module, shape: Any) -> Structure:
     if _input_names(model):
         raise ValueError("to_onnx: a network with several inputs needs sample_shape={name: …}, a shape for each")
     try:
-        return (columns(model),)
+        return tuple(sample_shape(model))
     except CannotLower:
         raise ValueError("to_onnx: a network without a Linear needs sample_shape=…, the shape of one sample") from None
 
