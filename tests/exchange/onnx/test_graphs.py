@@ -46,6 +46,14 @@ def test_inputs_and_outputs_have_their_names_and_initializers_those_of_state_dic
     assert [n.op_type for n in again.graph.node] == [n.op_type for n in proto.graph.node]
 
 
+def test_the_shapes_are_those_that_the_linears_say():
+    proto = cr.to_onnx(two_heads())
+    lengths = [[d.dim_value for d in value.type.tensor_type.shape.dim][1:] for value in proto.graph.input]
+    assert (names(proto.graph.input), lengths) == (["left", "right"], [[3], [2]])
+    with pytest.raises(ValueError, match="to_onnx: no Linear says what one sample is; sample_shape=… does"):
+        cr.to_onnx(cr.Graph({"y": (cr.Sum(), ("a", "b"))}))
+
+
 def test_a_tuple_of_shapes_is_in_the_order_of_the_inputs():
     proto = cr.to_onnx(two_heads(), sample_shape=((3,), (2,)))
     assert names(proto.graph.input) == ["left", "right"]
@@ -78,7 +86,6 @@ def test_outputs_that_are_inputs_or_come_twice_or_are_called_alike():
 @pytest.mark.parametrize(
     ("options", "error", "says"),
     [
-        ({}, ValueError, r"several inputs needs sample_shape=\{name: …\}"),
         (
             {"sample_shape": (3,)},
             ValueError,

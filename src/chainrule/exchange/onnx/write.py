@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from ... import layers
-from ...arguments import positive, whole
-from ...engine.lower import CannotLower, sample_shape
+from ...arguments import whole
+from ...engine.lower import CannotLower, checked_shapes, sample_shape
 from ...extras import require
 from ...files import build, describe, write_bytes
 from ...module import Module, Parameter
@@ -39,7 +39,7 @@ def to_onnx(
     model : made of this library's layers; Dropout and Identity vanish.
     path : of the file, written whole or not at all.
     sample_shape : the shape of one sample, or a tuple or dict of shapes, in the form that the network takes; by default
-        one row of what the first Linear takes.
+        what its Linears take.
     opset : the version of ONNX's operators, from 9 on, whose lowest IR version is taken. By default the lowest that the
         network needs, so that older programs read it too: 9, but 11 for a Linear without bias or a Softmax along -1,
         and 13 for a Softmax along another axis than the last. From 20 on GELU is one node.
@@ -53,6 +53,7 @@ def to_onnx(
         model = build(*describe(model))  # a copy on NumPy arrays
     except (TypeError, ValueError) as reason:
         raise ValueError(f"to_onnx: there is no ONNX for this model: {reason}") from None
+    _require_known(model)
     writer = _Writer(onnx, model, _sample_shapes(model, sample_shape), _opset(onnx, opset))
     proto = writer.proto()
     onnx.checker.check_model(proto, full_check=True)
@@ -63,20 +64,25 @@ def to_onnx(
 
 def _sample_shapes(model: Module, shape: Any) -> Structure:
     """The shape of one sample of each input."""
-    if isinstance(shape, dict):
-        return {name: _lengths(part) for name, part in shape.items()}
     if shape is not None:
-        return tuple(map(_lengths, shape)) if _is_several_shapes(shape) else _lengths(shape)
-    if _input_names(model):
-        raise ValueError("to_onnx: a network with several inputs needs sample_shape={name: …}, a shape for each")
+        return checked_shapes("to_onnx", shape)
     try:
-        return tuple(sample_shape(model))
+        return sample_shape(model)
     except CannotLower:
-        raise ValueError("to_onnx: a network without a Linear needs sample_shape=…, the shape of one sample") from None
+        raise ValueError(
+            "to_onnx: no Linear says what one sample is; sample_shape=… does, in the form that the network takes"
+        ) from None
 
 
-def _lengths(shape: Sequence[int]) -> tuple[int, ...]:
-    return tuple(positive("to_onnx", "sample_shape", length) for length in shape)
+def _require_known(model: Module) -> None:
+    """Refuse what there is no ONNX for, by its place."""
+    for name, module in model.named_modules():
+        if not (type(module) in NETWORKS or type(module) in RULES or _patterns(module)):
+            raise ValueError(f"to_onnx: there is no ONNX for {_place(name, module)}")
+
+
+def _place(name: str, module: Module) -> str:
+    return f"{name}: {type(module).__name__}" if name else type(module).__name__
 
 
 def _is_several_shapes(shape: Any) -> bool:
@@ -206,18 +212,15 @@ class _Writer:
 
     def write(self, module: Module, name: str, x: Structure) -> Structure:
         """Add what the module at the place `name` amounts to, and say what it gives."""
-        self.place = place = f"{name}: {type(module).__name__}" if name else type(module).__name__
+        self.place = _place(name, module)
         if (network := NETWORKS.get(type(module))) is not None:
             if is_several(x) or not isinstance(getattr(module, "inputs", ""), str) or isinstance(module, layers.Select):
                 self.call(module, x)  # which refuses other parts than it has networks for
             return network(self, module, name, x)
-        rule = RULES.get(type(module), _pattern if _patterns(module) else None)
-        if rule is None:
-            raise ValueError(f"to_onnx: there is no ONNX for {place}")
         y = self.call(module, x)
         if y.shape[:1] != (2,):
-            raise ValueError(f"to_onnx: {place} changes the batch axis")
-        return Value(rule(self, module, name, x), y)
+            raise ValueError(f"to_onnx: {self.place} changes the batch axis")
+        return Value(RULES.get(type(module), _pattern)(self, module, name, x), y)
 
     def call(self, module: Module, x: Structure) -> Structure:
         """What a module makes of the batch of two."""
