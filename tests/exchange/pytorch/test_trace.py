@@ -164,7 +164,8 @@ class Functions(nn.Module):
         a = F.leaky_relu(self.fc(x), 0.2) + F.elu(x, alpha=0.5) + torch.tanh(x) + x.sigmoid()
         b = F.gelu(x, approximate="tanh") * F.softplus(x, 2.0, 3.0) * F.silu(a)
         c = torch.multiply(torch.softmax(a, dim=1), torch.add(b, x))
-        d = c.reshape((c.shape[0], 2, 2)).unflatten(2, (1, 2)).contiguous()
+        batch, _columns = x.shape
+        d = c.reshape((batch, 2, 2)).unflatten(2, (1, 2)).contiguous()
         return torch.flatten(torch.permute(d, (0, 2, 3, 1)), start_dim=1)
 
 
@@ -358,6 +359,24 @@ def shape(self, x):
     return x.view(x.shape[1], -1)
 
 
+def moved(self, x):
+    return self.m0(x).reshape((x.shape[0], -1))
+
+
+def frozen(self, x):
+    with torch.no_grad():
+        h = self.m0(x)
+    return x + h
+
+
+class Called(nn.Module):
+    def __call__(self, x):
+        return 2 * super().__call__(x)
+
+    def forward(self, x):
+        return x
+
+
 def mixed(self, x, y):
     return x["a"] + y
 
@@ -414,7 +433,11 @@ def bears_the_name(self, x):
         (forward(lambda self, x: F.softmax(x)), "softmax: "),
         (forward(torch_sum), "stack is none of the functions"),
         (forward(bears_the_name), "relu is none of the functions"),
-        (forward(shape), "size|getitem asks for another length than that of the batch"),
+        (forward(shape), "view must keep the first axis"),
+        (forward(lambda self, x: torch.flatten(x).view(x.shape[0], -1)), "view must keep the first axis by the shape"),
+        (forward(moved, nn.Flatten(-2)), "reshape must keep the first axis by the shape of what it takes"),
+        (forward(frozen, nn.Linear(4, 4)), "m0 is called without gradients"),
+        (Called(), "Called has a __call__ of its own"),
         (forward(lambda self, x: x.view(3, 4)), "view must keep the first axis"),
         (forward(lambda self, x: x.view(-1)), "view must keep the first axis"),
         (forward(lambda self, x: x.reshape(-1, -1)), "reshape must keep the first axis"),
@@ -462,6 +485,12 @@ def test_branches_of_ours_refuse_what_writes_into_what_others_read():
     module.body = nn.ReLU(inplace=True)
     with pytest.raises(ValueError, match="Residual has modules inside that change in place what others read"):
         cr.from_torch(module)
+
+
+def test_a_program_without_gradients_reads_modules_too():
+    with torch.no_grad():
+        assert type(cr.from_torch(Block())) is cr.Graph
+        assert not torch.is_grad_enabled()
 
 
 def test_reading_a_module_leaves_it_as_it_was():

@@ -11,6 +11,7 @@ import linecache
 import operator
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
@@ -37,8 +38,19 @@ class NotReadable(ValueError):
     """What a call does that no layer of chainrule's does."""
 
 
-BATCH = object()  # the length of the first axis, which counts samples
-SHAPE = object()  # the shape of some value
+@dataclass(frozen=True)
+class Shape:
+    """The shape of a value."""
+
+    of: Value
+
+
+@dataclass(frozen=True)
+class Length:
+    """The length of an axis of a value; that of the first counts samples."""
+
+    of: Value
+    axis: Any
 
 
 def is_somebodys_own(module: nn.Module) -> bool:
@@ -58,6 +70,8 @@ def read(module: nn.Module, place: str, make: Make, changing: set[int]) -> Modul
 
     Raises ValueError for what cannot be written as a graph.
     """
+    if type(module).__call__ is not nn.Module.__call__ and not isinstance(module, fx.GraphModule):
+        raise ValueError(f"from_torch: {place} has a __call__ of its own, which chainrule cannot call")
     graphs = []
     for training in (module.training, not module.training):
         twin = copy.copy(module)  # the modules inside are the same
@@ -96,7 +110,7 @@ def functions() -> dict[str, Callable[..., Any]]:
     """From the name of a function of torch, torch.nn.functional, operator or of a tensor's method to what it means.
 
     Each takes the arguments of the call, with Values for tensors, and gives a Module and what that reads; or else a
-    Value that was there already, BATCH, or SHAPE.
+    Value that was there already, a Shape, or a Length.
     """
     known: dict[str, Callable[..., Any]] = {
         "add": _add,
@@ -111,7 +125,7 @@ def functions() -> dict[str, Callable[..., Any]]:
         "reshape": _reshape,
         "view": _reshape,
         "contiguous": lambda x: x,
-        "size": lambda x, dim=None: SHAPE if dim is None else _length(SHAPE, dim),
+        "size": lambda x, dim=None: Shape(x) if dim is None else Length(x, dim),
         "getattr": _attribute,
     }
     # relu is ReLU, log_softmax is LogSoftmax, with the same arguments.
@@ -159,7 +173,8 @@ def _cat(tensors: Any, dim: int = 0) -> Any:
 def _reshape(x: Any, *shape: Any) -> Any:
     first, *rest = _in_a_row(shape) or [0]
     of_a_sample = rest and all(isinstance(length, int) for length in rest)
-    if not of_a_sample or not (first is BATCH or (first == -1 and -1 not in rest)):
+    counts_samples = isinstance(first, Length) and first.axis == 0
+    if not of_a_sample or not (counts_samples or (first == -1 and -1 not in rest)):
         raise NotReadable("must keep the first axis, by x.shape[0] or -1, and be told the lengths of the others")
     return layers.Reshape(*rest), x
 
@@ -173,13 +188,7 @@ def _in_a_row(arguments: tuple[Any, ...]) -> list[Any]:
 def _attribute(x: Any, name: str) -> Any:
     if name != "shape":
         raise NotReadable(f"asks for {name!r}")
-    return SHAPE
-
-
-def _length(shape: Any, dim: Any) -> Any:
-    if dim != 0:
-        raise NotReadable("asks for another length than that of the batch, which is the first")
-    return BATCH
+    return Shape(x)
 
 
 # -- what is called
@@ -207,6 +216,7 @@ class _Tracer(fx.Tracer):
         frame = sys._getframe(1)
         while frame.f_back is not None and frame.f_code.co_filename.startswith(NOT_THE_USERS):
             frame = frame.f_back
+        node.meta["differentiated"] = torch.is_grad_enabled()
         node.meta["line"] = _line(frame.f_code.co_filename, frame.f_lineno)
         return node
 
@@ -219,7 +229,8 @@ def _traced(module: nn.Module, place: str) -> fx.Graph:
                 f"with a default, got {argument}"
             )
     try:
-        return _Tracer().trace(module)
+        with torch.enable_grad():
+            return _Tracer().trace(module)
     except Exception as problem:  # whatever the forward does with what is no tensor
         steps, trace = [], problem.__traceback__
         while trace is not None:
@@ -386,6 +397,8 @@ class _Reader:
 
     def call(self, node: fx.Node) -> Any:
         """What a call gives."""
+        if not node.meta["differentiated"]:
+            raise NotReadable("is called without gradients, which no layer of chainrule's leaves out")
         args, options = fx.map_arg((node.args, node.kwargs), lambda inner: self.values[inner])
         if node.op == "call_module":
             return self.inner(node, args, options)
@@ -399,6 +412,11 @@ class _Reader:
             raise NotReadable(f"is none of the functions that chainrule has: {known}")
         if options.get("inplace") or node.target in (operator.iadd, operator.imul):
             self.require_alone(node.args[0])
+        for length in args[1:] + (tuple(args[1]) if len(args) == 2 and isinstance(args[1], tuple | list) else ()):
+            if isinstance(length, Length) and length.of != args[0] and self.may_move_samples():
+                raise NotReadable(
+                    "must keep the first axis by the shape of what it takes, as another may have moved it"
+                )
         made = function(*args, **options)
         if not isinstance(made, tuple):
             return made
@@ -408,8 +426,8 @@ class _Reader:
 
     def part(self, node: fx.Node, value: Any, key: Any) -> Any:
         """value[key]"""
-        if value is SHAPE:
-            return _length(value, key)
+        if isinstance(value, Shape):
+            return Length(value.of, key)
         if not isinstance(value, Value) or not _gives_several(self.nodes.get(value, (None,))[0]):
             raise NotReadable("takes a part of a tensor, which no layer does")
         return self.add(Select(key), value, node.name)
@@ -433,6 +451,11 @@ class _Reader:
             return self.add(ours, reads, self.keys[node], own=True)
         name = _plain(node)  # which stands in the names of its parameters
         return self.add(ours, reads, name, own=self.keys.get(node) == name or name not in self.keys.values())
+
+    def may_move_samples(self) -> bool:
+        """Whether a node may give something whose first axis has another length than that of the inputs."""
+        inside = (inner for module, _ in self.nodes.values() for inner in module.modules())
+        return any(isinstance(inner, layers.Flatten) and inner.start_dim <= 0 for inner in inside)
 
     def require_alone(self, node: Any) -> None:
         """Refuse to change a value in place that others read: they would see what it becomes."""
