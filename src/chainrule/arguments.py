@@ -11,6 +11,7 @@ import numpy as np
 
 from . import arrays
 from .arrays import Array
+from .structures import Structure, is_several, leaves, names, rebuild
 
 
 def number(
@@ -91,12 +92,37 @@ def as_array(owner: object, name: str, values: Any) -> Array:
     return array
 
 
-def as_input(owner: object, name: str, x: Any, like: Array | None) -> Array:
+def as_arrays(owner: object, name: str, values: Any) -> Structure:
+    """values as a plain array, or a tuple or dict with each of its parts as one; errors name the part: x['image'].
+
+    A tuple that holds no array at all, but numbers or rows of them, is one array, as it is to NumPy.
+
+    Raises TypeError for what `as_array` refuses, for tuples and dicts inside of others and keys that are no words, and
+    ValueError for no arrays at all.
+    """
+    if not is_several(values) or (isinstance(values, tuple) and values and not any(map(_like_array, values))):
+        return as_array(owner, name, values)
+    if not values:
+        raise ValueError(f"{_name(owner)}: {name} must hold arrays, got an empty {type(values).__name__}")
+    for key in values if isinstance(values, dict) else ():
+        if not isinstance(key, str):
+            _refuse(owner, name, "name its arrays by words", f"the name {key!r}")
+    parts = list(zip(names(values), leaves(values), strict=True))
+    for of, part in parts:
+        if is_several(part):
+            _refuse(owner, name + of, "be one array", f"a {type(part).__name__}; several arrays are not nested")
+    return rebuild(values, [as_array(owner, name + of, part) for of, part in parts])
+
+
+def as_input(owner: object, name: str, x: Any, like: Array | None) -> Structure:
     """What a network is shown: x as an array in the library, dtype and on the device of `like`, one of its parameters.
 
-    Where there are no parameters (None), floating-point numbers keep their dtype, and all others become float32.
+    Where there are no parameters (None), floating-point numbers keep their dtype, and all others become float32. Of a
+    tuple or a dict all this is said of each of its arrays.
     """
-    x = as_array(owner, name, x)
+    x = as_arrays(owner, name, x)
+    if is_several(x):
+        return rebuild(x, [as_input(owner, name, part, like) for part in leaves(x)])
     if like is None:
         return arrays.bring(x, x, dtype=x.dtype if arrays.is_floating(x) else "float32")
     return arrays.bring(x, like, dtype=like.dtype)
@@ -114,6 +140,12 @@ def as_indices(owner: object, name: str, values: Any) -> np.ndarray:
     return indices
 
 
+def _like_array(value: Any) -> bool:
+    """Whether `value` is an array of any library with at least one axis, or a structure of them."""
+    is_one = hasattr(value, "__array__") or hasattr(value, "__dlpack__")
+    return (is_one and getattr(value, "shape", None) != ()) or isinstance(value, dict)
+
+
 def _read(owner: object, name: str, values: Any) -> np.ndarray:
     """What NumPy makes of something that is no array of a library that we know."""
     parts = values if isinstance(values, list | tuple) else ()
@@ -126,7 +158,8 @@ def _read(owner: object, name: str, values: Any) -> np.ndarray:
             return np.from_dlpack(values)
         return np.asarray(values)
     except (ValueError, TypeError, BufferError, RuntimeError) as error:  # rows of different lengths, another device, …
-        raise type(error)(f"{_name(owner)}: {name} must be an array of numbers, but {error}") from None
+        hint = "; several arrays are a tuple, no list" if any(map(arrays.is_array, parts)) else ""
+        raise type(error)(f"{_name(owner)}: {name} must be an array of numbers, but {error}{hint}") from None
 
 
 def _of_objects(array: Array) -> Array:

@@ -245,7 +245,8 @@ class Module(Watched):
         """Inference: the output alone, in evaluation mode, with nothing saved.
 
         The first input is read as `fit` and `predict` read theirs: a module with parameters takes anything that NumPy
-        can read as an array, and computes in its own library and dtype. One without takes arrays as they come.
+        can read as an array, or a tuple or dict of them, and computes in its own library and dtype. One without takes
+        arrays as they come.
         """
         modules = self.modules()
         if inputs and (like := first_value(modules)) is not None:

@@ -1,26 +1,41 @@
-"""Layers and activations: Modules with one input and one output."""
+"""Layers, activations, and the networks that they make."""
 
 from .activations import ELU, GELU, LeakyReLU, ReLU, Sigmoid, SiLU, Softplus, Tanh
-from .containers import Sequential
 from .dropout import Dropout
+from .graph import Graph
+from .joins import Concat, Multiply, Sum
 from .linear import Linear
-from .shape import Flatten, Identity
+from .parallel import Parallel
+from .residual import Residual
+from .select import Select
+from .sequential import Sequential
+from .shape import Flatten, Identity, Permute, Reshape, Unflatten
 from .softmax import LogSoftmax, Softmax
 
 __all__ = [
     "ELU",
     "GELU",
+    "Concat",
     "Dropout",
     "Flatten",
+    "Graph",
     "Identity",
     "LeakyReLU",
     "Linear",
     "LogSoftmax",
+    "Multiply",
+    "Parallel",
+    "Permute",
     "ReLU",
+    "Reshape",
+    "Residual",
+    "Select",
     "Sequential",
     "SiLU",
     "Sigmoid",
     "Softmax",
     "Softplus",
+    "Sum",
     "Tanh",
+    "Unflatten",
 ]

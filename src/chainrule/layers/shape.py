@@ -1,6 +1,7 @@
 """Layers that change no numbers."""
 
 import math
+from typing import Any
 
 from ..arguments import whole
 from ..arrays import Array
@@ -45,3 +46,115 @@ class Flatten(Module):
 
     def backward(self, dy: Array, shape: tuple[int, ...]) -> Array:
         return dy.reshape(shape)
+
+
+class Reshape(Module):
+    """Give each sample another shape.
+
+    Equation  y = x in another shape;  dx = dy in the shape of x
+    Shapes    x (batch, …) -> y (batch, *shape)
+    Saves     the shape of x
+
+    Parameters
+    ----------
+    shape : of one sample, without the axis of the batch. One length may be -1: as much as there is.
+    """
+
+    def __init__(self, *shape: int) -> None:
+        self.shape = _lengths(self, "shape", shape)
+
+    def forward(self, x: Array) -> tuple[Array, tuple[int, ...]]:
+        self.namespace(x)  # refuses what is no array
+        shape = tuple(x.shape)
+        if not shape:
+            self.refuse("forward", "x must be (batch, …)", shape)
+        lengths = _fitted(self.shape, math.prod(shape[1:]))
+        if lengths is None:
+            self.refuse("forward", f"each sample of x must have as many numbers as {self.shape}", shape)
+        return x.reshape((shape[0], *lengths)), shape
+
+    def backward(self, dy: Array, shape: tuple[int, ...]) -> Array:
+        return dy.reshape(shape)
+
+    def extra_repr(self) -> str:
+        return ", ".join(map(str, self.shape))
+
+
+class Unflatten(Module):
+    """Lay one axis out as several: the way back from Flatten.
+
+    Equation  y = x in another shape;  dx = dy in the shape of x
+    Shapes    x (batch, a·b·…) -> y (batch, a, b, …) for dim 1 and unflattened_size (a, b, …)
+    Saves     the shape of x
+
+    Parameters
+    ----------
+    dim : the axis.
+    unflattened_size : the lengths of what it becomes. One may be -1: as much as there is.
+    """
+
+    def __init__(self, dim: int, unflattened_size: tuple[int, ...]) -> None:
+        self.dim = whole(self, "dim", dim)
+        if not isinstance(unflattened_size, tuple | list) or not unflattened_size:
+            raise TypeError(f"Unflatten: unflattened_size must be a tuple of integers, got {unflattened_size!r}")
+        self.unflattened_size = _lengths(self, "unflattened_size", tuple(unflattened_size))
+
+    def forward(self, x: Array) -> tuple[Array, tuple[int, ...]]:
+        self.namespace(x)  # refuses what is no array
+        shape = tuple(x.shape)
+        dim = self.dim + len(shape) if self.dim < 0 else self.dim
+        lengths = _fitted(self.unflattened_size, shape[dim]) if 0 <= dim < len(shape) else None
+        if lengths is None:
+            self.refuse("forward", f"x must have an axis {self.dim} that becomes {self.unflattened_size}", shape)
+        return x.reshape((*shape[:dim], *lengths, *shape[dim + 1 :])), shape
+
+    def backward(self, dy: Array, shape: tuple[int, ...]) -> Array:
+        return dy.reshape(shape)
+
+
+class Permute(Module):
+    """Put the axes in another order.
+
+    Equation  y[i_dims[0], i_dims[1], …] = x[i_0, i_1, …];  dx = dy with the axes put back
+    Shapes    x (batch, a, b) -> y (batch, b, a) for dims 0, 2, 1
+    Saves     nothing
+
+    Parameters
+    ----------
+    dims : torch.permute's: for each axis of y, which one of x it is. The first is 0, for it counts samples.
+    """
+
+    def __init__(self, *dims: int) -> None:
+        places = tuple(whole(self, "dims", dim) for dim in dims)
+        self.dims = tuple(dim + len(places) if dim < 0 else dim for dim in places)
+        if sorted(self.dims) != list(range(len(places))) or self.dims[:1] != (0,):
+            raise ValueError(f"Permute: dims must be 0 and then every other axis once, got {dims}")
+
+    def forward(self, x: Array) -> tuple[Array, None]:
+        xp = self.namespace(x)
+        if x.ndim != len(self.dims):
+            self.refuse("forward", f"x must have {len(self.dims)} axes", tuple(x.shape))
+        return xp.permute_dims(x, self.dims), None
+
+    def backward(self, dy: Array, saved: None = None) -> Array:
+        back = sorted(range(len(self.dims)), key=self.dims.__getitem__)
+        return self.namespace(dy).permute_dims(dy, tuple(back))
+
+    def extra_repr(self) -> str:
+        return ", ".join(map(str, self.dims))
+
+
+def _lengths(owner: Module, name: str, lengths: tuple[Any, ...]) -> tuple[int, ...]:
+    """Lengths of axes, one of which may be -1."""
+    found = tuple(whole(owner, name, length, least=-1) for length in lengths)
+    if found.count(-1) > 1:
+        raise ValueError(f"{type(owner).__name__}: {name} must have at most one -1, got {found}")
+    return found
+
+
+def _fitted(lengths: tuple[int, ...], n: int) -> tuple[int, ...] | None:
+    """The lengths with -1 replaced, if they are those of n numbers; an empty batch says nothing of them, n does."""
+    known = math.prod(length for length in lengths if length != -1)
+    rest = n // known if known else 0
+    found = tuple(rest if length == -1 else length for length in lengths)
+    return found if math.prod(found) == n else None

@@ -1,4 +1,4 @@
-"""Networks made of other Modules."""
+"""A chain of Modules, which is what most networks are."""
 
 from collections.abc import Iterator, Mapping
 from itertools import count
@@ -6,9 +6,10 @@ from typing import Any, overload
 
 from ..arrays import Array
 from ..module import Module, UpdateRule, is_update_rule
+from .networks import Network, require_module, require_names, require_other
 
 
-class Sequential(Module):
+class Sequential(Network):
     """A chain: each layer's output is the next one's input, and gradients come back in the reverse order.
 
     Equation  y = f_n(… f_2(f_1(x)));  dx = dy · f_n' · … · f_1', from the left: this is the chain rule
@@ -39,13 +40,14 @@ class Sequential(Module):
         self.optimizer = first if is_update_rule(first) else None
         rest: tuple[Any, ...] = layers[self.optimizer is not None :]
         if len(rest) == 1 and isinstance(rest[0], Mapping):
-            self.names, rest = _names(rest[0]), tuple(rest[0].values())
+            names, rest = require_names(self, "layer", rest[0]), tuple(rest[0].values())
+            self.names = None if names == tuple(map(str, range(len(names)))) else names
         # A tuple, so that a change is an attribute that is set, of which compiled networks hear.
-        self.layers = tuple(_module(index, layer) for index, layer in enumerate(rest))
+        self.layers = tuple(require_module(self, f"layer {index}", layer) for index, layer in enumerate(rest))
 
     def append(self, layer: Module | UpdateRule) -> "Sequential":
         """Add a layer at the end, under the next number; returns the network."""
-        layers = (*self.layers, self._fitting(len(self), layer))
+        layers = (*self.layers, require_other(self, f"layer {len(self)}", layer))
         if self.names is not None:
             self.names = (*self.names, next(str(n) for n in count(len(self)) if str(n) not in self.names))
         self.layers = layers
@@ -117,54 +119,12 @@ class Sequential(Module):
         """Put a layer in the place of another."""
         self._check_index(index)
         layers = list(self.layers)
-        layers[index] = self._fitting(index, layer)
+        layers[index] = require_other(self, f"layer {index}", layer)
         self.layers = tuple(layers)
 
     def _check_index(self, index: int) -> None:
         if not -len(self) <= index < len(self):
             raise IndexError(f"Sequential: there are {len(self)} layers, got index {index}")
 
-    def _fitting(self, index: int, layer: Module | UpdateRule) -> Module:
-        module = _module(index, layer)
-        if any(inner is self for inner in module.modules()):
-            raise ValueError(f"Sequential: layer {index} must be another network, got one that contains this one")
-        return module
-
-    def __repr__(self) -> str:
-        lines: list[str] = []
-        ahead: list[tuple[str, str, Module | str]] = [("", "", self)]
-        while ahead:
-            indent, place, thing = ahead.pop()
-            if isinstance(thing, str):
-                lines.append(indent + thing)
-            elif type(thing).__repr__ is Sequential.__repr__ and isinstance(thing, Sequential):
-                lines.append(f"{indent}{place}Sequential(")
-                if thing.optimizer is not None:
-                    lines.append(f"{indent}  {thing.optimizer!r}")
-                ahead.append((indent, "", f")  # {thing.num_parameters:,} parameters"))
-                below = [(indent + "  ", f"({name}): ", layer) for name, layer in thing.named_children()]
-                ahead.extend(reversed(below))
-            else:
-                first, *rest = repr(thing).split("\n")
-                n = thing.num_parameters
-                lines.append(f"{indent}{place}{first:28}{n:8,}" if n and not rest else f"{indent}{place}{first}")
-                lines += [indent + line for line in rest]
-        return "\n".join(lines)
-
-
-def _module(index: int, layer: Module | UpdateRule) -> Module:
-    if isinstance(layer, Module):
-        return layer
-    hint = " (call the class)" if isinstance(layer, type) else ""
-    raise TypeError(f"Sequential: layer {index} must be a Module, got {layer!r}{hint}")
-
-
-def _names(named: Mapping[str, Module]) -> tuple[str, ...] | None:
-    """The names of the layers, or None if they are their numbers."""
-    names = tuple(named)
-    for name in names:
-        if not isinstance(name, str):
-            raise TypeError(f"Sequential: the name of a layer must be a string, got {name!r}")
-        if not name or "." in name:  # the dot joins names of nested networks
-            raise ValueError(f"Sequential: the name of a layer must be a word without dots, got {name!r}")
-    return None if names == tuple(map(str, range(len(names)))) else names
+    def opening(self) -> list[str]:
+        return [] if self.optimizer is None else [repr(self.optimizer)]
