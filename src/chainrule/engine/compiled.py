@@ -8,16 +8,18 @@ import numpy as np
 
 from .. import arrays, random
 from ..arguments import as_array, as_indices, positive
-from ..layers import Linear
 from ..module import Module
 from ..optimizers.schedules import Schedule
 from ..roles import require_loss, require_model, require_optimizer
 from . import native
-from .lower import CannotLower, lower
+from .lower import CannotLower, lower, sample_shape
 from .plan import Plan
 from .sync import Keeper
 
 HARMLESS = ("training", "epochs", "keepers")  # attributes that the engine is not told of, and often set
+
+
+_CALLS = ("predict", "forward", "backward", "step", "zero_grad", "update")
 
 
 class Compiled:
@@ -41,18 +43,26 @@ class Compiled:
         optimizer: Any = None,
         *,
         batch_size: int = 256,
-        class_targets: bool = False,
+        class_targets: Any = False,
+        sample_shape: Any = None,
         seed: int = 0,
         threads: int = 1,
     ) -> None:
-        options = {"batch_size": batch_size, "class_targets": class_targets, "seed": seed, "threads": threads}
+        options = {
+            "batch_size": batch_size,
+            "class_targets": class_targets,
+            "sample_shape": sample_shape,
+            "seed": seed,
+            "threads": threads,
+        }
         self._origin = Origin((model, loss, optimizer), options)
-        self.plan, self._native = self._origin.plan, self._origin.compiled()
+        self._native = self._origin.compiled()
+        self.plan = self._origin.plan
         self._lease = native.module().Lease(self._native)  # the numbers go home with it
         self._native.read = partial(_read, self.plan)
-        # The engine's own methods, so that a call goes straight there.
-        for name in ("predict", "forward", "backward", "step", "zero_grad", "update"):
-            setattr(self, name, getattr(self._native, name))
+        for name in _CALLS:  # what the methods below do, without the way there, which takes a fifth of a small call
+            if getattr(type(self), name) is getattr(Compiled, name):
+                setattr(self, name, getattr(self._native, name))
 
     def predict(self, x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         """The outputs for x, in evaluation mode.
@@ -60,33 +70,34 @@ class Compiled:
         Shapes    x (batch, n_in) or one sample (n_in,) -> (batch, n_out) or (n_out,), of the network's dtype; into
                   `out`, if it is given
         """
-        raise AssertionError("replaced by the engine's own")
+        return self._native.predict(x, out)
 
     def forward(self, x: np.ndarray, training: bool = True) -> np.ndarray:
         """The outputs for x, at most batch_size rows; what `backward` needs is remembered until the next call."""
-        raise AssertionError("replaced by the engine's own")
+        return self._native.forward(x, training)
 
     def backward(self, dy: np.ndarray, input: bool = True) -> Any:  # noqa: A002 - the network's
         """The gradient by x, given that by the outputs; adds to the gradients of the parameters.
 
         With input=False only the latter, which takes less time; the gradient by x is then None.
         """
-        raise AssertionError("replaced by the engine's own")
+        return self._native.backward(dy, input)
 
     def zero_grad(self) -> None:
         """Set every gradient to zero."""
-        raise AssertionError("replaced by the engine's own")
+        self._native.zero_grad()
 
     def update(self) -> None:
         """Update the parameters by the gradients that `backward` has gathered."""
-        raise AssertionError("replaced by the engine's own")
+        self._native.update()
 
     def step(self, x: np.ndarray, target: np.ndarray) -> float:
         """Forward, loss, backward, update on one batch of at most batch_size rows; returns the loss before the update.
 
         Shapes    x (batch, n_in); target (batch, n_out), or class indices, int64 (batch,), if compiled for them
         """
-        raise AssertionError("replaced by the engine's own")
+        loss: float = self._native.step(x, target)
+        return loss
 
     def __reduce__(self) -> Any:
         return (_rebuild, (self._origin.made_of, self._origin.options, self._native.dropout_pass))
@@ -110,6 +121,7 @@ class Origin:
     def compiled(self) -> Any:
         """The engine's half, which hears of changes from here on."""
         network = native.compile_plan(self.plan, is_home=True, keeps_gradients=True)
+        self.plan = native.measured(self.plan, network)
         self.network = weakref.ref(network)
         Keeper(self.plan, network, "compile it again")
         network.refresh = self.require_unchanged
@@ -140,7 +152,7 @@ class Origin:
             raise ValueError(f"the model was changed after compile: the engine does not know {reason}") from None
         program = native.program(plan)
         for name in self.program | program:
-            _require_same(name, _text(self.program.get(name)), _text(program.get(name)))
+            _require_same(name, self.program.get(name, "nothing"), program.get(name, "nothing"))
         _require_same("the optimizer", self.plan.optimizer, plan.optimizer)
         for i, (before, now) in enumerate(zip(self.plan.parameters, plan.parameters, strict=True)):
             _require_same(f"parameter {i}", before, now)
@@ -153,8 +165,10 @@ class Origin:
         if loss is not None and optimizer is None:
             optimizer = getattr(model, "optimizer", None)
         options = dict(self.options)
-        batch = options.pop("batch_size")
-        return lower(model, loss, optimizer, sample_shape=(columns(model),), batch=batch, **options)
+        batch, shape = options.pop("batch_size"), options.pop("sample_shape")
+        if shape is None:
+            shape = sample_shape(model)
+        return lower(model, loss, optimizer, sample_shape=shape, batch=batch, **options)
 
     def _rate(self) -> float:
         optimizer = self.plan.optimizer
@@ -167,7 +181,8 @@ def compile(  # noqa: A001 - the name that the field gives it
     optimizer: Any = None,
     *,
     batch_size: int = 256,
-    class_targets: bool = False,
+    class_targets: Any = False,
+    sample_shape: Any = None,
     seed: int = 0,
     threads: int = 1,
 ) -> Compiled:
@@ -178,7 +193,9 @@ def compile(  # noqa: A001 - the name that the field gives it
     model : a network of layers that the engine knows.
     loss, optimizer : needed for `step`; the model's own optimizer serves if there is a loss and none is given.
     batch_size : the most rows of a `forward` or a `step`; `predict` takes any number.
-    class_targets : whether the targets of `step` are class indices.
+    class_targets : whether the targets of `step` are class indices; for several heads a tuple or dict of such.
+    sample_shape : the shape of one sample, or a tuple or dict of shapes for several inputs. By default it is what the
+        layers say: a Linear how many numbers it takes, a Graph or a Parallel how many inputs there are.
     seed : of the dropout masks.
     threads : the most threads that a call may use.
 
@@ -211,19 +228,12 @@ def compile(  # noqa: A001 - the name that the field gives it
             optimizer,
             batch_size=batch_size,
             class_targets=class_targets,
+            sample_shape=sample_shape,
             seed=seed,
             threads=threads,
         )
     except CannotLower as reason:
         raise ValueError(f"compile: the engine does not know {reason}") from None
-
-
-def columns(model: Module) -> int:
-    """The columns of the network's input: what its first Linear takes."""
-    for module in model.modules():
-        if isinstance(module, Linear):
-            return module.in_features
-    raise CannotLower("a network without a Linear")
 
 
 def _read(plan: Plan, values: Any, where: str, indices: bool) -> np.ndarray:
@@ -245,13 +255,6 @@ def _rebuild(made_of: tuple[Any, ...], options: dict[str, Any], dropout_pass: in
     compiled = Compiled(*made_of, **options)
     compiled._native.dropout_pass = dropout_pass
     return compiled
-
-
-def _text(settings: dict[str, Any] | None) -> str:
-    if settings is None:
-        return "nothing"
-    kind, *rest = settings.items()
-    return f"{kind[1]}({', '.join(f'{name}={value}' for name, value in rest)})"
 
 
 def _require_same(name: str, before: Any, now: Any) -> None:

@@ -1,147 +1,24 @@
-"""From Modules to a Plan: one rule for each Module that the engine knows.
+"""From Modules to a Plan: the walk over a network, and what has to hold for the whole of it.
 
-What has no rule is refused by name, and `fit` then runs the Python loop. A rule holds for exactly its class: a subclass
-may have changed anything.
+What a Module becomes says its rule (rules/). What has no rule is refused by name, and `fit` then runs the Python loop.
 """
 
 from collections.abc import Callable
 from itertools import combinations, pairwise
-from math import prod
 from typing import Any
 
 import numpy as np
 
-from .. import arrays, layers, losses, optimizers
+from .. import arrays, losses
 from ..module import Module, Parameter
-from .plan import Op, Plan
+from ..structures import Structure, each, is_several, leaves
+from . import rules
+from .plan import Head, Plan
+from .rules import losses as loss_rules
+from .rules import optimizers as optimizer_rules
+from .rules.rule import CannotLower, Handle, Lowering, Source
 
-
-class CannotLower(Exception):
-    """The engine has no rule for something; the message says for what."""
-
-
-class Lowering:
-    """A network on its way into a plan: the shape that has been reached, and the ops and parameters so far."""
-
-    def __init__(self, shape: tuple[int, ...], in_mode: bool = False) -> None:
-        self.shape = shape  # of one sample
-        self.in_mode = in_mode
-        self.ops: list[Op] = []
-        self.parameters: list[Parameter] = []
-        self.drawing: list[Module] = []
-
-    def width(self, layer: Module) -> int:
-        """The columns of the matrix that `layer` gets."""
-        if len(self.shape) != 1:
-            raise CannotLower(f"{_name(layer)} on samples of shape {self.shape}")
-        return self.shape[0]
-
-    def place(self, parameter: Parameter | None) -> int:
-        """Where `parameter` stands in the plan's list; -1 for none."""
-        if parameter is None:
-            return -1
-        for index, known in enumerate(self.parameters):
-            if known is parameter:
-                return index
-        self.parameters.append(parameter)
-        return len(self.parameters) - 1
-
-    def add(self, kind: str, layer: Module, n_out: int, **places: int) -> None:
-        """Add an op."""
-        self.ops.append(Op(kind, layer, prod(self.shape), n_out, **places))
-
-    def lower(self, layer: Module) -> None:
-        """Add what `layer` amounts to."""
-        rule = _rules.get(type(layer))
-        if rule is None:
-            raise CannotLower(f"{_name(layer)}")
-        rule(self, layer)
-
-
-Rule = Callable[[Lowering, Any], None]
-_rules: dict[type, Rule] = {}
-
-
-def rule(*kinds: type) -> Callable[[Rule], Rule]:
-    """Register a function as the rule for Modules of exactly these classes."""
-
-    def register(function: Rule) -> Rule:
-        _rules.update(dict.fromkeys(kinds, function))
-        return function
-
-    return register
-
-
-@rule(layers.Sequential)
-def _sequential(lowering: Lowering, network: layers.Sequential) -> None:
-    for layer in network.chain():
-        lowering.lower(layer)
-
-
-@rule(layers.Linear)
-def _linear(lowering: Lowering, layer: layers.Linear) -> None:
-    n_in, n_out = lowering.width(layer), layer.out_features
-    if n_in != layer.in_features:
-        raise CannotLower(f"{_name(layer)}({layer.extra_repr()}) on samples of {n_in} numbers")
-    lowering.add("linear", layer, n_out, weight=lowering.place(layer.weight), bias=lowering.place(layer.bias))
-    lowering.shape = (n_out,)
-
-
-@rule(
-    layers.ReLU,
-    layers.LeakyReLU,
-    layers.ELU,
-    layers.Tanh,
-    layers.Sigmoid,
-    layers.SiLU,
-    layers.GELU,
-    layers.Softplus,
-)
-def _activation(lowering: Lowering, layer: Module) -> None:
-    lowering.add("activation", layer, prod(lowering.shape))
-
-
-@rule(layers.Softmax, layers.LogSoftmax)
-def _softmax(lowering: Lowering, layer: layers.Softmax | layers.LogSoftmax) -> None:
-    width = lowering.width(layer)
-    if layer.dim not in (-1, 1):
-        raise CannotLower(f"{_name(layer)} along dim {layer.dim}")
-    lowering.add("activation", layer, width)
-
-
-@rule(layers.Dropout)
-def _dropout(lowering: Lowering, layer: layers.Dropout) -> None:
-    if any(layer is known for known in lowering.drawing):
-        raise CannotLower("a Dropout that stands twice in the network")
-    lowering.drawing.append(layer)
-    if layer.p > 0 and (layer.training or not lowering.in_mode):
-        lowering.add("dropout", layer, prod(lowering.shape), stream=len(lowering.drawing) - 1)
-
-
-@rule(layers.Identity)
-def _identity(lowering: Lowering, layer: layers.Identity) -> None:
-    pass
-
-
-@rule(layers.Flatten)
-def _flatten(lowering: Lowering, layer: layers.Flatten) -> None:
-    if (layer.start_dim, layer.end_dim) != (1, -1):
-        raise CannotLower(f"{_name(layer)} with other than its default axes")
-    lowering.shape = (prod(lowering.shape),)
-
-
-LOSSES = (
-    losses.MSELoss,
-    losses.L1Loss,
-    losses.SmoothL1Loss,
-    losses.HuberLoss,
-    losses.QuantileLoss,
-    losses.PoissonNLLLoss,
-    losses.BCEWithLogitsLoss,
-    losses.CrossEntropyLoss,
-    losses.NLLLoss,
-)
-OPTIMIZERS = (optimizers.SGD, optimizers.Adam, optimizers.AdamW, optimizers.RMSprop, optimizers.Adagrad)
+__all__ = ["CannotLower", "lower", "rules", "sample_shape"]  # importing the rules registers them
 
 
 def lower(
@@ -149,8 +26,8 @@ def lower(
     loss: Module | None = None,
     optimizer: Any = None,
     *,
-    sample_shape: tuple[int, ...],
-    class_targets: bool = False,
+    sample_shape: Structure,
+    class_targets: Structure = False,
     in_mode: bool = False,
     **sizes: Any,
 ) -> Plan:
@@ -158,23 +35,23 @@ def lower(
 
     Parameters
     ----------
-    sample_shape : the shape of one sample.
-    class_targets : whether targets are class indices.
+    sample_shape : the shape of one sample; for several inputs a tuple or dict of shapes.
+    class_targets : whether targets are class indices; for several outputs a tuple or dict of such, or one for all.
     in_mode : whether a step leaves out what layers in evaluation mode leave out; else it is one of training for all.
-    sizes : the remaining fields of the Plan: batch, samples, seed, threads, sample_weights.
+    sizes : the remaining fields of the Plan: batch, samples, seed, threads.
 
     Raises CannotLower for what the engine does not know.
     """
-    lowering = Lowering(tuple(sample_shape), in_mode)
-    lowering.lower(model)
-    if len(lowering.shape) != 1:
-        raise CannotLower(f"outputs of shape {lowering.shape}")
-    if loss is not None:
-        _check_loss(loss, lowering.shape, class_targets)
-    if optimizer is not None and type(optimizer) not in OPTIMIZERS:
-        raise CannotLower(f"{_name(optimizer)}")
-    if optimizer is not None and 0 in (optimizer.clip_value, optimizer.clip_norm):
-        raise CannotLower("clipping to 0")
+    lowering = Lowering(model, in_mode)
+    x = _each_shape(lowering.input, sample_shape)
+    y = lowering.lower(model, x)
+    if any(not isinstance(part, Handle) for part in leaves(y)):
+        raise CannotLower("outputs inside of outputs")
+    y = each(lambda part: lowering.flat(model, part), y)
+    y_shapes = tuple(lowering.shape(model, part) for part in leaves(y))
+    heads = () if loss is None else _heads(loss, y, y_shapes, class_targets)
+    if optimizer is not None:
+        optimizer_rules.settings(optimizer)
     if len(lowering.parameters) != len(model.param()):
         raise CannotLower("parameters outside the layers")
     dtype = _common_dtype(lowering.parameters)
@@ -182,35 +59,72 @@ def lower(
         raise CannotLower("parameters that share memory")
     return Plan(
         dtype,
-        prod(sample_shape),
-        lowering.shape[0],
-        lowering.parameters,
-        lowering.ops,
+        tuple(lowering.values),
+        tuple(lowering.parameters),
+        tuple(lowering.ops),
+        each(_number, x),
+        each(_number, y),
+        tuple(part.shape for part in leaves(x)),
+        y_shapes,
         loss,
+        heads,
         optimizer,
-        class_targets,
         **sizes,
     )
 
 
-def _check_loss(loss: Any, shape: tuple[int, ...], class_targets: bool) -> None:
-    """Refuse a loss that the engine does not know, or does not know for such targets."""
-    if type(loss) not in LOSSES:
-        raise CannotLower(f"{_name(loss)}")
-    if loss.reduction == "none":
-        raise CannotLower(f'{_name(loss)} with reduction="none"')
-    if class_targets and not loss.classes:
-        raise CannotLower(f"{_name(loss)} with class indices as targets")
-    if not class_targets and isinstance(loss, losses.NLLLoss):
-        raise CannotLower("NLLLoss with targets that are not class indices")
-    if isinstance(loss, losses.PoissonNLLLoss) and loss.full:
-        raise CannotLower("PoissonNLLLoss with full=True")
-    if isinstance(loss, losses.BCEWithLogitsLoss):
-        for weight in (loss.weight.value, loss.pos_weight.value):
-            if weight is not None and tuple(weight.shape) not in ((), (1,), shape, (1, *shape)):
-                raise CannotLower("BCEWithLogitsLoss with a weight for each sample")
-    elif loss.classes and loss.weight.value is not None and tuple(loss.weight.value.shape) != shape:
-        raise CannotLower(f"{_name(loss)} with {tuple(loss.weight.value.shape)} class weights for {shape} classes")
+def sample_shape(model: Module) -> Structure:
+    """The shape of one sample of what `model` takes, or a tuple or dict of them, as far as its layers say.
+
+    A Linear says how many numbers it takes, of what comes to it as it is or through layers that keep its shape; a Graph
+    or a Parallel says how many inputs there are. (Parallel networks that take the same may all read one array, and so
+    that is what they are taken to do.)
+
+    Raises CannotLower where they do not say it.
+    """
+    lowering = Lowering(model)
+    source, problem = Source(lowering), None
+    try:
+        lowering.lower(model, source)
+    except CannotLower as reason:  # what comes behind may be unknown to the engine; it is asked only for this
+        problem = reason
+    form = source.form
+    if form is None or any(lowering.is_unknown(part) for part in leaves(form)):
+        raise problem or CannotLower("a network without a Linear that says what it takes; sample_shape=… does")
+    return each(lambda part: part.shape.found, form)
+
+
+def _each_shape(function: Callable[[tuple[int, ...]], Any], shapes: Structure) -> Structure:
+    """What `function` makes of a shape, or of each of a tuple or dict of shapes."""
+    if isinstance(shapes, dict):
+        return {name: function(tuple(shape)) for name, shape in shapes.items()}
+    if any(isinstance(part, tuple | list) for part in shapes):
+        return tuple(function(tuple(shape)) for shape in shapes)
+    return function(tuple(shapes))
+
+
+def _number(part: Handle) -> int:
+    return part.number
+
+
+def _heads(loss: Any, y: Structure, shapes: tuple[tuple[int, ...], ...], class_targets: Structure) -> tuple[Head, ...]:
+    """The loss of each output."""
+    name = type(loss).__name__
+    parts: dict[Any, Any] = {0: loss}
+    weights: Any = (1.0,)
+    keys = list(y) if isinstance(y, dict) else list(range(len(leaves(y))))
+    if type(loss) is getattr(losses, "MultiLoss", None):
+        parts, weights = loss.heads, loss.weights
+        if not is_several(y) or set(parts) != set(keys):
+            raise CannotLower(f"{name} with other heads than the network has outputs")
+    elif is_several(y):
+        raise CannotLower(f"{name} on several outputs")
+    heads = []
+    for key, shape in zip(keys, shapes, strict=True):
+        classes = bool(class_targets[key] if is_several(class_targets) else class_targets)
+        loss_rules.settings(parts[key], shape, classes)
+        heads.append(Head(parts[key], float(weights[key]), classes))
+    return tuple(heads)
 
 
 def _common_dtype(parameters: list[Parameter]) -> str:
@@ -239,7 +153,3 @@ def _share_memory(values: list[np.ndarray]) -> bool:
     if all(end <= begin for (_, end), (begin, _) in pairwise(sorted(bounds))):
         return False
     return any(np.shares_memory(one, other) for one, other in combinations(values, 2))
-
-
-def _name(thing: object) -> str:
-    return type(thing).__name__

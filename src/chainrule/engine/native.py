@@ -3,13 +3,16 @@
 import importlib
 import importlib.util
 import os
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
 import numpy as np
 
-from .. import arrays, layers
+from ..structures import Structure
 from .plan import Op, Plan
+from .rules import losses as loss_rules
+from .rules import optimizers as optimizer_rules
 
 INSTRUCTION_SETS = ("avx512", "avx2", "baseline")  # the best first
 VARIABLE = "CHAINRULE_INSTRUCTION_SET"
@@ -81,119 +84,76 @@ def compile_plan(
 
     Raises MemoryError if the plan needs more than `limit_bytes`, by default more than the machine has.
     """
-    native = module()
-    described = native.Plan()
-    described.dtype = getattr(native.DType, plan.dtype)
-    described.n_in = plan.n_in
-    for parameter in plan.parameters:
-        n_out, n_in = (*parameter.shape, 0)[:2]
-        described.add_parameter(n_out, n_in)
-    described.ops = [_op(native, op_settings(op)) for op in plan.ops]
-    if plan.loss is not None:
-        described.has_loss, described.loss = True, _loss(native, loss_settings(plan.loss), plan.n_out)
-        described.class_targets, described.sample_weights = plan.class_targets, plan.sample_weights
-    if plan.optimizer is not None:
-        settings = optimizer_settings(plan.optimizer)
-        described.clip_value, described.clip_norm = settings.pop("clip_value"), settings.pop("clip_norm")
-        described.has_optimizer = True
-        described.optimizer = _filled(native.Optimizer(), native.OptimizerKind, settings)
     if plan.batch >= 1 << 48:  # before C++ has to refuse it by its type
         raise MemoryError(f"the engine has no memory for {plan.batch:,} rows")
-    described.batch, described.samples, described.seed = plan.batch, plan.samples, plan.seed
-    described.threads = min(plan.threads, MOST_THREADS)
-    described.limit_bytes = memory() if limit_bytes is None else limit_bytes
-    parameters = plan.parameters if is_home else []
-    compiled = native.Compiled(described, np.empty, np.dtype(plan.dtype), parameters, keeps_gradients)
-    plan.bytes = compiled.bytes
-    return compiled
+    limit = memory() if limit_bytes is None else limit_bytes
+    parameters = list(plan.parameters) if is_home else []
+    dtype = np.dtype(plan.dtype)
+    return module().Compiled(described(plan) | {"limit_bytes": limit}, np.empty, dtype, parameters, keeps_gradients)
 
 
-# What the engine is told of each thing, by the engine's own names, as plain values that can be compared.
+def measured(plan: Plan, compiled: Any) -> Plan:
+    """The plan with what is known once it is compiled: the bytes that it takes, and what became of each op."""
+    return replace(plan, bytes=compiled.bytes, notes=tuple(compiled.notes))
+
+
+# What the engine is told, as plain values: native/src/python/plan.h reads them.
 
 Settings = dict[str, Any]
 
 
-def program(plan: Plan) -> dict[str, Settings]:
-    """All that the engine is told of a plan but its sizes."""
-    program = {f"op {i}": op_settings(op) for i, op in enumerate(plan.ops)}
-    if plan.loss is not None:
-        program["the loss"] = loss_settings(plan.loss)
-    if plan.optimizer is not None:
-        program["the optimizer"] = optimizer_settings(plan.optimizer)
-    return program
+def described(plan: Plan) -> dict[str, Any]:
+    """A plan in the terms of native/src/plan.h."""
+    return {
+        "dtype": plan.dtype,
+        "values": [(value.columns, value.positions) for value in plan.values],
+        "parameters": [(*parameter.shape, 0)[:2] for parameter in plan.parameters],
+        "inputs": list(plan.inputs),
+        "outputs": list(plan.outputs),
+        "x": _form(plan.x, plan.x_shapes),
+        "y": _form(plan.y, plan.y_shapes),
+        "ops": [(op_settings(op), op.inputs, op.output, op.parameters) for op in plan.ops],
+        "heads": [
+            (loss_rules.settings(head.loss, shape, head.class_targets), head.weight, head.class_targets)
+            for head, shape in zip(plan.heads, plan.y_shapes, strict=False)
+        ],
+        "optimizer": None if plan.optimizer is None else optimizer_rules.settings(plan.optimizer),
+        "batch": plan.batch,
+        "samples": plan.samples,
+        "seed": plan.seed,
+        "threads": min(plan.threads, MOST_THREADS),
+    }
+
+
+def program(plan: Plan) -> dict[str, str]:
+    """All that the engine is told of a plan but its sizes, as words that can be compared and shown."""
+    told = described(plan)
+    found = {}
+    for i, op in enumerate(plan.ops):
+        of = f" with parameters {', '.join(map(str, op.parameters))}" if op.parameters else ""
+        found[f"op {i}"] = _text(op_settings(op)) + of
+    for i, op in enumerate(plan.ops):
+        found[f"what op {i} reads and writes"] = f"{', '.join(map(str, op.inputs))} → {op.output}"
+    found |= {f"the network's {name}": str(told[name]) for name in ("values", "inputs", "outputs", "x", "y")}
+    losses = [f"{weight:g} · {_text(s)}{', class indices' * c}" for s, weight, c in told["heads"]]
+    if losses:
+        found["the loss"] = "; ".join(losses).removeprefix("1 · ")
+    if told["optimizer"]:
+        found["the optimizer"] = _text(told["optimizer"])
+    return found
 
 
 def op_settings(op: Op) -> Settings:
-    """Of an op: of a linear one the places of its parameters, of the others what their layers say."""
-    if op.kind == "linear":
-        return {"kind": "linear", "weight": op.weight, "bias": op.bias}
-    if op.kind == "dropout":
-        return {"kind": "dropout", "p": op.layer.p, "dropout_layer": op.stream}
-    settings = _named(op.layer, ("negative_slope", "alpha", "beta", "threshold"))
-    if isinstance(op.layer, layers.GELU):
-        settings["approximate_tanh"] = op.layer.approximate == "tanh"
-    return settings
+    """Of an op: its kind, and what travels of its layer."""
+    return {"kind": op.kind} | op.settings
 
 
-def loss_settings(loss: Any) -> Settings:
-    """Of a loss."""
-    settings = _named(loss, ("beta", "delta", "quantile", "log_input", "eps", "ignore_index", "label_smoothing"))
-    settings["mean"] = loss.reduction == "mean"
-    weights = {name: _numbers(getattr(loss, name, None)) for name in ("weight", "pos_weight")}
-    return settings | weights
+def _form(structure: Structure, shapes: tuple[tuple[int, ...], ...]) -> tuple[str, list[str], list[tuple[int, ...]]]:
+    """How arrays come to the network or from it: as one array, a tuple or a dict; the names; and their shapes."""
+    kind = "dict" if isinstance(structure, dict) else "tuple" if isinstance(structure, tuple) else "array"
+    return kind, list(structure) if isinstance(structure, dict) else [], list(shapes)
 
 
-def optimizer_settings(optimizer: Any) -> Settings:
-    """Of an optimizer, but for its learning rate, which may change at any time."""
-    settings = _named(optimizer, _OPTIMIZER_NAMES)
-    if hasattr(optimizer, "betas"):
-        settings["beta1"], settings["beta2"] = optimizer.betas
-    settings["clip_value"], settings["clip_norm"] = optimizer.clip_value or 0.0, optimizer.clip_norm or 0.0
-    return settings
-
-
-_OPTIMIZER_NAMES = (
-    "weight_decay",
-    "decay_biases",
-    "momentum",
-    "dampening",
-    "nesterov",
-    "eps",
-    "amsgrad",
-    "alpha",
-    "centered",
-    "lr_decay",
-    "initial_accumulator_value",
-)
-
-
-def _named(thing: Any, names: tuple[str, ...]) -> Settings:
-    own = vars(thing)
-    return {"kind": type(thing).__name__} | {name: own[name] for name in names if name in own}
-
-
-def _filled(described: Any, kinds: Any, settings: Settings) -> Any:
-    for name, value in settings.items():
-        setattr(described, name, getattr(kinds, value) if name == "kind" else value)
-    return described
-
-
-def _op(native: Any, settings: Settings) -> Any:
-    if settings["kind"] in ("linear", "dropout"):
-        return _filled(native.Op(), native.OpKind, settings)
-    described = native.Op()
-    described.kind = native.OpKind.activation
-    described.activation = _filled(native.Activation(), native.ActivationKind, settings)
-    return described
-
-
-def _loss(native: Any, settings: Settings, n_out: int) -> Any:
-    weight, pos_weight = settings.pop("weight"), settings.pop("pos_weight")
-    described = _filled(native.Loss(), native.LossKind, settings)
-    if weight or pos_weight:
-        described.set_weights(weight, pos_weight, n_out)
-    return described
-
-
-def _numbers(buffer: Any) -> list[float]:
-    return [] if buffer is None or buffer.value is None else arrays.to_numpy(buffer.value).reshape(-1).tolist()
+def _text(settings: Settings) -> str:
+    kind, *rest = settings.items()
+    return f"{kind[1]}({', '.join(f'{name}={value}' for name, value in rest)})"

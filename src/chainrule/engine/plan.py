@@ -1,98 +1,190 @@
 """What the engine is to run, as plain data that prints as a table."""
 
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 from .. import signature
 from ..module import Parameter
+from ..structures import Structure, leaves, names
 
 
-class Op(NamedTuple):
-    """One step of the program: a matrix (batch, n_in) becomes one of (batch, n_out).
+@dataclass(frozen=True)
+class Value:
+    """A matrix: samples × positions rows, and a column for each channel. A vector has one position."""
 
-    kind : "linear", "activation" or "dropout".
-    text : the layer as it prints.
+    columns: int
+    positions: int = 1
+
+    @property
+    def size(self) -> int:
+        """The numbers of a sample."""
+        return self.columns * self.positions
+
+
+@dataclass(frozen=True)
+class Op:
+    """One step of the program: it reads values and writes one.
+
+    kind : the engine's name for it: that of the class in Python, or of what the class amounts to ("Sum" in Residual).
     layer : the Module that it stands for.
-    weight, bias : of a linear op, places in the plan's list of parameters; -1 for no bias.
-    stream : of a dropout op, its number among the layers that draw random numbers.
+    inputs, output : numbers of values.
+    parameters : places in the plan's list; of "Linear" the weight, and the bias if there is one.
+    settings : what travels of the layer, by name: numbers, words, lists of numbers.
     """
 
     kind: str
     layer: Any
-    n_in: int
-    n_out: int
-    weight: int = -1
-    bias: int = -1
-    stream: int = 0
+    inputs: tuple[int, ...]
+    output: int
+    parameters: tuple[int, ...] = ()
+    settings: dict[str, Any] = field(default_factory=dict)
 
     @property
     def text(self) -> str:
-        """The layer as it prints."""
-        return f"{type(self.layer).__name__}({self.layer.extra_repr()})"
-
-    @property
-    def flops(self) -> int:
-        """Multiplications and additions per row going forward; coming back it is twice as many."""
-        return 2 * self.n_in * self.n_out if self.kind == "linear" else 0
+        """The layer as it prints; where the op is only a part of it, its kind and where it stands."""
+        name = type(self.layer).__name__
+        return f"{name}({self.layer.extra_repr()})" if name == self.kind else f"{self.kind} of {name}"
 
 
-@dataclass
+@dataclass(frozen=True)
+class Head:
+    """A loss on one output: its share in the loss of the network is weight · loss."""
+
+    loss: Any
+    weight: float = 1.0
+    class_targets: bool = False
+
+    def __str__(self) -> str:
+        times = "" if self.weight == 1 else f"{self.weight:g} · "
+        return f"{times}{signature.call(self.loss)}{', class indices' * self.class_targets}"
+
+
+@dataclass(frozen=True)
 class Plan:
     """A network, a loss and an optimizer as a flat program.
 
     dtype : "float32" or "float64", of all numbers.
-    n_in, n_out : columns of the network's input and output.
+    values, ops : the ops in the order of the forward pass; each value is written before it is read, or comes from
+        outside.
     parameters : each once, however many ops share it.
-    ops : in the order of the forward pass.
+    x, y : the numbers of the values that come from outside, and of those that are asked for, in the form in which the
+        network takes and gives them: a number, a tuple or a dict (structures.py).
+    x_shapes, y_shapes : the shape of one sample of each of them.
     loss, optimizer : the Python objects whose twins the engine runs; None for a network that only predicts.
-    class_targets : whether targets are class indices.
-    batch, samples : the most rows of a training step, and of the training data.
+    heads : the loss of each output.
+    batch, samples : the most rows of a training step, and of the training data; 0 samples are not shuffled.
     seed : of the dropout masks.
     threads : the most threads that a step may use.
-    bytes : what the engine takes from memory; known once it is compiled.
+    bytes, notes : what the engine takes from memory, and what became of each op; known once it is compiled.
     """
 
     dtype: str
-    n_in: int
-    n_out: int
-    parameters: list[Parameter]
-    ops: list[Op] = field(default_factory=list)
+    values: tuple[Value, ...]
+    parameters: tuple[Parameter, ...]
+    ops: tuple[Op, ...]
+    x: Structure
+    y: Structure
+    x_shapes: tuple[tuple[int, ...], ...]
+    y_shapes: tuple[tuple[int, ...], ...]
     loss: Any = None
+    heads: tuple[Head, ...] = ()
     optimizer: Any = None
-    class_targets: bool = False
-    sample_weights: bool = False
     batch: int = 1
     samples: int = 0
     seed: int = 0
     threads: int = 1
     bytes: int | None = None
+    notes: tuple[str, ...] | None = None
+
+    @property
+    def inputs(self) -> tuple[int, ...]:
+        """The values that come from outside."""
+        return tuple(leaves(self.x))
+
+    @property
+    def outputs(self) -> tuple[int, ...]:
+        """The values that are asked for."""
+        return tuple(leaves(self.y))
+
+    def flops(self, op: Op) -> int:
+        """Multiplications and additions for a sample going forward."""
+        if op.kind != "Linear":
+            return 0
+        (x,) = op.inputs
+        return 2 * self.values[x].size * self.values[op.output].columns
 
     @property
     def flops_per_step(self) -> int:
-        """Multiplications and additions of one training step: forward, and for the two gradients of every weight."""
-        back = [2 * op.flops for op in self.ops]
-        first = next((i for i, op in enumerate(self.ops) if op.kind == "linear"), None)
-        if first is not None:
-            back[first] //= 2  # nobody asks for the gradient by the data
-        return self.batch * (sum(op.flops for op in self.ops) + sum(back))
+        """Multiplications and additions of one training step: forward, and for the two gradients of every product.
+
+        Nobody asks for the gradient by a value that no parameter had a part in.
+        """
+        trained: set[int] = set()
+        total = 0
+        for op in self.ops:
+            gradients = 1 + any(i in trained for i in op.inputs)
+            total += self.flops(op) * (1 + gradients)
+            if gradients > 1 or op.parameters:
+                trained.add(op.output)
+        return self.batch * total
 
     def __str__(self) -> str:
-        size = 4 if self.dtype == "float32" else 8
-        lines = [f"{'op':4}{'layer':34}{'output':>16}{'parameters':>12}{'operations':>14}{'bytes':>12}"]
+        return "\n".join([*_table(self._rows(), "><><>>>><"), *self._ends(), self._totals()])
+
+    def _rows(self) -> list[list[str]]:
+        """A row for each input and each op, below their titles."""
+        titles = ["op", "layer", "values", "", "output", "parameters", "operations", "bytes", ""]
+        rows = [titles]
+        for name, number in zip(names(self.x), self.inputs, strict=True):
+            rows.append(["", f"x{name}", "", f"→ {number}", self._matrix(number), "", "", self._bytes(number), ""])
         seen: set[int] = set()
-        for number, op in enumerate(self.ops):
-            own = [i for i in (op.weight, op.bias) if i >= 0]
-            new = sum(self.parameters[i].size for i in own if i not in seen)
-            shared = "  shared" if own and all(i in seen for i in own) else ""
-            seen.update(own)
-            columns = [f"{op.text + shared:34}", f"{f'({self.batch:,}, {op.n_out:,})':>16}"]
-            columns += [f"{n:>{width},}" if n else " " * width for n, width in ((new, 12), (op.flops * self.batch, 14))]
-            lines.append(f"{number:<4}{''.join(columns)}{self.batch * op.n_out * size:>12,}")
-        if self.loss is not None:
-            lines.append(f"    {signature.call(self.loss)}")
+        for i, op in enumerate(self.ops):
+            new = sum(self.parameters[p].size for p in op.parameters if p not in seen)
+            shared = " shared" if op.parameters and seen.issuperset(op.parameters) else ""
+            seen.update(op.parameters)
+            rows.append(
+                [
+                    str(i),
+                    op.text,
+                    ", ".join(map(str, op.inputs)),
+                    f"→ {op.output}",
+                    self._matrix(op.output),
+                    f"{new:,}" if new else shared.strip(),
+                    f"{self.batch * self.flops(op):,}" if self.flops(op) else "",
+                    self._bytes(op.output),
+                    self.notes[i] if self.notes else "",
+                ]
+            )
+        return rows
+
+    def _ends(self) -> list[str]:
+        """A line for each output, with its loss, and one for the optimizer."""
+        rows = []
+        for i, (name, number) in enumerate(zip(names(self.y), self.outputs, strict=True)):
+            head = self.heads[i] if self.heads else None
+            rows.append([f"y{name}", f"value {number}", "" if head is None else str(head)])
+        lines = _table(rows, "<<<")
         if self.optimizer is not None:
-            lines.append(f"    {signature.call(self.optimizer)}")
-        arena = "" if self.bytes is None else f", {self.bytes:,} bytes in one arena"
-        what = f"{self.flops_per_step:,} operations a step" if self.loss is not None else "no loss"
+            lines.append(signature.call(self.optimizer))
+        return ["    " + line for line in lines]
+
+    def _totals(self) -> str:
         total = sum(parameter.size for parameter in self.parameters)
-        return "\n".join([*lines, f"{self.dtype}, {total:,} parameters, {what}{arena}"])
+        what = f"{self.flops_per_step:,} operations a step" if self.heads else "no loss"
+        arena = "" if self.bytes is None else f", {self.bytes:,} bytes in one arena"
+        return f"{self.dtype}, {total:,} parameters, {what}{arena}"
+
+    def _matrix(self, number: int) -> str:
+        value = self.values[number]
+        rows = f"{self.batch:,}" if value.positions == 1 else f"{self.batch:,} · {value.positions:,}"
+        return f"({rows}, {value.columns:,})"
+
+    def _bytes(self, number: int) -> str:
+        return f"{self.batch * self.values[number].size * (4 if self.dtype == 'float32' else 8):,}"
+
+
+def _table(rows: list[list[str]], sides: str) -> list[str]:
+    """Rows as lines, with columns as wide as they have to be; `sides` says of each column, left < or right >."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    form = "  ".join(f"{{:{side}{width}}}" for side, width in zip(sides, widths, strict=True))
+    return [form.format(*row).rstrip() for row in rows]

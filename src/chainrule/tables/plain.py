@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from ..engine.compiled import columns
-from ..engine.lower import CannotLower
+from ..engine.lower import CannotLower, sample_shape
 from ..module import Module
 from .read import Table
 from .readings import read
@@ -18,9 +17,12 @@ def plain_inputs(model: Module, table: Table) -> np.ndarray:
     Raises ValueError if the columns are not as many as the inputs, or hold something else than finite numbers.
     """
     try:
-        n_in = columns(model)
+        shape = sample_shape(model)
     except CannotLower as problem:
         raise ValueError(f"how many columns the network takes is not known: it is {problem}") from None
+    if not isinstance(shape, tuple) or len(shape) != 1 or not isinstance(shape[0], int):
+        raise ValueError(f"a table of plain numbers has rows of them, and the network takes samples of shape {shape}")
+    (n_in,) = shape
     of_x = [f"x{i}" for i in range(n_in)] if n_in > 1 else ["x"]
     names = of_x if set(of_x) <= set(table.names) and f"x{n_in}" not in table.names else table.names
     if len(names) != n_in:

@@ -9,8 +9,7 @@ import numpy as np
 
 from ...arguments import as_array, positive
 from ...arrays import to_numpy
-from ...engine.compiled import columns
-from ...engine.lower import CannotLower, lower
+from ...engine.lower import CannotLower, lower, sample_shape
 from ...engine.plan import Plan
 from ...files import build, describe, write_text
 from ...files.description import build_rule, describe_rule
@@ -120,7 +119,7 @@ def _plan(model: Module, loss: Module | None, optimizer: Any) -> Plan:
     try:
         twin = build(*describe(model)).to(dtype="float32")
         classes = bool(getattr(loss, "classes", False))
-        plan = lower(twin, loss, optimizer, sample_shape=(columns(twin),), class_targets=classes)
+        plan = lower(twin, loss, optimizer, sample_shape=sample_shape(twin), class_targets=classes)
     except CannotLower as reason:
         raise ValueError(f"to_c: there is no C for {reason}") from None
     except (TypeError, ValueError) as reason:

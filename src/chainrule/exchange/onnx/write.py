@@ -10,8 +10,7 @@ import numpy as np
 
 from ... import layers
 from ...arguments import positive, whole
-from ...engine.compiled import columns
-from ...engine.lower import CannotLower
+from ...engine.lower import CannotLower, sample_shape
 from ...extras import require
 from ...files import build, describe, write_bytes
 from ...module import Module, Parameter
@@ -62,7 +61,7 @@ def _sample_shape(model: Module, shape: Sequence[int] | None) -> tuple[int, ...]
     if shape is not None:
         return tuple(positive("to_onnx", "sample_shape", length) for length in shape)
     try:
-        return (columns(model),)
+        return tuple(sample_shape(model))
     except CannotLower:
         raise ValueError("to_onnx: a network without a Linear needs sample_shape=…, the shape of one sample") from None
 

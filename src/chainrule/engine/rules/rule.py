@@ -1,0 +1,233 @@
+"""What a rule is: how a Module becomes ops on values; and what it works on, a network on its way into a plan.
+
+    @rule(layers.Identity)
+    def identity(lowering, layer, x):
+        return x
+
+A rule gets a layer and what the layer reads, one Handle, or a tuple or dict of them (structures.py), and gives what the
+layer writes in the same terms. It holds for exactly its class: a subclass may have changed anything.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+from ... import signature
+from ...module import Module, Parameter
+from ...structures import Structure, is_several
+from ..plan import Op, Value
+
+
+class CannotLower(Exception):
+    """The engine has no rule for something; the message says for what."""
+
+
+@dataclass(eq=False)
+class Unknown:
+    """The shape of an input's samples, until a layer says what it takes."""
+
+    found: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Handle:
+    """A value of the plan, as layers see it: what shape its samples have to them, however the engine lays them out."""
+
+    number: int
+    shape: Any  # a tuple of lengths, or Unknown
+
+    def seen_as(self, shape: tuple[int, ...]) -> "Handle":
+        """The same numbers in the same order, as samples of another shape."""
+        return Handle(self.number, shape)
+
+
+class Source:
+    """What a network is shown, before anybody has said whether it is an array or several: its first reader does."""
+
+    def __init__(self, lowering: "Lowering") -> None:
+        self.lowering = lowering
+        self.form: Structure | None = None  # of Handles
+
+    def one(self) -> Structure:
+        """It is an array, unless it is known to be several."""
+        if self.form is None:
+            self.form = self.lowering.input(Unknown())
+        return self.form
+
+    def parts(self, keys: Sequence[str] | int) -> Structure:
+        """It is a dict with these names, or a tuple of so many, unless it is known to be something else."""
+        if self.form is None:
+            if isinstance(keys, int):
+                self.form = tuple(self.lowering.input(Unknown()) for _ in range(keys))
+            else:
+                self.form = {name: self.lowering.input(Unknown()) for name in keys}
+        return self.form
+
+
+class Lowering:
+    """A network on its way into a plan: the values, ops and parameters so far.
+
+    Parameters
+    ----------
+    model : the network; its Dropouts are numbered as `fit` numbers them.
+    in_mode : whether a step leaves out what layers in evaluation mode leave out.
+    """
+
+    def __init__(self, model: Module, in_mode: bool = False) -> None:
+        self.in_mode = in_mode
+        self.values: list[Value] = []
+        self.ops: list[Op] = []
+        self.parameters: list[Parameter] = []
+        self.drawing = [module for module in model.modules() if hasattr(module, "reseed")]
+        self.drawn: list[Module] = []
+        self._laid_out: dict[tuple[int, Value], int] = {}
+
+    def lower(self, layer: Module, x: Structure) -> Structure:
+        """What `layer` makes of x."""
+        known = _rules.get(type(layer))
+        if known is None:
+            raise CannotLower(name_of(layer))
+        return known(self, layer, x)
+
+    def input(self, shape: Any) -> Handle:
+        """A value that comes from outside."""
+        self.values.append(Value(0 if isinstance(shape, Unknown) else prod(shape)))
+        return Handle(len(self.values) - 1, shape)
+
+    def add(
+        self,
+        kind: str,
+        layer: Module,
+        inputs: Sequence[Handle],
+        value: Value,
+        shape: Any,
+        parameters: Sequence[Parameter] = (),
+        **settings: Any,
+    ) -> Handle:
+        """An op, and what it writes: a matrix `value`, whose samples have this shape to the layers."""
+        self.values.append(value)
+        places = tuple(self._place(parameter) for parameter in parameters)
+        number = len(self.values) - 1
+        self.ops.append(Op(kind, layer, tuple(x.number for x in inputs), number, places, settings))
+        return Handle(number, shape)
+
+    def alike(self, kind: str, layer: Module, x: Structure, **settings: Any) -> Handle:
+        """An op whose output is like its input."""
+        only = self.one(layer, x)
+        return self.add(kind, layer, [only], self.values[only.number], only.shape, **settings)
+
+    # -- what a layer reads
+
+    def one(self, layer: Module, x: Structure) -> Handle:
+        """x, where `layer` takes one array."""
+        x = x.one() if isinstance(x, Source) else x
+        if is_several(x):
+            raise CannotLower(f"{name_of(layer)} on several arrays")
+        assert isinstance(x, Handle)
+        return x
+
+    def parts(self, layer: Module, x: Structure, keys: Sequence[str] | int) -> list[Handle]:
+        """The arrays of a tuple of so many, or of a tuple or dict with these names, in the order of the names."""
+        found = None
+        if isinstance(x, dict) and not isinstance(keys, int) and set(x) == set(keys):
+            found = [x[name] for name in keys]
+        elif isinstance(x, tuple) and len(x) == (keys if isinstance(keys, int) else len(keys)):
+            found = list(x)
+        if found is None:
+            raise CannotLower(f"{name_of(layer)} on what is not {keys} arrays")
+        return [self.one(layer, part) for part in found]
+
+    def is_unknown(self, x: Handle) -> bool:
+        """Whether nobody has said what shape the samples of x have."""
+        return isinstance(x.shape, Unknown) and x.shape.found is None
+
+    def shape(self, layer: Module, x: Handle) -> tuple[int, ...]:
+        """The shape of a sample of x, where `layer` has to know it."""
+        shape = x.shape.found if isinstance(x.shape, Unknown) else x.shape
+        if shape is None:
+            raise CannotLower(f"the shape of the samples that {name_of(layer)} gets; sample_shape=… says it")
+        known: tuple[int, ...] = shape
+        return known
+
+    def expect(self, x: Handle, shape: tuple[int, ...]) -> None:
+        """Say what shape x has, if nobody has said so before."""
+        if self.is_unknown(x):
+            x.shape.found = shape
+
+    def rows(self, layer: Module, x: Handle) -> Handle:
+        """x laid out by the last axis of its samples: a row for each position, such as a pixel, a column a channel."""
+        shape = self.shape(layer, x)
+        columns = shape[-1] if shape else 1
+        return self._as(layer, x, Value(columns, prod(shape[:-1])))
+
+    def flat(self, layer: Module, x: Handle) -> Handle:
+        """x laid out with a row for each sample."""
+        return self._as(layer, x, Value(prod(self.shape(layer, x))))
+
+    def like(self, layer: Module, x: Handle, other: Handle) -> Handle:
+        """x laid out as another value is."""
+        return self._as(layer, x, self.values[other.number])
+
+    def _as(self, layer: Module, x: Handle, value: Value) -> Handle:
+        if self.values[x.number] == value:
+            return x
+        if (x.number, value) not in self._laid_out:
+            self._laid_out[x.number, value] = self.add("Reshape", layer, [x], value, x.shape).number
+        return Handle(self._laid_out[x.number, value], x.shape)
+
+    def _place(self, parameter: Parameter) -> int:
+        """Where `parameter` stands in the plan's list."""
+        for index, known in enumerate(self.parameters):
+            if known is parameter:
+                return index
+        self.parameters.append(parameter)
+        return len(self.parameters) - 1
+
+
+Rule = Callable[[Lowering, Any, Structure], Structure]
+_rules: dict[type, Rule] = {}
+
+
+def rule(*kinds: type) -> Callable[[Rule], Rule]:
+    """Register a function as the rule for Modules of exactly these classes."""
+
+    def register(function: Rule) -> Rule:
+        _rules.update(dict.fromkeys(kinds, function))
+        return function
+
+    return register
+
+
+def elementwise(*kinds: type) -> None:
+    """Declare Modules that work on each element by itself, to the engine as to Python under their classes' names."""
+
+    @rule(*kinds)
+    def _elementwise(lowering: Lowering, layer: Module, x: Structure) -> Handle:
+        return lowering.alike(type(layer).__name__, layer, x, **options(layer))
+
+
+def known_kinds() -> frozenset[type]:
+    """The Modules that have a rule."""
+    return frozenset(_rules)
+
+
+def options(thing: object) -> dict[str, Any]:
+    """What travels of an object: the arguments of its constructor, which it keeps under their own names.
+
+    Read past properties and class attributes: what the instance itself has is what its forward uses.
+    """
+    own = vars(thing)
+    found = {}
+    for parameter in signature.parameters(type(thing)):
+        if parameter.name not in own:
+            raise CannotLower(f"{name_of(thing)} without its {parameter.name}")
+        found[parameter.name] = own[parameter.name]
+        if not isinstance(own[parameter.name], bool | int | float | str):
+            raise CannotLower(f"{name_of(thing)} with {parameter.name}={own[parameter.name]!r}")
+    return found
+
+
+def name_of(thing: object) -> str:
+    """How errors call it."""
+    return type(thing).__name__
