@@ -178,7 +178,7 @@ def steps_in_python(model, loss, optimizer, x):
     """What the self-test would hold for these rows."""
     optimizer.forget()
     plan = lower(model, loss, optimizer, sample_shape=x.shape[1:], class_targets=loss.classes)
-    return trajectory(plan, x)
+    return trajectory(model, plan, x)
 
 
 def rows(steps):
@@ -194,7 +194,7 @@ def test_every_pair_of_activation_loss_and_optimizer_learns_what_python_learns(p
         model = network(activation)
         expected = steps_in_python(model, loss, optimizer, x)
         learner = Learner(library, folder / f"case_{i}.h", model)
-        losses = [learner.step(x[at : at + BATCH], expected.target[at : at + BATCH]) for at in (0, BATCH)]
+        losses = [learner.step(x[at : at + BATCH], expected.target[0][at : at + BATCH]) for at in (0, BATCH)]
         assert learner.state.steps == 2
         within([np.array(loss) for loss in losses], *expected.losses, f"losses of case {i}")
         within(learner.arrays("parameters"), *expected.parameters, f"parameters of case {i}")
@@ -209,10 +209,10 @@ def test_what_c_is_compared_with_is_what_fit_does(case):
     x = rows(5)
     expected = steps_in_python(network(activation), loss, optimizer, x)
     truth, bounds = expected.parameters
-    precise = trained(network(activation), loss, optimizer, x, expected.target, "float64")
+    precise = trained(network(activation), loss, optimizer, x, expected.target[0], "float64")
     for mine, parameter in zip(truth, precise, strict=True):
         np.testing.assert_allclose(mine, parameter, rtol=1e-9, atol=1e-12)
-    within(trained(network(activation), loss, optimizer, x, expected.target, "float32"), truth, bounds, "parameters")
+    within(trained(network(activation), loss, optimizer, x, expected.target[0], "float32"), truth, bounds, "parameters")
 
 
 def within(arrays, truth, bounds, what):
@@ -444,7 +444,7 @@ MUTANTS = [
     ("linear by b", cr.Identity(), MSE, SGD, "dbias[i] += ", "dbias[i] -= "),
     ("linear by x", cr.Identity(), MSE, SGD, "sum += weight[", "sum -= weight["),
     ("relu", cr.ReLU(), MSE, SGD, "y[i] > 0.0f ? dy", "y[i] < 0.0f ? dy"),
-    ("leaky relu", cr.LeakyReLU(0.2), MSE, SGD, "1.0f : slope", "slope : 1.0f"),
+    ("leaky relu", cr.LeakyReLU(0.2), MSE, SGD, "1.0f : negative_slope", "negative_slope : 1.0f"),
     ("elu", cr.ELU(), MSE, SGD, "alpha * expf(x[i])", "alpha * expf(-x[i])"),
     ("tanh", cr.Tanh(), MSE, SGD, "1.0f - y[i] * y[i]", "1.0f + y[i] * y[i]"),
     ("sigmoid", cr.Sigmoid(), MSE, SGD, "1.0f - y[i])", "1.0f + y[i])"),
@@ -460,7 +460,7 @@ MUTANTS = [
     ("l1", cr.Tanh(), cr.L1Loss(), SGD, "e > 0.0f ? 1.0f", "e > 0.0f ? -1.0f"),
     ("smooth l1", cr.Tanh(), cr.SmoothL1Loss(), SGD, "? e / beta", "? -e / beta"),
     ("huber", cr.Tanh(), cr.HuberLoss(), SGD, "size < delta ? e :", "size < delta ? -e :"),
-    ("quantile", cr.Tanh(), cr.QuantileLoss(0.9), SGD, "? 1.0f - q :", "? q - 1.0f :"),
+    ("quantile", cr.Tanh(), cr.QuantileLoss(0.9), SGD, "? 1.0f - quantile :", "? quantile - 1.0f :"),
     ("poisson", cr.Tanh(), cr.PoissonNLLLoss(), SGD, "(rate - target[i])", "(rate + target[i])"),
     ("bce", cr.Tanh(), cr.BCEWithLogitsLoss(), SGD, "1.0f - t - c", "1.0f - t + c"),
     ("cross-entropy", cr.Tanh(), cr.CrossEntropyLoss(), SGD, "dy[target] -= ", "dy[target] += "),
