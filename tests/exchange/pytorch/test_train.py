@@ -201,7 +201,7 @@ OURS = {"optimizer": cr.SGD()}
         ({"loss": "mse"}, TypeError, "loss must be a module"),
         ({"loss": torch.nn.KLDivLoss()}, TypeError, "KLDivLoss is none of"),
         ({"optimizer": torch.optim.SGD(network().parameters())}, ValueError, "for all parameters of the module"),
-        ({"optimizer": torch.optim.LBFGS(MODULE.parameters())}, TypeError, "must be one of SGD, Adam"),
+        ({"optimizer": torch.optim.LBFGS(MODULE.parameters())}, TypeError, "must be one of SGD, Adagrad, Adam"),
         ({"optimizer": torch.optim.SGD(MODULE.parameters(), maximize=True)}, ValueError, "maximize=False"),
         ({"optimizer": None}, TypeError, "optimizer must be one of torch.optim or chainrule, got None"),
         (

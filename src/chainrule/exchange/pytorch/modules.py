@@ -1,55 +1,22 @@
-"""PyTorch's modules and losses as ours, and ours as PyTorch's: one table, read in both directions."""
+"""PyTorch's modules and losses as ours, and ours as PyTorch's."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from inspect import signature
 from typing import Any
-
-import numpy as np
 
 from ... import arrays, layers, losses
 from ...extras import require
-from ...layers import Linear, Sequential
-from ...module import Buffer, Module, Parameter
+from ...layers import Sequential
+from ...module import Module, Parameter
+from .pairs import Pair, copy, options_for_ours, options_for_theirs, pairs
 
-
-@dataclass(frozen=True)
-class Pair:
-    """A class of ours and PyTorch's of the same name; `arguments` are those of the constructor that both keep."""
-
-    ours: type
-    arguments: tuple[str, ...] = ()
-
-    @property
-    def name(self) -> str:
-        """The name that both have."""
-        return self.ours.__name__
-
-
-MODULES = [
-    Pair(layers.Identity),
-    Pair(layers.Flatten, ("start_dim", "end_dim")),
-    Pair(layers.ReLU),
-    Pair(layers.LeakyReLU, ("negative_slope",)),
-    Pair(layers.ELU, ("alpha",)),
-    Pair(layers.Tanh),
-    Pair(layers.Sigmoid),
-    Pair(layers.SiLU),
-    Pair(layers.GELU, ("approximate",)),
-    Pair(layers.Softplus, ("beta", "threshold")),
-    Pair(layers.Softmax, ("dim",)),
-    Pair(layers.LogSoftmax, ("dim",)),
-    Pair(layers.Dropout, ("p",)),
-    Pair(losses.MSELoss, ("reduction",)),
-    Pair(losses.L1Loss, ("reduction",)),
-    Pair(losses.SmoothL1Loss, ("reduction", "beta")),
-    Pair(losses.HuberLoss, ("reduction", "delta")),
-    Pair(losses.PoissonNLLLoss, ("log_input", "full", "eps", "reduction")),
-    Pair(losses.CrossEntropyLoss, ("weight", "ignore_index", "reduction", "label_smoothing")),
-    Pair(losses.NLLLoss, ("weight", "ignore_index", "reduction")),
-    Pair(losses.BCEWithLogitsLoss, ("weight", "reduction", "pos_weight")),
-]
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")  # of a torch.nn.Module
+
+
+def modules(torch: Any) -> list[Pair]:
+    """The layers and losses that PyTorch has too."""
+    return pairs(layers, torch.nn) + pairs(losses, torch.nn)
 
 
 def from_torch(module: Any) -> Module:
@@ -112,7 +79,7 @@ def nesting(owner: str) -> Iterator[None]:
 class _FromTorch:
     def __init__(self, torch: Any) -> None:
         self.nn = torch.nn
-        self.pairs = {getattr(torch.nn, pair.name): pair for pair in MODULES}
+        self.pairs = {pair.theirs: pair for pair in modules(torch)}
         self.modules: dict[int, Module] = {}
         self.parameters: dict[int, Parameter] = {}
 
@@ -135,16 +102,19 @@ class _FromTorch:
             # Not named_children(), which leaves out a module that comes again.
             inside = zip(module._modules, module, strict=True)
             return Sequential({n: self.module(m, f"{name}.{n}" if name else n) for n, m in inside})
-        if kind is self.nn.Linear:
-            bias = False if module.bias is None else self.parameter(module.bias, name)
-            return Linear(module.in_features, module.out_features, bias, weight=self.parameter(module.weight, name))
         pair = self.pairs.get(kind)
         if pair is None:
-            known = ", ".join(["Sequential", "Linear", *(pair.name for pair in MODULES)])
+            known = ", ".join(pair.name for pair in self.pairs.values())
             raise TypeError(f"from_torch: {_place(name, module)} is none of the modules that chainrule has: {known}")
-        options = {key: option(getattr(module, key)) for key in pair.arguments}
+        try:
+            options = options_for_ours(pair, module)
+        except ValueError as reason:
+            raise ValueError(f"from_torch: {_place(name, module)} {reason}") from None
         if options.get("dim", 0) is None:
             raise ValueError(f"from_torch: {_place(name, module)} must have a dim; PyTorch would guess it")
+        for key, value in options.items():
+            if isinstance(value, self.nn.Parameter):
+                options[key] = self.parameter(value, name)
         made: Module = pair.ours(**options)
         return made
 
@@ -161,7 +131,7 @@ class _FromTorch:
 class _ToTorch:
     def __init__(self, torch: Any) -> None:
         self.torch = torch
-        self.pairs = {pair.ours: pair for pair in MODULES}
+        self.pairs = {pair.ours: pair for pair in modules(torch)}
         self.modules: dict[int, Any] = {}
         self.parameters: dict[int, Any] = {}
 
@@ -184,21 +154,23 @@ class _ToTorch:
                 except KeyError:  # a name that an attribute has, such as "forward"
                     raise ValueError(f"to_torch: {_place(place, m)} has a name that PyTorch does not allow") from None
             return made
-        if type(module) is Linear:
-            # On the device "meta" PyTorch draws no initial weights, which are replaced at once.
-            made = nn.Linear(module.in_features, module.out_features, bias=module.bias is not None, device="meta")
-            made.weight = self.parameter(module.weight)
-            if module.bias is not None:
-                made.bias = self.parameter(module.bias)
-            return made
         pair = self.pairs.get(type(module))
         if pair is None:
             raise TypeError(f"to_torch: {_place(name, module)} is no module that PyTorch has")
-        return getattr(nn, pair.name)(**{key: self._option(getattr(module, key)) for key in pair.arguments})
-
-    def _option(self, value: Any) -> Any:
-        value = value.value if isinstance(value, Buffer) else value
-        return self.torch.tensor(arrays.to_numpy(value)) if arrays.is_array(value) else value
+        try:
+            options = options_for_theirs(pair, module)
+        except ValueError as reason:
+            raise ValueError(f"to_torch: {_place(name, module)} {reason}") from None
+        for key, value in options.items():
+            if arrays.is_array(value):
+                options[key] = self.torch.tensor(arrays.to_numpy(value))
+        if "device" in signature(pair.theirs).parameters:
+            options["device"] = "meta"  # where PyTorch draws no initial weights, which are replaced at once
+        made = pair.theirs(**options)
+        for key, value in vars(module).items():
+            if isinstance(value, Parameter):
+                setattr(made, key, self.parameter(value))
+        return made
 
     def parameter(self, parameter: Parameter) -> Any:
         """A torch Parameter with a copy of the numbers; the same one for the same one."""
@@ -206,18 +178,6 @@ class _ToTorch:
             tensor = self.torch.tensor(arrays.to_numpy(parameter.value))
             self.parameters[id(parameter)] = self.torch.nn.Parameter(tensor)
         return self.parameters[id(parameter)]
-
-
-def option(value: Any) -> Any:
-    """An option as a plain value, where PyTorch may have kept it as a tensor."""
-    if hasattr(value, "detach"):
-        return float(value) if value.ndim == 0 else copy(value)
-    return value
-
-
-def copy(tensor: Any) -> np.ndarray:
-    """The numbers of a tensor as an array of its own, row after row."""
-    return np.array(tensor.detach().cpu().numpy(), order="C")
 
 
 def _place(name: str, module: Any) -> str:
