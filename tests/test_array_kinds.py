@@ -130,7 +130,7 @@ WRONG: dict[str, tuple[Callable[[np.ndarray], Any], str]] = {
         REAL + "object with <NA> in row 1",
     ),
     "None": (lambda x: None, REAL + "object, a NoneType"),
-    "dictionary": (lambda x: {"x": x}, REAL + "object, a dict"),
+    "dictionary": (lambda x: {0: x}, r"({name} must name its arrays by words, got|" + REAL + "object, a dict)"),
     "text": (lambda x: "numbers", REAL + "<U7, a str"),
     "words": (lambda x: np.full(x.shape, "a"), REAL + "<U1"),
     "dates": (lambda x: x.astype("datetime64[s]"), REAL + r"datetime64\[s\]"),
@@ -253,6 +253,17 @@ def test_what_cannot_be_read_is_refused_in_the_same_words_at_every_door(kind: st
         pytest.skip("no weight means one that is drawn")
     with pytest.raises(ValueError if kind == "ragged" else TypeError, match=words.format(name=name)):
         enter(make(NUMBERS))
+
+
+@pytest.mark.parametrize(
+    "door", [door for door in DOORS if door.startswith(("fit", "evaluate", "predict", "model", "layer"))]
+)
+@pytest.mark.parametrize("several", [lambda x: {"a": x, "b": x}, lambda x: (x, x)], ids=["a dict", "a tuple"])
+def test_several_arrays_are_refused_where_the_network_takes_one(
+    door: str, several: Callable[[np.ndarray], Any]
+) -> None:
+    with pytest.raises((TypeError, ValueError), match=r"got a (dict|tuple)"):
+        DOORS[door][1](several(NUMBERS))
 
 
 @pytest.mark.parametrize("kind", RIGHT)

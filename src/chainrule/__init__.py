@@ -48,6 +48,7 @@ from .losses import (
     L1Loss,
     Loss,
     MSELoss,
+    MultiLoss,
     NLLLoss,
     PoissonNLLLoss,
     QuantileLoss,

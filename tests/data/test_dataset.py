@@ -179,3 +179,76 @@ def test_masked_arrays_are_refused_because_the_mask_would_be_lost():
 def test_rows_of_different_lengths_are_refused():
     with pytest.raises(ValueError, match="Dataset: x must be an array of numbers"):
         Dataset([[1, 2], [3]], [0, 1])
+
+
+IMAGE, NUMBERS = np.arange(40.0).reshape(10, 2, 2), np.arange(10.0)
+SEVERAL = Dataset({"image": IMAGE, "numbers": NUMBERS}, (TARGET, X), WEIGHT)
+
+
+def test_several_inputs_and_targets_are_kept_in_their_form():
+    assert len(SEVERAL) == 10
+    assert SEVERAL.x["image"] is IMAGE
+    assert SEVERAL.target[1] is X
+    assert repr(SEVERAL) == (
+        "Dataset(x['image'] (10, 2, 2) float64, x['numbers'] (10,) float64, target[0] (10,) int64, "
+        "target[1] (10, 2) float64, sample_weight (10,) float64)"
+    )
+
+
+@given(batch_size=st.integers(1, 12), shuffle=st.booleans(), seed=st.integers(0, 99))
+def test_batches_cut_every_part_at_the_same_places(batch_size, shuffle, seed):
+    batches = list(SEVERAL.batches(batch_size, seed=seed, shuffle=shuffle))
+    for x, target, weight in batches:
+        assert isinstance(x, dict)
+        assert isinstance(target, tuple)
+        np.testing.assert_array_equal(x["image"], IMAGE[target[0]])
+        np.testing.assert_array_equal(x["numbers"], NUMBERS[target[0]])
+        np.testing.assert_array_equal(target[1], X[target[0]])
+        np.testing.assert_array_equal(weight, WEIGHT[target[0]])
+    seen = np.concatenate([target[0] for _, target, _ in batches])
+    plain = [target for _, target in Dataset(X, TARGET).batches(batch_size, seed=seed, shuffle=shuffle)]
+    np.testing.assert_array_equal(seen, np.concatenate(plain))  # in the order of a single array
+
+
+def test_take_and_split_pick_from_every_part():
+    first, second = SEVERAL.split(0.4, seed=3)
+    assert (len(first), len(second)) == (4, 6)
+    for part in (first, second, SEVERAL.take(slice(2, 5)), SEVERAL.take(np.array([7, 1]))):
+        np.testing.assert_array_equal(part.x["image"], IMAGE[part.target[0]])
+        np.testing.assert_array_equal(part.sample_weight, WEIGHT[part.target[0]])
+
+
+def test_tensors_among_several_stay_tensors():
+    data = Dataset((torch.arange(6.0).reshape(3, 2), [1, 2, 3]), torch.arange(3))
+    x, target = data.take(np.array([2, 0])).x, data.take(np.array([2, 0])).target
+    assert isinstance(x[0], torch.Tensor)
+    assert (x[1].tolist(), target.tolist()) == ([3, 1], [2, 0])
+
+
+def test_a_tuple_of_numbers_or_rows_is_one_array():
+    assert repr(Dataset(((1, 2), (3, 4)), (0.5, 1))) == "Dataset(x (2, 2) int64, target (2,) float64)"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        (({"a": X, "b": X[:9]}, TARGET), ValueError, r"Dataset: x\['b'\] must have 10 samples like x\['a'\], got 9"),
+        ((X, (TARGET, TARGET[:3])), ValueError, r"Dataset: target\[1\] must have 10 samples like x, got 3"),
+        (({"a": X, "b": 1.0}, TARGET), ValueError, r"Dataset: x\['b'\] must have an axis of samples"),
+        (({"a": X[:0]}, TARGET[:0]), ValueError, r"there are no samples; x\['a'\] has the shape \(0, 2\)"),
+        (({}, TARGET), ValueError, "Dataset: x must hold arrays, got an empty dict"),
+        (((), TARGET), ValueError, "Dataset: x must hold arrays, got an empty tuple"),
+        (
+            ({"a": (X, X)}, TARGET),
+            TypeError,
+            r"Dataset: x\['a'\] must be one array, got a tuple; several arrays are not",
+        ),
+        (({1: X}, TARGET), TypeError, "Dataset: x must name its arrays by words, got the name 1"),
+        (({"a": np.array(["b"] * 10)}, TARGET), TypeError, r"Dataset: x\['a'\] must hold real numbers, got dtype <U1"),
+        (([X, X[:, :1]], TARGET), ValueError, "Dataset: x must be an array .*; several arrays are a tuple, no list"),
+        ((X, TARGET, (WEIGHT, WEIGHT)), ValueError, r"Dataset: sample_weight must have 10 samples like x, got 2"),
+    ],
+)
+def test_what_does_not_fit_among_several_is_named(arguments, error, message):
+    with pytest.raises(error, match=message):
+        Dataset(*arguments)

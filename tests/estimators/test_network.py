@@ -3,10 +3,15 @@
 import pickle
 
 import numpy as np
+import pandas as pd
+import polars as pl
 import pytest
 from moments import enough
 from sklearn.base import clone
 from sklearn.datasets import make_multilabel_classification
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 import chainrule as cr
 from chainrule.estimators import NetworkClassifier, NetworkRegressor
@@ -208,3 +213,94 @@ def test_a_loss_of_classes_is_refused_where_samples_bear_several():
 def test_what_diverges_is_an_error_that_says_why(diabetes):
     with pytest.raises(ValueError, match=r"NetworkRegressor: fit: .*learning rate"):
         NetworkRegressor(optimizer=cr.SGD(lr=1e6)).fit(*diabetes)
+
+
+# -- several inputs
+
+
+INPUTS = {"weather": ["temp", "wind"], "calendar": ["month"]}
+
+
+def rides(n_features, n_outputs):
+    assert n_features == {name: len(columns) for name, columns in INPUTS.items()}
+    networks = {name: cr.Linear(n, 4) for name, n in n_features.items()}
+    return cr.Sequential(cr.Adam(lr=0.02), cr.Parallel(networks), cr.Concat(), cr.Tanh(), cr.Linear(8, n_outputs))
+
+
+def weather(n=80):
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.normal(size=(n, 4)), columns=["month", "wind", "spare", "temp"])
+    return frame, np.sin(frame["month"]) + frame["temp"] - frame["wind"]
+
+
+def test_columns_go_to_the_inputs_that_name_them():
+    frame, y = weather()
+    estimator = NetworkRegressor(rides, inputs=INPUTS, epochs=20, batch_size=16, random_state=0).fit(frame, y)
+    random = np.random.RandomState(0)
+    cr.seed(int(random.randint(2**31 - 1)))
+    model = rides({"weather": 2, "calendar": 1}, 1).double()
+    x = {"weather": frame[["temp", "wind"]].to_numpy(), "calendar": frame[["month"]].to_numpy()}
+    how = {"epochs": 20, "batch_size": 16, "seed": int(random.randint(2**31 - 1))}
+    history = cr.fit(model, cr.MSELoss(), (x, y.to_numpy()[:, None]), **how)
+    assert estimator.history_.losses == history.losses
+    np.testing.assert_array_equal(estimator.predict(frame), cr.predict(model, x)[:, 0])
+    others = frame.assign(spare=1e6)
+    np.testing.assert_array_equal(estimator.predict(others), estimator.predict(frame))
+    positions = {"weather": [3, 1], "calendar": [0]}
+    plain = clone(estimator).set_params(inputs=positions).fit(frame.to_numpy(), y)
+    assert same(plain, estimator)
+    polar = clone(estimator).set_params(inputs=positions).fit(pl.DataFrame(frame), y)
+    assert same(polar, estimator)
+
+
+def test_the_gradient_by_a_column_gathers_that_of_each_input_it_is_shown_to():
+    frame, y = weather()
+    twice = {"weather": ["temp", "wind"], "calendar": ["temp"]}
+    estimator = NetworkRegressor(rides, inputs=twice, epochs=3, random_state=0).fit(frame, y)
+    found, h = estimator.input_gradient(frame), 1e-6
+    for i, name in enumerate(frame.columns):
+        above, below = (frame.assign(**{name: frame[name] + step}) for step in (h, -h))
+        slope = (estimator.predict(above) - estimator.predict(below)) / (2 * h)
+        np.testing.assert_allclose(found[:, i], slope, rtol=1e-5, atol=1e-8)
+    assert not found[:, 2].any()
+
+
+def test_an_estimator_with_inputs_is_one_like_any_other():
+    frame, y = weather(120)
+    kinds = np.where(y > 0, "up", "down")
+    estimator = NetworkClassifier(rides, inputs=INPUTS, epochs=30, random_state=0)
+    assert clone(estimator).get_params()["inputs"] == INPUTS
+    scaled = make_pipeline(StandardScaler().set_output(transform="pandas"), estimator)
+    search = GridSearchCV(scaled, {"networkclassifier__epochs": [1, 60]}, cv=2).fit(frame, kinds)
+    assert search.best_params_ == {"networkclassifier__epochs": 60}
+    assert search.score(frame, kinds) > 0.9
+    again = pickle.loads(pickle.dumps(search.best_estimator_))
+    np.testing.assert_array_equal(again.predict_proba(frame), search.best_estimator_.predict_proba(frame))
+    fitted = NetworkClassifier(rides, inputs=INPUTS, epochs=2, random_state=0, validation_fraction=0.2)
+    fitted.fit(frame, kinds, sample_weight=np.ones(120)).partial_fit(frame, kinds)
+    assert len(fitted.history_.validation_losses) == 0
+
+
+@pytest.mark.parametrize(
+    ("inputs", "error", "says"),
+    [
+        (["temp"], TypeError, "inputs must map names to columns"),
+        ({}, TypeError, "inputs must map names to columns"),
+        ({"weather": "temp"}, TypeError, r"inputs\['weather'\] must be a list of columns, got 'temp'"),
+        ({"weather": []}, TypeError, r"inputs\['weather'\] must be a list of columns, got \[\]"),
+        (
+            {"weather": ["rain"]},
+            ValueError,
+            r"\['weather'\] must be columns of X, month, wind, spare, temp, got 'rain'",
+        ),
+        ({"weather": ["temp", "temp"]}, ValueError, r"inputs\['weather'\] must name each column once"),
+    ],
+)
+def test_inputs_that_are_no_columns_are_refused(inputs, error, says):
+    frame, y = weather()
+    with pytest.raises(error, match=says):
+        NetworkRegressor(rides, inputs=inputs).fit(frame, y)
+    with pytest.raises(ValueError, match=r"must be columns of X, 0 … 3 \(X has no names\), got 'temp'"):
+        NetworkRegressor(rides, inputs=INPUTS).fit(frame.to_numpy(), y)
+    with pytest.raises(ValueError, match="inputs needs build, which says how they come together"):
+        NetworkRegressor(inputs=INPUTS).fit(frame, y)

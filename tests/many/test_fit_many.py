@@ -9,8 +9,11 @@ from functools import partial
 import numpy as np
 import pytest
 from moments import enough
+from networks import bits, branched_data, branched_loss, branched_network
 
 import chainrule as cr
+from chainrule import random
+from chainrule.many.configurations import folds_of
 from chainrule.many.crew import Crew
 from chainrule.train.native_loop import NativeLoop
 from chainrule.train.progress import Progress
@@ -446,3 +449,70 @@ def test_copies_of_a_layer_may_start_from_the_same_numbers():
     )  # fmt: skip
     assert not any(result.error for result in results)
     np.testing.assert_array_equal(layer.weight.value, before)
+
+
+def test_networks_with_several_inputs_and_heads_end_as_they_do_alone():
+    data, loss = branched_data(40), branched_loss()
+    asked = {"kind": [cr.metrics.accuracy]}
+
+    def build(lr, seed):
+        return branched_network(cr.Adam(lr=lr), seed=seed, dropout=0.1)
+
+    results = cr.fit_many(build, loss, data, epochs=4, grid={"lr": [0.01, 0.03]}, seeds=2, folds=2, metrics=asked)
+    assert [result.error for result in results] == [""] * 8
+    folds = folds_of(2, data)
+    for result in results:
+        fold = folds[result.fold]
+        with random.seeded(result.seed):
+            model = build(**result.configuration, seed=result.seed)
+        history = cr.fit(
+            model,
+            loss,
+            data.take(fold.train),
+            validation=data.take(fold.held_out),
+            epochs=4,
+            seed=result.seed,
+            metrics=asked,
+        )
+        assert bits(model) == bits(result.model)
+        assert result.losses == {
+            name: values[history.best_epoch] for name, values in history.validation_head_losses.items()
+        }
+        assert result.row()["loss[kind]"] == result.losses["kind"]
+        assert result.row()["accuracy[kind]"] == history.metrics["accuracy[kind]"][history.best_epoch]
+    row = results.summary()[0]
+    assert row["loss"] == pytest.approx(row["loss[kind]"] + 0.3 * row["loss[size]"])
+    assert row["loss[size]_std"] > 0
+
+
+def test_an_ensemble_has_a_mean_and_a_spread_for_each_head():
+    data = branched_data(40)
+    results = cr.fit_many(lambda seed: branched_network(cr.Adam(), seed=seed), branched_loss(), data, epochs=2, seeds=3)
+    mean, spread = results.ensemble().predict(data.x)
+    said = [cr.predict(result.model, data.x) for result in results]
+    for name in ("kind", "size"):
+        stacked = np.stack([y[name] for y in said])
+        np.testing.assert_allclose(mean[name], stacked.mean(axis=0), rtol=1e-14)
+        np.testing.assert_allclose(spread[name], stacked.std(axis=0, ddof=1), rtol=1e-14)
+
+
+def test_losses_of_heads_may_be_of_other_kinds_from_network_to_network():
+    """Class indices for the one are numbers for the other: data prepared for the first are not the second's."""
+    data = branched_data(40)
+    data = cr.Dataset(data.x, {"kind": data.target["kind"], "size": np.eye(3, dtype=int)[data.target["kind"]]})
+
+    def build(*, heads=("kind", "size")):
+        layers = branched_network(cr.Adam())[:3]
+        return cr.Sequential(cr.Adam(), *layers, cr.Parallel({name: cr.Linear(8, 3) for name in heads}).double())
+
+    def loss(kind):
+        return cr.MultiLoss({"kind": cr.CrossEntropyLoss(), "size": kind})
+
+    configs = [{"loss": loss(cr.MSELoss())}, {"loss": loss(cr.BCEWithLogitsLoss())}, {"loss": loss(cr.L1Loss())}]
+    results = cr.fit_many(build, loss(cr.MSELoss()), data, epochs=2, configs=configs)
+    assert [result.error for result in results] == [""] * 3
+    swapped = cr.Dataset(data.x, {"kind": data.target["kind"], "size": data.target["kind"]})
+    configs = [{"loss": loss(cr.CrossEntropyLoss())}, {"loss": loss(cr.MSELoss())}]
+    results = cr.fit_many(build, loss(cr.MSELoss()), swapped, epochs=2, configs=configs)
+    assert results[0].error == ""
+    assert "head 'size': MSELoss().forward: target must have the shape of y" in results[1].error

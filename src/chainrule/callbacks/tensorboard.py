@@ -43,10 +43,11 @@ class TensorBoard:
         if self.writer is None:
             raise RuntimeError("TensorBoard: the run has not begun; call begin(run) first")
         epoch = run.history.epochs - 1
-        names = {"loss": "loss/training", "validation_loss": "loss/validation"}
+        tags = {"loss": "loss/training", "validation_loss": "loss/validation", "learning_rate": "learning_rate"}
         for name, value in run.history.row(epoch).items():
             if name not in ("epoch", "seconds"):
-                tag = names.get(name, name if name == "learning_rate" else f"metrics/{name}")
+                column, bracket, head = name.partition("[")  # a loss of a head is "loss[kind]"
+                tag = f"{tags[column]}{bracket}{head}" if column in tags else f"metrics/{name}"
                 self.writer.add_scalar(tag, value, epoch)
         if self.histograms is not None and epoch % self.histograms == 0:
             for name, parameter in run.model.named_parameters():

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from .. import arrays, random
-from ..arguments import as_array, positive
+from ..arguments import as_array, as_arrays, positive
 from ..arrays import Array
+from ..structures import Structure, each, leaves, names
 
 
 class Dataset:
@@ -16,63 +17,71 @@ class Dataset:
 
     Parameters
     ----------
-    x : (n, …), what the network is shown.
-    target : (n, …), what it should say: numbers, or class indices (n,).
-    sample_weight : (n,), how much each sample counts; None for all the same.
+    x : (n, …), what the network is shown; for a network with several inputs a tuple of such arrays, or a dict of them
+        by name.
+    target : (n, …), what it should say: numbers, or class indices (n,); for several heads a tuple or a dict too.
+    sample_weight : (n,), how much each sample counts; None for all the same. One for all heads.
 
     Anything that NumPy can read as an array will do, and so will PyTorch tensors and CuPy arrays (docs/arrays.md). The
-    data are neither copied nor changed.
+    data are neither copied nor changed. A tuple of arrays is several; a list of rows is one, as is a tuple of numbers.
 
     Raises ValueError if the lengths differ or there are no samples, TypeError for what are not real numbers, and for
-    masked and sparse arrays, of which a part would be lost.
+    masked and sparse arrays, of which a part would be lost. Errors name the part: x['image'], target[1].
+
+    >>> Dataset({"image": np.zeros((8, 3, 3)), "age": np.zeros((8, 1))}, np.arange(8))
+    Dataset(x['image'] (8, 3, 3) float64, x['age'] (8, 1) float64, target (8,) int64)
     """
 
     def __init__(self, x: Any, target: Any, sample_weight: Any = None) -> None:
-        self.x = as_array("Dataset", "x", x)
-        self.target = as_array("Dataset", "target", target)
+        self.x = as_arrays("Dataset", "x", x)
+        self.target = as_arrays("Dataset", "target", target)
         self.sample_weight = None if sample_weight is None else as_array("Dataset", "sample_weight", sample_weight)
-        for name, array in (("x", self.x), ("target", self.target), ("sample_weight", self.sample_weight)):
-            if array is not None and array.ndim == 0:
+        named = [pair for pair in self._named() if pair[1] is not None]
+        for name, array in named:
+            if array.ndim == 0:
                 raise ValueError(f"Dataset: {name} must have an axis of samples, got a single number")
-        n = self.x.shape[0]
+        first, counted = named[0]
+        n = counted.shape[0]
         if n == 0:
-            raise ValueError("Dataset: there are no samples; x has the shape " + str(tuple(self.x.shape)))
-        for name, array in (("target", self.target), ("sample_weight", self.sample_weight)):
-            if array is not None and array.shape[0] != n:
-                raise ValueError(f"Dataset: {name} must have {n} samples like x, got {array.shape[0]}")
+            raise ValueError(f"Dataset: there are no samples; {first} has the shape {tuple(counted.shape)}")
+        for name, array in named:
+            if array.shape[0] != n:
+                raise ValueError(f"Dataset: {name} must have {n} samples like {first}, got {array.shape[0]}")
         if self.sample_weight is not None and self.sample_weight.ndim != 1:
             raise ValueError(f"Dataset: sample_weight must be ({n},), got {tuple(self.sample_weight.shape)}")
 
+    def _named(self) -> list[tuple[str, Array]]:
+        """Every array with what errors call it."""
+        parts = (("x", self.x), ("target", self.target), ("sample_weight", self.sample_weight))
+        return [(name + of, array) for name, part in parts for of, array in zip(names(part), leaves(part), strict=True)]
+
     def __len__(self) -> int:
-        return int(self.x.shape[0])
+        return int(leaves(self.x)[0].shape[0])
 
     def __repr__(self) -> str:
-        parts = [f"x {_describe(self.x)}", f"target {_describe(self.target)}"]
-        if self.sample_weight is not None:
-            parts.append(f"sample_weight {_describe(self.sample_weight)}")
-        return f"Dataset({', '.join(parts)})"
+        return f"Dataset({', '.join(f'{name} {_describe(a)}' for name, a in self._named() if a is not None)})"
 
     def take(self, index: Any) -> "Dataset":
         """The samples that `index` (a NumPy array of positions) or a slice picks."""
-        picked = [_take(a, index) for a in (self.x, self.target, self.sample_weight)]
-        return Dataset(*picked)
+        return Dataset(*(take(part, index) for part in (self.x, self.target, self.sample_weight)))
 
     def batches(
         self, batch_size: int, *, seed: int = 0, epoch: int = 0, shuffle: bool = True
-    ) -> Iterator[tuple[Array, ...]]:
+    ) -> Iterator[tuple[Structure, ...]]:
         """Yield (x, target), or (x, target, sample_weight) where there are weights, batch after batch.
 
-        The order is a pure function of (seed, epoch), and the one that `fit` uses. The last batch may be smaller.
+        x and target have the form of the data's: an array, a tuple or a dict. The order is a pure function of
+        (seed, epoch), and the one that `fit` uses. The last batch may be smaller.
         """
         batch_size = positive("Dataset.batches", "batch_size", batch_size)
         if epoch < 0:
             raise ValueError(f"Dataset.batches: epoch must be at least 0, got {epoch}")
         order = random.order(len(self), seed=random.check_seed(seed), epoch=epoch) if shuffle else None
-        kept = [a for a in (self.x, self.target, self.sample_weight) if a is not None]
+        kept = [part for part in (self.x, self.target, self.sample_weight) if part is not None]
         for start in range(0, len(self), batch_size):
             stop = start + batch_size
             index = slice(start, stop) if order is None else order[start:stop]
-            yield tuple(_take(array, index) for array in kept)
+            yield tuple(take(part, index) for part in kept)
 
     def split(self, fraction: float, *, seed: int = 0) -> tuple["Dataset", "Dataset"]:
         """Divide at random into two: the first gets `fraction` of the samples, the second the rest.
@@ -86,6 +95,11 @@ class Dataset:
             raise ValueError(f"Dataset.split: {fraction} of {len(self)} samples leaves one part empty")
         order = random.order(len(self), seed=random.check_seed(seed), epoch=0)
         return self.take(order[:n]), self.take(order[n:])
+
+
+def take(value: Structure, index: Any) -> Structure:
+    """The rows of every array that `index` picks; of None, None."""
+    return each(lambda array: _take(array, index), value)
 
 
 def _take(array: Array, index: Any) -> Array:

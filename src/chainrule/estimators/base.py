@@ -20,6 +20,7 @@ from ..arrays import dtype_name
 from ..data import Dataset
 from ..layers import Sequential
 from ..module import Module
+from ..structures import Structure
 from ..train.prepare import require_finite
 from .prediction import Predictor
 
@@ -125,7 +126,11 @@ class NetworkEstimator(BaseEstimator):
 
     def _data(self, samples: Samples) -> Dataset:
         """Samples as `fit` takes them."""
-        return Dataset(samples.x, self._target(samples.y), samples.weight)
+        return Dataset(self._shown(samples.x), self._target(samples.y), samples.weight)
+
+    def _shown(self, x: np.ndarray) -> Structure:
+        """What the network is shown of x (n, n_features)."""
+        return x
 
     def _inputs(self, X: Any) -> np.ndarray:
         """X as the network takes it: contiguous, of its dtype, finite. A plain array is looked at by NumPy alone."""
@@ -165,7 +170,7 @@ class NetworkEstimator(BaseEstimator):
     def _outputs(self, X: Any) -> np.ndarray:
         """What the network predicts of X: probabilities or numbers, (n, n_outputs)."""
         self._require_fitted()
-        y = self._predictor(self._inputs(X))
+        y = self._predictor(self._shown(self._inputs(X)))
         return y.reshape(len(y), -1)
 
     def input_gradient(self, X: Any, output: int | None = None) -> np.ndarray:
@@ -199,17 +204,22 @@ class NetworkEstimator(BaseEstimator):
         before = [module.training for module in modules]
         network.eval()
         try:
-            y, saved = network.forward(x)
+            y, saved = network.forward(self._shown(x))
             found = np.empty((len(x), y.shape[1], x.shape[1]), x.dtype)
             for i in range(y.shape[1]):
                 dy = np.zeros_like(y)
                 dy[:, i] = 1
-                found[:, i] = network.backward(dy, saved)
+                found[:, i] = self._gathered(network.backward(dy, saved), x)
         finally:
             for module, mode in zip(modules, before, strict=True):
                 module.training = mode
             network.zero_grad()  # backward has added to them
         return found
+
+    def _gathered(self, dx: Structure, x: np.ndarray) -> np.ndarray:
+        """The gradient by x, of that by what the network is shown of it."""
+        whole: np.ndarray = dx
+        return whole
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -1,7 +1,7 @@
 """NetworkClassifier and NetworkRegressor: any network of chainrule's as a scikit-learn estimator."""
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
 from typing import Any
 
@@ -15,10 +15,11 @@ from ..layers import Linear, ReLU, Sequential
 from ..losses import Loss
 from ..module import Module, is_update_rule
 from ..optimizers import Adam
+from ..structures import Structure, is_several
 from .base import AUTO_BATCH, NetworkEstimator, Samples, checked_dtype, counting, keep_arguments
 from .outputs import NetworkClassification, NetworkRegression
 
-Build = Callable[[int, int], Module] | Module
+Build = Callable[[Any, int], Module] | Module
 
 _building = threading.Lock()  # the generator of initial weights is one for all threads
 
@@ -32,6 +33,7 @@ class AnyNetwork(NetworkEstimator):
     """What NetworkClassifier and NetworkRegressor share. The arguments are described there."""
 
     build: Any
+    inputs: Any
     loss: Any
     optimizer: Any
     epochs: int
@@ -46,6 +48,7 @@ class AnyNetwork(NetworkEstimator):
     callbacks: Iterable[Any]
     verbose: Any
     dtype: Any
+    _parts: dict[str, list[int]] | None = None  # the columns of X that each input is shown; None: one is shown all
 
     def _learn(self, y: Any, classes: Any, *, new: bool, only_one: bool) -> int:
         """Take in what y says; returns the number of outputs that the network must have."""
@@ -58,6 +61,39 @@ class AnyNetwork(NetworkEstimator):
     def _outcome_of(self, loss: Any) -> Module | None:
         """What makes predictions of the outputs."""
         return None
+
+    def _shown(self, x: np.ndarray) -> Structure:
+        if self._parts is None:
+            return x
+        return {name: np.ascontiguousarray(x[:, at]) for name, at in self._parts.items()}
+
+    def _gathered(self, dx: Structure, x: np.ndarray) -> np.ndarray:
+        if self._parts is None:
+            return super()._gathered(dx, x)
+        whole = np.zeros_like(x)
+        for name, at in self._parts.items():
+            whole[:, at] += dx[name]  # a column that two inputs are shown gathers the gradients of both
+        return whole
+
+    def _columns_of_inputs(self, n_features: int) -> dict[str, list[int]] | None:
+        """Which columns of X each input of the network is shown; None for one input that is shown all."""
+        if self.inputs is None:
+            return None
+        who = f"{type(self).__name__}: inputs"
+        if not isinstance(self.inputs, Mapping) or not self.inputs:
+            raise TypeError(f'{who} must map names to columns, such as {{"weather": ["wind"]}}, got {self.inputs!r}')
+        known = list(getattr(self, "feature_names_in_", ()))
+        places = {name: i for i, name in enumerate(known)} | {i: i for i in range(n_features)}
+        for name, columns in self.inputs.items():
+            if isinstance(columns, str) or not isinstance(columns, Iterable) or len(listed := list(columns)) == 0:
+                raise TypeError(f"{who}[{name!r}] must be a list of columns, got {columns!r}")
+            if len(set(listed)) < len(listed):
+                raise ValueError(f"{who}[{name!r}] must name each column once, got {columns!r}")
+            for column in listed:
+                if column not in places:
+                    columns_of_x = ", ".join(known) or f"0 … {n_features - 1} (X has no names)"
+                    raise ValueError(f"{who}[{name!r}] must be columns of X, {columns_of_x}, got {column!r}")
+        return {name: [places[column] for column in columns] for name, columns in self.inputs.items()}
 
     def _fit(
         self, X: Any, y: Any, sample_weight: Any, *validation: Any, classes: Any = None, only_one: bool = False
@@ -86,11 +122,15 @@ class AnyNetwork(NetworkEstimator):
     def _make(self, x: np.ndarray, n_outputs: int, loss: Any, *, seed: int) -> None:
         """A new network, checked to have the outputs that it must have."""
         name, build = type(self).__name__, self.build if self.build is not None else default_network
+        self._parts = self._columns_of_inputs(x.shape[1])
+        n_features = x.shape[1] if self._parts is None else {key: len(at) for key, at in self._parts.items()}
+        if self._parts is not None and self.build is None:
+            raise ValueError(f"{name}: inputs needs build, which says how they come together")
         if isinstance(build, Module):
             network = deepcopy(build)
         elif callable(build):
             with _building, random.seeded(seed):
-                network = build(x.shape[1], n_outputs)
+                network = build(n_features, n_outputs)
         else:
             raise TypeError(
                 f"{name}: build must be a Module, or a function (n_features, n_outputs) -> Module, got {build!r}"
@@ -100,11 +140,10 @@ class AnyNetwork(NetworkEstimator):
         if not network.param():
             raise ValueError(f"{name}: build must make a network with parameters, got {network!r}")
         network.to("numpy", dtype=checked_dtype(self, x))
-        y = train.predict(network, x[:1])
-        if y.shape != (1, n_outputs):
-            raise ValueError(
-                f"{name}: the network must make (1, {n_outputs}) of one row of X for {loss!r}, got {tuple(y.shape)}"
-            )
+        y = train.predict(network, self._shown(x[:1]))
+        got = f"a {type(y).__name__}" if is_several(y) else tuple(y.shape)
+        if got != (1, n_outputs):
+            raise ValueError(f"{name}: the network must make (1, {n_outputs}) of one row of X for {loss!r}, got {got}")
         rule = self.optimizer if self.optimizer is not None else getattr(network, "optimizer", None)
         self._optimizer = Adam() if rule is None else deepcopy(rule)
         self._keep_network(network, self._outcome_of(loss))
@@ -146,6 +185,9 @@ class NetworkClassifier(NetworkClassification, AnyNetwork):
     ----------
     build : a function (n_features, n_outputs) -> Module, a Module to start from a copy of, or None for one hidden layer
         of 32 units. n_outputs is the number of classes (or of labels), or 1 for two classes and BCEWithLogitsLoss.
+    inputs : for a network with several inputs, which columns of X each is shown: {"weather": ["temp", "wind"],
+        "calendar": ["month"]}, by the names of a data frame's columns or by their numbers. The network is then shown a
+        dict of arrays, and n_features is a dict of their widths. Columns that no input names are left out.
     loss : a chainrule loss; by default CrossEntropyLoss, and BCEWithLogitsLoss where samples bear several labels. With
         NLLLoss the network says log-probabilities; with any other, such as MSELoss, outputs are compared with 1 for the
         true class and 0 for the others, and `predict_proba` divides them by their sum.
@@ -178,6 +220,7 @@ class NetworkClassifier(NetworkClassification, AnyNetwork):
         self,
         build: Build | None = None,
         *,
+        inputs: Any = None,
         loss: Any = None,
         optimizer: Any = None,
         epochs: int = 100,
@@ -253,6 +296,7 @@ class NetworkRegressor(NetworkRegression, AnyNetwork):
         self,
         build: Build | None = None,
         *,
+        inputs: Any = None,
         loss: Any = None,
         optimizer: Any = None,
         epochs: int = 100,

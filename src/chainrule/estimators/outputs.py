@@ -223,7 +223,7 @@ class NetworkRegression(RegressorMixin, NetworkEstimator):
     def _gradients(self, x: np.ndarray) -> np.ndarray:
         found = super()._gradients(x)
         if self._exponential:  # d exp(y) = exp(y) dy
-            found *= np.exp(self._predictor(x))[:, :, None]
+            found *= np.exp(self._predictor(self._shown(x)))[:, :, None]
         return found
 
     def __sklearn_tags__(self) -> Any:

@@ -7,6 +7,7 @@ import numpy as np
 from .. import engine, train
 from ..engine import Compiled
 from ..module import Module
+from ..structures import Structure
 
 
 class Predictor:
@@ -27,9 +28,9 @@ class Predictor:
         self._compiled: Compiled | None = None
         self._refused = False
 
-    def __call__(self, x: np.ndarray) -> np.ndarray:
-        """The outputs for x, a contiguous array of the network's dtype that has been checked."""
-        if x.ndim == 2 and not self._refused and self._lock.acquire(blocking=False):
+    def __call__(self, x: Structure) -> np.ndarray:
+        """The outputs for x, a contiguous array (or several) of the network's dtype that has been checked."""
+        if type(x) is np.ndarray and x.ndim == 2 and not self._refused and self._lock.acquire(blocking=False):
             try:
                 if self._compiled is None:
                     self._compiled = engine.compile(self.network, batch_size=1, threads=self.threads)

@@ -2,6 +2,7 @@
 
 from .classification import BCEWithLogitsLoss, CrossEntropyLoss, NLLLoss
 from .loss import Loss
+from .multi import MultiLoss
 from .regression import HuberLoss, L1Loss, MSELoss, PoissonNLLLoss, QuantileLoss, SmoothL1Loss
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "L1Loss",
     "Loss",
     "MSELoss",
+    "MultiLoss",
     "NLLLoss",
     "PoissonNLLLoss",
     "QuantileLoss",

@@ -6,6 +6,7 @@ import numpy as np
 
 from ..arrays import to_numpy
 from ..module import Module
+from ..structures import Structure, leaves, rebuild
 from ..train import predict
 
 
@@ -26,13 +27,16 @@ class Ensemble:
             raise ValueError("Ensemble: there are no members")
         self.members = list(members)
 
-    def predict(self, x: Any) -> tuple[np.ndarray, np.ndarray]:
+    def predict(self, x: Any) -> tuple[Structure, Structure]:
         """The members' mean output for x, and their standard deviation (0 for a single member), in the outputs' units.
 
-        Shapes    x (n, …) -> (n, n_out), (n, n_out)
+        Shapes    x (n, …) -> (n, n_out), (n, n_out); of networks with several heads both are a tuple or a dict of such
         """
-        y = np.stack([to_numpy(predict(member, x)) for member in self.members])
-        return y.mean(axis=0), y.std(axis=0, ddof=min(1, len(y) - 1))
+        said = [predict(member, x) for member in self.members]
+        heads = [np.stack([to_numpy(y) for y in of_head]) for of_head in zip(*map(leaves, said), strict=True)]
+        means = [y.mean(axis=0) for y in heads]
+        spreads = [y.std(axis=0, ddof=min(1, len(y) - 1)) for y in heads]
+        return rebuild(said[0], means), rebuild(said[0], spreads)
 
     def __len__(self) -> int:
         return len(self.members)

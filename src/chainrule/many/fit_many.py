@@ -12,11 +12,11 @@ from ..arguments import positive
 from ..data import Dataset
 from ..engine import native
 from ..module import Module, Parameter, UpdateRule, is_update_rule
-from ..roles import require_functions, require_loss, require_model, require_optimizer
+from ..roles import require_loss, require_model, require_optimizer
 from ..train.fit import go
 from ..train.history import History
 from ..train.loop import Diverged
-from ..train.metrics import Metric
+from ..train.metrics import Metric, require_metrics
 from ..train.native_loop import NativeLoop
 from ..train.prepare import as_dataset, prepare, reference
 from ..train.progress import Progress
@@ -78,7 +78,7 @@ def fit_many(
     """
     if folds is not None and validation is not None:
         raise ValueError("fit_many: give folds or validation, not both: each fold is held to what it leaves out")
-    metrics = require_functions("fit_many", "metrics", metrics)
+    metrics = require_metrics("fit_many", metrics)
     data = as_dataset("fit_many", "train", train)
     held_out = None if validation is None else as_dataset("fit_many", "validation", validation)
     listed, seeds, parts = configurations(grid, configs), seeds_of(seeds), folds_of(folds, data)
@@ -182,7 +182,7 @@ class Shares:
             type(like),
             getattr(like, "dtype", None),
             getattr(like, "device", None),
-            type(loss),
+            tuple((name, type(one)) for name, one in loss.named_modules()),  # what each head takes for its target
         )
         if key not in self.prepared:
             train, held_out = self.data, self.held_out

@@ -41,12 +41,25 @@ class Result:
         return math.nan if best is None else best
 
     @property
+    def losses(self) -> dict[str, float]:
+        """With a MultiLoss, by head, its (validation) loss in the best epoch, before its weight."""
+        history = self.history
+        if history is None or history.best_epoch is None or self.error:
+            return {}
+        by_head = history.validation_head_losses or history.head_losses
+        return {name: values[history.best_epoch] for name, values in by_head.items()}
+
+    @property
     def metrics(self) -> dict[str, float]:
         """The metrics after the best epoch."""
         history = self.history
         if history is None or history.best_epoch is None:
             return {}
         return {name: values[history.best_epoch] for name, values in history.metrics.items()}
+
+    def _heads(self) -> Row:
+        """The losses of the heads as columns, such as loss[kind]."""
+        return {f"loss[{name}]": value for name, value in self.losses.items()}
 
     def row(self) -> Row:
         """All that is a number or a word, by name."""
@@ -56,6 +69,7 @@ class Result:
             row["fold"] = self.fold
         return row | {
             "loss": self.loss,
+            **self._heads(),
             **self.metrics,
             "best_epoch": history.best_epoch,
             "epochs": history.epochs,
@@ -106,7 +120,7 @@ class Results(Sequence[Result]):
         """Mean and standard deviation over seeds and folds for each configuration, the lowest mean loss first.
 
         Columns: the configuration, `networks` that were trained, `failed` ones, `loss` and `loss_std`, and the same two
-        for each metric. A standard deviation takes two networks, and is NaN for one.
+        for each head of a MultiLoss and each metric. A standard deviation takes two networks, and is NaN for one.
         """
         groups: dict[int, list[Result]] = {}
         configurations: list[dict[str, Any]] = []
@@ -120,8 +134,10 @@ class Results(Sequence[Result]):
             row = {name: _plain(value) for name, value in configurations[number].items()}
             row |= {"networks": len(done), "failed": sum(bool(result.error) for result in group)}
             columns = {"loss": [result.loss for result in done]}
-            for name in {name: None for result in done for name in result.metrics}:
-                columns[name] = [result.metrics[name] for result in done]
+            measured = [result._heads() | result.metrics for result in done]
+            columns |= {
+                name: [one[name] for one in measured] for name in dict.fromkeys(n for one in measured for n in one)
+            }
             for name, values in columns.items():
                 row[name] = statistics.fmean(values) if values else math.nan
                 row[f"{name}_std"] = statistics.stdev(values) if len(values) > 1 else math.nan

@@ -30,7 +30,8 @@ from ..files.lock import Lock
 from ..files.packing import pack, tensors_of, unpack
 from ..module import Buffer, Module
 from ..optimizers import Optimizer, Schedule
-from .history import History
+from ..structures import is_several, leaves, names
+from .history import BY_NAME, History
 from .loop import Loop, Memory, Place
 
 FILE = "checkpoint.safetensors"
@@ -351,27 +352,37 @@ def _rate(optimizer: Any) -> Any:
 
 def _fingerprint(data: Dataset) -> list[Any]:
     """The shapes of the data and a checksum of all of them."""
-    parts = [arrays.to_numpy(x) for x in (data.x, data.target, data.sample_weight) if x is not None]
+    kept = [part for part in (data.x, data.target, data.sample_weight) if part is not None]
+    parts = [arrays.to_numpy(array) for part in kept for array in leaves(part)]
     total = 0
     for part in parts:
         total = zlib.crc32(np.ascontiguousarray(part).data, total)
-    return [*(list(part.shape) for part in parts), f"{total:08x}"]
+    forms = [names(part) for part in kept if is_several(part)]  # none for arrays, as before there were any others
+    return [*forms, *(list(part.shape) for part in parts), f"{total:08x}"]
 
 
 def _place(value: Any) -> Place:
     _require(value.keys() == {field.name for field in fields(Place)}, f"its place holds {', '.join(value)}")
     place = Place(**value)
     epoch, step = (whole("it", name, getattr(place, name), least=0) for name in ("epoch", "step"))
-    loss_sum, denominator = (number("it", name, getattr(place, name)) for name in ("loss_sum", "loss_denominator"))
-    return Place(epoch, step, loss_sum, denominator, _real("learning_rate", place.learning_rate))
+    sums, denominators = (_each_head(name, getattr(place, name)) for name in ("loss_sum", "loss_denominator"))
+    _require(len(sums) == len(denominators), f"it has {len(sums)} sums and {len(denominators)} denominators")
+    return Place(epoch, step, sums, denominators, _real("learning_rate", place.learning_rate))
+
+
+def _each_head(name: str, value: Any) -> tuple[float, ...]:
+    """A number for each head; older checkpoints hold one number, as there was one head."""
+    return tuple(number("it", name, one) for one in (value if isinstance(value, list | tuple) else [value]))
 
 
 def _history(value: Any, *, validates: bool) -> History:
     """The record, whose columns are all of one length."""
-    record = {key: _arrays_as_lists(item) for key, item in value.items()}
+    record = {name: {} for name in BY_NAME} | {key: _arrays_as_lists(item) for key, item in value.items()}
     _require(record.keys() == {field.name for field in fields(History)}, f"its history holds {', '.join(record)}")
     history = History.from_dict(record)
-    columns = {name: getattr(history, name) for name in ("losses", "learning_rates", "epoch_s")} | history.metrics
+    columns = {name: getattr(history, name) for name in ("losses", "learning_rates", "epoch_s")}
+    for by_name in BY_NAME:
+        columns |= {f"{by_name}[{name!r}]": column for name, column in getattr(history, by_name).items()}
     _require(isinstance(history.validation_losses, list), "its validation_losses are no list")
     if validates or history.validation_losses:
         columns["validation_losses"] = history.validation_losses

@@ -1,5 +1,6 @@
 """Using a model without changing it: its outputs, its loss, its errors."""
 
+from collections.abc import Iterable
 from functools import cached_property
 from typing import Any
 
@@ -7,46 +8,56 @@ from .. import arrays
 from ..arguments import positive
 from ..arrays import Array
 from ..data import Dataset
+from ..data.dataset import take
 from ..engine import run
+from ..losses.multi import MultiLoss
 from ..module import Module
 from ..roles import require_loss, require_model
+from ..structures import Structure, each, is_several, leaves, names, rebuild
 from . import metrics
 from .prepare import inputs, prepare, reference, require_counting
 
 BATCH_SIZE = 4096  # rows that pass through the network at a time; it bounds memory and changes no result
 
 
-def predict(model: Module, x: Any, *, batch_size: int = BATCH_SIZE) -> Array:
+def predict(model: Module, x: Any, *, batch_size: int = BATCH_SIZE) -> Structure:
     """The model's outputs for x, computed in evaluation mode and in batches.
 
     Parameters
     ----------
-    model : any Module with one input.
+    model : any Module.
     x : (n, …), anything that NumPy can read as an array, or an array of the model's library; converted to its dtype.
+        For a network with several inputs, a tuple of them or a dict of them by name.
     batch_size : rows at a time.
 
-    Returns   (n, …) in the model's library and dtype
+    Returns   (n, …) in the model's library and dtype; of several heads what the network gives, a tuple or a dict
 
-    Raises ValueError for NaN or infinity in x, no rows, or the wrong width.
+    Raises ValueError for NaN or infinity in x, no rows, different numbers of rows, or the wrong width.
     """
     x = inputs("predict", "x", x, reference(require_model("predict", model)))
-    if x.ndim == 0 or x.shape[0] == 0:
-        raise ValueError(f"predict: x must be (n, …) with at least one row, got {tuple(x.shape)}")
+    shapes = [tuple(part.shape) for part in leaves(x)]
+    for of, shape in zip(names(x), shapes, strict=True):
+        if not shape or shape[0] == 0:
+            raise ValueError(f"predict: x{of} must be (n, …) with at least one row, got {shape}")
+        if shape[0] != shapes[0][0]:
+            raise ValueError(f"predict: x{of} must have {shapes[0][0]} rows like x{names(x)[0]}, got {shape[0]}")
     return native_outputs(model, x, positive("predict", "batch_size", batch_size))
 
 
-def native_outputs(model: Module, x: Array, batch_size: int) -> Array:
+def native_outputs(model: Module, x: Structure, batch_size: int) -> Structure:
     """The outputs from the engine, where it knows the model, else from Python."""
     y = run.outputs(model, x)
     return outputs(model, x, batch_size) if y is None else y
 
 
-def outputs(model: Module, x: Array, batch_size: int = BATCH_SIZE) -> Array:
+def outputs(model: Module, x: Structure, batch_size: int = BATCH_SIZE) -> Structure:
     """The outputs from Python, without checks."""
-    if x.shape[0] <= batch_size:
+    n = leaves(x)[0].shape[0]
+    if n <= batch_size:
         return model(x)
-    parts = [model(x[start : start + batch_size]) for start in range(0, x.shape[0], batch_size)]
-    return arrays.namespace(x).concat(parts, axis=0)
+    parts = [model(take(x, slice(start, start + batch_size))) for start in range(0, n, batch_size)]
+    columns = zip(*map(leaves, parts), strict=True)
+    return rebuild(parts[0], [arrays.namespace(column[0]).concat(list(column), axis=0) for column in columns])
 
 
 class Evaluation:
@@ -58,9 +69,16 @@ class Evaluation:
     mae, rmse, r2 : of the outputs as numbers.
 
     All speak of the samples that the loss counts, with their weights (see `metrics`).
+
+    With a MultiLoss there are several heads, and the metrics are asked of one of them:
+
+    heads : by name a dict, or a tuple, of an Evaluation for each: `result.heads["kind"].accuracy`.
+    losses : the loss of each head, before its weight, in the same form: `result.losses["kind"]`.
+
+    Without, `heads` is the Evaluation itself and `losses` its loss.
     """
 
-    def __init__(self, value: float, y: Array, data: Dataset, loss: Module) -> None:
+    def __init__(self, value: float, y: Structure, data: Dataset, loss: Module) -> None:
         self.loss, self.y, self.target, self.sample_weight = value, y, data.target, data.sample_weight
         self._loss = loss
 
@@ -68,7 +86,26 @@ class Evaluation:
     def _counted(self) -> Dataset:
         return metrics.counting(self._loss, Dataset(self.y, self.target, self.sample_weight))
 
+    @cached_property
+    def heads(self) -> Structure:
+        """An Evaluation for each head."""
+        if not isinstance(self._loss, MultiLoss):
+            return self
+        found = []
+        for _, head, y, target in self._loss.parts(self.y, self.target):
+            value = loss_of(head, y, target, self.sample_weight)
+            found.append(Evaluation(value, y, Dataset(y, target, self.sample_weight), head))
+        return dict(zip(self._loss.names, found, strict=True)) if self._loss.names else tuple(found)
+
+    @property
+    def losses(self) -> Structure:
+        """The loss of each head, before its weight."""
+        return each(lambda head: head.loss, self.heads)
+
     def _measure(self, metric: metrics.Metric) -> float:
+        if is_several(self.y):
+            heads = " or ".join(f".heads{of}" for of in names(self.y))
+            raise ValueError(f"Evaluation: {metrics.name_of(metric)} is of one head; there are {heads}")
         data = self._counted
         return metrics.for_loss(metric, self._loss)(data.x, data.target, data.sample_weight)
 
@@ -103,7 +140,9 @@ class Evaluation:
         return self._measure(metrics.r2)
 
     def __repr__(self) -> str:
-        return f"Evaluation(loss={self.loss:.6g}, n={len(self.y)})"
+        losses = self.losses if isinstance(self._loss, MultiLoss) else None
+        of = "" if losses is None else f", losses={each(lambda loss: float(f'{loss:.6g}'), losses)}"
+        return f"Evaluation(loss={self.loss:.6g}{of}, n={len(leaves(self.y)[0])})"
 
 
 def evaluate(model: Module, loss: Module, data: Any, *, batch_size: int = BATCH_SIZE) -> Evaluation:
@@ -112,10 +151,12 @@ def evaluate(model: Module, loss: Module, data: Any, *, batch_size: int = BATCH_
     Parameters
     ----------
     model, loss : any Module, and a loss for its outputs.
-    data : a Dataset, or arrays (x, target) or (x, target, sample_weight).
+    data : a Dataset, or (x, target) or (x, target, sample_weight), in which x and target may be tuples or dicts of
+        arrays: ((a, b), target), as in `fit`.
     batch_size : rows that pass through the network at a time.
 
-    Returns   an Evaluation: `.loss`, and on request `.errors`, `.error_rate`, `.accuracy`, `.mae`, `.rmse`, `.r2`
+    Returns   an Evaluation: `.loss`, and on request `.errors`, `.error_rate`, `.accuracy`, `.mae`, `.rmse`, `.r2`; with
+              a MultiLoss `.losses`, one number for each head, and `.heads["kind"].accuracy`
 
     Raises ValueError and TypeError as `fit` does; also where no sample counts.
     """
@@ -128,7 +169,22 @@ def evaluate(model: Module, loss: Module, data: Any, *, batch_size: int = BATCH_
     return Evaluation(value, y, ready, loss)
 
 
-def loss_of(loss: Module, y: Array, target: Array, sample_weight: Array | None) -> float:
+def loss_of(loss: Module, y: Structure, target: Structure, sample_weight: Array | None) -> float:
     """The loss as a number, weighted where there are weights."""
     inputs = (y, target) if sample_weight is None else (y, target, sample_weight)
     return float(loss(*inputs))
+
+
+def losses_of(
+    loss: Module, y: Structure, target: Structure, sample_weight: Array | None
+) -> tuple[float, tuple[float, ...]]:
+    """The loss as a number, and of a MultiLoss those of its heads, before their weights."""
+    if type(loss) is not MultiLoss:
+        return loss_of(loss, y, target, sample_weight), ()
+    found = {key: loss_of(head, part, wanted, sample_weight) for key, head, part, wanted in loss.parts(y, target)}
+    return weighted(loss, found.values()), tuple(found.values())
+
+
+def weighted(loss: MultiLoss, values: Iterable[float]) -> float:
+    """The loss, of those of its heads."""
+    return sum(loss.weights[key] * value for key, value in zip(loss.heads, values, strict=True))

@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from os import PathLike
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+BY_NAME = ("metrics", "head_losses", "validation_head_losses")  # what holds a list for each name
 COLUMNS = ("epoch", "loss", "validation_loss", "learning_rate", "seconds")  # of each row, besides metrics
 
 
@@ -27,6 +29,8 @@ class History:
     best_epoch : the epoch with the lowest (validation) loss, before its callbacks; None before the first has ended.
     stopped : why the run ended.
     engine : what computed the steps: "python".
+    head_losses, validation_head_losses : with a MultiLoss, by head, the same as `losses` and `validation_losses` of it
+        alone, before its weight. Heads without names go by their number: "0", "1", …
     """
 
     losses: list[float] = field(default_factory=list)
@@ -39,6 +43,8 @@ class History:
     best_epoch: int | None = None
     stopped: str = ""
     engine: str = "python"
+    head_losses: dict[str, list[float]] = field(default_factory=dict)
+    validation_head_losses: dict[str, list[float]] = field(default_factory=dict)
 
     def record(
         self,
@@ -48,6 +54,8 @@ class History:
         *,
         learning_rate: float,
         seconds: float,
+        heads: Mapping[str, float] = MappingProxyType({}),
+        validation_heads: Mapping[str, float] = MappingProxyType({}),
     ) -> bool:
         """Add an epoch; returns whether it is the best so far."""
         columns = [self.losses, self.learning_rates, self.epoch_s]
@@ -55,9 +63,11 @@ class History:
         if validation_loss is not None:
             columns.append(self.validation_losses)
             values.append(validation_loss)
-        for name, value in metrics.items():
-            columns.append(self.metrics.setdefault(name, []))
-            values.append(value)
+        by_name = ((self.metrics, metrics), (self.head_losses, heads), (self.validation_head_losses, validation_heads))
+        for lists, found in by_name:
+            for name, value in found.items():
+                columns.append(lists.setdefault(name, []))
+                values.append(value)
         # In one call, where Python handles no signal: an epoch is written down whole, or not at all.
         deque(map(list.append, columns, values), maxlen=0)
         best = self.best_loss
@@ -68,13 +78,18 @@ class History:
     def row(self, epoch: int) -> dict[str, Any]:
         """What is known of one epoch, by name; the validation loss only where there is one."""
         found = {"epoch": epoch, "loss": self.losses[epoch]}
+        found |= {f"loss[{name}]": values[epoch] for name, values in self.head_losses.items()}
         if self.validation_losses:
             found["validation_loss"] = self.validation_losses[epoch]
+        found |= {f"validation_loss[{name}]": values[epoch] for name, values in self.validation_head_losses.items()}
         found |= {name: values[epoch] for name, values in self.metrics.items()}
         return found | {"learning_rate": self.learning_rates[epoch], "seconds": self.epoch_s[epoch]}
 
     def to_csv(self, path: str | PathLike[str]) -> None:
-        """Write a table with one row per epoch: epoch, loss, validation_loss, metrics, learning_rate, seconds."""
+        """Write a table with one row per epoch: epoch, loss, validation_loss, metrics, learning_rate, seconds.
+
+        With several heads loss[kind] and validation_loss[kind] come after them, for the head "kind".
+        """
         from ..files import write_text  # here, because it takes time to import
 
         text = io.StringIO()
@@ -94,7 +109,9 @@ class History:
         """The record as plain values, for JSON."""
         record = {item.name: getattr(self, item.name) for item in fields(self)}
         copied = {name: value.copy() for name, value in record.items() if isinstance(value, list)}
-        return record | copied | {"metrics": {name: values.copy() for name, values in self.metrics.items()}}
+        for name in BY_NAME:
+            copied[name] = {key: values.copy() for key, values in record[name].items()}
+        return record | copied
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> "History":
@@ -132,7 +149,10 @@ class History:
             f"History: {_count(self.epochs, 'epoch')}, {_count(self.steps, 'step')}, "
             f"{self.total_s:.3g} s, engine {self.engine}"
         ]
-        for name, values in {"loss": self.losses, "validation loss": self.validation_losses, **self.metrics}.items():
+        shown = {"loss": self.losses} | {f"loss[{name}]": values for name, values in self.head_losses.items()}
+        shown["validation loss"] = self.validation_losses
+        shown |= {f"validation[{name}]": values for name, values in self.validation_head_losses.items()}
+        for name, values in (shown | self.metrics).items():
             if values:
                 best = "" if self.best_epoch is None else f"   best epoch {values[self.best_epoch]:.4g}"
                 lines.append(f"  {name:16} {values[0]:.4g} → {values[-1]:.4g}{best}")

@@ -9,8 +9,10 @@ from typing import Any, Protocol
 from .. import arrays
 from ..arrays import Array, namespace
 from ..data import Dataset
+from ..losses.multi import MultiLoss
 from ..module import Module, Parameter, UpdateRule, fill, set_values
-from .evaluate import loss_of, outputs
+from ..structures import Structure, leaves
+from .evaluate import losses_of, outputs, weighted
 from .prepare import rehearse
 from .watch import Watch
 
@@ -38,12 +40,17 @@ def require_same_parameters(model: Module, parameters: list[Parameter]) -> None:
 
 @dataclass(frozen=True)
 class Epoch:
-    """What a finished epoch brought; `seconds` since the run began."""
+    """What a finished epoch brought; `seconds` since the run began.
+
+    heads, validation_heads : the losses of the heads of a MultiLoss, before their weights; none for other losses.
+    """
 
     loss: float
     validation_loss: float | None
     learning_rate: float
     seconds: float
+    heads: tuple[float, ...] = ()
+    validation_heads: tuple[float, ...] = ()
 
     @property
     def monitored(self) -> float:
@@ -53,13 +60,25 @@ class Epoch:
 
 @dataclass
 class Place:
-    """How far a run has come: the epoch, the next step in it, and its loss and learning rate so far."""
+    """How far a run has come: the epoch, the next step in it, and its loss and learning rate so far.
+
+    loss_sum, loss_denominator : for each head what its loss adds up to in this epoch, and what divides it; one of each
+        where the loss is no MultiLoss, and none before the first step.
+    """
 
     epoch: int = 0
     step: int = 0
-    loss_sum: float = 0.0
-    loss_denominator: float = 0.0
+    loss_sum: tuple[float, ...] = ()
+    loss_denominator: tuple[float, ...] = ()
     learning_rate: float = math.nan
+
+    def add(self, parts: list[tuple[float, float]]) -> None:
+        """Count a step in, given for each head its part of the sum and of what divides it."""
+        sums = self.loss_sum or (0.0,) * len(parts)
+        denominators = self.loss_denominator or (0.0,) * len(parts)
+        self.loss_sum = tuple(a + part for a, (part, _) in zip(sums, parts, strict=True))
+        self.loss_denominator = tuple(a + part for a, (_, part) in zip(denominators, parts, strict=True))
+        self.step += 1
 
     def ends(self, epoch: int | None) -> bool:
         """Whether this is where an epoch has just ended; None stands for the beginning of the run."""
@@ -97,7 +116,7 @@ class Loop(Protocol):
     def run(self, first: int, end: int, watch: Watch) -> list[Epoch]:
         """Train from epoch `first` to before `end` at most; returns the epochs that were finished."""
 
-    def outputs(self, x: Array) -> Array:
+    def outputs(self, x: Structure) -> Structure:
         """The network's outputs, in evaluation mode."""
 
     def listens(self) -> bool:
@@ -169,11 +188,6 @@ class PythonLoop:
         self.diverged = ""
         self.steps = 0
 
-    @property
-    def sums(self) -> bool:
-        """Whether the loss adds up over a batch."""
-        return getattr(self.loss, "reduction", "mean") == "sum"
-
     def rehearse(self, name: str, data: Dataset) -> None:
         """Try one row, and look at all targets."""
         rehearse(self.model, self.loss, data, name)
@@ -187,21 +201,21 @@ class PythonLoop:
         try:
             if not self.epoch(watch):
                 return []
-            value = self._loss()
-            looked = None if self.held_out is None else self._look(self.held_out)
+            value, heads = self._loss()
+            looked, looked_heads = (None, ()) if self.held_out is None else self._look(self.held_out)
             require_finite_loss(value if looked is None else looked)
         except Diverged as why:
             self.diverged = str(why)
             self.steps -= self.place.step  # natively it shows at the end of the epoch: none of its steps counts
             return []
-        finished = Epoch(value, looked, self.place.learning_rate, watch.elapsed_s)
+        finished = Epoch(value, looked, self.place.learning_rate, watch.elapsed_s, heads, looked_heads)
         self.place = Place(first + 1)
         if finished.monitored < self.best_loss:
             self.best_loss, self.best_epoch = finished.monitored, first
             self.best.take()
         return [finished]
 
-    def outputs(self, x: Array) -> Array:
+    def outputs(self, x: Structure) -> Structure:
         """The model's outputs, in evaluation mode."""
         return outputs(self.model, x)
 
@@ -232,8 +246,8 @@ class PythonLoop:
     def finish(self) -> None:
         """The model has been trained in place."""
 
-    def _look(self, data: Dataset) -> float:
-        return loss_of(self.loss, self.outputs(data.x), data.target, data.sample_weight)
+    def _look(self, data: Dataset) -> tuple[float, tuple[float, ...]]:
+        return losses_of(self.loss, self.outputs(data.x), data.target, data.sample_weight)
 
     def epoch(self, watch: Watch) -> bool:
         """Make the steps of this epoch that are still to be made; returns whether all are.
@@ -246,10 +260,7 @@ class PythonLoop:
         for batch in islice(batches, place.step, None):
             if watch.reason():
                 return False
-            total, weight = self.step(*batch)
-            place.loss_sum += total
-            place.loss_denominator += weight
-            place.step += 1
+            place.add(self.step(*batch))
             if watch.pauses() and place.step * self.batch_size < len(self.data):
                 return False
         for parameter in self.parameters:  # after the last update no loss follows that would show it
@@ -257,15 +268,19 @@ class PythonLoop:
                 raise Diverged("a parameter became NaN or infinite")
         return True
 
-    def _loss(self) -> float:
-        """The loss over the samples of the epoch, as the parameters moved."""
-        total, weights = self.place.loss_sum, self.place.loss_denominator
-        if self.sums:
-            return total
-        return total / weights if weights else 0.0
+    def _loss(self) -> tuple[float, tuple[float, ...]]:
+        """The loss over the samples of the epoch, as the parameters moved; of a MultiLoss those of its heads too."""
+        losses = self.loss.losses if type(self.loss) is MultiLoss else (self.loss,)
+        found = []
+        for loss, total, divides in zip(losses, self.place.loss_sum, self.place.loss_denominator, strict=True):
+            found.append(total if _sums(loss) else total / divides if divides else 0.0)
+        return (weighted(self.loss, found), tuple(found)) if type(self.loss) is MultiLoss else (found[0], ())
 
-    def step(self, x: Array, target: Array, *sample_weight: Array) -> tuple[float, float]:
-        """Forward, backward, update; returns the batch's part in the loss of the epoch: a sum, and what divides it."""
+    def step(self, x: Structure, target: Structure, *sample_weight: Array) -> list[tuple[float, float]]:
+        """Forward, backward, update.
+
+        Returns   for each head the batch's part in the loss of the epoch: a sum, and what divides it
+        """
         y, saved = self.model.forward(x)
         value, saved_loss = self.loss.forward(y, target, *sample_weight)
         number = float(value)
@@ -275,17 +290,29 @@ class PythonLoop:
         self.model.backward(self.loss.backward(1.0, saved_loss), saved)
         self.optimizer.step(self.parameters)
         self.steps += 1
-        weight = self._weight(y, target, *sample_weight)
-        return number * weight if weight else self._sum(y, target, *sample_weight), weight
+        if type(self.loss) is not MultiLoss:
+            return [_part(self.loss, number, y, target, *sample_weight)]
+        values = saved_loss[0]
+        return [
+            _part(loss, float(values[key]), part, wanted, *sample_weight)
+            for key, loss, part, wanted in self.loss.parts(y, target)
+        ]
 
-    def _sum(self, y: Array, *rest: Any) -> float:
-        """The sum of a batch that divides by 0, whose mean is 0: with label smoothing it may be more than that."""
-        summed = copy.copy(self.loss)
-        summed.reduction = "sum"
-        return float(summed(y, *rest))
 
-    def _weight(self, y: Array, *rest: Any) -> float:
-        if self.sums:
-            return 1.0
-        total_weight = getattr(self.loss, "total_weight", None)
-        return float(len(y)) if total_weight is None else float(total_weight(y, *rest))
+def _part(loss: Any, value: float, y: Array, *rest: Any) -> tuple[float, float]:
+    """What the loss of a batch adds to the loss of the epoch: a sum, and what divides it."""
+    if _sums(loss):
+        return value, 1.0
+    total_weight = getattr(loss, "total_weight", None)
+    weight = float(len(leaves(y)[0])) if total_weight is None else float(total_weight(y, *rest))
+    if weight:
+        return value * weight, weight
+    # A batch that divides by 0, whose mean is 0: with label smoothing its sum may be more than that.
+    summed = copy.copy(loss)
+    summed.reduction = "sum"
+    return float(summed(y, *rest)), weight
+
+
+def _sums(loss: Any) -> bool:
+    """Whether a loss adds up over a batch."""
+    return bool(getattr(loss, "reduction", "mean") == "sum")

@@ -8,6 +8,10 @@ integers or whole numbers, or the like rows.
 target the loss ignores and rows of weight 0 are left out before, and a row of weight 2 counts as two. (The weights that
 a loss has for classes are no weights of rows.)
 
+With several heads (a MultiLoss) a metric is asked of one of them: `metrics={"kind": [accuracy], "size": [r2]}`, by the
+name of the head or by its place in the tuple. One in a plain list is given all of it: y and target as the network and
+the data have them, tuples or dicts.
+
 A metric of your own is a function (y, target), or one with an argument named `sample_weight` too, which it is given by
 that name: (n,) numbers above 0, or None where all count the same. A function of two arguments cannot weigh: it is given
 the rows that count, each once.
@@ -15,7 +19,7 @@ the rows that count, each once.
 
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -25,6 +29,9 @@ from .. import arrays
 from ..arguments import as_array
 from ..arrays import Array
 from ..data import Dataset
+from ..losses.multi import MultiLoss
+from ..roles import require_functions
+from .history import COLUMNS
 
 Metric = Callable[..., float]
 
@@ -115,6 +122,69 @@ def r2(y: Array, target: Array, sample_weight: Array | None = None) -> float:
 
 
 # -- what fit and evaluate do with metrics
+
+OF_ONE_HEAD = (errors, error_rate, accuracy, mae, rmse, r2)
+Measure = Callable[[Any, Dataset], float]  # of the outputs, and of the data that they are of
+
+
+def require_metrics(who: str, metrics: Any) -> Any:
+    """metrics, if they are a list of functions, or a mapping from heads to such lists."""
+    if isinstance(metrics, Mapping):
+        return {key: require_functions(who, f"metrics[{key!r}]", some) for key, some in metrics.items()}
+    return require_functions(who, "metrics", metrics)
+
+
+def measures(metrics: Any, loss: Any) -> dict[str, Measure]:
+    """What `fit` asks after each epoch, by the name of its column: "accuracy", or of a head "accuracy[kind]".
+
+    metrics : as `require_metrics` gives them.
+
+    Raises TypeError for heads that there are not, and where a metric takes one array and there are several.
+    """
+    found: dict[str, Measure] = {}
+    heads = loss.heads if isinstance(loss, MultiLoss) else {}
+    if not isinstance(metrics, Mapping):
+        for metric in metrics:
+            if heads and getattr(metric, "func", metric) in OF_ONE_HEAD:
+                told = ", ".join(map(repr, heads))
+                raise TypeError(
+                    f"fit: {name_of(metric)} takes one array, and there are the heads {told}; "
+                    f"say of which: metrics={{{next(iter(heads))!r}: [{name_of(metric)}]}}"
+                )
+            _name(found, name_of(metric), _of_all(for_loss(metric, loss)))
+        return found
+    for key, some in metrics.items():
+        if key not in heads:
+            told = f"there are {', '.join(map(repr, heads))}" if heads else f"{loss!r} has none; give a list"
+            raise TypeError(f"fit: metrics must be by the heads of the loss, got {key!r}; {told}")
+        for metric in some:
+            _name(found, f"{name_of(metric)}[{key}]", _of_head(for_loss(metric, heads[key]), key, heads[key]))
+    return found
+
+
+def _of_all(metric: Metric) -> Measure:
+    return lambda y, data: float(metric(y, data.target, data.sample_weight))
+
+
+def _of_head(metric: Metric, key: Any, loss: Any) -> Measure:
+    def measure(y: Any, data: Dataset) -> float:
+        counted = counting(loss, Dataset(y[key], data.target[key], data.sample_weight))
+        return float(metric(counted.x, counted.target, counted.sample_weight))
+
+    return measure
+
+
+def _name(found: dict[str, Measure], name: str, measure: Measure) -> None:
+    if name in found:
+        raise ValueError(f"fit: there are two metrics named {name!r}; give one a __name__ of its own")
+    if name in COLUMNS:  # of the two, a table would show one
+        raise ValueError(f"fit: a metric must not be named {name!r}, like a column of the History; give it another")
+    found[name] = measure
+
+
+def name_of(metric: Metric) -> str:
+    """What the metric is called; a functools.partial goes by the name of its function."""
+    return str(getattr(getattr(metric, "func", metric), "__name__", repr(metric)))
 
 
 def for_loss(metric: Metric, loss: object) -> Metric:

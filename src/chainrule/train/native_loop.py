@@ -15,6 +15,7 @@ from ..engine.plan import Op, Plan
 from ..engine.sync import Keeper
 from ..module import Module, set_values
 from ..optimizers.schedules import ReduceLROnPlateau, Schedule
+from ..structures import is_several
 from .loop import Epoch, Memory, Place, require_same_parameters
 from .prepare import check_targets, rehearse
 from .watch import Watch
@@ -59,6 +60,9 @@ class NativeLoop:
         shuffle: bool,
         threads: int | None,
     ) -> None:
+        sets = [data] if held_out is None else [data, held_out]
+        if any(is_several(part) for one in sets for part in (one.x, one.target)):
+            raise CannotLower("several inputs or heads")
         if type(data.x) is not np.ndarray:
             raise CannotLower(f"{arrays.describe_kind(data.x)}")
         class_targets = data.target.dtype.kind in "iu"
@@ -276,7 +280,7 @@ class NativeLoop:
         """What it takes to go on from here; the numbers are handed to Python."""
         self._hand_over()
         at, best_epoch = self.position, self.native.best_epoch
-        place = Place(at.epoch, at.step, at.loss_sum, at.loss_denominator)
+        place = Place(at.epoch, at.step, (at.loss_sum,), (at.loss_denominator,))
         best_loss = self.native.best_loss if best_epoch >= 0 else math.inf
         found = _best(self.native, self.plan)
         best = [found[self.plan.parameters.index(parameter)] for parameter in self.model.param()]
@@ -288,8 +292,8 @@ class NativeLoop:
         at.epoch, at.step, at.loss_sum, at.loss_denominator = (
             place.epoch,
             place.step,
-            place.loss_sum,
-            place.loss_denominator,
+            sum(place.loss_sum, 0.0),
+            sum(place.loss_denominator, 0.0),
         )
         in_order = self.model.param()
         for i, parameter in enumerate(self.plan.parameters):

@@ -9,16 +9,29 @@ from ..arguments import as_input
 from ..arrays import Array
 from ..data.dataset import Dataset
 from ..losses import Loss
+from ..losses.multi import MultiLoss, naming
 from ..module import Module, first_value
+from ..structures import Structure, each, leaves, names, rebuild
 
 
 def as_dataset(who: str, name: str, data: Any) -> Dataset:
-    """`data` as a Dataset, where it may also be (x, target) or (x, target, sample_weight)."""
+    """`data` as a Dataset, where it may also be (x, target) or (x, target, sample_weight).
+
+    The outermost tuple is always that pair; x and target inside it may be tuples or dicts of arrays themselves.
+    """
     if isinstance(data, Dataset):
         return data
     if isinstance(data, tuple | list) and len(data) in (2, 3):
+        if len(data) == 3 and len(getattr(data[2], "shape", ())) > 1:
+            raise ValueError(
+                f"{who}: {name} is (x, target, sample_weight), and sample_weight must be (n,), got "
+                f"{tuple(data[2].shape)}; two inputs are a tuple of their own: ((a, b), target)"
+            )
         return Dataset(*data)
-    raise TypeError(f"{who}: {name} must be a Dataset or a pair (x, target), got {type(data).__name__}")
+    got = type(data).__name__
+    if isinstance(data, dict | tuple | list):
+        got += f" of {len(data)}; several inputs are a tuple or a dict of their own in it: ((a, b), target)"
+    raise TypeError(f"{who}: {name} must be a Dataset or a pair (x, target), got {got}")
 
 
 def prepare(who: str, name: str, data: Any, model: Module, loss: Module) -> Dataset:
@@ -31,23 +44,36 @@ def prepare(who: str, name: str, data: Any, model: Module, loss: Module) -> Data
     data = as_dataset(who, name, data)
     like = reference(model)
     x = inputs(who, f"{name}.x", data.x, like)
-    # Integers are class indices for a loss that knows classes, and numbers like any other for the rest.
-    if arrays.is_integer(data.target) and (not isinstance(loss, Loss) or loss.classes):
-        target = arrays.bring(data.target, x, dtype="int64")
-    elif arrays.kind(data.target) == "bool" and isinstance(loss, Loss) and loss.classes:
-        target = arrays.bring(data.target, x, dtype="bool")  # the loss says what it makes of them
-    else:
-        target = arrays.bring(data.target, x, dtype=x.dtype)
-        require_finite(who, f"{name}.target", target)
+    target, heads = data.target, [loss] * len(leaves(data.target))
+    if isinstance(loss, MultiLoss):
+        loss.check_heads("target", target)
+        target = rebuild(dict.fromkeys(loss.names) if loss.names else target, [target[key] for key in loss.heads])
+        heads = list(loss.losses)
+    named = zip(heads, names(target), leaves(target), strict=True)
+    first = leaves(x)[0]
+    target = rebuild(target, [_target(who, f"{name}.target{of}", part, first, head) for head, of, part in named])
     weight = data.sample_weight
     if weight is not None:
-        weight = arrays.bring(weight, x, dtype=x.dtype)
+        weight = arrays.bring(weight, first, dtype=first.dtype)
         require_finite(who, f"{name}.sample_weight", weight)
         if bool((weight < 0).any()):
             raise ValueError(f"{who}: {name}.sample_weight must not be negative, got {float(weight.min())}")
         if float(weight.sum()) == 0:
             raise ValueError(f"{who}: {name}.sample_weight must not be all zero")
     return Dataset(x, target, weight)
+
+
+def _target(who: str, name: str, target: Array, like: Array, loss: Module) -> Array:
+    """What one head should say, as its loss takes it."""
+    knows_classes = isinstance(loss, Loss) and loss.classes
+    # Integers are class indices for a loss that knows classes, and numbers like any other for the rest.
+    if arrays.is_integer(target) and (knows_classes or not isinstance(loss, Loss)):
+        return arrays.bring(target, like, dtype="int64")
+    if arrays.kind(target) == "bool" and knows_classes:
+        return arrays.bring(target, like, dtype="bool")  # the loss says what it makes of them
+    target = arrays.bring(target, like, dtype=like.dtype)
+    require_finite(who, name, target)
+    return target
 
 
 def rehearse(model: Module, loss: Module, data: Dataset, name: str = "data") -> None:
@@ -60,9 +86,14 @@ def rehearse(model: Module, loss: Module, data: Dataset, name: str = "data") -> 
         check_targets(loss, y, data, name)
 
 
-def require_counting(who: str, name: str, loss: Module, y: Array, data: Dataset) -> None:
+def require_counting(who: str, name: str, loss: Module, y: Structure, data: Dataset) -> None:
     """Raise ValueError if no sample of `data` counts: a loss of nothing would be 0, and so the best there is."""
-    rows = arrays.namespace(y).broadcast_to(y[:1], (len(data), *y.shape[1:]))
+    if isinstance(loss, MultiLoss):
+        for key, head, part, target in loss.parts(y, data.target):
+            with naming(key):
+                require_counting(who, name, head, part, Dataset(data.x, target, data.sample_weight))
+        return
+    rows = _as_many(y, data)
     if isinstance(loss, Loss) and loss.total_weight(rows, data.target, data.sample_weight) == 0:
         raise ValueError(
             f"{who}: no sample of {name} counts for {loss!r}: each has a target that it ignores, or weighs 0, or is of "
@@ -70,17 +101,22 @@ def require_counting(who: str, name: str, loss: Module, y: Array, data: Dataset)
         )
 
 
-def check_targets(loss: Loss, y: Array, data: Dataset, name: str = "data") -> None:
+def check_targets(loss: Loss, y: Structure, data: Dataset, name: str = "data") -> None:
     """Check all targets of `data`, given one row of outputs: their shape and dtype are what counts."""
-    rows = arrays.namespace(y).broadcast_to(y, (len(data), *y.shape[1:]))  # a view: no memory, no arithmetic
-    loss.check(rows, data.target, data.sample_weight)
+    loss.check(_as_many(y, data), data.target, data.sample_weight)
     require_counting("fit", name, loss, y, data)
 
 
-def inputs(who: str, name: str, x: Any, like: Array | None) -> Array:
+def _as_many(y: Structure, data: Dataset) -> Structure:
+    """The first row of the outputs for every sample: a view, no memory and no arithmetic."""
+    return each(lambda part: arrays.namespace(part).broadcast_to(part[:1], (len(data), *part.shape[1:])), y)
+
+
+def inputs(who: str, name: str, x: Any, like: Array | None) -> Structure:
     """What a model is shown, in the library, dtype and on the device of `like`, checked to be finite."""
     x = as_input(who, name, x, like)
-    require_finite(who, name, x)
+    for of, part in zip(names(x), leaves(x), strict=True):
+        require_finite(who, name + of, part)
     return x
 
 

@@ -12,12 +12,13 @@ from .. import random
 from ..arguments import positive
 from ..data.dataset import Dataset
 from ..engine import CannotLower, EngineMissing
+from ..losses.multi import MultiLoss
 from ..module import Module, UpdateRule
 from ..optimizers import Optimizer, Schedule
 from ..roles import require_function, require_functions, require_loss, require_model, require_optimizer
-from .history import COLUMNS, History
+from .history import History
 from .loop import Diverged, Epoch, Loop, PythonLoop
-from .metrics import Metric, counting, for_loss
+from .metrics import Metric, counting, measures, require_metrics
 from .native_loop import NativeLoop
 from .prepare import prepare
 from .watch import Watch
@@ -82,7 +83,7 @@ class Session:
         require_model("fit", model)
         require_loss("fit", loss)
         optimizer = require_optimizer("fit", optimizer, model)
-        self.metrics = _named(require_functions("fit", "metrics", metrics), loss)
+        self.metrics = measures(require_metrics("fit", metrics), loss)
         self.callbacks = require_functions("fit", "callbacks", callbacks)
         stop = None if stop is None else require_function("fit", "stop", stop)
         _check_options(keep, engine, max_seconds)
@@ -95,6 +96,9 @@ class Session:
         how = {"batch_size": batch_size, "seed": seed, "shuffle": shuffle}
         self.loop = _loop(engine, model, loss, optimizer, data, held_out, threads=threads, **how)
         _rehearse(self.loop, data, held_out)
+        self.heads = (
+            [str(key) for key in loss.heads] if isinstance(loss, MultiLoss) else []
+        )  # as the History calls them
         self.keep, self.stop, self.max_seconds = keep, stop, max_seconds
         self.measured = counting(loss, data if held_out is None else held_out)
         modules = model.modules()
@@ -178,6 +182,8 @@ class Session:
                 measured,
                 learning_rate=epoch.learning_rate,
                 seconds=self.before_s + epoch.seconds,
+                heads=dict(zip(self.heads, epoch.heads, strict=False)),
+                validation_heads=dict(zip(self.heads, epoch.validation_heads, strict=False)),
             )
             _end_epoch(self.run.optimizer, epoch.monitored)
         self.history.steps = self.loop.steps
@@ -249,7 +255,7 @@ class Session:
         if not self.metrics:
             return {}
         data, y = self.measured, self.loop.outputs(self.measured.x)
-        return {name: float(metric(y, data.target, data.sample_weight)) for name, metric in self.metrics.items()}
+        return {name: measure(y, data) for name, measure in self.metrics.items()}
 
 
 def _one_epoch(history: History) -> int:
@@ -318,19 +324,6 @@ def reseed(modules: list[Module], seed: int) -> None:
     drawing = [module for module in modules if hasattr(module, "reseed")]
     for layer, module in enumerate(drawing):
         module.reseed(seed, layer)
-
-
-def _named(metrics: Iterable[Metric], loss: Module) -> dict[str, Metric]:
-    """The metrics by name, as `loss` means them; a functools.partial goes by the name of its function."""
-    named: dict[str, Metric] = {}
-    for metric in metrics:
-        name = getattr(getattr(metric, "func", metric), "__name__", repr(metric))
-        if name in named:
-            raise ValueError(f"fit: there are two metrics named {name!r}; give one a __name__ of its own")
-        if name in COLUMNS:  # of the two, a table would show one
-            raise ValueError(f"fit: a metric must not be named {name!r}, like a column of the History; give it another")
-        named[name] = for_loss(metric, loss)
-    return named
 
 
 def _check_options(keep: str, engine: str, max_seconds: float | None) -> None:
