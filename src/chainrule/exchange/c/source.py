@@ -24,7 +24,7 @@ from .layout import program_of
 from .names import refusal
 from .predict import prediction
 from .selftest import selftest
-from .spelling import array, by_columns, numbers, prefixed, total
+from .spelling import array, by_columns, folded, numbers, prefixed, total
 
 
 def to_c(
@@ -84,7 +84,7 @@ def to_c(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for file, text in texts.items():
-        write_text(folder / file, text)
+        write_text(folder / file, folded(text))
     return [folder / file for file in texts]
 
 

@@ -8,6 +8,8 @@ import numpy as np
 
 from ...engine.plan import Plan
 
+WIDTH = 120  # of a line
+
 
 def array(name: str, values: Any, *, of: str = "", kind: str = "float", digits: int = 17) -> str:
     """A constant array of "float", "double" or "int", eight numbers a line; `of` is its length in words."""
@@ -68,6 +70,22 @@ def statics(text: str) -> list[str]:
 def add(functions: list[str], *texts: str) -> None:
     """Add the texts of functions, each once."""
     functions += [text for text in dict.fromkeys(texts) if text not in functions]
+
+
+def folded(text: str) -> str:
+    """The text with calls and comments that are too long for a line broken: behind a comma, or between words."""
+    lines: list[str] = []
+    for line in text.split("\n"):
+        comment = line.startswith((" * ", "/* "))
+        begin, mark = (" * ", " ") if comment else (" " * (line.find("(") + 1), ", ")
+        while len(line) > WIDTH and '"' not in line and begin:
+            at = line.rfind(mark, len(begin) + 1, WIDTH)
+            if at < 0:
+                break
+            lines.append(line[: at + 1].rstrip())
+            line = begin + line[at + 1 :].lstrip()
+        lines.append(line)
+    return "\n".join(lines)
 
 
 def prefixed(name: str, source: str) -> str:

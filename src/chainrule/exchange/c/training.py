@@ -14,7 +14,7 @@ from .interface import Interface
 from .losses import losses_of
 from .optimizers import rule_of
 from .row import learn, shares_of, stack
-from .spelling import add, array, by_columns, numbers, places, short
+from .spelling import add, array, by_columns, numbers, places, short, words
 from .update import clips, update, update_all
 
 # -- the header
@@ -45,8 +45,7 @@ void {name}_predict_with(const {name}_state *state, {face.arguments});
 
 /* One training step on `batch` rows: forward, loss, backward, update.
  *
- *     {signature.call(plan.loss)}
- *     {signature.call(plan.optimizer)}
+{_losses(plan, face)} *     {signature.call(plan.optimizer)}
  *
  * {_rows(plan, face)}
  * Returns {_returned(plan)} before the update. There is no update if batch is below 1, or if the loss, a gradient
@@ -55,6 +54,15 @@ void {name}_predict_with(const {name}_state *state, {face.arguments});
  * Takes about {stack(plan, face):,} bytes of stack, however many rows there are. */
 float {name}_step({name}_state *state, {face.reads}, {face.wants}, int batch);
 """
+
+
+def _losses(plan: Plan, face: Interface) -> str:
+    """The loss, or what the losses of several heads add up to."""
+    if len(plan.heads) == 1:
+        return f" *     {signature.call(plan.heads[0].loss)}\n"
+    heads = zip(plan.heads, face.outputs, strict=True)
+    terms = [f"{words(head.weight)} {signature.call(head.loss)} of {output.name}" for head, output in heads]
+    return "".join(f" *     {term}{' +' * (i < len(terms) - 1)}\n" for i, term in enumerate(terms))
 
 
 def _rows(plan: Plan, face: Interface) -> str:
@@ -77,8 +85,8 @@ def _rows(plan: Plan, face: Interface) -> str:
 def _returned(plan: Plan) -> str:
     """What a step returns."""
     if len(plan.heads) == 1:
-        return f"the {'sum' if plan.loss.reduction == 'sum' else 'mean'} of the loss"
-    return "the loss, the weighted sum of those of the outputs,"
+        return f"the {'sum' if plan.heads[0].loss.reduction == 'sum' else 'mean'} of the loss"
+    return "the loss"
 
 
 # -- the source
@@ -101,10 +109,11 @@ def constants(name: str, plan: Plan) -> list[str]:
 
 def definitions(name: str, plan: Plan, face: Interface, functions: list[str]) -> str:
     """The functions that learn; what they call is added to `functions`."""
-    parts = [_starts(name, plan, face, functions), learn(name, plan, face, functions)]
-    parts += [update(name, plan, functions), update_all(name, plan)]
-    parts += [_counts(i, plan, face) for i, target in enumerate(face.targets) if target.classes]
-    return "\n".join([*parts, _step(name, plan, face, functions)])
+    counts = [_counts(i, plan, face) for i, target in enumerate(face.targets) if target.classes]
+    parts = [learn(name, plan, face, functions), update(name, plan, functions), update_all(name, plan)]
+    # One head leaves a whole row out, and step asks; of several each leaves out its own part, and learn does.
+    parts = [*parts, *counts] if len(plan.heads) == 1 else [*counts, *parts]
+    return "\n".join([_starts(name, plan, face, functions), *parts, _step(name, plan, face, functions)])
 
 
 def _starts(name: str, plan: Plan, face: Interface, functions: list[str]) -> str:
