@@ -1,5 +1,6 @@
 """The statements of a function in C as they are written, and on the way back where gradients lie."""
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -102,9 +103,11 @@ class Body:
             self.lines.append(f"{'    ' * depth}for ({counter} = 0; {counter} < {n}; {counter}++)")
         self.lines.append("    " * len(lengths) + statement)
 
-    def declared(self) -> list[str]:
-        """The counters that the statements need."""
-        return [f"int {', '.join(sorted(self.counters))};"] if self.counters else []
+    def declared(self, arguments: list[str]) -> list[str]:
+        """The counters that the statements need, and what says of arguments that no statement reads them."""
+        read = set(re.findall(r"\w+", " ".join(self.lines)))
+        counters = [f"int {', '.join(sorted(self.counters))};"] if self.counters else []
+        return [*counters, *(f"(void){argument};" for argument in arguments if argument not in read)]
 
 
 class Way(Body):

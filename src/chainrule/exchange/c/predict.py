@@ -34,5 +34,6 @@ def prediction(plan: Plan, face: Interface, functions: list[str], weights: Calla
         if places[value] != (array.name, 0):
             body.call((COPY,), places[value], array.name, array.size)
     arrays = [f"float {name}[{size}];" for name, size in buffers.sizes.items()]
-    lines = [*arrays, *body.declared(), *body.lines]
+    given = ["w"] * bool(plan.heads) + [array.name for array in face.inputs]
+    lines = [*arrays, *body.declared(given), *body.lines]
     return "\n".join(["{", *(f"    {line}" for line in lines), "}\n"]), sum(buffers.sizes.values())

@@ -61,7 +61,7 @@ def _row(plan: Plan, face: Interface, functions: list[str]) -> tuple[list[str], 
         "const float *w = state->parameters;",
         "float *g = state->gradients;",
         *(f"float {array}[{size}];" for array, size in sizes.items()),
-        *way.declared(),
+        *way.declared(["w", "g", *(array.name for array in face.inputs)]),
         *way.lines,
         "return loss;",
     ]

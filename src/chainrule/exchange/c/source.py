@@ -217,7 +217,8 @@ def _source(name: str, plan: Plan, face: Interface) -> str:
     functions: list[str] = []
     if not plan.heads:
         body, _ = prediction(plan, face, functions, lambda i: f"parameter_{i}")
-        arrays = [array(f"parameter_{i}", values) for i, values in enumerate(by_columns(numbers(plan)))]
+        used = {i for op in program_of(plan, learns=False).ops for i in op.parameters}
+        arrays = [array(f"parameter_{i}", by_columns(numbers(plan))[i]) for i in sorted(used)]
         last = f"void {name}_predict({face.arguments})\n{body}"
     else:
         body, _ = prediction(plan, face, functions, lambda i: f"w + PARAMETER_{i}")
