@@ -26,3 +26,12 @@ static void multiply(const float *from, float *to, int n)
         to[i] *= from[i];
 }
 """
+
+ZERO = """\
+static void zero(float *x, int n)
+{
+    int i;
+    for (i = 0; i < n; i++)
+        x[i] = 0.0f;
+}
+"""

@@ -15,9 +15,9 @@ TAKEN = {
     "add", "all_finite", "batch", "bce_with_logits", "class_weight", "clip_norm", "clip_value", "copy", "counts",
     "cross_entropy", "dropout", "element_weight", "elu", "forward", "g", "gelu", "gelu_tanh", "good", "huber",
     "is_finite", "l1", "largest", "learn", "leakyrelu", "linear", "logsoftmax", "loss", "mse", "multiply", "nll",
-    "nothing", "parameter", "philox", "poisson_nll", "pos_weight", "q_of", "quantile_loss", "relu", "row", "share",
-    "sigmoid", "sigmoid_of", "silu", "smoothl1", "softmax", "softplus", "state", "target", "trained", "update",
-    "update_all", "w",
+    "parameter", "philox", "poisson_nll", "pos_weight", "q_of", "quantile_loss", "relu", "row", "share",
+    "sigmoid", "sigmoid_of", "silu", "smoothl1", "softmax", "softplus", "state", "tanh", "target", "trained", "update",
+    "update_all", "w", "zero",
 }  # fmt: skip
 COUNTERS = "ijklmnpq"  # of loops
 
@@ -89,7 +89,7 @@ def interface(name: str, plan: Plan) -> Interface:
     One input is x, one output is y; several have their own names, where these are words of C that mean nothing else in
     the file, or else are x0, x1, …, and y0, y1, ….
     """
-    seen: set[str] = set()
+    seen = set() if isinstance(plan.y, tuple | dict) else {"y"}
     sizes = [[plan.values[i].size for i in values] for values in (plan.inputs, plan.outputs)]
     upper = name.upper()
     inputs = _arrays(upper, "x", "INPUTS", plan.x, sizes[0], plan.x_shapes, seen)

@@ -180,17 +180,6 @@ def _class_weights(settings: Settings) -> tuple[str, ...]:
     return (array("class_weight", settings["weight"]),) if settings["weight"] else ()
 
 
-NOTHING = """\
-/* The loss of a head that leaves this row out. */
-static float nothing(float *dy, int n)
-{
-    int i;
-    for (i = 0; i < n; i++)
-        dy[i] = 0.0f;
-    return 0.0f;
-}
-"""
-
 # By the class in Python: the functions, those that are needed first, given the settings and the number of outputs.
 LOSSES: dict[str, Callable[[Settings, int], tuple[str, ...]]] = {
     "MSELoss": lambda settings, n: (MSE,),

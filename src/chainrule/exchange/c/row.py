@@ -3,13 +3,12 @@
 from ...engine.plan import Plan
 from .body import Buffers, Place, Way
 from .dropout import draws
-from .functions import ADD
+from .functions import ADD, ZERO
 from .interface import Interface
 from .kinds import KINDS
 from .layout import lay_out, program_of
-from .losses import NOTHING, losses_of
+from .losses import losses_of
 from .program import Program
-from .spelling import add
 
 
 def stack(plan: Plan, face: Interface) -> int:
@@ -90,9 +89,10 @@ def _losses(plan: Plan, face: Interface, way: Way, places: dict[int, Place]) -> 
         written = Place(way.buffers.take(n)) if more else dy
         call = way.spelt(loss.texts, places[value], target.name, written, n, share, settings=loss.settings)
         if several and target.classes:  # of one head, the whole row is left out
-            add(way.functions, NOTHING)
-            call = f"counts{i}({target.name}) ? {call} : nothing({written}, {n})"
-        way.lines.append(f"loss += {call};" if several else f"const float loss = {call};")
+            way.lines += [f"if (counts{i}({target.name}))", f"    loss += {call};", "else"]
+            way.lines.append(f"    {way.spelt((ZERO,), written, n)};")
+        else:
+            way.lines.append(f"loss += {call};" if several else f"const float loss = {call};")
         if more:
             way.call((ADD,), written, dy, n)
             way.buffers.give(written.array)

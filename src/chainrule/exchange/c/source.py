@@ -14,9 +14,10 @@ from ...engine.lower import sample_shape as least_shape
 from ...engine.plan import Plan
 from ...files import build, describe, write_text
 from ...files.description import build_rule, describe_rule
+from ...layers.networks import described
 from ...module import Module
 from ...optimizers import Optimizer, Schedule
-from ...structures import Structure, each, is_several, leaves, names, rebuild
+from ...structures import Structure, is_several, leaves, names, rebuild
 from ...train.prepare import require_finite
 from . import training
 from .interface import Array, Interface, interface
@@ -93,23 +94,18 @@ def _test_inputs(given: Any, rows: int, plan: Plan) -> Structure:
     if given is None:
         rng = np.random.default_rng(0)
         return rebuild(plan.x, [rng.normal(size=(rows, *shape)).astype(np.float32) for shape in plan.x_shapes])
-    x = as_arrays("to_c", "test_inputs", given)
-    if isinstance(x, dict) and isinstance(plan.x, dict) and x.keys() == plan.x.keys():
-        x = {key: x[key] for key in plan.x}
-    elif type(x) is not type(each(lambda i: np.empty(0), plan.x)) or len(leaves(x)) != len(plan.inputs):
-        form = f"a dict of {', '.join(map(repr, plan.x))}" if isinstance(plan.x, dict) else "one array"
-        expected = f"a tuple of {len(plan.x)}" if isinstance(plan.x, tuple) else form
-        got = f"a {type(x).__name__} of {len(x)}" if is_several(x) else "one array"
+    x, form = as_arrays("to_c", "test_inputs", given), plan.x
+    fits = len(leaves(x)) == len(leaves(form)) if type(x) is type(form) else not (is_several(x) or is_several(form))
+    if not fits or (isinstance(form, dict) and x.keys() != form.keys()):
+        expected, got = (described(one) if is_several(one) else "one array" for one in (form, x))
         raise ValueError(f"to_c: test_inputs must be {expected}, got {got}")
-    read = [
-        _of_input(f"test_inputs{of}", part, shape)
-        for of, part, shape in zip(names(x), leaves(x), plan.x_shapes, strict=True)
-    ]
+    named = zip(names(form), form if isinstance(form, dict) else range(len(plan.inputs)), plan.x_shapes, strict=True)
+    parts = x if is_several(x) else [x]
+    read = [_of_input(f"test_inputs{of}", parts[key], shape) for of, key, shape in named]
     if len({len(part) for part in read}) > 1:
-        raise ValueError(
-            f"to_c: test_inputs must have as many rows each, got {', '.join(str(len(part)) for part in read)}"
-        )
-    return rebuild(plan.x, read)
+        lengths = ", ".join(str(len(part)) for part in read)
+        raise ValueError(f"to_c: test_inputs must have as many rows each, got {lengths}")
+    return rebuild(form, read)
 
 
 def _of_input(name: str, given: Any, shape: tuple[int, ...]) -> np.ndarray:
