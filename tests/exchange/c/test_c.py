@@ -8,12 +8,14 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from c_programs import CHECKED, STRICT
-from cases import LAYERS, Case
+from cases import LAYERS, Case, exported_modules
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import chainrule as cr
 from chainrule.exchange.c import measure, to_c
+from chainrule.exchange.c.kinds import KINDS
+from chainrule.exchange.c.losses import LOSSES
 from chainrule.exchange.c.names import name_from, refusal
 from chainrule.structures import is_several
 
@@ -36,6 +38,27 @@ def network(*layers, n_in=3, n_out=4):
 
 BETWEEN = [case for case in LAYERS if not case.build((1, 1)).children() and case.kind is not cr.Linear]
 ONE_BY_ONE = [case for case in BETWEEN if not is_several(case.example((2, 5))[1][0])]
+
+
+# Modules that are no op of a plan, but only what is inside them, or another shape; and what C refuses, with a reason.
+NO_OP = {"Sequential", "Residual", "Parallel", "Graph", "Select", "Identity", "Flatten", "Unflatten", "MultiLoss"}
+REFUSED: dict[str, str] = {}
+
+
+@pytest.mark.parametrize("kind", exported_modules(), ids=lambda kind: kind.__name__)
+def test_every_module_is_something_in_c_or_is_refused_for_a_reason(kind):
+    known = {*KINDS, *LOSSES, *NO_OP}
+    assert (kind.__name__ in known) != (kind.__name__ in REFUSED)
+
+
+def test_what_the_plan_has_and_c_has_not_is_refused_by_name(tmp_path, monkeypatch):
+    monkeypatch.delitem(KINDS, "Tanh")
+    with pytest.raises(ValueError, match=r"^to_c: there is no C for Tanh\(\)$"):
+        to_c(network(cr.Tanh()), tmp_path)
+    monkeypatch.delitem(LOSSES, "MSELoss")
+    with pytest.raises(ValueError, match=r"^to_c: there is no C for MSELoss$"):
+        to_c(network(), tmp_path, loss=cr.MSELoss(), optimizer=cr.SGD())
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("case", ONE_BY_ONE, ids=str)

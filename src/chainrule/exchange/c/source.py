@@ -51,18 +51,25 @@ def to_c(
         void NAME_predict_with(const NAME_state *state, const float *x, float *y);
         float NAME_step(NAME_state *state, const float *x, const float *target, int batch);
 
+    Several inputs, outputs and targets are as many arguments, called as in Python where C has nothing against it:
+
+        void NAME_predict(const float image[NAME_IMAGE_INPUTS], const float numbers[NAME_NUMBERS_INPUTS], float *y);
+
     Parameters
     ----------
-    model : Linear, activations, Dropout (which does nothing in prediction), Flatten and Identity in any chain.
+    model : made of this library's layers, in any chain or graph; Dropout does nothing in prediction.
     folder : for the files; made if it is not there.
     name : of the files, and the beginning of every name in them: an identifier of C that is no word of C or C++, and
         not the name of a header of the system.
+    sample_shape : the shape of one sample, or a tuple or dict of shapes; needed where the layers do not say it. In C a
+        sample's numbers lie one after the other, the last axis first.
     test_rows : how many random inputs the test compares. It holds what Python says of them in float64, and for each
         output how far float32 may be from that. A training step is tested on the first 31 of them at most.
-    test_inputs : (rows, inputs), what it compares instead of random inputs from a normal distribution: rows that
-        are like yours tell more of a network that takes other numbers than those around 0.
+    test_inputs : what it compares instead of random inputs from a normal distribution, in the form in which the network
+        takes them: rows that are like yours tell more of a network that takes other numbers than those around 0.
     loss : what a training step makes smaller; without one, the files only predict. Targets of CrossEntropyLoss and
-        NLLLoss are class indices, an int for each row; those of other losses are NAME_OUTPUTS floats for each row.
+        NLLLoss are class indices, an int for each row; those of other losses are floats, as many as there are outputs.
+        Several outputs need a MultiLoss.
     optimizer : the rule of the updates; the model's own unless given. It begins anew: no moments, no steps. Its lr, a
         number, is what state.lr starts from.
 

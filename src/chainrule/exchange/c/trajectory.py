@@ -10,6 +10,7 @@ moves too.
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -120,9 +121,9 @@ def _steps(
     values, n = [], len(leaves(x)[0])
     with _moving(plan, moved):
         for begin in range(0, n, BATCH):
-            rows = slice(begin, begin + BATCH)
-            here = each(lambda part, rows=rows: moved(part[rows].astype(np.float64)), x)  # as if by a product before
-            values.append(_loss_and_gradients(model, plan, here, each(lambda part, rows=rows: part[rows], target)))
+            here, wanted = (each(itemgetter(slice(begin, begin + BATCH)), part) for part in (x, target))
+            shown = each(lambda part: moved(part.astype(np.float64)), here)  # the roundings of the first product
+            values.append(_loss_and_gradients(model, plan, shown, wanted))
             for parameter in plan.parameters:
                 parameter.grad = moved(parameter.grad)
             _update(plan, moved)
