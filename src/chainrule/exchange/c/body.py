@@ -63,11 +63,12 @@ class Body:
     program : what they do.
     functions : the texts of functions so far; what is called is added.
     weights : where a parameter lies, by its number in the plan.
+    buffers : the arrays that the function has for itself.
     """
 
-    def __init__(self, program: Program, functions: list[str], weights: Callable[[int], str]) -> None:
+    def __init__(self, program: Program, functions: list[str], weights: Callable[[int], str], buffers: Buffers) -> None:
         self.program, self.values = program, program.plan.values
-        self.functions, self.weights = functions, weights
+        self.functions, self.weights, self.buffers = functions, weights, buffers
         self.lines: list[str] = []
         self.counters: set[str] = set()
 
@@ -118,8 +119,7 @@ class Way(Body):
     """
 
     def __init__(self, program: Program, functions: list[str], weights: Callable[[int], str], buffers: Buffers) -> None:
-        super().__init__(program, functions, weights)
-        self.buffers = buffers
+        super().__init__(program, functions, weights, buffers)
         self.places: dict[int, Place] = {}
         self.uses: Counter[str] = Counter()  # gradients in each buffer
 

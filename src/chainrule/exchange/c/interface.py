@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from itertools import count
 from string import ascii_lowercase
 from typing import NamedTuple
 
@@ -79,8 +80,8 @@ class Interface(NamedTuple):
         """Names for arrays that the caller does not see: a, b, c, …"""
         seen = {array.name for array in (*self.inputs, *self.outputs)}
         taken = seen | {"x", "y"} | TAKEN | set(COUNTERS)
-        once = [letter for letter in ascii_lowercase if letter not in taken]
-        yield from (letter * times for times in range(1, 1 + max(map(len, seen)) + 26) for letter in once)
+        letters = (letter * times for times in count(1) for letter in ascii_lowercase)
+        return (name for name in letters if name not in taken)
 
 
 def interface(name: str, plan: Plan) -> Interface:

@@ -1,15 +1,16 @@
 """What C runs of a plan, and where each value lies."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from ...engine.plan import Plan
+from .body import Body, Place
 from .kinds import KINDS
 from .program import Program
 
 
 def program_of(plan: Plan, *, learns: bool) -> Program:
-    """Of a plan.
+    """The program of a plan.
 
     Raises ValueError for an op that C does not know.
     """
@@ -39,6 +40,7 @@ class Store:
     size : numbers.
     begin, end : the ops that write into it first, and read from it last, by their places in the program.
     output : the number of the output whose array it is, if it is one.
+    kept : whether a value in it is read after the last op.
     name : of the array in C.
     """
 
@@ -46,6 +48,7 @@ class Store:
     output: int | None = None
     begin: int = 0
     end: int = -1
+    kept: bool = False
     name: str = ""
 
 
@@ -69,6 +72,7 @@ def lay_out(program: Program, kept: Iterable[int], *, into_outputs: bool) -> dic
         y, reads, kind = op.output, program.reads(op), KINDS[op.kind]
         store, offset = found.setdefault(y, (Store(values[y].size), 0))
         store.begin, store.end = i, max(store.end, last.get(y, i))
+        store.kept = store.kept or y in protected
         taken: set[int] = set()
         for value, begin in zip(reads, kind.offsets(op, values), strict=True):
             if begin is None or begin in taken or value in inputs or value in found or reads.count(value) > 1:
@@ -78,3 +82,22 @@ def lay_out(program: Program, kept: Iterable[int], *, into_outputs: bool) -> dic
                 found[value] = store, offset + begin
                 taken.add(begin)
     return found
+
+
+def forward(
+    body: Body, places: dict[int, Place], stores: dict[int, tuple[Store, int]], named: Callable[[Store], str]
+) -> None:
+    """Add the statements of the forward pass.
+
+    places : of the inputs; those of all other values are added.
+    named : the name of a store that keeps its array, or empty for one that gives it back when nobody reads it any more.
+    """
+    for i, op in enumerate(body.program.ops):
+        store, offset = stores[op.output]
+        if store.begin == i:
+            store.name = named(store) or body.buffers.take(store.size)
+        places[op.output] = Place(store.name, offset)
+        reads = [places[value] for value in body.program.reads(op)]
+        KINDS[op.kind].forward(body, op, reads, places[op.output])
+        for ended in dict.fromkeys(store for store, _ in stores.values() if store.end == i and not named(store)):
+            body.buffers.give(ended.name)

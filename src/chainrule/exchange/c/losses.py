@@ -6,6 +6,7 @@
 
 import re
 from collections.abc import Callable, Mapping
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -195,11 +196,10 @@ LOSSES: dict[str, Callable[[Settings, int], tuple[str, ...]]] = {
 
 
 class LossInC(NamedTuple):
-    """The loss of a head: the functions of which the last is called, its settings, and the number of its outputs."""
+    """The loss of a head: its functions, of which the last is called, and its settings."""
 
     texts: tuple[str, ...]
     settings: Settings
-    n: int
 
     @property
     def class_weight(self) -> str:
@@ -214,19 +214,18 @@ def losses_of(plan: Plan) -> list[LossInC]:
     Raises ValueError for one that C does not know.
     """
     found: list[LossInC] = []
-    for i, (head, value) in enumerate(zip(plan.heads, plan.outputs, strict=True)):
-        n = plan.values[value].size
+    for i, (head, shape) in enumerate(zip(plan.heads, plan.y_shapes, strict=True)):
         if type(head.loss).__name__ not in LOSSES:
             raise ValueError(f"to_c: there is no C for {type(head.loss).__name__}")
-        said = settings(head.loss, (n,), head.class_targets)
-        texts = LOSSES[said["kind"]](said, n)
+        said = settings(head.loss, shape, head.class_targets)
+        texts = LOSSES[said["kind"]](said, prod(shape))
         known = {name: text for loss in found for text in loss.texts for name in statics(text)}
         other = {name for text in texts for name in statics(text) if known.get(name, text) != text}
         while more := {name for text in texts if _says(text, other) for name in statics(text)} - other:
             other |= more
         if other:
             texts = tuple(re.sub(rf"\b({'|'.join(sorted(other))})\b", rf"\1_{i}", text) for text in texts)
-        found.append(LossInC(texts, said, n))
+        found.append(LossInC(texts, said))
     return found
 
 

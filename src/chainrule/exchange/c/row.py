@@ -6,7 +6,7 @@ from .dropout import draws
 from .functions import ADD, ZERO
 from .interface import Interface
 from .kinds import KINDS
-from .layout import lay_out, program_of
+from .layout import forward, lay_out, program_of
 from .losses import losses_of
 from .program import Program
 
@@ -39,23 +39,17 @@ def shares_of(plan: Plan) -> list[str]:
 
 def _row(plan: Plan, face: Interface, functions: list[str]) -> tuple[list[str], int]:
     """The statements of `learn`, and how many floats they keep on the stack."""
-    work, buffers = program_of(plan, learns=True), Buffers(face.letters())
-    way = Way(work, functions, lambda i: f"w + PARAMETER_{i}", buffers)
+    work = program_of(plan, learns=True)
+    way = Way(work, functions, lambda i: f"w + PARAMETER_{i}", Buffers(face.letters()))
     stores = lay_out(work, _kept(work), into_outputs=False)
-    for store, _ in stores.values():
-        store.name = f"y{store.begin}"
-    sizes = {store.name: store.size for store, _ in sorted(stores.values(), key=lambda found: found[0].begin)}
     places = {value: Place(array.name) for value, array in zip(work.inputs, face.inputs, strict=True)}
-    places |= {value: Place(store.name, offset) for value, (store, offset) in stores.items()}
-    for op in work.ops:
-        KINDS[op.kind].forward(way, op, [places[value] for value in work.reads(op)], places[op.output])
+    forward(way, places, stores, lambda store: f"y{store.begin}" if store.kept else "")
     _losses(plan, face, way, places)
     for op in reversed(work.ops):
-        if op.output not in way.places:
-            continue
-        if work.trained[op.output]:
+        if op.output in way.places:
             way.back(op, [places[value] for value in work.reads(op)], places[op.output], KINDS[op.kind].backward)
-    sizes |= buffers.sizes
+    kept = sorted({store for store, _ in stores.values() if store.kept}, key=lambda store: store.begin)
+    sizes = {store.name: store.size for store in kept} | way.buffers.sizes
     lines = [
         "const float *w = state->parameters;",
         "float *g = state->gradients;",

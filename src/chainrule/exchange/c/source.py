@@ -85,14 +85,14 @@ def to_c(
     x = _test_inputs(test_inputs, test_rows, plan)
     face = interface(name, plan)
     texts = {
-        f"{name}.h": _header(name, plan, face),
+        f"{name}.h": folded(_header(name, plan, face)),
         f"{name}.c": _source(name, plan, face),
         f"{name}_test.c": selftest(name, twin, plan, face, x),
     }
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for file, text in texts.items():
-        write_text(folder / file, folded(text))
+        write_text(folder / file, text)
     return [folder / file for file in texts]
 
 
@@ -232,4 +232,4 @@ def _source(name: str, plan: Plan, face: Interface) -> str:
     if plan.heads:
         includes += ["#include <string.h>\n", training.NO_FAST_MATH.rstrip()]
     head = "\n".join([_about(name, plan), *includes])
-    return "\n".join([head, "", prefixed(name, "\n".join([*arrays, *functions, last]))])
+    return "\n".join([head, "", prefixed(name, folded("\n".join([*arrays, *functions, last])))])
