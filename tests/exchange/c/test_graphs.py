@@ -16,7 +16,8 @@ from chainrule.exchange.c import measure, to_c
 from chainrule.exchange.c.interface import interface
 from chainrule.exchange.c.layout import program_of
 from chainrule.exchange.c.shape import axes
-from chainrule.exchange.c.trajectory import BATCH
+from chainrule.exchange.c.trajectory import BATCH, trajectory
+from chainrule.structures import each, rebuild
 
 pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")
 
@@ -444,3 +445,19 @@ def test_the_test_may_compare_inputs_of_ones_own(tmp_path):
     with pytest.raises(ValueError, match="sample_shape"):
         to_c(cr.Graph({"y": (cr.Sum(), ("a", "b")), "z": (cr.Linear(2, 1), "y")}), tmp_path / "c")
     assert not (tmp_path / "c").exists()
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_what_drawn_networks_are_compared_with_is_what_fit_does(seed):
+    one, optimizer, rng = Drawn(seed), OPTIMIZERS[seed % len(OPTIMIZERS)], np.random.default_rng(seed)
+    heads = getattr(one.loss, "heads", {0: one.loss})
+    classes = {name: loss.classes for name, loss in heads.items()} if len(heads) > 1 else one.loss.classes
+    plan = lower(one.model, one.loss, optimizer, sample_shape=one.sample_shape, class_targets=classes)
+    x = rebuild(plan.x, [rng.normal(size=(7, *shape)).astype("f4") for shape in plan.x_shapes])
+    expected = trajectory(one.model, plan, x)
+    optimizer.forget()
+    data = each(lambda part: part.astype("f8"), x), rebuild(plan.y, expected.target)
+    options = {"epochs": 1, "batch_size": BATCH, "shuffle": False, "keep": "last", "engine": "python"}
+    cr.fit(one.model.to(dtype="float64"), one.loss, data, optimizer=optimizer, **options)
+    for mine, parameter in zip(expected.parameters[0], plan.parameters, strict=True):
+        np.testing.assert_allclose(mine, parameter.value, rtol=1e-9, atol=1e-12)

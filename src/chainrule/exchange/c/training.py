@@ -58,7 +58,7 @@ float {name}_step({name}_state *state, {face.reads}, {face.wants}, int batch);
 
 def _losses(plan: Plan, face: Interface) -> str:
     """The loss, or what the losses of several heads add up to."""
-    if len(plan.heads) == 1:
+    if [head.weight for head in plan.heads] == [1]:
         return f" *     {signature.call(plan.heads[0].loss)}\n"
     heads = zip(plan.heads, face.outputs, strict=True)
     terms = [f"{words(head.weight)} {signature.call(head.loss)} of {output.name}" for head, output in heads]
@@ -84,7 +84,7 @@ def _rows(plan: Plan, face: Interface) -> str:
 
 def _returned(plan: Plan) -> str:
     """What a step returns."""
-    if len(plan.heads) == 1:
+    if [head.weight for head in plan.heads] == [1]:
         return f"the {'sum' if plan.heads[0].loss.reduction == 'sum' else 'mean'} of the loss"
     return "the loss"
 
