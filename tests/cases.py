@@ -7,6 +7,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 
 import chainrule as cr
 from chainrule import Module
+from chainrule.structures import each, is_several, leaves
 
 Shape = tuple[int, ...]
 LIBRARIES = ("numpy", "torch")
@@ -31,11 +33,18 @@ def exported_modules() -> list[type[Module]]:
 
 
 def array(values: Any, library: str = "numpy", dtype: str = "float64") -> Any:
-    """Numbers as an array of a library; integers keep their dtype."""
+    """Numbers as an array of a library, or each part of a structure; integers keep their dtype."""
+    if is_several(values):
+        return each(lambda part: array(part, library, dtype), values)
     values = np.array(values)
     if values.dtype.kind == "f":
         values = values.astype(dtype)
     return values if library == "numpy" else torch.from_numpy(values)
+
+
+def arrays(value: Any) -> list[np.ndarray]:
+    """The parts of a structure as NumPy arrays."""
+    return [numpy(part) for part in leaves(value)]
 
 
 def numpy(values: Any) -> np.ndarray:
@@ -58,7 +67,8 @@ def seeds() -> st.SearchStrategy[int]:
 class Case:
     """One way to make one Module.
 
-    build, peer : from the shape of an input to the Module and to PyTorch's counterpart (None: there is none).
+    build, peer : from the shape of an input to the Module and to PyTorch's counterpart (None: there is none). Where the
+        input has several parts, the shape is that from which `inputs` makes them.
     inputs : from a generator and a shape to what `forward` takes, in float64.
     row_by_row : whether the rows of a batch are independent of each other.
     """
@@ -67,7 +77,7 @@ class Case:
     label: str
     build: Callable[[Shape], Module]
     peer: Callable[[Shape], torch.nn.Module] | None
-    inputs: Callable[[np.random.Generator, Shape], tuple[np.ndarray, ...]]
+    inputs: Callable[[np.random.Generator, Shape], tuple[Any, ...]]
     shapes: st.SearchStrategy[Shape]
     fixed: tuple[Shape, ...] = ((1, 1), (4, 3))
     training: bool = False
@@ -93,9 +103,14 @@ class Case:
 
 
 def gradient_like(y: Any, seed: int = 0) -> Any:
-    """Random numbers in the shape, dtype and library of y, to stand for the gradient that comes from above."""
-    values = np.random.default_rng(seed + 1).normal(size=tuple(y.shape))
-    return array(values, "torch" if isinstance(y, torch.Tensor) else "numpy", str(numpy(y).dtype))
+    """Random numbers in the form, shape, dtype and library of y: the gradient that comes from above."""
+    rng = np.random.default_rng(seed + 1)
+
+    def like(part: Any) -> Any:
+        library = "torch" if isinstance(part, torch.Tensor) else "numpy"
+        return array(rng.normal(size=tuple(part.shape)), library, str(numpy(part).dtype))
+
+    return each(like, y)
 
 
 # -- layers
@@ -132,6 +147,31 @@ def linear(bias: bool) -> Case:
         lambda shape: torch.nn.Linear(shape[-1], 3, bias=bias),
         numbers,
         shapes(),
+    )
+
+
+def reshape(label: str, lengths: Callable[[Shape], Shape], **fields: Any) -> Case:
+    """Reshape to lengths that depend on the shape of the samples."""
+    return Case(
+        cr.Reshape,
+        f"Reshape({label})",
+        lambda shape: cr.Reshape(*lengths(shape)),
+        lambda shape: Peer(lambda f, x: x.reshape(len(x), *lengths(shape))),
+        numbers,
+        **{"shapes": shapes(2), "fixed": ((1, 1), (4, 1)), **fields},
+    )
+
+
+def permute(*dims: int) -> Case:
+    """Permute of samples with as many axes."""
+    return Case(
+        cr.Permute,
+        f"Permute{dims}",
+        lambda shape: cr.Permute(*dims),
+        lambda shape: Peer(lambda f, x: x.permute(dims)),
+        numbers,
+        shapes(len(dims), len(dims), most=3),
+        fixed=((1,) * len(dims), (4, 3, 2, 1)[: len(dims)]),
     )
 
 
@@ -198,6 +238,13 @@ LAYERS = [
     ),
     linear(bias=True),
     linear(bias=False),
+    layer("Unflatten", 1, (1, -1)),
+    layer("Unflatten", -1, (-1, 1, 1), shapes=shapes(3)),
+    reshape("-1", lambda shape: (-1,)),
+    reshape("n, 1, -1", lambda shape: (math.prod(shape[1:]), 1, -1)),
+    reshape("", lambda shape: (), shapes=st.integers(1, 5).map(lambda n: (n, 1))),
+    permute(0, 2, 1),
+    permute(0, -1, 1, 2),
     network("", lambda nn, width, linear: nn.Sequential()),
     network(
         "a perceptron",
@@ -220,6 +267,234 @@ LAYERS = [
         lambda shape: torch.nn.Sequential(torch.nn.Linear(shape[-1], 2), torch.nn.ReLU()),
         numbers,
         shapes(),
+    ),
+]
+
+
+# -- networks with branches, next to the same written for PyTorch
+
+
+class Peer(torch.nn.Module):
+    """Children by name, and a forward pass written out: `run(children, x)`."""
+
+    def __init__(self, run: Callable[[Any, Any], Any], **children: torch.nn.Module) -> None:
+        super().__init__()
+        self.run = run
+        for name, child in children.items():
+            self.add_module(name, child)
+
+    def forward(self, x: Any) -> Any:
+        return self.run(SimpleNamespace(**self._modules), x)
+
+
+def linears(nn: Any) -> Callable[..., Any]:
+    """Linear of either library, with the same weights each time."""
+    rng = np.random.default_rng(0)
+    return (lambda *sizes: cr.Linear(*sizes, rng=rng)) if nn is cr else nn.Linear
+
+
+def parts(keys: Any, *widths: int) -> Callable[[np.random.Generator, Shape], tuple[Any, ...]]:
+    """Inputs of several parts, by name or in a tuple: as wide as comes, or as `widths` says."""
+
+    def made(rng: np.random.Generator, shape: Shape) -> tuple[Any, ...]:
+        width = widths or (shape[1],) * len(keys)
+        found = [2 * rng.normal(size=(shape[0], n, *shape[2:])) for n in width]
+        return (dict(zip(keys, found, strict=True)) if isinstance(keys, str) else tuple(found),)
+
+    return made
+
+
+def branches(
+    label: str,
+    build: Callable[[int, Callable[..., Any]], Module],
+    peer: Callable[[int, Callable[..., Any]], torch.nn.Module],
+    inputs: Callable[[np.random.Generator, Shape], tuple[Any, ...]] = numbers,
+    shapes: st.SearchStrategy[Shape] = shapes(2, 2),  # noqa: B008
+    **fields: Any,
+) -> Case:
+    """A network with branches, made from the width of its input; the peer gets the Linears of its own library."""
+    made = build(1, linears(cr))
+    return Case(
+        type(made),
+        f"{type(made).__name__}({label})",
+        lambda shape: build(shape[-1], linears(cr)),
+        lambda shape: peer(shape[-1], linears(torch.nn)),
+        inputs,
+        shapes,
+        **fields,
+    )
+
+
+def recurrent(h: Module, y: Module) -> Module:
+    """A layer that stands in two nodes, which are given in an order in which they cannot run."""
+    return cr.Graph(
+        {
+            "again": (h, "gated"),
+            "h": (h, "x"),
+            "y": (y, "again"),
+            "gated": (cr.Multiply(), ("t", "x")),
+            "t": (cr.Tanh(), "h"),
+        },
+        outputs="y",
+    )
+
+
+def gated(f: Any, x: Any) -> Any:
+    """What the graph of two inputs and outputs computes."""
+    h = f.h(x["a"])
+    y = h * f.gate(x["b"])
+    return {"z": h + y + y, "y": y}
+
+
+nn = torch.nn
+BRANCHES = [
+    branches(
+        "Linear",
+        lambda n, linear: cr.Residual(linear(n, n)),
+        lambda n, linear: Peer(lambda f, x: x + f.body(x), body=linear(n, n)),
+    ),
+    branches(
+        "a chain, shortcut",
+        lambda n, linear: cr.Residual(cr.Sequential(linear(n, 3), cr.Tanh(), linear(3, 2)), linear(n, 2)),
+        lambda n, linear: Peer(
+            lambda f, x: f.shortcut(x) + f.body(x),
+            body=nn.Sequential(linear(n, 3), nn.Tanh(), linear(3, 2)),
+            shortcut=linear(n, 2),
+        ),
+        shapes=shapes(2, 3, most=4),
+    ),
+    branches(
+        "twice",
+        lambda n, linear: cr.Residual(cr.Residual(linear(n, n))),
+        lambda n, linear: Peer(lambda f, x: x + f.body(x), body=Peer(lambda f, x: x + f.body(x), body=linear(n, n))),
+    ),
+    branches(
+        "three readers of x",
+        lambda n, linear: cr.Parallel(linear(n, 3), cr.Tanh(), cr.Identity()),
+        lambda n, linear: Peer(
+            lambda f, x: tuple(net(x) for net in vars(f).values()),
+            **{"0": linear(n, 3), "1": nn.Tanh(), "2": nn.Identity()},
+        ),
+    ),
+    branches(
+        "heads with names",
+        lambda n, linear: cr.Parallel({"a": linear(n, 3), "b": cr.Sequential(linear(n, 1), cr.Sigmoid())}),
+        lambda n, linear: Peer(
+            lambda f, x: {"a": f.a(x), "b": f.b(x)}, a=linear(n, 3), b=nn.Sequential(linear(n, 1), nn.Sigmoid())
+        ),
+    ),
+    branches(
+        "a part for each",
+        lambda n, linear: cr.Parallel(linear(2, 3), linear(3, 1)),
+        lambda n, linear: Peer(
+            lambda f, x: (getattr(f, "0")(x[0]), getattr(f, "1")(x[1])), **{"0": linear(2, 3), "1": linear(3, 1)}
+        ),
+        parts((0, 1), 2, 3),
+    ),
+    branches(
+        "a part for each by name",
+        lambda n, linear: cr.Parallel({"a": linear(2, 3), "b": cr.Tanh()}),
+        lambda n, linear: Peer(lambda f, x: {"a": f.a(x["a"]), "b": f.b(x["b"])}, a=linear(2, 3), b=nn.Tanh()),
+        parts("ba", 3, 2),
+    ),
+    branches(
+        "",
+        lambda n, linear: cr.Concat(),
+        lambda n, linear: Peer(lambda f, x: torch.cat(x, 1)),
+        parts((0, 1, 2), 2, 1, 3),
+        shapes(2, 3, most=3),
+        fixed=((1, 1), (4, 3), (2, 2, 3)),
+    ),
+    branches(
+        "dim=-1, dict",
+        lambda n, linear: cr.Concat(dim=-1),
+        lambda n, linear: Peer(lambda f, x: torch.cat(list(x.values()), -1)),
+        parts("ab"),
+        shapes(2, 4, most=3),
+    ),
+    branches(
+        "three",
+        lambda n, linear: cr.Sum(),
+        lambda n, linear: Peer(lambda f, x: x[0] + x[1] + x[2]),
+        parts((0, 1, 2)),
+        shapes(2, 3, most=3),
+    ),
+    branches("dict", lambda n, linear: cr.Sum(), lambda n, linear: Peer(lambda f, x: x["a"] + x["b"]), parts("ab")),
+    branches(
+        "three",
+        lambda n, linear: cr.Multiply(),
+        lambda n, linear: Peer(lambda f, x: x[0] * x[1] * x[2]),
+        parts((0, 1, 2)),
+        shapes(2, 3, most=3),
+    ),
+    branches(
+        "dict", lambda n, linear: cr.Multiply(), lambda n, linear: Peer(lambda f, x: x["a"] * x["b"]), parts("ab")
+    ),
+    branches("1", lambda n, linear: cr.Select(1), lambda n, linear: Peer(lambda f, x: x[1]), parts((0, 1, 2), 2, 1, 3)),
+    branches(
+        "'b'", lambda n, linear: cr.Select("b"), lambda n, linear: Peer(lambda f, x: x["b"]), parts("abc", 2, 1, 3)
+    ),
+    branches(
+        "a fork with three readers",
+        lambda n, linear: cr.Graph(
+            {
+                "h": (linear(n, 3), "x"),
+                "a": (cr.Tanh(), "h"),
+                "b": (linear(3, 3), "h"),
+                "all": (cr.Concat(), ("a", "b", "h")),
+                "y": (linear(9, 2), "all"),
+            }
+        ),
+        lambda n, linear: Peer(
+            lambda f, x: f.y(torch.cat([torch.tanh(f.h(x)), f.b(f.h(x)), f.h(x)], 1)),
+            h=linear(n, 3),
+            b=linear(3, 3),
+            y=linear(9, 2),
+        ),
+    ),
+    branches(
+        "a layer twice, in another order",
+        lambda n, linear: recurrent(linear(n, n), linear(n, 1)),
+        lambda n, linear: Peer(
+            lambda f, x: f.y(f.again(torch.tanh(f.h(x)) * x)),
+            **dict.fromkeys(("h", "again"), linear(n, n)),
+            y=linear(n, 1),
+        ),
+    ),
+    branches(
+        "two inputs and outputs by name",
+        lambda n, linear: cr.Graph(
+            {
+                "h": (linear(2, 3), "a"),
+                "gate": (linear(1, 3), "b"),
+                "y": (cr.Multiply(), ("h", "gate")),
+                "z": (cr.Sum(), ("h", "y", "y")),
+            },
+            inputs=("a", "b"),
+            outputs=("z", "y"),
+        ),
+        lambda n, linear: Peer(gated, h=linear(2, 3), gate=linear(1, 3)),
+        parts("ba", 1, 2),
+    ),
+    branches(
+        "an input that nobody reads, networks inside",
+        lambda n, linear: cr.Graph(
+            {
+                "two": (cr.Parallel(linear(3, 2), cr.Residual(linear(3, 3))), "b"),
+                "left": (cr.Select(0), "two"),
+                "right": (cr.Select(1), "two"),
+                "y": (cr.Concat(), ("left", "right", "a")),
+            },
+            inputs=("a", "idle", "b"),
+        ),
+        lambda n, linear: Peer(
+            lambda f, x: torch.cat([*f.two(x[2]), x[0]], 1),
+            two=Peer(
+                lambda f, x: (getattr(f, "0")(x), getattr(f, "1")(x)),
+                **{"0": linear(3, 2), "1": Peer(lambda f, x: x + f.body(x), body=linear(3, 3))},
+            ),
+        ),
+        parts((0, 1, 2), 1, 2, 3),
     ),
 ]
 
@@ -375,4 +650,64 @@ LOSSES = [
     ),
 ]
 
-CASES = LAYERS + LOSSES
+
+# -- a loss of several heads, next to the sum of PyTorch's
+
+
+class SumOfLosses(torch.nn.Module):
+    """What MultiLoss is: each loss of its own head, times its weight, added up."""
+
+    def __init__(self, losses: dict[Any, torch.nn.Module], weights: dict[Any, float]) -> None:
+        super().__init__()
+        self.losses, self.weights = losses, weights
+
+    def forward(self, y: Any, target: Any) -> torch.Tensor:
+        return sum(self.weights[key] * loss(y[key], target[key]) for key, loss in self.losses.items())
+
+
+def heads(rng: np.random.Generator, shape: Shape) -> tuple[Any, ...]:
+    """Numbers and classes, (batch, …) and (batch, C, …): what two heads say, and what they should have said."""
+    (size, number), (kind, index) = two_arrays(rng, shape), logits_and_classes(rng, shape)
+    return {"size": size, "kind": kind}, {"size": number, "kind": index}
+
+
+def in_order(
+    inputs: Callable[[np.random.Generator, Shape], tuple[Any, ...]],
+) -> Callable[[np.random.Generator, Shape], tuple[Any, ...]]:
+    """The same heads without names."""
+    return lambda rng, shape: tuple(tuple(x.values()) if isinstance(x, dict) else x for x in inputs(rng, shape))
+
+
+def multi(label: str, named: bool, weights: tuple[float, float], *, reduction: str, weighted: bool = False) -> Case:
+    """A MultiLoss of an MSELoss and a CrossEntropyLoss."""
+    keys: tuple[Any, ...] = ("size", "kind") if named else (0, 1)
+
+    def parts(library: Any) -> dict[Any, Any]:
+        return dict(
+            zip(
+                keys, (library.MSELoss(reduction=reduction), library.CrossEntropyLoss(reduction=reduction)), strict=True
+            )
+        )
+
+    def build(shape: Shape) -> Module:
+        if named:
+            return cr.MultiLoss(parts(cr), weights=dict(zip(keys, weights, strict=True)))
+        return cr.MultiLoss(*parts(cr).values(), weights=weights)
+
+    def peer(shape: Shape) -> torch.nn.Module:
+        return SumOfLosses(parts(torch.nn), dict(zip(keys, weights, strict=True)))
+
+    inputs = with_weights(heads) if weighted else heads
+    inputs = inputs if named else in_order(inputs)
+    label = f"MultiLoss({label}, {reduction}{', sample_weight' * weighted})"
+    return Case(cr.MultiLoss, label, build, None if weighted else peer, inputs, shapes())
+
+
+MULTI = [
+    multi("by name", True, (0.5, 2.0), reduction="mean"),
+    multi("by name", True, (0.5, 2.0), reduction="sum", weighted=True),
+    multi("in order", False, (1.0, 0.0), reduction="sum"),
+    multi("in order", False, (3.0, 1.0), reduction="mean", weighted=True),
+]
+
+CASES = LAYERS + BRANCHES + LOSSES + MULTI

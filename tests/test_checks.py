@@ -251,3 +251,34 @@ def test_without_an_input_there_is_nothing_to_check() -> None:
 
 def test_an_empty_input_has_no_wrong_gradient() -> None:
     assert cr.check_gradients(cr.Linear(3, 2, rng=0), np.zeros((0, 3))).ok
+
+
+class Swapped(cr.Module):
+    """y = (2a, b) with the gradients of a and b taken for each other."""
+
+    def forward(self, x: Any) -> tuple[Any, Any]:
+        return (2 * x["a"], x["b"]), None
+
+    def backward(self, dy: Any, saved: None) -> Any:
+        return {"a": dy[0], "b": 2 * dy[1]}
+
+
+class ATuple(Swapped):
+    def backward(self, dy: Any, saved: None) -> Any:
+        return dy
+
+
+@every_library
+def test_every_part_of_an_input_is_checked(library: str) -> None:
+    x = {"a": array(X, library), "b": array(X[:, :2], library)}
+    report = cr.check_gradients(Swapped(), x, raises=False)
+    assert report.errors == {"x['a']": pytest.approx(0.5), "x['b']": pytest.approx(0.5)}
+    with pytest.raises(GradientError, match=re.escape("Swapped: backward is wrong for x['a'], x['b']")):
+        cr.check_gradients(Swapped(), x)
+    assert list(cr.check_gradients(cr.Sum(), (X, X)).errors) == ["x[0]", "x[1]"]
+
+
+def test_a_gradient_in_another_form_than_the_input_is_refused() -> None:
+    words = "the gradient by x must have the form of x, {'a': None, 'b': None}, got (None, None)"
+    with pytest.raises(ValueError, match=re.escape(words)):
+        cr.check_gradients(ATuple(), {"a": X, "b": X})

@@ -15,6 +15,7 @@ from cases import (
     LIBRARIES,
     Case,
     array,
+    arrays,
     exported_modules,
     gradient_like,
     numpy,
@@ -24,6 +25,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import chainrule as cr
+from chainrule.structures import each, is_several, leaves, names, rebuild
 
 every_case = pytest.mark.parametrize("case", CASES, ids=str)
 every_case_with_a_peer = pytest.mark.parametrize("case", [case for case in CASES if case.peer], ids=str)
@@ -45,10 +47,33 @@ def assert_close(actual: Any, expected: Any, dtype: str = "float64") -> None:
 
     Sums may cancel, so the bound is in terms of the largest number (at least 1, the size of the inputs).
     """
-    actual, expected = numpy(actual), numpy(expected)
-    assert actual.shape == expected.shape
-    largest = max(1.0, np.abs(expected).max(initial=0))
-    assert np.abs(actual - expected).max(initial=0) <= 4 * 64 * np.finfo(dtype).eps * largest
+    assert names(actual) == names(expected)
+    for found, right in zip(arrays(actual), arrays(expected), strict=True):
+        assert found.shape == right.shape
+        largest = max(1.0, np.abs(right).max(initial=0))
+        assert np.abs(found - right).max(initial=0) <= 4 * 64 * np.finfo(dtype).eps * largest
+
+
+def assert_equal(actual: Any, expected: Any, **tolerance: float) -> None:
+    """The same form, and the same numbers or nearly so."""
+    assert names(actual) == names(expected)
+    for found, right in zip(arrays(actual), arrays(expected), strict=True):
+        np.testing.assert_allclose(found, right, **{"rtol": 0, **tolerance})
+
+
+def copied_numbers(value: Any) -> Any:
+    """A copy of the numbers of an array or a structure, as NumPy's."""
+    return each(lambda part: numpy(part).copy(), value)
+
+
+def joined(values: list[Any]) -> Any:
+    """Batches behind each other, part by part."""
+    return rebuild(values[0], [np.concatenate(parts) for parts in zip(*map(arrays, values), strict=True)])
+
+
+def rows(value: Any, i: int) -> Any:
+    """One row of an array, or of each part of a structure."""
+    return each(lambda part: part[i : i + 1], value)
 
 
 def test_every_exported_module_has_a_case() -> None:
@@ -71,7 +96,8 @@ def test_gradient_is_right(case: Case, library: str, dtype: str, data: st.DataOb
     module, inputs = case.example(data.draw(case.shapes), seed, library, dtype)
     report = cr.check_gradients(module, *inputs)
     assert report.ok
-    assert list(report.errors) == ["x", *(name for name, _ in module.named_parameters())]
+    x = [f"x{name}" for name in names(inputs[0])]
+    assert list(report.errors) == [*x, *(name for name, _ in module.named_parameters())]
 
 
 @every_case_with_a_peer
@@ -83,12 +109,13 @@ def test_pytorch_agrees(case: Case, library: str, data: st.DataObject, seed: int
     module, inputs = case.example(shape, seed, library)
     peer = case.torch_example(module, shape)
     y, dx, grads = run(module, inputs)
-    x, *rest = (torch.from_numpy(numpy(value).copy()) for value in inputs)
-    expected = peer(x.requires_grad_(True), *rest)
-    expected.backward(torch.from_numpy(numpy(gradient_like(y))))
+    x, *rest = (each(torch.from_numpy, copied_numbers(value)) for value in inputs)
+    expected = peer(each(lambda part: part.requires_grad_(True), x), *rest)
+    torch.autograd.backward(leaves(expected), [torch.from_numpy(part) for part in arrays(gradient_like(y))])
     equal = {"rtol": 1e-10, "atol": 1e-13}  # atol: rounding of sums that cancel, of at most 64 terms near 1
-    np.testing.assert_allclose(numpy(y), numpy(expected), **equal)
-    np.testing.assert_allclose(numpy(dx), numpy(x.grad), **equal)
+    assert_equal(y, expected, **equal)
+    # PyTorch has no gradient by what was not read; here it is zero.
+    assert_equal(dx, each(lambda part: torch.zeros_like(part) if part.grad is None else part.grad, x), **equal)
     theirs = dict(peer.named_parameters())
     assert list(grads) == list(theirs)
     for name, grad in grads.items():
@@ -101,21 +128,22 @@ def test_pytorch_agrees(case: Case, library: str, data: st.DataObject, seed: int
 def test_a_batch_equals_its_rows_one_by_one(case: Case, data: st.DataObject, seed: int) -> None:
     module, inputs = case.example(data.draw(case.shapes), seed)
     y, dx, grads = run(module, inputs)
-    dy, batch = gradient_like(y), len(inputs[0])
-    rows = [tuple(value[i : i + 1] for value in inputs) for i in range(batch)]
+    dy, batch = gradient_like(y), len(leaves(inputs[0])[0])
+    singles = [tuple(rows(value, i) for value in inputs) for i in range(batch)]
     weights = np.ones(batch)
     if isinstance(module, cr.Loss) and module.reduction == "mean":
-        weights = np.array([module.total_weight(*row) for row in rows])
+        weights = np.array([module.total_weight(*row) for row in singles])
         total = module.total_weight(*inputs)
         assert_close(weights.sum(), total)
         weights = weights / total if total else weights * 0
-    one_number = np.ndim(y) == 0
-    parts = [run(module, row, dy if one_number else dy[i : i + 1]) for i, row in enumerate(rows)]
+    one_number = not is_several(y) and np.ndim(y) == 0
+    parts = [run(module, row, dy if one_number else rows(dy, i)) for i, row in enumerate(singles)]
     if one_number:
         assert_close(sum(weight * part[0] for weight, part in zip(weights, parts, strict=True)), y)
     else:
-        assert_close(np.concatenate([part[0] for part in parts]), y)
-    assert_close(np.concatenate([weight * part[1] for weight, part in zip(weights, parts, strict=True)]), dx)
+        assert_close(joined([part[0] for part in parts]), y)
+    weighed = [each(lambda dx, w=weight: w * dx, part[1]) for weight, part in zip(weights, parts, strict=True)]
+    assert_close(joined(weighed), dx)
     for name, grad in grads.items():
         assert_close(sum(part[2][name] for part in parts), grad)
 
@@ -131,9 +159,11 @@ def test_dtype_and_library_are_kept(case: Case, library: str, dtype: str) -> Non
         results = {"y": y, "dx": dx, "y of a call": module(*inputs)}
         results |= {f"grad of {name}": parameter.grad for name, parameter in module.named_parameters()}
         for name, result in results.items():
-            assert isinstance(result, kinds), f"{name} is {type(result)}"
-            assert numpy(result).dtype == dtype, f"{name} is {result.dtype}"
-        assert dx.shape == inputs[0].shape
+            for part in leaves(result):
+                assert isinstance(part, kinds), f"{name} is {type(part)}"
+                assert numpy(part).dtype == dtype, f"{name} is {part.dtype}"
+        assert [dx.shape for dx in leaves(dx)] == [x.shape for x in leaves(inputs[0])]
+        assert names(dx) == names(inputs[0])
 
 
 @every_case
@@ -141,15 +171,14 @@ def test_dtype_and_library_are_kept(case: Case, library: str, dtype: str) -> Non
 def test_inputs_are_not_changed(case: Case, library: str) -> None:
     for shape in case.fixed:
         module, inputs = case.example(shape, library=library)
-        before = [numpy(value).copy() for value in inputs]
         dy = gradient_like(module.forward(*inputs)[0])
-        dy_before = numpy(dy).copy()
+        before = [copied_numbers(value) for value in (*inputs, dy)]
         if library == "numpy":
-            for value in (*inputs, dy):
-                value.setflags(write=False)
+            for part in (part for value in (*inputs, dy) for part in leaves(value)):
+                part.setflags(write=False)
         run(module, inputs, dy)
-        for value, kept in zip((*inputs, dy), [*before, dy_before], strict=True):
-            np.testing.assert_array_equal(numpy(value), kept)
+        for value, kept in zip((*inputs, dy), before, strict=True):
+            assert_equal(value, kept)
 
 
 @every_case
@@ -160,10 +189,10 @@ def test_backward_adds_to_the_gradients_and_can_be_repeated(case: Case, library:
         module.zero_grad()
         y, saved = module.forward(*inputs)
         arrays_of_grads = [parameter.grad for parameter in module.param()]
-        first = numpy(module.backward(gradient_like(y), saved)).copy()
+        first = copied_numbers(module.backward(gradient_like(y), saved))
         grads = [numpy(grad).copy() for grad in arrays_of_grads]
         second = module.backward(gradient_like(y), saved)
-        np.testing.assert_array_equal(numpy(second), first)
+        assert_equal(second, first)
         for parameter, array_of_grad, grad in zip(module.param(), arrays_of_grads, grads, strict=True):
             assert parameter.grad is array_of_grad  # added in place: whoever holds the array sees it
             assert_close(parameter.grad, 2 * grad)
@@ -179,10 +208,10 @@ def test_nothing_of_a_pass_is_kept_on_the_module(case: Case, library: str) -> No
         (y, dx, grads), (other_y, other_dx, other_grads) = run(twin, inputs), run(twin, others)
         module.zero_grad()
         (found, saved), (other_found, other_saved) = module.forward(*inputs), module.forward(*others)
-        np.testing.assert_array_equal(numpy(module.backward(gradient_like(other_found), other_saved)), numpy(other_dx))
-        np.testing.assert_array_equal(numpy(module.backward(gradient_like(found), saved)), numpy(dx))
-        np.testing.assert_array_equal(numpy(found), numpy(y))
-        np.testing.assert_array_equal(numpy(other_found), numpy(other_y))
+        assert_equal(module.backward(gradient_like(other_found), other_saved), other_dx)
+        assert_equal(module.backward(gradient_like(found), saved), dx)
+        assert_equal(found, y)
+        assert_equal(other_found, other_y)
         for name, parameter in module.named_parameters():
             assert_close(parameter.grad, grads[name] + other_grads[name])
 
@@ -212,9 +241,10 @@ def test_the_layout_in_memory_does_not_matter(
     twin = copy.deepcopy(module)
     y, dx, grads = run(twin, inputs)
     arrange = (lambda x: torch.from_numpy(layout(numpy(x)))) if library == "torch" else layout
-    found_y, found_dx, found_grads = run(
-        module, tuple(arrange(value) for value in inputs), arrange(gradient_like(y)) if y.shape else None
-    )
+    dy = gradient_like(y)
+    if is_several(y) or y.shape:
+        dy = each(arrange, dy)
+    found_y, found_dx, found_grads = run(module, tuple(each(arrange, value) for value in inputs), dy)
     assert_close(found_y, y)
     assert_close(found_dx, dx)
     for name, grad in grads.items():
@@ -259,8 +289,8 @@ def test_copies_compute_the_same_and_share_nothing(
         assert repr(other) == repr(module)
         y, dx, grads = run(module, inputs)
         found_y, found_dx, found_grads = run(other, inputs)
-        np.testing.assert_array_equal(numpy(found_y), numpy(y))
-        np.testing.assert_array_equal(numpy(found_dx), numpy(dx))
+        assert_equal(found_y, y)
+        assert_equal(found_dx, dx)
         assert len(found_grads) == len(grads)
         for parameter, mine in zip(other.param(), module.param(), strict=True):
             assert parameter is not mine
@@ -276,7 +306,7 @@ def test_a_call_leaves_training_flags_as_they_were(case: Case) -> None:
     for one, flag in zip(module.modules(), flags, strict=True):
         one.training = flag
     evaluated = copy.deepcopy(module).eval().forward(*inputs)[0]
-    np.testing.assert_array_equal(numpy(module(*inputs)), numpy(evaluated))
+    assert_equal(module(*inputs), evaluated)
     assert [one.training for one in module.modules()] == flags
 
 
@@ -290,7 +320,7 @@ def test_a_module_is_moved_as_a_whole(case: Case, library: str) -> None:
     module.to(library, dtype="float32").to(dtype="float64", library=library)
     for parameter in module.param():
         np.testing.assert_array_equal(numpy(parameter.grad), np.ones(parameter.shape))
-    found_y, found_dx, found_grads = run(module, tuple(array(numpy(value), library) for value in inputs))
+    found_y, found_dx, found_grads = run(module, tuple(array(copied_numbers(value), library) for value in inputs))
     # The weights were rounded to float32 on the way, so that is how near the results are.
     assert_close(found_y, y, "float32")
     assert_close(found_dx, dx, "float32")

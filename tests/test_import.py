@@ -72,11 +72,11 @@ def test_version_is_three_numbers():
 
 # Each part imports what stands above it, and nothing below.
 ORDER = [
-    ("arguments", "arrays", "extras", "random", "signature"),
+    ("arguments", "arrays", "extras", "random", "signature", "structures"),
     ("initializers", "module"),
     ("data", "layers", "losses", "optimizers"),
     ("roles",),
-    ("checks", "engine", "files"),
+    ("checks", "diagram", "engine", "files"),
     ("train",),
     ("callbacks", "estimators", "exchange", "many", "plots"),
     ("tables",),

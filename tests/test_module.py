@@ -1,4 +1,6 @@
 import re
+import threading
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -128,6 +130,71 @@ def test_train_and_eval_reach_everything_below() -> None:
     assert all(module.training for module in net.modules())
     net[1].eval()
     assert [module.training for module in net.modules()] == [True, True, False, False, False]
+
+
+class Mode(cr.Module):
+    """Says in which mode it is, and lets something happen meanwhile."""
+
+    def __init__(self, meanwhile: Callable[[], None] = lambda: None) -> None:
+        self.meanwhile = meanwhile
+        self.seen: list[bool] = []
+
+    def forward(self, x: Any) -> tuple[Any, None]:
+        self.meanwhile()
+        self.seen.append(self.training)
+        return x, None
+
+    def backward(self, dy: Any, saved: None) -> Any:
+        return dy
+
+
+def test_a_call_is_inference_and_sets_nothing() -> None:
+    mode = Mode()
+    net = cr.Sequential(cr.Linear(1, 1), mode)
+    heard: list[str] = []
+
+    class Listener:
+        def changed(self, name: str) -> None:
+            heard.append(name)
+
+    network = Listener()
+    for module in net.modules():
+        module.watch(network)
+    x = np.ones((1, 1), "float32")
+    net(x)
+    net.forward(x)
+    net.eval().forward(x)
+    net.train()(x)
+    assert mode.seen == [False, True, False, False]
+    assert heard == ["training"] * 6  # of eval and train alone
+
+
+def test_a_call_in_one_thread_leaves_a_training_in_another_alone() -> None:
+    within, done = threading.Event(), threading.Event()
+    other = Mode(lambda: (within.set(), done.wait(10)))  # type: ignore[arg-type, func-returns-value]
+    layer = cr.Dropout(0.5, rng=0)
+    thread = threading.Thread(target=lambda: cr.Sequential(layer, other)(np.ones((1, 1))))
+    thread.start()
+    within.wait(10)
+    assert layer.training
+    assert layer.forward(np.ones((2, 2)))[1] is not None  # a mask
+    done.set()
+    thread.join()
+    assert other.seen == [False]
+
+
+def test_a_fit_within_a_call_is_training() -> None:
+    inner = Mode()
+    x = np.ones((4, 1), "float32")
+
+    def train() -> None:
+        how: dict[str, Any] = {"epochs": 1, "batch_size": 4, "engine": "python"}
+        cr.fit(cr.Sequential(cr.Linear(1, 1), inner), cr.MSELoss(), (x, x), optimizer=cr.SGD(lr=0.1), **how)
+
+    outer = Mode(train)
+    outer(x)
+    assert inner.seen == [False, True]  # a row is tried beforehand
+    assert outer.seen == [False]
 
 
 def test_a_call_that_fails_leaves_training_flags_as_they_were() -> None:

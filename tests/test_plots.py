@@ -74,3 +74,45 @@ def test_pictures_are_drawn_where_the_caller_says(tmp_path):
 def test_points_that_are_not_in_a_plane_are_refused():
     with pytest.raises(ValueError, match=r"points: data.x must be \(n, 2\), points in a plane, got \(5, 3\)"):
         plots.points(cr.Dataset(np.zeros((5, 3)), np.zeros(5, dtype=int)))
+
+
+def branches():
+    return cr.Graph(
+        {
+            "h": (cr.Linear(4, 8), "image"),
+            "both": (cr.Concat(), ("h", "numbers")),
+            "y": (cr.Residual(cr.Sequential(cr.Linear(11, 11), cr.Tanh())), "both"),
+        }
+    )
+
+
+def test_a_graph_is_drawn_with_every_layer_and_arrow(tmp_path):
+    figure = plots.graph(branches(), title="two inputs")
+    (ax,) = figure.axes
+    words = {text.get_text() for text in ax.texts} - {""}
+    assert words == {
+        "image", "numbers", "Linear(4, 8)", "h · 40", "Concat()", "both", "Linear(11, 11)", "y.body.0 · 132", "Tanh()",
+        "y.body.1", "+", "y",
+    }  # fmt: skip
+    arrows = [patch for patch in ax.patches if type(patch).__name__ == "FancyArrowPatch"]
+    assert len(arrows) == 8
+    assert len(ax.patches) - len(arrows) == 8  # boxes
+    assert ax.get_title() == "two inputs"
+    figure.savefig(tmp_path / "graph.png")
+    figure, axes = plots.sheet(1, 2)
+    assert plots.graph(network(), ax=axes[0, 0]) is figure
+
+
+def test_the_text_of_a_box_stays_inside_of_it():
+    model = cr.Sequential(cr.Linear(1000, 1000, bias=False), cr.LeakyReLU(0.123456), cr.Unflatten(1, (10, 100)))
+    figure = plots.graph(model)
+    figure.canvas.draw()
+    (ax,) = figure.axes
+    frames = [patch.get_window_extent() for patch in ax.patches if type(patch).__name__ == "FancyBboxPatch"]
+    for text in ax.texts:
+        if text.get_text():
+            extent = text.get_window_extent()
+            assert any(
+                frame.x0 <= extent.x0 and extent.x1 <= frame.x1 and frame.y0 <= extent.y0 and extent.y1 <= frame.y1
+                for frame in frames
+            ), text.get_text()

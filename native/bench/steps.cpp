@@ -15,6 +15,7 @@
 
 #include "../src/engine.h"
 #include "../src/vec.h"
+#include "../tests/optimizer_settings.h"
 
 using namespace chainrule;
 
@@ -73,7 +74,7 @@ struct Cell {
             plan.ops.push_back(a);
         }
         plan.has_loss = plan.has_optimizer = true;
-        if (adam) plan.optimizer.kind = OptimizerKind::Adam;
+        plan.optimizer = optimizer_settings(adam ? "Adam" : "SGD");
         plan.batch = b;
         plan.samples = 1000;
         plan.threads = threads;

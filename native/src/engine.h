@@ -48,6 +48,8 @@ struct Training {
     double* seconds = nullptr;  // from the start of this call to the end of each epoch (may be null)
     const Dataset* validation = nullptr;
     double* validation_losses = nullptr;
+    double* head_losses = nullptr;             // of each head, before its weight, after every finished epoch (may be null)
+    double* validation_head_losses = nullptr;
     bool keep_best = false;     // remember the parameters of the epoch with the lowest (validation) loss
 };
 

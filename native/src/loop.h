@@ -1,149 +1,142 @@
-// The training loop, and everything else that engine.h promises, on top of a Network.
+// The training loop, and everything else that engine.h promises, on top of a network, its heads and its steps.
 //
-// A step: gather the rows that the epoch's order names, forward, loss, backward, (clip,) update. The loop allocates
-// nothing; all it touches lies in the network's arena.
+// The loop allocates nothing; all it touches lies in one arena.
 #pragma once
 
 #include <chrono>
 #include <cmath>
-#include <mutex>
 #include <stdexcept>
 #include <string>
 
 #include "engine.h"
-#include "network.h"
+#include "evaluation.h"
+#include "heads.h"
 #include "random.h"
-#include "threads.h"
+#include "step.h"
 
 namespace chainrule {
 
-// Copies row `from` of n numbers to row r of m. Padding stays as it is (0 from the start: nobody else writes inputs).
-template <class T>
-FORCE_INLINE void gather_row(const Matrix<T>& m, int64_t r, const T* from) {
-    const int64_t n = m.columns;
-    if (n <= narrow_panel) {
-        T* to = m.data + r * narrow_panel;
-        for (int64_t c = 0; c < n; ++c) to[c] = from[c];
-        return;
+// The plan with a value of its own for each output, so that a gradient comes to each from one loss; and with one thread for
+// a tiny network, whose sums would run in another order with more.
+inline Plan settled(Plan plan, bool tiny) {
+    if (tiny) plan.threads = 1;
+    for (size_t k = 0; k < plan.outputs.size(); ++k) {
+        for (size_t j = 0; j < k; ++j) {
+            if (plan.outputs[j] != plan.outputs[k]) continue;
+            Op copy;
+            copy.settings.kind = "Sum";
+            copy.inputs = {plan.outputs[k]};
+            copy.output = int(plan.values.size());
+            plan.values.push_back(plan.values[size_t(plan.outputs[k])]);
+            plan.ops.push_back(copy);
+            plan.outputs[k] = copy.output;
+            break;
+        }
     }
-    int64_t c = 0;
-    T* to = m.data + r * panel<T>;
-    for (; c + panel<T> <= n; c += panel<T>, to += m.pitch)
-#pragma GCC unroll 8
-        for (int v = 0; v < panel<T>; v += lanes<T>) store_unaligned(to + v, load_unaligned(from + c + v));
-    for (; c < n; c += lanes<T>, to += lanes<T>) {
-        const int rest = int(n - c < lanes<T> ? n - c : lanes<T>);
-        store_partial(to, load_partial(from + c, rest), rest);
-    }
+    return plan;
 }
 
-// Rows first … of the data set, in the given order (null: as they stand), to rows begin … end - 1 of m (a view of them).
-template <class T>
-void gather(const Matrix<T>& m, const T* data, const int64_t* order, int64_t first) {
-    if (m.columns == 2) {  // points in the plane, and two outputs: one 8- or 16-byte move each
-        struct Pair { T a, b; };
-        for (int64_t r = 0; r < m.rows; ++r) {
-            const int64_t from = order ? order[first + r] : first + r;
-            std::memcpy(m.data + r * narrow_panel, data + 2 * from, sizeof(Pair));
-        }
-        return;
-    }
-    for (int64_t r = 0; r < m.rows; ++r) gather_row(m, r, data + (order ? order[first + r] : first + r) * m.columns);
+inline const Plan& checked(const Plan& plan) {
+    check_plan(plan);
+    return plan;
 }
 
 template <class T>
 class Loop final : public Engine {
 public:
-    explicit Loop(const Plan& plan) : network_(plan), pool_(plan.threads) {}
+    explicit Loop(const Plan& plan)
+        : plan_(checked(plan)), tiny_(make_tiny<T>(plan)), network_(settled(plan, tiny_ != nullptr)),
+          heads_(plan, network_, Evaluation<T>::most_rows), evaluation_(network_), step_(network_, heads_, tiny_.get()), sums_(plan.heads.size()) {
+        lay_out();
+        arena_.allocate(plan.limit_bytes);
+        lay_out();
+        network_.memory_is_there();
+        if (tiny_) tiny_->memory_is_there(network_.parameters());
+    }
 
-    const Plan& plan() const override { return network_.plan(); }
-    int64_t n_out() const override { return network_.n_out(); }
-    int64_t bytes() const override { return network_.bytes(); }
+    const Plan& plan() const override { return plan_; }
+    int64_t bytes() const override { return arena_.bytes(); }
+    int threads_used(int64_t batch) const override { return step_.team_for(batch); }
+    std::vector<std::string> notes() const override {
+        std::vector<std::string> notes = network_.fusion().notes;
+        notes.resize(plan_.ops.size());
+        return notes;
+    }
 
-    int threads_used(int64_t batch) const override { return team_for(batch); }
-
-    void read_parameter(int i, void* to) const override { network_.read(network_.values(), known(i), static_cast<T*>(to)); }
+    void read_parameter(int i, void* to) const override { read(parameters().values(), i, to); }
     void write_parameter(int i, const void* from) override {
-        network_.write(network_.values(), known(i), static_cast<const T*>(from));
+        write(parameters().values(), i, from);
+        network_.parameters_changed();
     }
-    void read_gradient(int i, void* to) const override {
-        network_.read(network_.gradients(), known(i), static_cast<T*>(to));
-    }
-    void write_gradient(int i, const void* from) override {
-        network_.write(network_.gradients(), known(i), static_cast<const T*>(from));
-    }
-    void read_state(int i, int k, void* to) const override {
-        network_.read(network_.state(known_state(k)), known(i), static_cast<T*>(to));
-    }
-    void write_state(int i, int k, const void* from) override {
-        network_.write(network_.state(known_state(k)), known(i), static_cast<const T*>(from));
-    }
-    int states() const override { return network_.states(); }
-    int64_t steps_taken(int i) const override { return network_.steps_taken()[known(i)]; }
-    void set_steps_taken(int i, int64_t steps) override { network_.set_steps_taken(known(i), steps); }
+    void read_gradient(int i, void* to) const override { read(parameters().gradients(), i, to); }
+    void write_gradient(int i, const void* from) override { write(parameters().gradients(), i, from); }
+    void read_state(int i, int k, void* to) const override { read(parameters().state(known_state(k)), i, to); }
+    void write_state(int i, int k, const void* from) override { write(parameters().state(known_state(k)), i, from); }
+    int states() const override { return parameters().states(); }
+    int64_t steps_taken(int i) const override { return parameters().steps_taken()[known(i)]; }
+    void set_steps_taken(int i, int64_t steps) override { network_.parameters().set_steps_taken(known(i), steps); }
     int64_t dropout_pass() const override { return passes_; }
     void set_dropout_pass(int64_t pass) override { passes_ = pass; }
-    void read_best(int i, void* to) const override { network_.read(network_.best(), known(i), static_cast<T*>(to)); }
-    void write_best(int i, const void* from) override {
-        network_.write(network_.best(), known(i), static_cast<const T*>(from));
-    }
+    void read_best(int i, void* to) const override { read(parameters().best(), i, to); }
+    void write_best(int i, const void* from) override { write(parameters().best(), i, from); }
     Best best() const override { return best_; }
     void set_best(Best best) override { best_ = best; }
     void keep_best(Best best) override {
         best_ = best;
-        network_.keep_best();
+        network_.parameters().keep_best();
     }
     void count_updates_in(int64_t* count) override { updates_ = count; }
 
     Outcome run(const Dataset& data, const Training& training, Position& at) override {
-        const Plan& plan = network_.plan();
-        need(plan.has_loss, "run: the plan has no loss");
-        need(plan.has_optimizer, "run: the plan has no optimizer");
-        need(training.batch >= 1 && training.batch <= plan.batch, "run: batch must lie between 1 and the plan's");
+        need(!plan_.heads.empty(), "run: the plan has no loss");
+        need(plan_.has_optimizer, "run: the plan has no optimizer");
+        need(training.batch >= 1 && training.batch <= plan_.batch, "run: batch must lie between 1 and the plan's");
         need(data.rows >= 1, "run: the data set is empty");
-        need(data.rows <= plan.samples || !training.shuffle, "run: the data set is larger than the plan's samples");
+        need(data.rows <= plan_.samples || !training.shuffle, "run: the data set is larger than the plan's samples");
         need(training.lr != nullptr, "run: lr is missing");
         check(data);
         if (training.validation) check(*training.validation);
         const int64_t steps = (data.rows + training.batch - 1) / training.batch;
         need(at.epoch >= training.first_epoch && at.step >= 0 && at.step < steps, "run: position outside the run");
+        need(at.losses.empty() || at.losses.size() == heads_.count(), "run: position of another network");
+        at.losses.resize(heads_.count());
 
         remembers_ = 0;
         const FlushDenormals flush;
         Clock clock(training.max_seconds);
         int64_t budget = training.max_steps;
-        for (; at.epoch < training.end_epoch; ++at.epoch, at.step = 0, at.loss = {}) {
+        for (; at.epoch < training.end_epoch; ++at.epoch, at.step = 0, clear(at.losses)) {
             const int64_t nth = at.epoch - training.first_epoch;
             const int64_t* order = nullptr;
             if (training.shuffle) {
                 if (order_epoch_ != at.epoch || order_seed_ != training.seed || order_rows_ != data.rows) {
-                    sample_order(training.seed, uint64_t(at.epoch), data.rows, network_.order(), network_.order_scratch());
+                    sample_order(training.seed, uint64_t(at.epoch), data.rows, order_, order_scratch_);
                     order_epoch_ = at.epoch;
                     order_seed_ = training.seed;
                     order_rows_ = data.rows;
                 }
-                order = network_.order();
+                order = order_;
             }
             for (; at.step < steps; ++at.step) {
                 if (budget == 0 || clock.is_over()) return Outcome::interrupted;
                 --budget;
                 const int64_t first = at.step * training.batch;
                 const int64_t rows = data.rows - first < training.batch ? data.rows - first : training.batch;
-                const LossSum loss =
-                    train(data, order, first, rows, training.lr[training.lr_per_step ? nth * steps + at.step : nth]);
-                at.loss.sum += loss.sum;
-                at.loss.denominator += loss.denominator;
+                train(data, order, first, rows, training.lr[training.lr_per_step ? nth * steps + at.step : nth], at.losses.data());
             }
-            double value = loss_of(at.loss);
+            const auto of_heads = [&](double* table) { return table ? table + nth * int64_t(heads_.count()) : nullptr; };
+            double value = heads_.value(at.losses.data(), of_heads(training.head_losses));
             if (training.losses) training.losses[nth] = value;
             bool finite = std::isfinite(value);
             if (finite && training.validation) {
-                value = loss_of(evaluate_chunks(*training.validation, nullptr));
+                clear(sums_);
+                evaluate_chunks(*training.validation, sums_.data(), nullptr);
+                value = heads_.value(sums_.data(), of_heads(training.validation_head_losses));
                 if (training.validation_losses) training.validation_losses[nth] = value;
                 finite = std::isfinite(value);
             }
             // The last update may have ruined what the losses, measured before it, or an activation that saturates, hide.
-            finite = finite && network_.parameters_are_finite();
+            finite = finite && parameters().are_finite();
             if (training.seconds) training.seconds[nth] = clock.since_start();
             if (!finite) return Outcome::not_finite;
             if (training.keep_best && (best_.epoch < 0 || value < best_.loss)) {
@@ -153,99 +146,93 @@ public:
         return Outcome::finished;
     }
 
-    LossSum evaluate(const Dataset& data, void* y) override {
-        need(network_.plan().has_loss, "evaluate: the plan has no loss");
+    void evaluate(const Dataset& data, LossSum* losses, void* const* y) override {
+        need(!plan_.heads.empty(), "evaluate: the plan has no loss");
         check(data);
-        return evaluate_chunks(data, static_cast<T*>(y));
+        std::fill(losses, losses + heads_.count(), LossSum{});
+        evaluate_chunks(data, losses, y);
     }
 
-    void predict(const void* x, int64_t rows, void* y) override {
+    void predict(const void* const* x, int64_t rows, void* const* y) override {
         const FlushDenormals flush;
-        const T* from = static_cast<const T*>(x);
-        T* to = static_cast<T*>(y);
-        for (int64_t first = 0; first < rows; first += Network<T>::evaluation_rows) {
-            const int64_t n = rows - first < Network<T>::evaluation_rows ? rows - first : Network<T>::evaluation_rows;
-            gather(network_.evaluation_input(n), from, nullptr, first);
-            unpack(network_.evaluate(n), to + first * n_out(), n_out());
+        for (int64_t first = 0; first < rows; first += Evaluation<T>::most_rows) {
+            const int64_t n = rows - first < Evaluation<T>::most_rows ? rows - first : Evaluation<T>::most_rows;
+            give_out(outputs_of(x, first, n), first, y);
         }
     }
 
-    void forward(const void* x, int64_t rows, void* y, bool training) override {
-        need(rows >= 1 && rows <= network_.plan().batch, "forward: more rows than the plan's batch");
+    void forward(const void* const* x, int64_t rows, void* const* y, bool training) override {
+        need(rows >= 1 && rows <= plan_.batch, "forward: more rows than the plan's batch");
         const FlushDenormals flush;
         remembers_ = 0;
-        gather(network_.input(0, rows), static_cast<const T*>(x), nullptr, 0);
-        network_.dropout_active = training;
-        if (training) network_.dropout_pass = passes_++;
-        network_.forward(0, rows);
-        unpack(network_.output(0, rows), static_cast<T*>(y), n_out());
+        for (size_t i = 0; i < network_.inputs(); ++i) gather(network_.input(i).rows(0, rows), static_cast<const T*>(x[i]), nullptr, 0);
+        pass_ = {};
+        pass_.training = training;
+        if (training) pass_.number = passes_++;
+        network_.forward(pass_, 0, rows);
+        for (size_t k = 0; k < network_.outputs(); ++k) unpack(network_.output(k).rows(0, rows), static_cast<T*>(y[k]), network_.output(k).columns);
         remembers_ = rows;
     }
 
-    void backward(const void* dy, int64_t rows, void* dx) override {
+    void backward(const void* const* dy, int64_t rows, void* const* dx) override {
         need(remembers_ > 0, "backward: nothing to go back through; call forward first");
         need(rows == remembers_, "backward: dy must have as many rows as the last forward");
         remembers_ = 0;
         const FlushDenormals flush;
-        network_.weights_changed();  // packing W for dx takes the place of its transposes
-        pack(network_.output_gradient(0, rows), static_cast<const T*>(dy), n_out());
-        network_.backward(rows, {.add = true, .update = false, .lr = 0, .input = dx != nullptr});
-        if (dx) unpack(network_.input_gradient(0, rows), static_cast<T*>(dx), network_.n_in());
+        network_.parameters_changed();  // packing W for dx takes the place of its transposes
+        for (size_t k = 0; k < network_.outputs(); ++k) pack(network_.output(k).gradient_rows(0, rows), static_cast<const T*>(dy[k]), network_.output(k).columns);
+        pass_.add = true;
+        pass_.input = dx != nullptr;
+        network_.backward(pass_, rows);
+        for (size_t i = 0; dx && i < network_.inputs(); ++i) unpack(network_.input(i).gradient_rows(0, rows), static_cast<T*>(dx[i]), network_.input(i).columns);
     }
 
-    void zero_gradients() override {
-        std::memset(network_.gradients(), 0, size_t(network_.flat_size()) * sizeof(T));
-    }
+    void zero_gradients() override { network_.parameters().zero_gradients(); }
 
     void update(double lr) override {
-        need(network_.plan().has_optimizer, "update: the plan has no optimizer");
+        need(plan_.has_optimizer, "update: the plan has no optimizer");
         const FlushDenormals flush;
         ++*updates_;
-        network_.count_step();
-        network_.update(lr, network_.clipping_scale(), false, {});
-        network_.weights_changed();
-        network_.clear_padding_if_needed();
+        Parameters<T>& all = network_.parameters();
+        all.count_step();
+        all.update(lr, all.clipping_scale(), false, {});
+        network_.parameters_changed();
+        all.clear_padding_if_spoiled();
     }
 
     double step(const Dataset& batch, double lr) override {
-        const Plan& plan = network_.plan();
-        need(plan.has_loss && plan.has_optimizer, "step: the plan needs a loss and an optimizer");
-        need(batch.rows >= 1 && batch.rows <= plan.batch, "step: more rows than the plan's batch");
+        need(!plan_.heads.empty() && plan_.has_optimizer, "step: the plan needs a loss and an optimizer");
+        need(batch.rows >= 1 && batch.rows <= plan_.batch, "step: more rows than the plan's batch");
         check(batch);
         remembers_ = 0;
         const FlushDenormals flush;
-        return loss_of(train(batch, nullptr, 0, batch.rows, lr));
+        clear(sums_);
+        train(batch, nullptr, 0, batch.rows, lr, sums_.data());
+        return heads_.value(sums_.data());
     }
 
 private:
     static void need(bool holds, const char* otherwise) {
         if (!holds) throw std::invalid_argument(otherwise);
     }
+    const Parameters<T>& parameters() const { return network_.parameters(); }
     size_t known(int i) const {
-        if (i < 0 || size_t(i) >= network_.plan().parameters.size())
-            throw std::out_of_range("there is no parameter " + std::to_string(i));
+        if (i < 0 || size_t(i) >= parameters().count()) throw std::out_of_range("there is no parameter " + std::to_string(i));
         return size_t(i);
     }
     int known_state(int k) const {
-        if (k < 0 || k >= network_.states()) throw std::out_of_range("the optimizer has no state " + std::to_string(k));
+        if (k < 0 || k >= states()) throw std::out_of_range("the optimizer has no state " + std::to_string(k));
         return k;
     }
+    void read(const T* flat, int i, void* to) const { parameters().read(flat, known(i), static_cast<T*>(to)); }
+    void write(T* flat, int i, const void* from) { network_.parameters().write(flat, known(i), static_cast<const T*>(from)); }
+
     void check(const Dataset& data) const {
-        const Plan& plan = network_.plan();
-        need(data.x != nullptr, "the data set has no x");
-        if (plan.class_targets) {
-            need(data.indices != nullptr, "the loss needs class indices");
-            const int64_t classes = n_out(), ignore = plan.loss.ignore_index;
-            for (int64_t r = 0; r < data.rows; ++r) {
-                const int64_t index = data.indices[r];
-                if (uint64_t(index) >= uint64_t(classes) && index != ignore)
-                    throw std::invalid_argument("target of row " + std::to_string(r) + ": class " + std::to_string(index) +
-                                                " is not below " + std::to_string(classes));
-            }
-        } else {
-            need(data.target != nullptr, "the loss needs targets");
-        }
+        need(data.x.size() == network_.inputs(), "the data set must have an x for each input");
+        for (const void* x : data.x) need(x != nullptr, "the data set has no x");
+        heads_.check(data);
     }
+    static void clear(std::vector<LossSum>& losses) { std::fill(losses.begin(), losses.end(), LossSum{}); }
 
     // Reads the clock rarely where steps are short: about every 20 microseconds.
     class Clock {
@@ -270,150 +257,56 @@ private:
         int wait_ = 2, interval_ = 1;
     };
 
-    double loss_of(const LossSum& loss) const {
-        if (!network_.plan().loss.mean) return loss.sum;
-        return loss.denominator == 0 ? 0 : loss.sum / loss.denominator;
+    // Runs twice: to count, and to hand out (arena.h). In the order in which a step touches it.
+    void lay_out() {
+        network_.lay_out(arena_);
+        if (tiny_) tiny_->lay_out(arena_);
+        heads_.lay_out(arena_);
+        evaluation_.lay_out(arena_);
+        order_ = arena_.take<int64_t>(plan_.samples);
+        order_scratch_ = arena_.take<char>(sample_order_scratch(plan_.samples));
+        network_.lay_out_best(arena_);
     }
 
-    int team_for(int64_t rows) const {
-        return network_.worth_threads(rows) ? pool_.size() : 1;
-    }
-
-    void gather_rows(const Dataset& data, const int64_t* order, int64_t first, int64_t begin, int64_t end) {
-        gather(network_.input(begin, end), static_cast<const T*>(data.x), order, first + begin);
-        if (!network_.plan().class_targets)
-            gather(network_.targets(begin, end), static_cast<const T*>(data.target), order, first + begin);
-    }
-    // What the denominator of the mean depends on: one number for each row of the whole batch.
-    void gather_targets_of_all(const Dataset& data, const int64_t* order, int64_t first, int64_t rows) {
-        if (network_.plan().class_targets)
-            for (int64_t r = 0; r < rows; ++r)
-                network_.indices()[r] = data.indices[order ? order[first + r] : first + r];
-        if (data.sample_weight) {
-            const T* weight = static_cast<const T*>(data.sample_weight);
-            for (int64_t r = 0; r < rows; ++r)
-                network_.sample_weights()[r] = weight[order ? order[first + r] : first + r];
-        }
-    }
-
-    Target<T> target_of(const Dataset& data, int64_t begin, int64_t end) const {
-        Target<T> target{};
-        if (network_.plan().class_targets) target.indices = network_.indices() + begin;
-        else target.values = network_.targets(begin, end);
-        if (data.sample_weight) target.sample_weight = network_.sample_weights() + begin;
-        return target;
-    }
-
-    LossSum train(const Dataset& data, const int64_t* order, int64_t first, int64_t rows, double lr) {
-        const Plan& plan = network_.plan();
-        const bool add = network_.gradients_start_from_zero();
-        if (add) zero_gradients();
-        const Backward how{.add = add, .update = true, .lr = lr, .input = false};
-        LossSum loss;
-        network_.dropout_active = true;
-        network_.dropout_pass = passes_++;
+    void train(const Dataset& data, const int64_t* order, int64_t first, int64_t rows, double lr, LossSum* losses) {
         ++*updates_;
-        network_.count_step();
-        const bool sharable = pool_.size() > 1 && network_.worth_threads(rows), shared = sharable && judge_.wants_help();
-        if (sharable) judge_.begin_step();
-        if (!shared) {
-            network_.weights_changed();
-            gather_targets_of_all(data, order, first, rows);
-            loss.denominator = loss_denominator<T>(plan.loss, target_of(data, 0, rows), rows, n_out());
-            each_chunk(0, rows, network_.chunk_rows(), [&](int64_t begin, int64_t end) {  // all in the same memory
-                const int64_t n = end - begin;
-                network_.first_row = begin;
-                gather_rows(data, order, first + begin, 0, n);
-                network_.forward(0, n);
-                Target<T> target = target_of(data, begin, end);
-                if (!plan.class_targets) target.values = network_.targets(0, n);
-                loss_rows<T>(plan.loss, network_.output(0, n), target, network_.output_gradient(0, n), loss.denominator,
-                             network_.partial() + begin / row_block);
-                network_.backward(n, {.add = add || begin > 0, .update = end == rows, .lr = lr, .input = false});
-            });
-            network_.first_row = 0;
-            if (!network_.all_updates_fused()) network_.update(lr, network_.clipping_scale(), true, {});
-        } else {
-            pool_.start();
-            const auto phase = [&](const auto& f) { pool_.phase(pool_.size(), f); };
-            const auto by_rows = [&](const auto& f) {
-                phase([&](Share share) {
-                    const int64_t begin = share.begin(rows, row_block), end = share.end(rows, row_block);
-                    if (begin < end) f(begin, end);
-                });
-            };
-            const auto loss_of_rows = [&](int64_t begin, int64_t end) {
-                loss_rows<T>(plan.loss, network_.output(begin, end), target_of(data, begin, end),
-                             network_.output_gradient(begin, end), loss.denominator, network_.partial() + begin / row_block);
-            };
-            gather_targets_of_all(data, order, first, rows);
-            loss.denominator = loss_denominator<T>(plan.loss, target_of(data, 0, rows), rows, n_out());
-            if (network_.goes_by_layers(rows)) {
-                network_.weights_changed();
-                by_rows([&](int64_t begin, int64_t end) { gather_rows(data, order, first, begin, end); });
-                network_.forward_by_layers(rows, phase);
-                by_rows(loss_of_rows);
-                network_.backward_by_layers(rows, how, phase);
-            } else {
-                if (!network_.weights_are_transposed()) phase([&](Share share) { network_.transpose_weights(share); });
-                by_rows([&](int64_t rows_begin, int64_t rows_end) {
-                    each_chunk(rows_begin, rows_end, network_.chunk_rows(), [&](int64_t begin, int64_t end) {
-                        gather_rows(data, order, first, begin, end);
-                        network_.forward(begin, end);
-                        loss_of_rows(begin, end);
-                        network_.backward_rows(begin, end);
-                    });
-                });
-                phase([&](Share share) { network_.backward_parameters(rows, how, share); });
-                network_.parameters_stepped();
-            }
-            if (!network_.all_updates_fused()) {
-                const double scale = network_.clipping_scale();
-                phase([&](Share share) { network_.update(lr, scale, true, share); });
-            }
-        }
-        if (!network_.all_updates_fused()) network_.clear_padding_if_needed();
-        for (int64_t b = 0; b < (rows + row_block - 1) / row_block; ++b) loss.sum += network_.partial()[b];
-        if (sharable) judge_.end_step(rows);
-        return loss;
+        step_.make(data, order, first, rows, lr, passes_++, losses);
     }
 
-    LossSum evaluate_chunks(const Dataset& data, T* y) {
+    const std::vector<Matrix<T>>& outputs_of(const void* const* x, int64_t first, int64_t rows) {
+        for (size_t i = 0; i < network_.inputs(); ++i) gather(evaluation_.input(i, rows), static_cast<const T*>(x[i]), nullptr, first);
+        return evaluation_.run(rows);
+    }
+    void give_out(const std::vector<Matrix<T>>& outputs, int64_t first, void* const* y) {
+        for (size_t k = 0; k < outputs.size(); ++k)
+            if (y[k]) unpack(outputs[k], static_cast<T*>(y[k]) + first * outputs[k].columns, outputs[k].columns);
+    }
+    void evaluate_chunks(const Dataset& data, LossSum* losses, void* const* y) {
         const FlushDenormals flush;
-        const Plan& plan = network_.plan();
-        LossSum total;
-        for (int64_t first = 0; first < data.rows; first += Network<T>::evaluation_rows) {
-            const int64_t rows =
-                data.rows - first < Network<T>::evaluation_rows ? data.rows - first : Network<T>::evaluation_rows;
-            gather(network_.evaluation_input(rows), static_cast<const T*>(data.x), nullptr, first);
-            const Matrix<T> output = network_.evaluate(rows);
-            Target<T> target{};
-            if (plan.class_targets) {
-                // A copy, because other threads may write to what lies in Python's arrays.
-                std::memcpy(network_.indices(), data.indices + first, size_t(rows) * sizeof(int64_t));
-                target.indices = network_.indices();
-            } else {
-                target.values = network_.evaluation_targets(rows);
-                gather(target.values, static_cast<const T*>(data.target), nullptr, first);
-            }
-            if (data.sample_weight) target.sample_weight = static_cast<const T*>(data.sample_weight) + first;
-            const double denominator = loss_denominator<T>(plan.loss, target, rows, n_out());
-            loss_rows<T>(plan.loss, output, target, Matrix<T>{}, denominator, network_.partial());
-            for (int64_t b = 0; b < (rows + row_block - 1) / row_block; ++b) total.sum += network_.partial()[b];
-            total.denominator += denominator;
-            if (y) unpack(output, y + first * n_out(), n_out());
+        for (int64_t first = 0; first < data.rows; first += Evaluation<T>::most_rows) {
+            const int64_t rows = data.rows - first < Evaluation<T>::most_rows ? data.rows - first : Evaluation<T>::most_rows;
+            const std::vector<Matrix<T>>& outputs = outputs_of(data.x.data(), first, rows);
+            heads_.evaluate(data, first, rows, outputs, losses);
+            if (y) give_out(outputs, first, y);
         }
-        return total;
     }
 
+    Plan plan_;
+    std::unique_ptr<Tiny<T>> tiny_;
     Network<T> network_;
-    Pool pool_;
-    Judge judge_;
+    Heads<T> heads_;
+    Evaluation<T> evaluation_;
+    Step<T> step_;
+    std::vector<LossSum> sums_;  // of a step or an evaluation, for each head
+    Arena arena_;
+    Pass pass_;                  // the last forward's
     Best best_;
     int64_t remembers_ = 0;  // rows of the last forward that backward may go back through
     int64_t passes_ = 0;     // training passes so far
     int64_t counted_ = 0;
     int64_t* updates_ = &counted_;
+    int64_t* order_ = nullptr;
+    void* order_scratch_ = nullptr;
     int64_t order_epoch_ = -1, order_rows_ = -1;
     uint64_t order_seed_ = 0;
 };

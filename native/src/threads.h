@@ -18,7 +18,8 @@
 #include <vector>
 
 #include "fork.h"
-#include "network.h"
+#include "share.h"
+#include "vec.h"
 
 namespace chainrule {
 

@@ -111,11 +111,24 @@ FORCE_INLINE Vec<T> iota() {
 template <class T>
 FORCE_INLINE Mask<T> first_lanes(int n) { return iota<Integer<T>>() < broadcast<Integer<T>>(Integer<T>(n)); }
 
+#if defined(__AVX512F__)
+typedef float HalfVec __attribute__((vector_size(32), aligned(4), may_alias));
+FORCE_INLINE Vec<float> load_half(const float* p) {
+    return __builtin_shufflevector(*reinterpret_cast<const HalfVec*>(p), HalfVec{}, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+}
+FORCE_INLINE void store_half(float* p, Vec<float> v) {
+    *reinterpret_cast<HalfVec*>(p) = __builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7);
+}
+#endif
+
 // The first n of the lanes; the others are 0 and their memory is not touched.
 template <class T>
 FORCE_INLINE Vec<T> load_partial(const T* p, int n) {
     if (n >= lanes<T>) return load_unaligned(p);
 #if defined(__AVX512F__)
+    // Half a vector, the row of a narrow panel, without a mask: what was just written can then be read at once.
+    if constexpr (sizeof(T) == 4)
+        if (__builtin_constant_p(n) && n == 8) return load_half(p);
     if constexpr (sizeof(T) == 4) return (Vec<T>)_mm512_maskz_loadu_epi32(__mmask16((1u << n) - 1), p);
     else return (Vec<T>)_mm512_maskz_loadu_epi64(__mmask8((1u << n) - 1), p);
 #elif defined(__AVX2__)
@@ -134,6 +147,8 @@ template <class T>
 FORCE_INLINE void store_partial(T* p, std::type_identity_t<Vec<T>> v, int n) {
     if (n >= lanes<T>) return store_unaligned(p, v);
 #if defined(__AVX512F__)
+    if constexpr (sizeof(T) == 4)
+        if (__builtin_constant_p(n) && n == 8) return store_half(p, v);
     if constexpr (sizeof(T) == 4) _mm512_mask_storeu_epi32(p, __mmask16((1u << n) - 1), (__m512i)v);
     else _mm512_mask_storeu_epi64(p, __mmask8((1u << n) - 1), (__m512i)v);
 #elif defined(__AVX2__)

@@ -1,17 +1,18 @@
-// The naive twin of optimizers.h: PyTorch's single-tensor loops (torch/optim), one number at a time, in the type R.
+// The naive twins of src/optimizers: PyTorch's single-tensor loops (torch/optim), one number at a time, in the type R.
 #pragma once
 
 #include <algorithm>
 #include <cmath>
-#include <vector>
+#include <functional>
+#include <stdexcept>
 
-#include "../src/optimizers.h"
+#include "../src/settings.h"
 
 namespace naive {
 
-using chainrule::Optimizer;
-using chainrule::OptimizerKind;
+using chainrule::Settings;
 
+// One number with all that any optimizer remembers of it.
 template <class R>
 struct Parameter {
     R value = 0, buffer = 0, mean = 0, square = 0, largest = 0, sum = 0;
@@ -19,50 +20,85 @@ struct Parameter {
 };
 
 template <class R>
-R clamp(R g, R bound) { return g < -bound ? -bound : g > bound ? bound : g; }
+using Update = std::function<void(Parameter<R>& p, R g, R lr)>;
 
 template <class R>
-void update(const Optimizer& o, Parameter<R>& p, R g, R lr, R gradient_scale, R clip_value) {
-    ++p.step;
-    if (clip_value > 0) g = clamp(g, clip_value);
-    g *= gradient_scale;
-    if (o.kind == OptimizerKind::AdamW) p.value *= 1 - lr * R(o.weight_decay);
-    else g += R(o.weight_decay) * p.value;
-    switch (o.kind) {
-        case OptimizerKind::SGD:
-            if (o.momentum != 0) {
-                p.buffer = p.step == 1 ? g : R(o.momentum) * p.buffer + R(1 - o.dampening) * g;
-                g = o.nesterov ? g + R(o.momentum) * p.buffer : p.buffer;
-            }
-            p.value -= lr * g;
-            break;
-        case OptimizerKind::Adam:
-        case OptimizerKind::AdamW: {
-            p.mean = R(o.beta1) * p.mean + (1 - R(o.beta1)) * g;
-            p.square = R(o.beta2) * p.square + (1 - R(o.beta2)) * g * g;
-            p.largest = p.largest > p.square ? p.largest : p.square;
-            const R correction1 = 1 - std::pow(R(o.beta1), R(p.step)), correction2 = 1 - std::pow(R(o.beta2), R(p.step));
-            p.value -= lr / correction1 * p.mean / (std::sqrt(o.amsgrad ? p.largest : p.square) / std::sqrt(correction2) + R(o.eps));
-            break;
+Update<R> sgd(const Settings& s) {
+    const R momentum = R(s.number("momentum")), dampening = R(s.number("dampening")), decay = R(s.number("weight_decay"));
+    const bool nesterov = s.flag("nesterov");
+    return [=](Parameter<R>& p, R g, R lr) {
+        g += decay * p.value;
+        if (momentum != 0) {
+            p.buffer = p.step == 1 ? g : momentum * p.buffer + (1 - dampening) * g;
+            g = nesterov ? g + momentum * p.buffer : p.buffer;
         }
-        case OptimizerKind::RMSprop: {
-            p.square = R(o.alpha) * p.square + (1 - R(o.alpha)) * g * g;
-            p.mean = R(o.alpha) * p.mean + (1 - R(o.alpha)) * g;
-            const R root = std::sqrt(o.centered ? std::max(p.square - p.mean * p.mean, R(0)) : p.square) + R(o.eps);
-            if (o.momentum > 0) {
-                p.buffer = R(o.momentum) * p.buffer + g / root;
-                p.value -= lr * p.buffer;
-            } else {
-                p.value -= lr * g / root;
-            }
-            break;
+        p.value -= lr * g;
+    };
+}
+
+template <class R>
+Update<R> adam(const Settings& s, bool decoupled) {
+    const R beta1 = R(s.number("beta1")), beta2 = R(s.number("beta2")), eps = R(s.number("eps")), decay = R(s.number("weight_decay"));
+    const bool amsgrad = s.flag("amsgrad");
+    return [=](Parameter<R>& p, R g, R lr) {
+        if (decoupled) p.value *= 1 - lr * decay;
+        else g += decay * p.value;
+        p.mean = beta1 * p.mean + (1 - beta1) * g;
+        p.square = beta2 * p.square + (1 - beta2) * g * g;
+        p.largest = std::max(p.largest, p.square);
+        const R correction1 = 1 - std::pow(beta1, R(p.step)), correction2 = 1 - std::pow(beta2, R(p.step));
+        p.value -= lr / correction1 * p.mean / (std::sqrt(amsgrad ? p.largest : p.square) / std::sqrt(correction2) + eps);
+    };
+}
+
+template <class R>
+Update<R> rmsprop(const Settings& s) {
+    const R alpha = R(s.number("alpha")), eps = R(s.number("eps")), decay = R(s.number("weight_decay")), momentum = R(s.number("momentum"));
+    const bool centered = s.flag("centered");
+    return [=](Parameter<R>& p, R g, R lr) {
+        g += decay * p.value;
+        p.square = alpha * p.square + (1 - alpha) * g * g;
+        p.mean = alpha * p.mean + (1 - alpha) * g;
+        const R root = std::sqrt(centered ? std::max(p.square - p.mean * p.mean, R(0)) : p.square) + eps;
+        if (momentum > 0) {
+            p.buffer = momentum * p.buffer + g / root;
+            p.value -= lr * p.buffer;
+        } else {
+            p.value -= lr * g / root;
         }
-        case OptimizerKind::Adagrad:
-            if (p.step == 1) p.sum = R(o.initial_accumulator_value);
-            p.sum += g * g;
-            p.value -= lr / (1 + R(p.step - 1) * R(o.lr_decay)) * g / (std::sqrt(p.sum) + R(o.eps));
-            break;
-    }
+    };
+}
+
+template <class R>
+Update<R> adagrad(const Settings& s) {
+    const R lr_decay = R(s.number("lr_decay")), eps = R(s.number("eps")), decay = R(s.number("weight_decay"));
+    const R initial = R(s.number("initial_accumulator_value"));
+    return [=](Parameter<R>& p, R g, R lr) {
+        g += decay * p.value;
+        if (p.step == 1) p.sum = initial;
+        p.sum += g * g;
+        p.value -= lr / (1 + R(p.step - 1) * lr_decay) * g / (std::sqrt(p.sum) + eps);
+    };
+}
+
+template <class R>
+R clamp(R g, R bound) { return g < -bound ? -bound : g > bound ? bound : g; }
+
+// One update of one number, counted and clipped.
+template <class R>
+Update<R> optimizer(const Settings& s, R gradient_scale) {
+    const R clip_value = R(s.number("clip_value"));
+    const Update<R> rule = s.kind == "SGD"       ? sgd<R>(s)
+                           : s.kind == "Adam"    ? adam<R>(s, false)
+                           : s.kind == "AdamW"   ? adam<R>(s, true)
+                           : s.kind == "RMSprop" ? rmsprop<R>(s)
+                           : s.kind == "Adagrad" ? adagrad<R>(s)
+                                                 : throw std::invalid_argument(s.kind);
+    return [=](Parameter<R>& p, R g, R lr) {
+        ++p.step;
+        if (clip_value > 0) g = clamp(g, clip_value);
+        rule(p, g * gradient_scale, lr);
+    };
 }
 
 }  // namespace naive

@@ -9,6 +9,7 @@
 #include "../src/engine.h"
 #include "check.h"
 #include "naive_linear.h"
+#include "optimizer_settings.h"
 
 using namespace chainrule;
 
@@ -48,6 +49,7 @@ Plan plan_of(const Shape& shape, int batch, int samples, DType dtype, int thread
         plan.ops.push_back(activation);
     }
     plan.has_loss = plan.has_optimizer = true;
+    plan.optimizer = optimizer_settings("SGD");
     plan.batch = batch;
     plan.samples = samples;
     plan.threads = threads;
@@ -321,16 +323,17 @@ TEST("predict and forward give the same as the naive loop, and backward's dx too
 
 // What run does in one go, done again in pieces: forward, the loss written out here, backward, update.
 TEST("a run equals forward, loss, backward and update one by one, for every optimizer and for clipping") {
-    std::vector<Optimizer> optimizers(9);
-    optimizers[0].momentum = 0.9;
-    optimizers[1].weight_decay = 0.01;
-    optimizers[2].momentum = 0.8, optimizers[2].nesterov = true, optimizers[2].weight_decay = 0.02;
-    optimizers[3].kind = OptimizerKind::Adam;
-    optimizers[4].kind = OptimizerKind::AdamW, optimizers[4].amsgrad = true, optimizers[4].weight_decay = 0.1;
-    optimizers[5].kind = OptimizerKind::RMSprop, optimizers[5].centered = true, optimizers[5].momentum = 0.5;
-    optimizers[6].kind = OptimizerKind::Adagrad, optimizers[6].eps = 1e-10;
-    optimizers[7].kind = OptimizerKind::SGD;
-    optimizers[8].kind = OptimizerKind::Adam, optimizers[8].eps = 0;
+    const std::vector<Settings> optimizers{
+        optimizer_settings("SGD", {{"momentum", 0.9}}),
+        optimizer_settings("SGD", {{"weight_decay", 0.01}}),
+        optimizer_settings("SGD", {{"momentum", 0.8}, {"nesterov", 1}, {"weight_decay", 0.02}}),
+        optimizer_settings("Adam"),
+        optimizer_settings("AdamW", {{"amsgrad", 1}, {"weight_decay", 0.1}}),
+        optimizer_settings("RMSprop", {{"centered", 1}, {"momentum", 0.5}}),
+        optimizer_settings("Adagrad"),
+        optimizer_settings("SGD"),
+        optimizer_settings("Adam", {{"eps", 0}}),
+    };
     for (size_t o = 0; o < optimizers.size(); ++o)
         for (int clipping = 0; clipping < 4; ++clipping)
             for (int batch : {1, 9, 40})
@@ -339,8 +342,8 @@ TEST("a run equals forward, loss, backward and update one by one, for every opti
                         const int samples = 43, n_out = widths.back();
                         Plan plan = plan_of({widths, ActivationKind::Tanh, o % 2 == 0}, batch, samples, DType::float64);
                         plan.optimizer = optimizers[o];
-                        if (clipping % 2 == 1) plan.clip_norm = clipping == 1 ? 0.3 : 0.1;
-                        if (clipping >= 2) plan.clip_value = 0.02;
+                        if (clipping % 2 == 1) plan.optimizer.numbers["clip_norm"] = clipping == 1 ? 0.3 : 0.1;
+                        if (clipping >= 2) plan.optimizer.numbers["clip_value"] = 0.02;
                         plan.class_targets = loss == 1;
                         plan.sample_weights = true;
                         if (loss == 1) plan.loss.kind = LossKind::CrossEntropyLoss;
@@ -411,13 +414,10 @@ template <class T>
 void denormal_options(DType dtype) {
     const double least = std::numeric_limits<T>::min();
     for (double tiny : {least, least / 2, double(std::numeric_limits<T>::denorm_min()), std::numeric_limits<double>::denorm_min(), 1e-310, 0.0})
-        for (OptimizerKind kind : {OptimizerKind::SGD, OptimizerKind::Adam, OptimizerKind::AdamW, OptimizerKind::RMSprop, OptimizerKind::Adagrad})
-            for (int option = 0; option < 6; ++option) {
+        for (const std::string kind : {"SGD", "Adam", "AdamW", "RMSprop", "Adagrad"})
+            for (const std::string option : {"eps", "momentum", "weight_decay", "initial_accumulator_value", "clip_value", "clip_norm"}) {
                 Plan plan = plan_of({{3, 9, 17, 5}, ActivationKind::ReLU}, 7, 20, dtype);
-                Optimizer& o = plan.optimizer;
-                o.kind = kind;
-                double* const options[] = {&o.eps, &o.momentum, &o.weight_decay, &o.initial_accumulator_value, &plan.clip_value, &plan.clip_norm};
-                *options[option] = tiny;
+                plan.optimizer = optimizer_settings(kind, {{option, tiny}});
                 Problem<T> problem(plan, 5, 20, 11);
                 std::fill(problem.parameters[1].begin(), problem.parameters[1].end(), T(-9));  // no unit of the first layer is alive
                 auto engine = chainrule_engine.create(plan);
@@ -432,10 +432,10 @@ void denormal_options(DType dtype) {
                         moved = moved || after[at] != before;
                         finite = finite && std::isfinite(after[at++]);
                     }
-                const bool clipped = tiny > 0 && option >= 4;  // down to nothing
-                const bool divides_by_zero = tiny == 0 && option == 0 && kind != OptimizerKind::SGD;  // of a dead unit: 0 / 0
-                if (!divides_by_zero) CHECK(finite, "optimizer %d, option %d, %g", int(kind), option, tiny);
-                CHECK(moved != clipped, "optimizer %d, option %d, %g", int(kind), option, tiny);
+                const bool clipped = tiny > 0 && option.starts_with("clip_");  // down to nothing
+                const bool divides_by_zero = tiny == 0 && option == "eps" && kind != "SGD";  // of a dead unit: 0 / 0
+                if (!divides_by_zero) CHECK(finite, "%s, %s of %g", kind.c_str(), option.c_str(), tiny);
+                CHECK(moved != clipped, "%s, %s of %g", kind.c_str(), option.c_str(), tiny);
             }
 }
 
@@ -446,7 +446,7 @@ TEST("denormal options of an optimizer count as the smallest number that is more
 
 TEST("parameters that were ruined can be written anew") {  // their padding is ruined too
     Plan plan = plan_of({{3, 9, 2}, ActivationKind::Tanh}, 4, 4, DType::float32);
-    plan.clip_norm = 1;
+    plan.optimizer.numbers["clip_norm"] = 1;
     Problem<float> problem(plan, 2, 4, 3);
     auto engine = chainrule_engine.create(plan), fresh = chainrule_engine.create(plan);
     problem.write(*engine), problem.write(*fresh);

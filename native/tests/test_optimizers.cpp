@@ -1,49 +1,71 @@
-// optimizers.h against the naive twin: every optimizer with its options over fifty steps, with and without clipping.
+// src/optimizers against the naive twins: every optimizer with its options over fifty steps, with and without clipping.
 #include "naive_optimizers.h"
 
 #include <limits>
 #include <random>
+#include <string>
+#include <vector>
 
+#include "../src/optimizers/elementwise.h"
 #include "check.h"
 #include "matrices.h"
+#include "optimizer_settings.h"
 
 using namespace chainrule;
 
 namespace {
 
-std::vector<Optimizer> variants() {
-    std::vector<Optimizer> all;
+std::vector<Settings> variants() {
+    std::vector<Settings> all;
     for (double decay : {0.0, 0.01}) {
-        auto add = [&](Optimizer o) { o.weight_decay = decay, all.push_back(o); };
-        Optimizer o;
-        add(o);
-        o.momentum = 0.9, add(o);
-        o.dampening = 0.3, add(o);
-        o.dampening = 0, o.nesterov = true, add(o);
-        for (OptimizerKind kind : {OptimizerKind::Adam, OptimizerKind::AdamW})
-            for (bool amsgrad : {false, true}) {
-                o = {}, o.kind = kind, o.amsgrad = amsgrad, add(o);
-                o.beta1 = 0.3, o.beta2 = 0.9, o.eps = 1e-4, add(o);
+        auto add = [&](const std::string& kind, std::map<std::string, double> changes = {}) {
+            changes["weight_decay"] = decay;
+            all.push_back(optimizer_settings(kind, changes));
+        };
+        add("SGD");
+        add("SGD", {{"momentum", 0.9}});
+        add("SGD", {{"momentum", 0.9}, {"dampening", 0.3}});
+        add("SGD", {{"momentum", 0.9}, {"nesterov", 1}});
+        for (const char* kind : {"Adam", "AdamW"})
+            for (double amsgrad : {0, 1}) {
+                add(kind, {{"amsgrad", amsgrad}});
+                add(kind, {{"amsgrad", amsgrad}, {"beta1", 0.3}, {"beta2", 0.9}, {"eps", 1e-4}});
             }
-        for (bool centered : {false, true})
-            for (double momentum : {0.0, 0.8}) {
-                o = {}, o.kind = OptimizerKind::RMSprop, o.centered = centered, o.momentum = momentum, add(o);
-            }
-        o = {}, o.kind = OptimizerKind::Adagrad, o.eps = 1e-10, add(o);
-        o.lr_decay = 0.1, o.initial_accumulator_value = 0.2, add(o);
+        for (double centered : {0, 1})
+            for (double momentum : {0.0, 0.8}) add("RMSprop", {{"centered", centered}, {"momentum", momentum}});
+        add("Adagrad");
+        add("Adagrad", {{"lr_decay", 0.1}, {"initial_accumulator_value", 0.2}});
     }
     return all;
 }
 
+std::string words(const Settings& settings) {
+    std::string text = settings.kind;
+    for (const auto& [name, value] : settings.numbers) text += " " + name + "=" + std::to_string(value);
+    return text;
+}
+
+// The arrays of state of an optimizer for n numbers, as the engine makes them.
 template <class T>
-void compare(const Optimizer& o, int64_t n, double gradient_scale, double clip_value) {
+struct States {
+    std::vector<std::vector<T>> arrays;
+    std::vector<T*> pointers;
+    States(const Optimizer<T>& optimizer, int64_t n) {
+        for (int k = 0; k < optimizer.states(); ++k) arrays.emplace_back(size_t(n), T(optimizer.initial_state(k)));
+        for (auto& array : arrays) pointers.push_back(array.data());
+    }
+};
+
+template <class T>
+void compare(Settings settings, int64_t n, double gradient_scale, double clip_value) {
     using R = Reference<T>;
+    settings.numbers["clip_value"] = T(clip_value);
+    const auto optimizer = make_optimizer<T>(settings);
+    const naive::Update<R> expected = naive::optimizer<R>(settings, R(T(gradient_scale)));
     std::mt19937_64 random(uint64_t(n) * 7 + 1);
     std::normal_distribution<double> normal(0, 1);
     std::vector<T> value(static_cast<size_t>(n)), gradient(static_cast<size_t>(n));
-    std::vector<std::vector<T>> memory(size_t(optimizer_states(o)), std::vector<T>(size_t(n), T(initial_state(o, 0))));
-    std::vector<T*> states;
-    for (auto& m : memory) states.push_back(m.data());
+    States<T> states(*optimizer, n);
     std::vector<naive::Parameter<R>> twin(static_cast<size_t>(n));
     for (size_t i = 0; i < size_t(n); ++i) twin[i].value = value[i] = T(normal(random));
     const int steps = 50;
@@ -51,30 +73,97 @@ void compare(const Optimizer& o, int64_t n, double gradient_scale, double clip_v
         const double lr = 0.05 / step;
         for (size_t i = 0; i < size_t(n); ++i) {
             gradient[i] = T(normal(random) * 3);
-            naive::update<R>(o, twin[i], gradient[i], R(lr), R(T(gradient_scale)), R(T(clip_value)));
+            expected(twin[i], gradient[i], R(lr));
         }
-        optimizer_update(o, optimizer_step(o, lr, step, gradient_scale, clip_value), value.data(), gradient.data(), states.data(), n);
+        optimizer->update({lr, step, gradient_scale}, value.data(), gradient.data(), states.pointers.data(), n);
     }
     // Each step adds some ten roundings of its own size (at most about 0.05 · 3 / (1 - momentum)), and options such as
     // beta2 are rounded to T, which tells on 1 - beta2 for every step that the mean remembers.
     const double bound = 10 * steps * std::numeric_limits<T>::epsilon() * 4;
     for (size_t i = 0; i < size_t(n); ++i)
-        CHECK(std::fabs(R(value[i]) - twin[i].value) <= bound, "kind %d, momentum %g, centered %d, amsgrad %d, decay %g: %.9g, not %.9g", int(o.kind),
-              o.momentum, o.centered, o.amsgrad, o.weight_decay, double(value[i]), double(twin[i].value));
+        CHECK(std::fabs(R(value[i]) - twin[i].value) <= bound, "%s: %.9g, not %.9g", words(settings).c_str(), double(value[i]),
+              double(twin[i].value));
 }
 
 template <class T>
 void compare_all() {
-    for (const Optimizer& o : variants())
+    for (const Settings& settings : variants())
         for (int64_t n : {16, 48, 272}) {
-            compare<T>(o, n, 1, 0);
-            compare<T>(o, n, 0.37, 0);
-            compare<T>(o, n, 1, 0.8);
+            compare<T>(settings, n, 1, 0);
+            compare<T>(settings, n, 0.37, 0);
+            compare<T>(settings, n, 1, 0.8);
+            compare<T>(settings, n, 0.37, 0.8);
         }
 }
 
 TEST("every optimizer follows its naive twin for fifty steps, float") { compare_all<float>(); }
 TEST("every optimizer follows its naive twin for fifty steps, double") { compare_all<double>(); }
+
+// Of a plain one the product that makes the gradient may do the update itself, as nothing else happens.
+template <class T>
+void plain_ones() {
+    for (Settings settings : variants())
+        for (double clip_value : {0.0, 0.5})
+            for (double clip_norm : {0.0, 0.5}) {
+                settings.numbers["clip_value"] = clip_value, settings.numbers["clip_norm"] = clip_norm;
+                const auto optimizer = make_optimizer<T>(settings);
+                const bool expected = settings.kind == "SGD" && settings.number("momentum") == 0 && settings.number("weight_decay") == 0 &&
+                                      clip_value == 0 && clip_norm == 0;
+                CHECK(optimizer->is_plain() == expected, "%s", words(settings).c_str());
+                if (!expected) continue;
+                std::vector<T> value(16, T(0.7)), gradient(16, T(0.3));
+                optimizer->update({0.1, 3}, value.data(), gradient.data(), nullptr, 16);
+                for (T v : value) CHECK(v == T(0.7) - T(0.1) * T(0.3));
+            }
+}
+
+TEST("an optimizer is plain that takes lr times the gradient from the value") {
+    plain_ones<float>();
+    plain_ones<double>();
+}
+
+// Numbers that are 0 with all that belongs to them: padding, and dead units. An eps that is more than 0, however little,
+// counts as that, also where the processor takes denormal numbers for 0.
+template <class T>
+void padding() {
+    const double least = std::numeric_limits<T>::denorm_min();
+    for (const Settings& variant : variants())
+        for (double eps : {0.0, 1e-320, least, 1e-8}) {
+            Settings settings = variant;
+            if (!settings.numbers.count("eps")) continue;
+            settings.numbers["eps"] = eps, settings.numbers["initial_accumulator_value"] = 0;
+            const auto optimizer = make_optimizer<T>(settings);
+            std::vector<T> value(16, T(0)), gradient(16, T(0));
+            States<T> states(*optimizer, 16);
+            optimizer->update({0.1, 1}, value.data(), gradient.data(), states.pointers.data(), 16);
+            CHECK(optimizer->spoils_padding() == (eps == 0), "%s", words(settings).c_str());
+            for (T v : value) CHECK(eps == 0 ? std::isnan(v) : v == 0, "%s: %g", words(settings).c_str(), double(v));
+        }
+    for (const Settings& settings : variants())
+        if (settings.kind == "SGD") CHECK(!make_optimizer<T>(settings)->spoils_padding());
+}
+
+TEST("who spoils padding says so; an eps above 0 stays above 0") {
+    padding<float>();
+    padding<double>();
+}
+
+TEST("what is missing is refused by name") {
+    auto refusal = [](const Settings& settings) -> std::string {
+        try {
+            make_optimizer<float>(settings);
+        } catch (const std::invalid_argument& error) {
+            return error.what();
+        }
+        return "";
+    };
+    Settings settings = optimizer_settings("Adam");
+    settings.kind = "Adamant";
+    CHECK(refusal(settings) == "the engine has no optimizer Adamant");
+    settings.kind = "Adam";
+    settings.numbers.erase("beta2");
+    CHECK(refusal(settings) == "Adam: the plan does not say its beta2");
+}
 
 TEST("power agrees with libm") {
     for (double base : {0.3, 0.9, 0.999, 0.999999})
@@ -86,11 +175,9 @@ TEST("power agrees with libm") {
 
 TEST("one step of Adam by hand") {
     // mean = 0.1 g, square = 0.001 g², both corrected to g and g²: the step is lr g / (|g| + eps)
-    Optimizer o;
-    o.kind = OptimizerKind::Adam;
     std::vector<double> value(16, 1.0), gradient(16, 4.0), mean(16), square(16);
     double* states[] = {mean.data(), square.data()};
-    optimizer_update(o, optimizer_step(o, 0.1, 1), value.data(), gradient.data(), states, 16);
+    make_optimizer<double>(optimizer_settings("Adam"))->update({0.1, 1}, value.data(), gradient.data(), states, 16);
     CHECK(std::fabs(value[0] - (1 - 0.1 * 4 / (4 + 1e-8))) < 1e-15, "%.17g", value[0]);
 }
 
@@ -126,11 +213,13 @@ TEST("the scale of clip_grad_norm_ is at most 1, 0 for an infinite norm, NaN for
     CHECK(clip_scale(1, INFINITY) == 0 && std::isnan(clip_scale(1, NAN)));
 }
 
-TEST("a NaN gradient is not clipped away") {
-    Optimizer o;
-    std::vector<float> value(16, 1.0f), gradient(16, NAN);
-    optimizer_update<float>(o, optimizer_step(o, 0.1, 1, 1, 0.5), value.data(), gradient.data(), nullptr, 16);
-    CHECK(std::isnan(value[0]));
+TEST("a NaN gradient is not clipped away, nor is a NaN scale") {
+    for (float g : {NAN, 1.0f}) {
+        std::vector<float> value(16, 1.0f), gradient(16, g);
+        const auto optimizer = make_optimizer<float>(optimizer_settings("SGD", {{"clip_value", 0.5}}));
+        optimizer->update({0.1, 1, g == 1 ? NAN : 1.0}, value.data(), gradient.data(), nullptr, 16);
+        CHECK(std::isnan(value[0]));
+    }
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include "../src/queue.h"
 
 #include "check.h"
+#include "optimizer_settings.h"
 
 using namespace chainrule;
 
@@ -33,6 +34,7 @@ struct Task {
         tanh.activation.kind = ActivationKind::Tanh;
         plan.ops.insert(plan.ops.begin() + 1, tanh);
         plan.has_loss = plan.has_optimizer = true;
+        plan.optimizer = optimizer_settings("SGD");
         plan.batch = 10;
         plan.samples = samples;
         engine = chainrule_engine.create(plan);

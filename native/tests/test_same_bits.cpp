@@ -4,10 +4,11 @@
 #include "../src/layers/activations.h"
 #include "../src/layers/dropout.h"
 #include "../src/losses.h"
-#include "../src/optimizers.h"
+#include "../src/optimizers/optimizer.h"
 
 #include "check.h"
 #include "matrices.h"
+#include "optimizer_settings.h"
 
 using namespace chainrule;
 
@@ -87,10 +88,11 @@ template <class T>
 Hash optimizers() {
     Hash hash;
     const int64_t n = 48;
-    for (int kind = 0; kind <= int(OptimizerKind::Adagrad); ++kind)
+    for (const char* kind : {"SGD", "Adam", "AdamW", "RMSprop", "Adagrad"})
         for (double momentum : {0.0, 0.9}) {
-            Optimizer o;
-            o.kind = OptimizerKind(kind), o.momentum = momentum, o.weight_decay = 0.01, o.amsgrad = o.centered = momentum > 0;
+            const double further = momentum > 0;
+            const auto optimizer = make_optimizer<T>(optimizer_settings(
+                kind, {{"momentum", momentum}, {"amsgrad", further}, {"centered", further}, {"eps", 1e-8}, {"weight_decay", 0.01}, {"clip_value", 0.75}}));
             std::vector<T> value(static_cast<size_t>(n)), gradient(static_cast<size_t>(n)), states[3];
             T* pointers[3];
             for (int k = 0; k < 3; ++k) states[k].assign(size_t(n), T(0)), pointers[k] = states[k].data();
@@ -99,7 +101,7 @@ Hash optimizers() {
                 double squares = 0;
                 for (T g : gradient) squares += double(g) * double(g);
                 const double scale = clip_scale(5, squares);
-                optimizer_update(o, optimizer_step(o, 0.01, step, scale, 0.75), value.data(), gradient.data(), pointers, n);
+                optimizer->update({0.01, step, scale}, value.data(), gradient.data(), pointers, n);
             }
             for (T v : value) hash.add(v);
         }

@@ -11,7 +11,7 @@ import numpy as np
 
 from . import arrays
 from .arrays import Array
-from .structures import Structure, is_several, leaves, names, rebuild
+from .structures import Structure, is_several, leaves, named, rebuild
 
 
 def number(
@@ -107,11 +107,10 @@ def as_arrays(owner: object, name: str, values: Any) -> Structure:
     for key in values if isinstance(values, dict) else ():
         if not isinstance(key, str):
             _refuse(owner, name, "name its arrays by words", f"the name {key!r}")
-    parts = list(zip(names(values), leaves(values), strict=True))
-    for of, part in parts:
+    for of, part in named(name, values):
         if is_several(part):
-            _refuse(owner, name + of, "be one array", f"a {type(part).__name__}; several arrays are not nested")
-    return rebuild(values, [as_array(owner, name + of, part) for of, part in parts])
+            _refuse(owner, of, "be one array", f"a {type(part).__name__}; several arrays are not nested")
+    return rebuild(values, [as_array(owner, of, part) for of, part in named(name, values)])
 
 
 def as_input(owner: object, name: str, x: Any, like: Array | None) -> Structure:

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from . import arrays
-from .arguments import as_array
+from .arguments import as_arrays
 from .arrays import Array
 from .module import Module
+from .structures import Structure, each, is_several, leaves, names, rebuild
 
 
 class GradientError(AssertionError):
@@ -25,7 +26,8 @@ class GradientError(AssertionError):
 class GradientReport:
     """What `check_gradients` found.
 
-    errors : the largest relative error by name: "x" for the input, and each parameter by its dotted name.
+    errors : the largest relative error by name: "x" for the input ("x[0]" or "x['a']" for a part of it), and each
+        parameter by its dotted name.
     kinks : how many elements by name sat on a kink, where only the one-sided slopes bound the gradient.
     tolerance : the error up to which a gradient is right.
     """
@@ -56,7 +58,8 @@ def check_gradients(
 
     The output y is weighed with random numbers r, so that f = Σ r y is one number whose gradient by y is r. Each
     element θ of the input and of the parameters is moved by ±h, and (f(θ+h) - f(θ-h)) / 2h compared with what
-    `backward(r)` says. All of it happens in float64, on copies; `module` and `inputs` stay as they are.
+    `backward(r)` says. All of it happens in float64, on copies; `module` and `inputs` stay as they are. Of an input or
+    output that is a tuple or a dict, every array takes part.
 
     Where the one-sided slopes disagree there is a kink between θ-h and θ+h, as in ReLU at 0. The derivative is not
     unique there, and it is enough if `backward` lies between the two slopes.
@@ -99,40 +102,51 @@ class _Probe:
 
     def __init__(self, module: Module, inputs: tuple[Any, ...], seed: int) -> None:
         self.module = copy.deepcopy(module).double()
-        first = as_array("check_gradients", "x", inputs[0])
+        first = as_arrays("check_gradients", "x", inputs[0])
         # The library is that of the parameters where there are any, so that a moved module is checked where it is.
-        like = next((parameter.value for parameter in module.param()), first)
+        like = next((parameter.value for parameter in module.param()), leaves(first)[0])
         self.xp, self.device = arrays.namespace(like), getattr(like, "device", None)
-        self.x = self._exact(first, "float64")
-        self.rest = [self._exact(value) if arrays.is_array(value) else value for value in inputs[1:]]
+        self.x = each(lambda part: self._exact(part, "float64"), first)
+        self.rest = [each(lambda part: self._exact(part) if arrays.is_array(part) else part, v) for v in inputs[1:]]
         self.buffers = [(buffer, buffer.value) for _, buffer in self.module.named_buffers()]
-        self.places = {"x": self.x} | {name: p.value for name, p in self.module.named_parameters()}
-        y = arrays.to_numpy(self._forward()[0])
-        self.weights = np.random.default_rng(seed).normal(size=y.shape)
+        self.places = self._by_name(self.x) | {name: p.value for name, p in self.module.named_parameters()}
+        rng, y = np.random.default_rng(seed), self._forward()[0]
+        self.weights = each(lambda part: rng.normal(size=tuple(part.shape)), y)
         self.middle = self.value()
         # What rounding errors of f are measured against.
-        self.scale = max(1.0, float(np.sqrt(np.sum((self.weights * y) ** 2))))
+        self.scale = max(1.0, math.sqrt(sum(float(np.sum(part**2)) for part in self._weighed(y))))
 
     def _exact(self, value: Array, dtype: str | None = None) -> Array:
         dtype = "float64" if arrays.is_floating(value) else dtype
         return arrays.convert(value, xp=self.xp, dtype=dtype, device=self.device)
 
-    def _forward(self) -> tuple[Array, Any]:
+    def _by_name(self, x: Structure) -> dict[str, Array]:
+        return {f"x{name}": part for name, part in zip(names(x), leaves(x), strict=True)}
+
+    def _weighed(self, y: Structure) -> list[np.ndarray]:
+        return [r * arrays.to_numpy(part) for r, part in zip(leaves(self.weights), leaves(y), strict=True)]
+
+    def _forward(self) -> tuple[Structure, Any]:
         for buffer, value in self.buffers:  # so that every pass is the same one: the same dropout mask, say
             buffer.value = arrays.convert(value) if arrays.is_array(value) else value
         return self.module.forward(self.x, *self.rest)
 
     def value(self) -> float:
         """f = Σ r y, added exactly, because the differences of f are tiny."""
-        return math.fsum((self.weights * arrays.to_numpy(self._forward()[0])).reshape(-1).tolist())
+        return math.fsum(r_y for part in self._weighed(self._forward()[0]) for r_y in part.reshape(-1).tolist())
 
     def gradients(self) -> dict[str, np.ndarray]:
         """What `backward` says."""
         for parameter in self.module.param():
             parameter.grad[...] = 1  # not 0, so that = instead of += shows
         y, saved = self._forward()
-        dx = self.module.backward(arrays.convert_like(self.weights, y), saved)
-        found = {"x": np.array(arrays.to_numpy(dx))}
+        dy = [arrays.convert_like(r, part) for r, part in zip(leaves(self.weights), leaves(y), strict=True)]
+        dx = self.module.backward(rebuild(y, dy), saved)
+        if is_several(dx) or is_several(self.x):
+            form, got = (each(lambda part: None, value) for value in (self.x, dx))
+            if form != got:
+                raise ValueError(f"check_gradients: the gradient by x must have the form of x, {form}, got {got}")
+        found = {name: np.array(arrays.to_numpy(part)) for name, part in self._by_name(dx).items()}
         return found | {name: arrays.to_numpy(p.grad) - 1 for name, p in self.module.named_parameters()}
 
     def slopes(self, name: str, position: tuple[int, ...], h: float) -> tuple[float, float]:

@@ -12,6 +12,8 @@ itself, so one layer may stand twice in a network, or in two networks at once.
 import copy
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from itertools import repeat
 from operator import setitem
 from os import PathLike
@@ -204,6 +206,19 @@ def first_value(modules: Iterable["Module"]) -> Array | None:
     return None
 
 
+_inferring: ContextVar[bool] = ContextVar("inferring", default=False)  # whether this pass is that of a `model(x)`
+
+
+@contextmanager
+def outside_inference() -> Iterator[None]:
+    """Training mode is what modules say again: a `fit` that somebody calls in a forward is no part of that pass."""
+    before = _inferring.set(False)
+    try:
+        yield
+    finally:
+        _inferring.reset(before)
+
+
 class Watched:
     """Something that networks are compiled from, and that tells them when one of its attributes is set."""
 
@@ -231,7 +246,17 @@ class Module(Watched):
     rest of this class finds them there.
     """
 
-    training: bool = True
+    @property
+    def training(self) -> bool:
+        """Whether a layer such as Dropout behaves as in training: the user's switch, and False in any `model(x)`.
+
+        So nothing is set and set back, and a call in one thread changes nothing for a training in another.
+        """
+        return vars(self).get("training", True) and not _inferring.get()
+
+    @training.setter
+    def training(self, mode: bool) -> None:
+        vars(self)["training"] = bool(mode)
 
     def forward(self, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
         """The output, and what `backward` will need: `y, saved = module.forward(x)`."""
@@ -248,20 +273,16 @@ class Module(Watched):
         can read as an array, or a tuple or dict of them, and computes in its own library and dtype. One without takes
         arrays as they come.
         """
-        modules = self.modules()
-        if inputs and (like := first_value(modules)) is not None:
+        if inputs and (like := first_value(self.walk())) is not None:
             inputs = (as_input(type(self).__name__, "x", inputs[0], like), *inputs[1:])
-        training = [module for module in modules if module.training]
-        for module in training:
-            vars(module)["training"] = False  # so set, it is not told to compiled networks: they need not know
+        before = _inferring.set(True)
         try:
             return self._infer(*inputs, **options)
         finally:
-            for module in training:
-                vars(module)["training"] = True
+            _inferring.reset(before)
 
     def _infer(self, *inputs: Any, **options: Any) -> Any:
-        """The output alone, once the mode is set and the input read."""
+        """The output alone, within a pass that is inference, once the input is read."""
         return self.forward(*inputs, **options)[0]
 
     # -- what is inside
@@ -499,3 +520,11 @@ class Module(Watched):
     def refuse(self, method: str, expected: str, got: object, error: type[Exception] = ValueError) -> NoReturn:
         """Raise an error that says who, what was expected, and what came."""
         raise error(f"{type(self).__name__}({self.extra_repr()}).{method}: {expected}, got {got}")
+
+    def refuse_shape(self, expected: str, x: Array, *, one_sample: bool, name: str = "x") -> NoReturn:
+        """Refuse an input for its shape, and say what to do if it may be one sample without the axis of the batch.
+
+        The first axis counts samples everywhere; PyTorch guesses from the number of axes whether there is one.
+        """
+        hint = f"; if it is one sample, {name}[None] gives it the axis of the batch" if one_sample else ""
+        self.refuse("forward", f"{name} {expected}", f"{tuple(x.shape)}{hint}")

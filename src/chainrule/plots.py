@@ -1,4 +1,4 @@
-"""Pictures: points, what a network makes of the plane, the course of losses. They need the extra "plots".
+"""Pictures: points, what a network makes of the plane, the course of losses, a network. They need the extra "plots".
 
 Each function returns a matplotlib Figure, to be shown by a notebook or written by `figure.savefig("picture.png")`;
 given `ax`, it draws there instead and returns that figure. No global state of matplotlib is touched.
@@ -14,6 +14,7 @@ import numpy as np
 
 from . import arrays
 from .data import Dataset
+from .diagram import GAP, HEIGHT, SIGN, SIGNS, Box, arranged, boxes
 from .extras import require
 from .module import Module
 from .train import History, predict
@@ -22,6 +23,14 @@ from .train.metrics import classes, labels
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9")
 MARKERS = ("o", "^", "s", "D", "v", "P")
 INK = "#333333"
+QUIET = "#777777"
+GROUNDS = {  # of the boxes of a network: the ground and the edge of each kind
+    "input": ("#f2f2f2", "#aaaaaa"),
+    "output": ("#f2f2f2", "#aaaaaa"),
+    "weights": ("#e3eff7", COLOURS[0]),
+    "join": ("#fbeadf", COLOURS[1]),
+    "layer": ("#ffffff", "#999999"),
+}
 
 
 def points(data: Dataset, *, title: str = "", ax: Any = None) -> Any:
@@ -95,6 +104,87 @@ def losses(history: History | Mapping[str, History], *, title: str = "", ax: Any
     ax.legend(frameon=False, fontsize=9)
     _quiet(ax)
     return figure
+
+
+def graph(model: Module, x: Any = None, *, title: str = "", ax: Any = None) -> Any:
+    """A network as boxes and arrows, from its inputs down to its outputs.
+
+    Networks inside of it are opened up: a box is a layer, with its place in the network (by which `state_dict` names
+    its parameters) and the number of its parameters. Those that learn are blue, those where branches meet vermilion.
+
+    Parameters
+    ----------
+    model : any network of Sequential, Residual, Parallel and Graph; a Module of another kind is one box.
+    x : what the network is shown, if that is a tuple or a dict and the model is no Graph, which knows it.
+    """
+    found = boxes(model, x)
+    arrows = arranged(found)
+    drawn = [*found, *(box for arrow in arrows for box in arrow)]
+    low = min(box.x - box.width / 2 for box in drawn) - 0.15
+    high = max(box.x + box.width / 2 for box in drawn) + 0.15
+    depth = 1 + max(box.level for box in found)
+    height = depth * (HEIGHT + GAP) - GAP + 0.3
+    edge = 0.1  # what the layout keeps free around the axes, so that a unit is an inch
+    figure, ax = _axes(ax, (max(high - low, 1.5) + edge, height + edge + (0.3 if title else 0)))
+    for arrow in arrows:
+        _draw_arrow(ax, arrow, arrows)
+    for box in found:
+        _draw_box(ax, box)
+    ax.set(xlim=(low, high), ylim=(-height + 0.15 + HEIGHT / 2, 0.15 + HEIGHT / 2), title=title)
+    ax.set_aspect("equal")
+    ax.set_axis_off()
+    ax.title.set_fontsize(10)
+    return figure
+
+
+def _draw_box(ax: Any, box: Box) -> None:
+    patches = require("matplotlib.patches", "plots")
+    ground, edge = GROUNDS[box.kind]
+    look = {"facecolor": ground, "edgecolor": edge, "linewidth": 0.9, "zorder": 2}
+    y = -box.level * (HEIGHT + GAP)
+    if box.text in SIGNS.values():
+        ax.add_patch(patches.Circle((box.x, y), SIGN / 2, **look))
+        ax.text(box.x, y, box.text, ha="center", va="center_baseline", fontsize=11, color=INK, zorder=3)
+        ax.text(box.x + SIGN / 2 + 0.05, y, box.caption, ha="left", va="center", fontsize=6.5, color=QUIET, zorder=3)
+        return
+    height, end = (0.28, 0.14) if box.kind in ("input", "output") else (HEIGHT, 0.06)
+    style = patches.BoxStyle("Round", pad=0, rounding_size=end)
+    corner = (box.x - box.width / 2, y - height / 2)
+    ax.add_patch(patches.FancyBboxPatch(corner, box.width, height, boxstyle=style, **look))
+    up = 0.075 if box.caption else 0.0
+    ax.text(box.x, y + up, box.text, ha="center", va="center", fontsize=8.5, color=INK, zorder=3)
+    ax.text(box.x, y - 0.105, box.caption, ha="center", va="center", fontsize=6.5, color=QUIET, zorder=3)
+
+
+def _draw_arrow(ax: Any, points: list[Box], arrows: list[list[Box]]) -> None:
+    """A smooth line from the lower edge of a box to the upper edge of another, with a head."""
+    patches, path = require("matplotlib.patches", "plots"), require("matplotlib.path", "plots")
+    above, below = points[0], points[-1]
+    entries = sorted((other for other in arrows if other[-1] is below), key=lambda other: other[-2].x)
+    place = next(i for i, other in enumerate(entries) if other is points) - (len(entries) - 1) / 2
+    room = 0.0 if below.text in SIGNS.values() else min(0.3, 0.7 * below.width / len(entries))
+    xs = [*(box.x for box in points[:-1]), below.x + place * room]
+    ys = [-box.level * (HEIGHT + GAP) for box in points]
+    vertices, codes = [(xs[0], ys[0] - _half(above))], [path.Path.MOVETO]
+    for i in range(1, len(points)):
+        start, last = vertices[-1], i == len(points) - 1
+        end = (xs[i], ys[i] + (_half(below) if last else HEIGHT / 2))
+        middle = (start[1] + end[1]) / 2
+        vertices += [(start[0], middle), (end[0], middle), end]
+        codes += [path.Path.CURVE4] * 3
+        if not last:  # straight past the boxes of a level
+            vertices.append((xs[i], ys[i] - HEIGHT / 2))
+            codes.append(path.Path.LINETO)
+    line = path.Path(vertices, codes)
+    head = {"arrowstyle": "-|>,head_length=3,head_width=1.6", "shrinkA": 0, "shrinkB": 0}
+    ax.add_patch(patches.FancyArrowPatch(path=line, color="#666666", linewidth=0.9, zorder=1, **head))
+
+
+def _half(box: Box) -> float:
+    """From the middle of a box to its upper edge."""
+    if box.text in SIGNS.values():
+        return SIGN / 2
+    return 0.14 if box.kind in ("input", "output") else HEIGHT / 2
 
 
 def sheet(rows: int, columns: int, *, panel: tuple[float, float] = (3.1, 3.3)) -> tuple[Any, Any]:

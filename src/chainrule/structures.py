@@ -8,25 +8,33 @@ from collections.abc import Callable
 from typing import Any
 
 Structure = Any  # an array, a tuple of arrays, or a dict of arrays by name
+SEVERAL = (tuple, dict)
 
 
 def is_several(value: Any) -> bool:
     """Whether `value` is a tuple or a dict, and no array."""
-    return isinstance(value, tuple | dict)
+    return isinstance(value, SEVERAL)
 
 
 def leaves(value: Structure) -> list[Any]:
     """The arrays, in order."""
-    if isinstance(value, dict):
-        return list(value.values())
-    return list(value) if isinstance(value, tuple) else [value]
+    if not isinstance(value, SEVERAL):
+        return [value]
+    return list(value.values() if isinstance(value, dict) else value)
 
 
 def names(value: Structure) -> list[str]:
     """What the arrays are called behind the name of the whole: "" for one, "[0]" of a tuple, "['a']" of a dict."""
-    if isinstance(value, dict):
-        return [f"[{name!r}]" for name in value]
-    return [f"[{i}]" for i in range(len(value))] if isinstance(value, tuple) else [""]
+    if not isinstance(value, SEVERAL):
+        return [""]
+    return [f"[{key!r}]" for key in (value if isinstance(value, dict) else range(len(value)))]
+
+
+def named(name: str, value: Structure) -> list[tuple[str, Any]]:
+    """The arrays, each with what errors call it where the whole is `name`: x, x[0], x['a']."""
+    if not isinstance(value, SEVERAL):
+        return [(name, value)]
+    return [(name + of, array) for of, array in zip(names(value), leaves(value), strict=True)]
 
 
 def rebuild(like: Structure, arrays: list[Any]) -> Structure:
@@ -38,4 +46,6 @@ def rebuild(like: Structure, arrays: list[Any]) -> Structure:
 
 def each(function: Callable[[Any], Any], value: Structure) -> Structure:
     """What `function` makes of every array, in the same form."""
+    if not isinstance(value, SEVERAL):
+        return function(value)
     return rebuild(value, [function(array) for array in leaves(value)])

@@ -11,6 +11,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 import chainrule as cr
+from chainrule.structures import leaves
 
 STEPS = 50
 
@@ -303,7 +304,7 @@ class Training:
             for array in arrays if nudge else ():
                 array *= 1 + nudge * rng.choice([-1.0, 1.0], size=array.shape)
 
-        move(data.x, *(parameter.value for parameter in model.param()))
+        move(*leaves(data.x), *(parameter.value for parameter in model.param()))
         held_out = self.data(23, self.seed + 3, self.task.validation_weights, dtype) if self.validation else None
         optimizer = made(self.optimizer)
         if nudge:

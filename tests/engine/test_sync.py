@@ -300,7 +300,7 @@ CHANGED = {
         lambda net, loss, rule: net.__setitem__(1, cr.LeakyReLU()),
     ),
     "a layer removed": (
-        "op 1 was Tanh() .* is linear(weight=2, bias=3) now",
+        "op 1 was Tanh() .* is Linear() with parameters 2, 3 now",
         lambda net, loss, rule: setattr(net, "layers", (net[0], net[2])),
     ),
     "a Linear replaced": (
@@ -312,7 +312,7 @@ CHANGED = {
         lambda net, loss, rule: setattr(net[0], "bias", cr.Parameter(np.zeros(8))),
     ),
     "a bias removed": (
-        "op 2 was linear(weight=2, bias=3) .* is linear(weight=2, bias=-1) now",
+        "op 2 was Linear() with parameters 2, 3 .* is Linear() with parameters 2 now",
         lambda net, loss, rule: setattr(net[2], "bias", None),
     ),
     "an unknown layer": (
@@ -321,8 +321,8 @@ CHANGED = {
     ),
     "a loss": ("the loss was MSELoss(mean=True", lambda net, loss, rule: setattr(loss, "reduction", "sum")),
     "momentum": ("the optimizer was SGD(.*momentum=0.9,", lambda net, loss, rule: setattr(rule, "momentum", 0.5)),
-    "weight decay": ("SGD(weight_decay=0.5,.* now;", lambda net, loss, rule: setattr(rule, "weight_decay", 0.5)),
-    "clipping": ("clip_norm=0.5) now", lambda net, loss, rule: setattr(rule, "clip_norm", 0.5)),
+    "weight decay": ("SGD(.*weight_decay=0.5,.* now;", lambda net, loss, rule: setattr(rule, "weight_decay", 0.5)),
+    "clipping": ("clip_norm=0.5,.* now", lambda net, loss, rule: setattr(rule, "clip_norm", 0.5)),
     "nesterov": ("nesterov=True.* now", lambda net, loss, rule: setattr(rule, "nesterov", True)),
     "the optimizer": (
         "the optimizer was SGD(lr=0.1, momentum=0.9) .* is SGD(lr=0.5, momentum=0.9) now",

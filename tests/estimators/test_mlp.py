@@ -586,8 +586,11 @@ def test_the_gradient_by_the_inputs_agrees_with_differences(wine, diabetes):
         np.testing.assert_allclose(classifier.input_gradient(X), expected, atol=1e-8)
         np.testing.assert_allclose(classifier.input_gradient(X, 1), expected[:, 1], atol=1e-8)
         classifier.network_.eval()
+        gradient = classifier.network_.param()[0].grad
+        gradient[...] = 7
         classifier.input_gradient(X)
-        assert not classifier.network_.training  # its mode is the user's
+        assert not classifier.network_.training  # its mode is the user's, and so are its gradients
+        assert (gradient == 7).all()
     X, y = diabetes
     for loss, target in (("squared_error", y), ("squared_error", np.stack([y, -y], axis=1)), ("poisson", np.abs(y))):
         regressor = MLPRegressor(loss, (8,), "gelu", max_iter=20, random_state=0).fit(X, target)

@@ -126,7 +126,7 @@ def test_a_parameter_of_pytorch_is_an_input_too() -> None:
     ("x", "error", "expected", "came"),
     [
         (np.ones((100, 3), "float32"), ValueError, "x must be (batch, 2)", "(100, 3)"),
-        (np.ones(2, "float32"), ValueError, "x must be (batch, 2)", "(2,)"),
+        (np.ones(2, "float32"), ValueError, "x must be (batch, 2)", "(2,); if it is one sample, x[None]"),
         (np.float32(1), TypeError, "x must be a numpy float32 array like the weight", "a numpy float32 array"),
         (np.ones((3, 2)), TypeError, "x must be a numpy float32 array like the weight", "a numpy float64 array"),
         (np.ones((3, 2), "int64"), TypeError, "x must be a numpy float32 array like the weight", "a numpy int64 array"),
@@ -146,8 +146,8 @@ def test_a_wrong_input_is_refused_by_name(x: Any, error: type[Exception], expect
 @pytest.mark.parametrize(
     ("dy", "error", "message"),
     [
-        (np.ones((4, 2), "float32"), ValueError, "dy must be (batch, 3), got (4, 2)"),
-        (np.ones(3, "float32"), ValueError, "dy must be (batch, 3), got (3,)"),
+        (np.ones((4, 2), "float32"), ValueError, "dy must be (4, 3) for x (4, 2), got (4, 2)"),
+        (np.ones(3, "float32"), ValueError, "dy must be (4, 3) for x (4, 2), got (3,)"),
         (np.ones((1, 3), "float32"), ValueError, "dy must be (4, 3) for x (4, 2), got (1, 3)"),
         (np.ones((2, 2, 3), "float32"), ValueError, "dy must be (4, 3) for x (4, 2), got (2, 2, 3)"),
         (np.ones((4, 3)), TypeError, "dy must be a numpy float32 array like the weight, got a numpy float64 array"),

@@ -132,19 +132,11 @@ REFUSED = {
         "Softmax along dim 0",
         {"model": lambda: cr.Sequential(_linear(), cr.Softmax(0), _linear())},
     ),
-    "rows of rows": (
-        r"Linear on samples of shape \(3, 2\)",
-        {"data": (np.ones((4, 3, 2)), np.ones((4, 3, 2)))},
-    ),
     "two dtypes": (
         "parameters in float32 and float64",
         {"model": lambda: cr.Sequential(_linear(), cr.Linear(2, 2, rng=0)), "before": True},
     ),
     "float16": ("parameters in float16", {"model": lambda: cr.Sequential(_linear()).to(dtype="float16")}),
-    "a Flatten of other axes": (
-        "Flatten with other than its default axes",
-        {"model": lambda: cr.Sequential(cr.Flatten(1, 1), _linear())},
-    ),
     "a subclass of a loss": ("OwnLoss", {"loss": OwnLoss}),
     "a weight for each sample": (
         "BCEWithLogitsLoss with a weight for each sample",

@@ -1,6 +1,242 @@
-// A unit of the engine (see CMakeLists.txt): the products of Linear for one type of number.
-#include "linear.h"
+// Linear, the twin of chainrule.layers.Linear: y = x Wᵀ + b, dx = dy W, dW = dyᵀ x, db = Σ_rows dy. The products are in
+// products/; here is which of them a pass takes, where a ReLU rides along, and how threads divide it.
+//
+// Where dx takes x's place, dW comes first, or x waits aside if dx reads the weights that dW updates. Where x must stay, a
+// large W passes once: block by block, dx and update while the block is in the nearest cache.
+#include "../products/row.h"
+#include "activations.h"
+#include "layers.h"
 
 namespace chainrule {
-LINEAR(, NUMBER);
+
+template <class T>
+class Linear final : public Layer<T> {
+    using Layer<T>::x, Layer<T>::y, Layer<T>::place_, Layer<T>::wants_dx, Layer<T>::adds_dx, Layer<T>::by_rows;
+
+public:
+    static constexpr int64_t big_weight = int64_t(1) << 20;  // bytes: more than a core's cache keeps from pass to pass
+
+    explicit Linear(const Making& making)
+        : Layer<T>(making.parameters), n_in_(making.x[0].columns), n_out_(making.y.columns),
+          positions_(making.x[0].positions), has_bias_(making.parameters.size() == 2) {
+        if (making.x.size() != 1 || making.shapes.empty() || making.shapes.size() > 2) making.refuse("it reads one value, a weight and perhaps a bias");
+        const ParameterShape& weight = making.shapes[0];
+        if (weight.n_in != n_in_) making.refuse("the weight takes " + std::to_string(weight.n_in) + " columns, got " + std::to_string(n_in_));
+        if (weight.n_out != n_out_ || making.y.positions != positions_) making.refuse("the output does not fit");
+        if (has_bias_ && (making.shapes[1].n_in != 0 || making.shapes[1].n_out != n_out_)) making.refuse("the bias does not fit the weight");
+    }
+
+    Manners manners() const override {
+        Manners m;
+        m.reads_x = m.carries_relu = m.masks_dx = true;
+        m.writes_dx_over_x = n_out_ <= k_block && !is_big();
+        return m;
+    }
+    double operations() const override { return 6.0 * double(positions_) * double(n_in_) * double(n_out_); }
+    bool is_big() const override { return checked_product(n_in_, n_out_) * int64_t(sizeof(T)) > big_weight; }
+
+    void settle(Parameters<T>& all, Seen& seen) override {
+        const int weight = this->parameters_[0], bias = this->parameters_.back();
+        fuses_update_ = all.may_fuse_update(weight) && all.may_fuse_update(bias);
+        if (fuses_update_) all.fuse_update(weight), all.fuse_update(bias);
+        const bool weight_seen = seen.parameter[size_t(weight)], bias_seen = seen.parameter[size_t(bias)];
+        adds_ = weight_seen || bias_seen;
+        if (weight_seen != bias_seen) seen.start_from_zero = true;  // one of the two is shared and the other is not
+        seen.parameter[size_t(weight)] = seen.parameter[size_t(bias)] = true;
+    }
+
+    void lay_out(Arena& arena, int64_t batch, bool threaded) override {
+        if (threaded && dx_needs_transpose(n_in_, n_out_)) transposed_ = Matrix<T>(arena.take<T>(matrix_size<T>(n_out_, n_in_)), n_out_, n_in_);
+        aside_ = arena.take<T>(aside_size(batch));
+    }
+    int64_t shared_scratch(int64_t, bool threaded) const override {
+        if (threaded || !dx_needs_transpose(n_in_, n_out_)) return 0;
+        const int64_t block = n_out_ < k_block + narrow_panel ? n_out_ : k_block + narrow_panel;
+        return goes_by_blocks() && !place_.dx_over_x ? matrix_size<T>(block, panel<T>) : matrix_size<T>(n_out_, n_in_);
+    }
+    void memory_is_there(const Memory<T>& memory) override {
+        zeros_ = memory.zeros;
+        const int weight = this->parameters_[0], bias = this->parameters_.back();
+        weight_ = weight_matrix<T>(memory.parameters.value(weight), n_in_, n_out_);
+        weight_gradient_ = memory.parameters.gradient(weight);
+        bias_ = has_bias_ ? memory.parameters.value(bias) : nullptr;
+        bias_gradient_ = has_bias_ ? memory.parameters.gradient(bias) : nullptr;
+        if (!transposed_.data) transposed_ = Matrix<T>(memory.shared_scratch, n_out_, n_in_);
+        row_x_ = x().rows(0, 1), row_y_ = y().rows(0, 1), row_dy_ = y().gradient_rows(0, 1);
+        row_dx_ = adds_dx() ? aside(0, 1) : x().gradient_rows(0, 1);
+        row_mask_ = x().mask(0);
+        row_gradient_ = gradient({});
+    }
+
+    void infer(const Matrix<T>* x, const Matrix<T>& y) const override { apply(x[0], y); }
+
+    void forward(const Pass&, int64_t begin, int64_t end) override {
+        // A row is one alone if the batch has no other: its sums run in another order, which threads must not bring about.
+        if (begin == 0 && end == 1 && positions_ == 1) linear_row_forward<T>(row_x_, weight_, bias(), row_y_, finish());
+        else linear_forward<T>(x().rows(begin, end), weight_, bias(), y().rows(begin, end), finish());
+    }
+
+    void backward(const Pass& pass, int64_t samples) override {
+        mask_own_relu(0, samples);
+        if (samples > 1 || positions_ > 1) return backward_all(pass, samples);
+        row_gradient_.add = pass.add || adds_;
+        row_gradient_.update = pass.update && fuses_update_;
+        row_gradient_.lr = T(pass.lr);
+        linear_row_backward<T>(row_x_, row_dy_, weight_, wants_dx(pass) ? row_dx_ : no_dx_, row_mask_, row_gradient_);
+        if (adds_dx() && wants_dx(pass)) add_rows_of<T>(row_dx_, x().gradient_rows(0, 1));
+    }
+
+    void prepare(Share share) override {
+        if (!this->coming().input_only) transpose_inputs(share.begin(n_in_, panel<T>), share.end(n_in_, panel<T>));
+    }
+    void backward_inputs(const Pass& pass, int64_t begin, int64_t end) override {
+        mask_own_relu(begin, end);
+        if (wants_dx(pass)) dx_of(begin, end);
+    }
+    void backward_parameters(const Pass& pass, int64_t samples, Share share, bool prepare_next) override {
+        const int64_t begin = share.begin(n_in_, panel<T>), end = share.end(n_in_, panel<T>);
+        if (begin == end) return;
+        linear_gradient<T>(x().rows(0, samples), y().gradient_rows(0, samples), gradient(pass), begin, end);
+        if (prepare_next && !this->coming().input_only) transpose_inputs(begin, end);
+    }
+
+    // A wide output is divided by columns, whole panels of them.
+    void forward_part(const Pass& pass, int64_t samples, Share share) override {
+        if (!weight_is_transposed(n_in_, n_out_) || n_out_ < 2 * panel<T>) return Layer<T>::forward_part(pass, samples, share);
+        const int64_t begin = share.begin(n_out_, panel<T>), end = share.end(n_out_, panel<T>);
+        if (begin == end) return;
+        Matrix<T> weight = weight_, y_part = y().rows(0, samples);
+        weight.data += weight.column_offset(begin);
+        y_part.data += y_part.column_offset(begin);
+        weight.columns = y_part.columns = round_up(end - begin, panel<T>);  // of the last panel, the padding too
+        linear::multiply<T>(x().rows(0, samples), weight, y_part, bias() + begin, finish());
+    }
+    int backward_phases() const override { return masks_own_relu() ? 2 : 1; }
+    void backward_part(const Pass& pass, int64_t samples, int phase, Share share) override {
+        if (phase + 1 < backward_phases()) {
+            by_rows(samples, share, [&](int64_t begin, int64_t end) { mask_own_relu(begin, end); });
+        } else if (goes_by_blocks()) {
+            const int64_t begin = share.begin(n_in_, panel<T>), end = share.end(n_in_, panel<T>);
+            if (begin < end) backward_blocks(pass, samples, begin, end);
+        } else if (share.index == 0) {
+            backward_all(pass, samples);
+        }
+    }
+
+private:
+    Finish finish() const { return place_.carries_relu ? Finish::relu : Finish::plain; }
+    const T* bias() const { return bias_ ? bias_ : zeros_; }
+
+    FORCE_INLINE void apply(const Matrix<T>& x, const Matrix<T>& y) const {
+        if (x.rows == 1) linear_row_forward<T>(x, weight_, bias(), y, finish());
+        else linear_forward<T>(x, weight_, bias(), y, finish());
+    }
+
+    bool masks_own_relu() const { return place_.carries_relu && !y().reader_masks; }
+    FORCE_INLINE void mask_own_relu(int64_t begin, int64_t end) const {
+        if (!masks_own_relu()) return;
+        const Matrix<T> dy = y().gradient_rows(begin, end);
+        mask_by_relu<T>(dy, y().rows(begin, end));
+    }
+
+    LinearGradient<T> gradient(const Pass& pass) const {
+        LinearGradient<T> to;
+        to.weight = weight_gradient_;
+        to.bias = bias_gradient_;
+        to.add = pass.add || adds_;
+        to.update = pass.update && fuses_update_;
+        to.lr = T(pass.lr);
+        to.weight_value = const_cast<T*>(weight_.data);
+        to.bias_value = const_cast<T*>(bias());
+        return to;
+    }
+
+    // Wᵀ's columns begin … end - 1 (inputs), as linear_dx wants them.
+    void transpose_inputs(int64_t begin, int64_t end) {
+        if (begin >= end || !dx_needs_transpose(n_in_, n_out_)) return;
+        Matrix<T> to = transposed_;
+        if (!to.is_narrow()) {
+            to.data += to.column_offset(begin);
+            to.columns = round_up(end - begin, panel<T>);
+        }
+        transpose<T>(weight_.slice(begin, end), to, 0, n_out_);
+    }
+
+    // Does backward go over the weight in blocks? Narrow ones have kernels of their own.
+    bool goes_by_blocks() const { return n_in_ > narrow_panel && n_out_ > narrow_panel; }
+    void backward_blocks(const Pass& pass, int64_t samples, int64_t begin, int64_t end) {
+        T* packed = transposed_.data + transposed_.column_offset(begin);  // another place for every thread
+        linear_backward_blocks<T>(x().rows(0, samples), y().gradient_rows(0, samples), weight_, packed, start(),
+                                  wants_dx(pass) ? x().gradient_rows(0, samples) : Matrix<T>{}, x().mask(0), gradient(pass), begin, end);
+    }
+
+    // Products that go on from what dx holds are those of tiles; the others make dx aside, and it is added.
+    bool adds_in_place() const { return !adds_dx() || dx_needs_transpose(n_in_, n_out_); }
+    const T* start() const { return adds_dx() ? nullptr : zeros_; }
+    int64_t aside_size(int64_t batch) const {
+        const bool waits = place_.dx_over_x && !dx_needs_transpose(n_in_, n_out_) && weight_is_transposed(n_in_, n_out_);
+        const int64_t rows = waits || !adds_in_place() ? checked_product(batch, positions_) : adds_dx() ? 1 : 0;
+        return matrix_size<T>(rows, n_in_);
+    }
+    Matrix<T> aside(int64_t begin, int64_t end) const {
+        Value<T> value = x();
+        value.data = aside_;
+        if (adds_dx() && adds_in_place()) value.capacity = 1;  // for a row alone
+        return value.rows(begin, end);
+    }
+
+    void dx_of(int64_t begin, int64_t end) {
+        const Matrix<T> dy = y().gradient_rows(begin, end), dx = x().gradient_rows(begin, end);
+        if (adds_in_place()) return linear_dx<T>(dy, weight_, transposed_, start(), dx, x().mask(begin));
+        const Matrix<T> part = aside(begin, end);
+        linear_dx<T>(dy, weight_, transposed_, zeros_, part, nullptr);
+        add_rows_of<T>(part, dx);
+    }
+
+    // dx and the gradients, by one thread.
+    void backward_all(const Pass& pass, int64_t samples) {
+        const LinearGradient<T> to = gradient(pass);
+        const Matrix<T> from = x().rows(0, samples), dy = y().gradient_rows(0, samples);
+        if (!wants_dx(pass)) return linear_gradient<T>(from, dy, to, 0, n_in_);
+        const Matrix<T> dx = x().gradient_rows(0, samples);
+        if (!weight_is_transposed(n_in_, n_out_) && !adds_dx()) {
+            linear_backward_narrow<T>(from, dy, weight_, dx, x().mask(0), to);
+        } else if (place_.dx_over_x && dx_needs_transpose(n_in_, n_out_)) {
+            transpose<T>(weight_, transposed_, 0, n_out_);
+            linear_gradient<T>(from, dy, to, 0, n_in_);
+            dx_of(0, samples);
+        } else if (place_.dx_over_x) {
+            // dx reads the weights themselves, and both the weights and x will be overwritten: x waits.
+            const Matrix<T> kept = aside(0, samples);
+            copy_rows<T>(from, kept);
+            dx_of(0, samples);
+            linear_gradient<T>(kept, dy, to, 0, n_in_);
+        } else if (goes_by_blocks()) {
+            backward_blocks(pass, samples, 0, n_in_);
+        } else {
+            if (dx_needs_transpose(n_in_, n_out_)) transpose<T>(weight_, transposed_, 0, n_out_);
+            dx_of(0, samples);
+            linear_gradient<T>(from, dy, to, 0, n_in_);
+        }
+    }
+
+    int64_t n_in_, n_out_, positions_;
+    bool has_bias_, fuses_update_ = false;
+    bool adds_ = false;  // a later layer has the same parameters: their gradient is there already
+    Matrix<T> weight_, transposed_;
+    const T *bias_ = nullptr, *zeros_ = nullptr, *row_mask_ = nullptr;
+    T *weight_gradient_ = nullptr, *bias_gradient_ = nullptr, *aside_ = nullptr;
+    // A batch of one row takes so little time that making these views anew would be a tenth of it.
+    Matrix<T> row_x_, row_y_, row_dx_, row_dy_, no_dx_;
+    LinearGradient<T> row_gradient_;
+};
+
+template <class T>
+std::unique_ptr<Layer<T>> make_linear(const Making& making) {
+    if (making.settings.kind != "Linear") return nullptr;
+    return std::make_unique<Linear<T>>(making);
 }
+
+template std::unique_ptr<Layer<NUMBER>> make_linear<NUMBER>(const Making&);
+
+}  // namespace chainrule

@@ -1,4 +1,4 @@
-// Arrays of Python's, read and written where they lie.
+// Arrays of Python's that belong to parameters and optimizers, read and written where they lie.
 #pragma once
 
 #include <nanobind/nanobind.h>
@@ -23,85 +23,6 @@ inline bool holds(const Py_buffer& view, DType dtype) {
     if (format[0] == '=' || format[0] == '<' || format[0] == '@') ++format;
     return format[0] == (dtype == DType::float32 ? 'f' : 'd') && format[1] == 0;
 }
-
-// Where Python's rules for arrays come in: what to make of one that is not as the engine reads it.
-class Reader {
-public:
-    explicit Reader(PyTypeObject* plain) : plain_(plain) {}
-    nb::object read;  // (array, name, whether class indices are wanted) -> a plain array; None: nothing else is read
-
-    bool is_plain(nb::handle array) const { return Py_TYPE(array.ptr()) == plain_; }  // no subclass, such as masked arrays
-    bool reads() const { return read.is_valid() && !read.is_none(); }
-    nb::object numbers(nb::handle array, const char* name) const { return read(array, name, false); }
-    nb::object indices(nb::handle array, const char* name) const { return read(array, name, true); }
-
-private:
-    PyTypeObject* plain_;
-};
-
-// Rows of numbers that a call was given, read through the buffer protocol for as long as this object lives.
-class Rows {
-public:
-    // `reader`, if there is one, says what to make of anything that is not a plain array as it has to be.
-    Rows(nb::handle array, DType dtype, int64_t columns, const char* name, bool writable, const Reader* reader = nullptr)
-        : name_(name) {
-        const int flags = PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | (writable ? PyBUF_WRITABLE : 0);
-        bool open = (!reader || reader->is_plain(array)) && get(array, flags), fits = open && holds(view_, dtype);
-        if (!fits && reader && reader->reads()) {
-            release();
-            read_ = reader->numbers(array, name);
-            open = get(read_, flags);
-            fits = open && holds(view_, dtype);
-        }
-        if (!fits) refuse(open, dtype, writable);
-        if (view_.ndim == 2 && view_.shape[1] == columns) rows = view_.shape[0];
-        else if (view_.ndim == 1 && view_.shape[0] == columns) rows = 1;
-        else refuse_shape(columns);
-        if (rows == 0) refuse_shape(columns);
-    }
-    Rows(const Rows&) = delete;
-    ~Rows() { release(); }
-
-    void* data() const { return view_.buf; }
-    size_t bytes() const { return size_t(view_.len); }
-    bool single() const { return view_.ndim == 1; }
-    bool overlaps(const Rows& other) const {
-        const auto *begin = static_cast<const char*>(view_.buf), *others = static_cast<const char*>(other.view_.buf);
-        return begin < others + other.view_.len && others < begin + view_.len;
-    }
-    int64_t rows = 0;
-
-private:
-    std::string message(const std::string& text) const { return std::string(name_) + " " + text; }
-    [[noreturn, gnu::noinline]] void refuse(bool open, DType dtype, bool writable) {
-        if (!open)
-            throw nb::type_error(message(std::string("must be a C-contiguous ") + (writable ? "writable " : "") + "NumPy array")
-                                     .c_str());
-        const std::string got = view_.format;
-        release();
-        throw nb::type_error(message(std::string("must be ") + name_of(dtype) + " like the network, got format " + got).c_str());
-    }
-    [[noreturn, gnu::noinline]] void refuse_shape(int64_t columns) {
-        std::string shape;
-        for (int i = 0; i < view_.ndim; ++i) shape += (i ? ", " : "") + std::to_string(view_.shape[i]);
-        const bool empty = view_.ndim == 2 && view_.shape[1] == columns;
-        release();
-        if (empty) throw nb::value_error(message("must have at least one row").c_str());
-        throw nb::value_error(message("must be (batch, " + std::to_string(columns) + ") or (" + std::to_string(columns) +
-                                      ",), got (" + shape + ")").c_str());
-    }
-    bool get(nb::handle array, int flags) {
-        if (PyObject_GetBuffer(array.ptr(), &view_, flags) == 0) return true;
-        PyErr_Clear();
-        return false;
-    }
-    void release() {
-        if (view_.obj) PyBuffer_Release(&view_);
-    }
-    Py_buffer view_{};
-    nb::object read_;  // what the reader made
-    const char* name_;
-};
 
 // A whole array of a known dtype and shape, however it lies in memory; `fits` says whether it is one.
 class Whole {

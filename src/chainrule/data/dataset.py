@@ -9,7 +9,7 @@ import numpy as np
 from .. import arrays, random
 from ..arguments import as_array, as_arrays, positive
 from ..arrays import Array
-from ..structures import Structure, each, leaves, names
+from ..structures import Structure, each, leaves, named
 
 
 class Dataset:
@@ -36,30 +36,37 @@ class Dataset:
         self.x = as_arrays("Dataset", "x", x)
         self.target = as_arrays("Dataset", "target", target)
         self.sample_weight = None if sample_weight is None else as_array("Dataset", "sample_weight", sample_weight)
-        named = [pair for pair in self._named() if pair[1] is not None]
-        for name, array in named:
+        parts = self._named()
+        for name, array in parts:
             if array.ndim == 0:
                 raise ValueError(f"Dataset: {name} must have an axis of samples, got a single number")
-        first, counted = named[0]
+        first, counted = parts[0]
         n = counted.shape[0]
         if n == 0:
             raise ValueError(f"Dataset: there are no samples; {first} has the shape {tuple(counted.shape)}")
-        for name, array in named:
+        for name, array in parts:
             if array.shape[0] != n:
                 raise ValueError(f"Dataset: {name} must have {n} samples like {first}, got {array.shape[0]}")
         if self.sample_weight is not None and self.sample_weight.ndim != 1:
             raise ValueError(f"Dataset: sample_weight must be ({n},), got {tuple(self.sample_weight.shape)}")
 
+    @classmethod
+    def of_checked(cls, x: Structure, target: Structure, sample_weight: Array | None) -> "Dataset":
+        """A Dataset of arrays that have been looked at already."""
+        data = cls.__new__(cls)
+        data.x, data.target, data.sample_weight = x, target, sample_weight
+        return data
+
     def _named(self) -> list[tuple[str, Array]]:
         """Every array with what errors call it."""
-        parts = (("x", self.x), ("target", self.target), ("sample_weight", self.sample_weight))
-        return [(name + of, array) for name, part in parts for of, array in zip(names(part), leaves(part), strict=True)]
+        found = named("x", self.x) + named("target", self.target)
+        return found if self.sample_weight is None else [*found, ("sample_weight", self.sample_weight)]
 
     def __len__(self) -> int:
         return int(leaves(self.x)[0].shape[0])
 
     def __repr__(self) -> str:
-        return f"Dataset({', '.join(f'{name} {_describe(a)}' for name, a in self._named() if a is not None)})"
+        return f"Dataset({', '.join(f'{name} {_describe(a)}' for name, a in self._named())})"
 
     def take(self, index: Any) -> "Dataset":
         """The samples that `index` (a NumPy array of positions) or a slice picks."""

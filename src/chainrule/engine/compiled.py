@@ -11,8 +11,9 @@ from ..arguments import as_array, as_indices, positive
 from ..module import Module
 from ..optimizers.schedules import Schedule
 from ..roles import require_loss, require_model, require_optimizer
+from ..structures import Structure, names
 from . import native
-from .lower import CannotLower, lower, sample_shape
+from .lower import CannotLower, checked_shapes, lower, sample_shape
 from .plan import Plan
 from .sync import Keeper
 
@@ -27,6 +28,8 @@ class Compiled:
 
     It shares its parameters with the model that it was made from: what is set there is what the next call uses, and
     what a step wrote is what `Parameter.value` shows. Each thread needs an object of its own.
+
+    A network with several inputs or heads takes and gives tuples or dicts of arrays, as the model does.
 
     Plain NumPy arrays of the network's dtype are read where they lie. Anything else that `fit` would take is converted
     first, which costs a small network more than its step; docs/arrays.md has the rules.
@@ -64,7 +67,7 @@ class Compiled:
             if getattr(type(self), name) is getattr(Compiled, name):
                 setattr(self, name, getattr(self._native, name))
 
-    def predict(self, x: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    def predict(self, x: Structure, out: Structure | None = None) -> Structure:
         """The outputs for x, in evaluation mode.
 
         Shapes    x (batch, n_in) or one sample (n_in,) -> (batch, n_out) or (n_out,), of the network's dtype; into
@@ -72,11 +75,11 @@ class Compiled:
         """
         return self._native.predict(x, out)
 
-    def forward(self, x: np.ndarray, training: bool = True) -> np.ndarray:
+    def forward(self, x: Structure, training: bool = True) -> Structure:
         """The outputs for x, at most batch_size rows; what `backward` needs is remembered until the next call."""
         return self._native.forward(x, training)
 
-    def backward(self, dy: np.ndarray, input: bool = True) -> Any:  # noqa: A002 - the network's
+    def backward(self, dy: Structure, input: bool = True) -> Structure | None:  # noqa: A002 - the network's
         """The gradient by x, given that by the outputs; adds to the gradients of the parameters.
 
         With input=False only the latter, which takes less time; the gradient by x is then None.
@@ -91,7 +94,7 @@ class Compiled:
         """Update the parameters by the gradients that `backward` has gathered."""
         self._native.update()
 
-    def step(self, x: np.ndarray, target: np.ndarray) -> float:
+    def step(self, x: Structure, target: Structure) -> float:
         """Forward, loss, backward, update on one batch of at most batch_size rows; returns the loss before the update.
 
         Shapes    x (batch, n_in); target (batch, n_out), or class indices, int64 (batch,), if compiled for them
@@ -126,7 +129,7 @@ class Origin:
         Keeper(self.plan, network, "compile it again")
         network.refresh = self.require_unchanged
         model, loss, _ = self.made_of
-        for module in model.modules() + ([] if loss is None else [loss]):
+        for module in model.modules() + ([] if loss is None else loss.modules()):
             module.watch(self)
         if self.plan.optimizer is not None:
             self.changed("lr")
@@ -151,7 +154,7 @@ class Origin:
         except CannotLower as reason:
             raise ValueError(f"the model was changed after compile: the engine does not know {reason}") from None
         program = native.program(plan)
-        for name in self.program | program:
+        for name in program | self.program:
             _require_same(name, self.program.get(name, "nothing"), program.get(name, "nothing"))
         _require_same("the optimizer", self.plan.optimizer, plan.optimizer)
         for i, (before, now) in enumerate(zip(self.plan.parameters, plan.parameters, strict=True)):
@@ -220,6 +223,8 @@ def compile(  # noqa: A001 - the name that the field gives it
     if optimizer is not None:
         require_optimizer("compile", optimizer, model)
     batch_size, threads = positive("compile", "batch_size", batch_size), positive("compile", "threads", threads)
+    if sample_shape is not None:
+        sample_shape = checked_shapes("compile", sample_shape)
     random.check_seed(seed)
     try:
         return Compiled(
@@ -242,9 +247,10 @@ def _read(plan: Plan, values: Any, where: str, indices: bool) -> np.ndarray:
     if indices:
         return as_indices(owner, name, values)
     array = as_array(owner, name, values)
-    if name == "target" and getattr(plan.loss, "classes", False) and not arrays.is_floating(array):
+    heads = dict(zip(["target" + of for of in names(plan.y)], plan.heads, strict=False))
+    if name in heads and getattr(heads[name].loss, "classes", False) and not arrays.is_floating(array):
         raise TypeError(
-            f"{owner}: target must hold probabilities, floating-point numbers, got {arrays.describe_kind(array)}; "
+            f"{owner}: {name} must hold probabilities, floating-point numbers, got {arrays.describe_kind(array)}; "
             f"compile(…, class_targets=True) takes class indices"
         )
     numbers: np.ndarray = arrays.bring(array, np.empty(0), dtype=plan.dtype)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .. import arrays, losses
+from ..arguments import positive
 from ..module import Module, Parameter
 from ..structures import Structure, each, is_several, leaves
 from . import rules
@@ -18,7 +19,7 @@ from .rules import losses as loss_rules
 from .rules import optimizers as optimizer_rules
 from .rules.rule import CannotLower, Handle, Lowering, Source
 
-__all__ = ["CannotLower", "lower", "rules", "sample_shape"]  # importing the rules registers them
+__all__ = ["CannotLower", "checked_shapes", "lower", "rules", "sample_shape"]  # importing the rules registers them
 
 
 def lower(
@@ -94,6 +95,16 @@ def sample_shape(model: Module) -> Structure:
     return each(lambda part: part.shape.found, form)
 
 
+def checked_shapes(owner: str, shapes: Any) -> Structure:
+    """The shape of one sample, or a tuple or dict of shapes, if lengths are what they hold."""
+    try:
+        return _each_shape(lambda shape: tuple(positive(owner, "sample_shape", length) for length in shape), shapes)
+    except TypeError:
+        raise TypeError(
+            f"{owner}: sample_shape must be a tuple of lengths, or a tuple or dict of such tuples, got {shapes!r}"
+        ) from None
+
+
 def _each_shape(function: Callable[[tuple[int, ...]], Any], shapes: Structure) -> Structure:
     """What `function` makes of a shape, or of each of a tuple or dict of shapes."""
     if isinstance(shapes, dict):
@@ -113,7 +124,7 @@ def _heads(loss: Any, y: Structure, shapes: tuple[tuple[int, ...], ...], class_t
     parts: dict[Any, Any] = {0: loss}
     weights: Any = (1.0,)
     keys = list(y) if isinstance(y, dict) else list(range(len(leaves(y))))
-    if type(loss) is getattr(losses, "MultiLoss", None):
+    if type(loss) is losses.MultiLoss:
         parts, weights = loss.heads, loss.weights
         if not is_several(y) or set(parts) != set(keys):
             raise CannotLower(f"{name} with other heads than the network has outputs")
@@ -121,10 +132,20 @@ def _heads(loss: Any, y: Structure, shapes: tuple[tuple[int, ...], ...], class_t
         raise CannotLower(f"{name} on several outputs")
     heads = []
     for key, shape in zip(keys, shapes, strict=True):
-        classes = bool(class_targets[key] if is_several(class_targets) else class_targets)
+        classes = _of_head(class_targets, key)
         loss_rules.settings(parts[key], shape, classes)
         heads.append(Head(parts[key], float(weights[key]), classes))
     return tuple(heads)
+
+
+def _of_head(class_targets: Structure, key: Any) -> bool:
+    """Whether the targets of a head are class indices."""
+    if not is_several(class_targets):
+        return bool(class_targets)
+    try:
+        return bool(class_targets[key])
+    except (LookupError, TypeError):
+        raise ValueError(f"class_targets must have a part for each output, got {class_targets!r}") from None
 
 
 def _common_dtype(parameters: list[Parameter]) -> str:

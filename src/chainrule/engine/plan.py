@@ -8,6 +8,10 @@ from ..module import Parameter
 from ..structures import Structure, leaves, names
 
 
+class CannotLower(Exception):
+    """The engine has no rule for something; the message says for what."""
+
+
 @dataclass(frozen=True)
 class Value:
     """A matrix: samples × positions rows, and a column for each channel. A vector has one position."""
@@ -129,27 +133,28 @@ class Plan:
         return self.batch * total
 
     def __str__(self) -> str:
-        return "\n".join([*_table(self._rows(), "><><>>>><"), *self._ends(), self._totals()])
+        return "\n".join([*_table(self._rows(), "><<>>>><"), *self._ends(), self._totals()])
 
     def _rows(self) -> list[list[str]]:
         """A row for each input and each op, below their titles."""
-        titles = ["op", "layer", "values", "", "output", "parameters", "operations", "bytes", ""]
-        rows = [titles]
+        rows = [["op", "layer", "values", "output", "parameters", "operations", "bytes", ""]]
+        reads = [", ".join(map(str, op.inputs)) for op in self.ops]
+        width = max(map(len, reads), default=0)
         for name, number in zip(names(self.x), self.inputs, strict=True):
-            rows.append(["", f"x{name}", "", f"→ {number}", self._matrix(number), "", "", self._bytes(number), ""])
+            place = f"{'':{width}} → {number}"
+            rows.append(["", f"x{name}", place, self._matrix(number), "", "", self._bytes(number), ""])
         seen: set[int] = set()
-        for i, op in enumerate(self.ops):
+        for i, (op, read) in enumerate(zip(self.ops, reads, strict=True)):
             new = sum(self.parameters[p].size for p in op.parameters if p not in seen)
-            shared = " shared" if op.parameters and seen.issuperset(op.parameters) else ""
+            shared = "shared" if op.parameters and seen.issuperset(op.parameters) else ""
             seen.update(op.parameters)
             rows.append(
                 [
                     str(i),
                     op.text,
-                    ", ".join(map(str, op.inputs)),
-                    f"→ {op.output}",
+                    f"{read:>{width}} → {op.output}",
                     self._matrix(op.output),
-                    f"{new:,}" if new else shared.strip(),
+                    f"{new:,}" if new else shared,
                     f"{self.batch * self.flops(op):,}" if self.flops(op) else "",
                     self._bytes(op.output),
                     self.notes[i] if self.notes else "",

@@ -10,25 +10,8 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from .. import optimizers
 from ..module import Parameter, newest_values
 from .plan import Plan
-
-# The names that the optimizers in Python give to the engine's arrays of state, in its order.
-STATES: dict[type, tuple[str, ...]] = {
-    optimizers.SGD: ("momentum_buffer",),
-    optimizers.Adam: ("exp_avg", "exp_avg_sq", "max_exp_avg_sq"),
-    optimizers.AdamW: ("exp_avg", "exp_avg_sq", "max_exp_avg_sq"),
-    optimizers.Adagrad: ("sum",),
-}
-
-
-def state_names(optimizer: Any, n: int) -> tuple[str, ...]:
-    """The names of the n arrays that `optimizer` keeps for each parameter."""
-    if isinstance(optimizer, optimizers.RMSprop):
-        centered, momentum = ("grad_avg",) * optimizer.centered, ("momentum_buffer",) * (optimizer.momentum > 0)
-        return ("square_avg", *centered, *momentum)
-    return STATES[type(optimizer)][:n] if optimizer is not None else ()
 
 
 class Keeper:
@@ -43,7 +26,7 @@ class Keeper:
     def __init__(self, plan: Plan, native: Any, advice: str) -> None:
         self.plan, self.native, self.advice = plan, weakref.ref(native), advice
         self.shapes = [parameter.shape for parameter in plan.parameters]
-        self.names = state_names(plan.optimizer, native.states)
+        self.names = plan.optimizer.state_names() if plan.optimizer is not None else ()
         native.mismatch, native.take_state = self.mismatch, self.take_state
         if plan.optimizer is not None:
             native.set_counter(plan.optimizer.counter)
@@ -58,13 +41,12 @@ class Keeper:
         states = [optimizer._state.setdefault(parameter, {}) for parameter in self.plan.parameters]
         for i, state in enumerate(states):
             self._take(native, i, state)
-        counts = not isinstance(optimizer, optimizers.SGD | optimizers.RMSprop)
-        native.set_state_places(states, list(self.names), counts)
+        native.set_state_places(states, list(self.names), optimizer.counts_steps)
         native.owns_state = True
 
     def _take(self, native: Any, i: int, state: dict[str, Any]) -> None:
         begun = all(name in state for name in self.names) and bool(state)
-        # Only Adam and Adagrad count their steps; for the others all that matters is whether there was one before.
+        # For those that do not count their steps all that matters is whether there was one before.
         native.set_steps_taken(i, int(state.get("step", 1)) if begun else 0)
         for k, name in enumerate(self.names):
             if begun:
@@ -72,7 +54,7 @@ class Keeper:
                 if _references(state, name) > _NOBODY_ELSE or state[name].base is not None:
                     native.open_state(i, k, state[name])
             else:
-                start = getattr(self.plan.optimizer, "initial_accumulator_value", 0.0)
+                start = self.plan.optimizer.initial_value(name)
                 native.write_state(i, k, np.full(self.shapes[i], start, dtype=self.plan.dtype))
 
     def mismatch(self, i: int, value: Any) -> NoReturn:

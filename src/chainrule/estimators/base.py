@@ -1,5 +1,6 @@
 """What all estimators share: data come in checked, and a trained network answers."""
 
+import copy
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -199,21 +200,13 @@ class NetworkEstimator(BaseEstimator):
 
     def _gradients(self, x: np.ndarray) -> np.ndarray:
         """The gradient of each output of the network with its outcome, (n, n_outputs, n_features), by `backward`."""
-        network = self._predictor.network
-        modules = network.modules()
-        before = [module.training for module in modules]
-        network.eval()
-        try:
-            y, saved = network.forward(self._shown(x))
-            found = np.empty((len(x), y.shape[1], x.shape[1]), x.dtype)
-            for i in range(y.shape[1]):
-                dy = np.zeros_like(y)
-                dy[:, i] = 1
-                found[:, i] = self._gathered(network.backward(dy, saved), x)
-        finally:
-            for module, mode in zip(modules, before, strict=True):
-                module.training = mode
-            network.zero_grad()  # backward has added to them
+        network = copy.deepcopy(self._predictor.network).eval()  # whose gradients and mode are nobody's
+        y, saved = network.forward(self._shown(x))
+        found = np.empty((len(x), y.shape[1], x.shape[1]), x.dtype)
+        for i in range(y.shape[1]):
+            dy = np.zeros_like(y)
+            dy[:, i] = 1
+            found[:, i] = self._gathered(network.backward(dy, saved), x)
         return found
 
     def _gathered(self, dx: Structure, x: np.ndarray) -> np.ndarray:

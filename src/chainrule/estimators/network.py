@@ -16,6 +16,7 @@ from ..losses import Loss
 from ..module import Module, is_update_rule
 from ..optimizers import Adam
 from ..structures import Structure, is_several
+from ..train.options import NAMES
 from .base import AUTO_BATCH, NetworkEstimator, Samples, checked_dtype, counting, keep_arguments
 from .outputs import NetworkClassification, NetworkRegression
 
@@ -32,23 +33,30 @@ def default_network(n_features: int, n_outputs: int) -> Sequential:
 class AnyNetwork(NetworkEstimator):
     """What NetworkClassifier and NetworkRegressor share. The arguments are described there."""
 
-    build: Any
-    inputs: Any
-    loss: Any
-    optimizer: Any
-    epochs: int
-    batch_size: Any
-    shuffle: bool
-    validation_fraction: float | None
-    stop: Any
-    keep: str
-    max_seconds: float | None
-    random_state: Any
-    warm_start: bool
-    callbacks: Iterable[Any]
-    verbose: Any
-    dtype: Any
     _parts: dict[str, list[int]] | None = None  # the columns of X that each input is shown; None: one is shown all
+
+    def __init__(
+        self,
+        build: Build | None = None,
+        *,
+        inputs: Any = None,
+        loss: Any = None,
+        optimizer: Any = None,
+        epochs: int = 100,
+        batch_size: Any = "auto",
+        shuffle: bool = True,
+        validation_fraction: float | None = None,
+        stop: Any = None,
+        keep: str = "best",
+        max_seconds: float | None = None,
+        random_state: Any = None,
+        warm_start: bool = False,
+        callbacks: Iterable[Any] = (),
+        verbose: Any = False,
+        dtype: Any = None,
+        n_jobs: int | None = None,
+    ) -> None:
+        keep_arguments(self, locals())
 
     def _learn(self, y: Any, classes: Any, *, new: bool, only_one: bool) -> int:
         """Take in what y says; returns the number of outputs that the network must have."""
@@ -123,7 +131,7 @@ class AnyNetwork(NetworkEstimator):
         """A new network, checked to have the outputs that it must have."""
         name, build = type(self).__name__, self.build if self.build is not None else default_network
         self._parts = self._columns_of_inputs(x.shape[1])
-        n_features = x.shape[1] if self._parts is None else {key: len(at) for key, at in self._parts.items()}
+        n_features: Any = x.shape[1] if self._parts is None else {key: len(at) for key, at in self._parts.items()}
         if self._parts is not None and self.build is None:
             raise ValueError(f"{name}: inputs needs build, which says how they come together")
         if isinstance(build, Module):
@@ -155,22 +163,23 @@ class AnyNetwork(NetworkEstimator):
         else:
             batch_size = positive(self, "batch_size", self.batch_size)
         try:
+            offered: Any = {name: getattr(self, name) for name in self._get_param_names() if name in NAMES}
             self.history_ = train.fit(
                 self.network_,
                 loss,
                 self._data(samples),
-                epochs=epochs,
-                batch_size=batch_size,
-                validation=None if held_out is None else self._data(held_out),
-                optimizer=self._optimizer,
-                seed=seed,
-                shuffle=self.shuffle,
-                keep=self.keep,
-                stop=self.stop,
-                max_seconds=self.max_seconds,
-                callbacks=self.callbacks,
-                progress=bool(self.verbose),
-                threads=effective_n_jobs(self.n_jobs),
+                **(
+                    offered
+                    | {
+                        "epochs": epochs,
+                        "batch_size": batch_size,
+                        "validation": None if held_out is None else self._data(held_out),
+                        "optimizer": self._optimizer,
+                        "seed": seed,
+                        "progress": bool(self.verbose),
+                        "threads": effective_n_jobs(self.n_jobs),
+                    }
+                ),
             )
         except FloatingPointError as diverged:
             raise ValueError(f"{type(self).__name__}: {diverged}") from None
@@ -291,29 +300,6 @@ class NetworkRegressor(NetworkRegression, AnyNetwork):
     >>> regressor.fit(X, y).score(X, y) > 0.8
     True
     """
-
-    def __init__(
-        self,
-        build: Build | None = None,
-        *,
-        inputs: Any = None,
-        loss: Any = None,
-        optimizer: Any = None,
-        epochs: int = 100,
-        batch_size: Any = "auto",
-        shuffle: bool = True,
-        validation_fraction: float | None = None,
-        stop: Any = None,
-        keep: str = "best",
-        max_seconds: float | None = None,
-        random_state: Any = None,
-        warm_start: bool = False,
-        callbacks: Iterable[Any] = (),
-        verbose: Any = False,
-        dtype: Any = None,
-        n_jobs: int | None = None,
-    ) -> None:
-        keep_arguments(self, locals())
 
     def _learn(self, y: Any, classes: Any, *, new: bool, only_one: bool) -> int:
         n = self._number_of_outputs(y, new=new)

@@ -52,7 +52,8 @@ class Graph(Network):
         for name, (module, sources) in reversed(self._nodes.items()):
             # Every reader of this node ran after it, so all of them have come back, and its gradient is whole.
             dx = module.backward(gradients.pop(name), kept[name])
-            for source, part in zip(*((sources, dx) if isinstance(sources, tuple) else ([sources], [dx])), strict=True):
+            read = zip(sources, dx, strict=True) if isinstance(sources, tuple) else [(sources, dx)]
+            for source, part in read:
                 # The fork. A change of the value reaches the loss through every reader, and the changes add up: the
                 # reader that comes back first writes its gradient, each other one adds its own.
                 gradients[source] = added(gradients[source], part) if source in gradients else part
@@ -76,7 +77,7 @@ class Graph(Network):
     def _outputs_of(self, values: Mapping[str, Any]) -> Structure:
         if isinstance(self.outputs, str):
             return values[self.outputs]
-        return {name: self._one(values, name, "one of several outputs") for name in self.outputs}
+        return {name: self._one(values, name) for name in self.outputs}
 
     def _gradients_of(self, dy: Structure) -> dict[str, Any]:
         if isinstance(self.outputs, str):
@@ -96,11 +97,12 @@ class Graph(Network):
         """What a node gets."""
         if isinstance(sources, str):
             return values[sources]
-        return tuple(self._one(values, source, f"read by node {name!r} among others") for source in sources)
+        return tuple(self._one(values, source, name) for source in sources)
 
-    def _one(self, values: Mapping[str, Any], name: str, what: str) -> Any:
+    def _one(self, values: Mapping[str, Any], name: str, reader: str = "") -> Any:
         value = values[name]
         if is_several(value):
+            what = f"read by node {reader!r} among others" if reader else "one of several outputs"
             hint = "an array (a node with Select picks one)"
             self.refuse("forward", f"the value {name!r}, {what}, must be {hint}", described(value))
         return value
@@ -223,7 +225,7 @@ def _in_order(nodes: Mapping[str, tuple[Module, Names]], inputs: Sequence[str]) 
     return ordered
 
 
-def _require_needed(nodes: Mapping[str, tuple[Module, Names]], outputs: Sequence[str]) -> None:
+def _require_needed(nodes: dict[str, tuple[Module, Names]], outputs: Sequence[str]) -> None:
     needed = set(outputs)
     for name, (_, sources) in reversed(nodes.items()):
         if name in needed:

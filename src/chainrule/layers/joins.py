@@ -60,7 +60,9 @@ class Concat(Join):
         shape = tuple(found[0].shape)
         dim = self.dim + len(shape) if self.dim < 0 else self.dim
         if not 0 < dim < len(shape):
-            self.refuse("forward", f"x{names(x)[0]} must have an axis {self.dim} behind that of the samples", shape)
+            expected = f"must have an axis {self.dim} behind that of the samples"
+            one_sample = len(shape) in (self.dim, -self.dim)
+            self.refuse_shape(expected, found[0], one_sample=one_sample, name=f"x{names(x)[0]}")
         others = (*shape[:dim], *shape[dim + 1 :])
         for name, part in zip(names(x), found, strict=True):
             if part.ndim != len(shape) or (*part.shape[:dim], *part.shape[dim + 1 :]) != others:
@@ -70,10 +72,11 @@ class Concat(Join):
 
     def backward(self, dy: Array, lengths: Structure) -> Structure:
         dxs, end = [], 0
-        before = (slice(None),) * (self.dim % dy.ndim)
+        before = (slice(None),) * (self.dim % dy.ndim)  # all of the axes in front
         for length in leaves(lengths):
             start, end = end, end + length
-            dxs.append(dy[(*before, slice(start, end))])
+            place = (*before, slice(start, end))
+            dxs.append(dy[place])
         return rebuild(lengths, dxs)
 
 

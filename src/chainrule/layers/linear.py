@@ -69,15 +69,17 @@ class Linear(Module):
 
     def forward(self, x: Array) -> tuple[Array, Array]:
         weight = self.weight.value
-        if type(x) is not type(weight) or x.dtype != weight.dtype or x.ndim < 2 or x.shape[-1] != self.in_features:
-            self._explain("forward", "x", x, self.in_features)
+        if type(x) is not type(weight) or x.dtype != weight.dtype:
+            self._require_kind("forward", "x", x)
+        if x.ndim < 2 or x.shape[-1] != self.in_features:
+            self.refuse_shape(f"must be (batch, {self.in_features})", x, one_sample=x.shape == (self.in_features,))
         y = x @ weight.T
         return y if self.bias is None else y + self.bias.value, x
 
     def backward(self, dy: Array, x: Array) -> Array:
         weight, shape = self.weight.value, (*x.shape[:-1], self.out_features)
-        if type(dy) is not type(weight) or dy.dtype != weight.dtype or dy.shape != shape:
-            self._explain("backward", "dy", dy, self.out_features)
+        if type(dy) is not type(weight) or dy.dtype != weight.dtype:
+            self._require_kind("backward", "dy", dy)
         if dy.shape != shape:
             self.refuse("backward", f"dy must be {shape} for x {tuple(x.shape)}", tuple(dy.shape))
         dy_rows, x_rows = _rows(dy), _rows(x)
@@ -86,16 +88,14 @@ class Linear(Module):
             self.bias.grad += dy_rows.sum(axis=0)  # the bias reaches every row, so its gradient gathers them
         return dy @ weight
 
-    def _explain(self, method: str, name: str, x: Any, width: int) -> None:
-        """Raise the error that names what is wrong with x, if it is wrong."""
+    def _require_kind(self, method: str, name: str, x: Any) -> None:
+        """Refuse what is no array of the weight's library and dtype."""
         weight, expected = self.weight.value, arrays.describe_kind(self.weight.value)
         if not arrays.is_array(x) or arrays.describe_kind(x) != expected:
             both = isinstance(x, np.ndarray) and isinstance(weight, np.ndarray)  # NumPy makes float64 unless told to
             advice = f'; {name}.astype("{weight.dtype}") converts it' if both else ""
             got = f"{arrays.describe_kind(x)}{advice}"
             self.refuse(method, f"{name} must be {expected} like the weight", got, TypeError)
-        if x.ndim < 2 or x.shape[-1] != width:
-            self.refuse(method, f"{name} must be (batch, {width})", tuple(x.shape))
 
     def _parameter(self, name: str, value: Any, shape: tuple[int, ...]) -> Parameter:
         parameter = value if isinstance(value, Parameter) else Parameter(_floating(name, value))

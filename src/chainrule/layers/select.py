@@ -32,8 +32,8 @@ class Select(Module):
 
     def backward(self, dy: Array, x: Structure) -> Structure:
         dx = each(lambda part: namespace(part).zeros_like(part), x)
-        if isinstance(dx, dict):
+        if isinstance(self.key, str):
             return dx | {self.key: dy}
-        dx = list(dx)
-        dx[self.key] = dy
-        return tuple(dx)
+        parts = list(dx)
+        parts[self.key] = dy
+        return tuple(parts)

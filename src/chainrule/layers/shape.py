@@ -41,7 +41,8 @@ class Flatten(Module):
         if not 0 <= start <= end < len(shape):
             if shape[1:] == () and self.start_dim == 1:  # a batch of plain numbers becomes rows of one
                 return x.reshape((shape[0], 1)) if shape else x, shape
-            self.refuse("forward", f"x must have axes {self.start_dim} to {self.end_dim}", shape)
+            one_sample = max(self.start_dim, self.end_dim) == len(shape)
+            self.refuse_shape(f"must have axes {self.start_dim} to {self.end_dim}", x, one_sample=one_sample)
         return x.reshape((*shape[:start], math.prod(shape[start : end + 1]), *shape[end + 1 :])), shape
 
     def backward(self, dy: Array, shape: tuple[int, ...]) -> Array:
@@ -70,7 +71,8 @@ class Reshape(Module):
             self.refuse("forward", "x must be (batch, …)", shape)
         lengths = _fitted(self.shape, math.prod(shape[1:]))
         if lengths is None:
-            self.refuse("forward", f"each sample of x must have as many numbers as {self.shape}", shape)
+            one_sample = _fitted(self.shape, math.prod(shape)) is not None
+            self.refuse_shape(f"must have as many numbers in each sample as {self.shape}", x, one_sample=one_sample)
         return x.reshape((shape[0], *lengths)), shape
 
     def backward(self, dy: Array, shape: tuple[int, ...]) -> Array:
@@ -105,7 +107,9 @@ class Unflatten(Module):
         dim = self.dim + len(shape) if self.dim < 0 else self.dim
         lengths = _fitted(self.unflattened_size, shape[dim]) if 0 <= dim < len(shape) else None
         if lengths is None:
-            self.refuse("forward", f"x must have an axis {self.dim} that becomes {self.unflattened_size}", shape)
+            one_sample = 0 < self.dim <= len(shape) and _fitted(self.unflattened_size, shape[self.dim - 1]) is not None
+            expected = f"must have an axis {self.dim} that becomes {self.unflattened_size}"
+            self.refuse_shape(expected, x, one_sample=one_sample)
         return x.reshape((*shape[:dim], *lengths, *shape[dim + 1 :])), shape
 
     def backward(self, dy: Array, shape: tuple[int, ...]) -> Array:
@@ -133,7 +137,7 @@ class Permute(Module):
     def forward(self, x: Array) -> tuple[Array, None]:
         xp = self.namespace(x)
         if x.ndim != len(self.dims):
-            self.refuse("forward", f"x must have {len(self.dims)} axes", tuple(x.shape))
+            self.refuse_shape(f"must have {len(self.dims)} axes", x, one_sample=x.ndim == len(self.dims) - 1)
         return xp.permute_dims(x, self.dims), None
 
     def backward(self, dy: Array, saved: None = None) -> Array:

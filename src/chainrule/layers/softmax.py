@@ -27,7 +27,7 @@ class _AlongOneAxis(Module):
         """Refuse what has no axis `dim`."""
         self.namespace(x)
         if not -x.ndim <= self.dim < x.ndim:
-            self.refuse("forward", f"x must have an axis {self.dim}", tuple(x.shape))
+            self.refuse_shape(f"must have an axis {self.dim}", x, one_sample=x.ndim == self.dim)
 
 
 class Softmax(_AlongOneAxis):

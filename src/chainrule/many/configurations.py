@@ -13,11 +13,12 @@ from ..arguments import positive
 from ..data import Dataset
 from ..module import Module
 from ..signature import parameters
+from ..train.options import CONFIGURABLE
 
 Configuration = dict[str, Any]
 
 # What a configuration may set besides the arguments of `build`: arguments of fit, and the size of the training data.
-OPTIONS = ("batch_size", "epochs", "keep", "loss", "max_seconds", "optimizer", "shuffle", "stop", "train_size")
+OPTIONS = tuple(sorted((*CONFIGURABLE, "loss", "train_size")))
 
 
 @dataclass(frozen=True)

@@ -53,16 +53,16 @@ class Crew:
 
     def lend(self, session: Session, seconds: float = 0.0) -> None:
         """Have the session's network trained from where it stands, as far as nobody in Python has to be asked."""
-        loop, first = session.loop, session.history.epochs
+        loop, first, options = session.loop, session.history.epochs, session.options
         assert isinstance(loop, NativeLoop)
         early: dict[str, Any] = {}
         if first == 0 and _only_stops_early(session):
-            part = loop.part(0, session.epochs)
-            if part.end == session.epochs:
-                early = {"patience": session.stop.patience, "min_delta": session.stop.min_delta}  # type: ignore[union-attr]
+            part = loop.part(0, options.epochs)
+            if part.end == options.epochs:
+                early = {"patience": options.stop.patience, "min_delta": options.stop.min_delta}  # type: ignore[union-attr]
         if not early:
             part = loop.part(first, session.due)
-        left = -1.0 if session.max_seconds is None else max(0.0, session.max_seconds - seconds)
+        left = -1.0 if options.max_seconds is None else max(0.0, options.max_seconds - seconds)
         if self.queue is None:
             self.queue = native.module().Queue(self.threads)
         number = self.queue.submit(loop.native, **part.arguments, max_seconds=left, **early)
@@ -95,4 +95,5 @@ class Crew:
 
 
 def _only_stops_early(session: Session) -> bool:
-    return type(session.stop) is EarlyStopping and not (session.metrics or session.callbacks or session.loop.listens())
+    options = session.options
+    return type(options.stop) is EarlyStopping and not (options.metrics or options.callbacks or session.loop.listens())

@@ -2,22 +2,20 @@
 
 import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 import numpy as np
 
 from .. import random
-from ..arguments import positive
 from ..data import Dataset
 from ..engine import native
-from ..module import Module, Parameter, UpdateRule, is_update_rule
+from ..module import Module, Parameter, is_update_rule, outside_inference
 from ..roles import require_loss, require_model, require_optimizer
 from ..train.fit import go
-from ..train.history import History
-from ..train.loop import Diverged
-from ..train.metrics import Metric, require_metrics
 from ..train.native_loop import NativeLoop
+from ..train.options import CONFIGURABLE, OF_ONE_RUN, ChosenOfMany, Options, chosen, takes_options
 from ..train.prepare import as_dataset, prepare, reference
 from ..train.progress import Progress
 from ..train.session import Session
@@ -26,28 +24,22 @@ from .configurations import Job, configurations, folds_of, jobs, seeds_of
 from .crew import Crew
 from .results import Result, Results
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
+
+@takes_options(without=OF_ONE_RUN)
+@outside_inference()
 def fit_many(
     build: Callable[..., Module],
     loss: Module,
     train: Any,
     *,
-    epochs: int,
     grid: Mapping[str, Sequence[Any]] | None = None,
     configs: Iterable[Mapping[str, Any]] | None = None,
     seeds: int | Iterable[int] = 1,
     folds: int | Iterable[Any] | None = None,
-    batch_size: int = 32,
-    validation: Any = None,
-    optimizer: UpdateRule | None = None,
-    shuffle: bool = True,
-    keep: str = "best",
-    stop: Callable[[History], bool] | None = None,
-    metrics: Iterable[Metric] = (),
-    progress: bool | None = None,
-    max_seconds: float | None = None,
-    threads: int | None = None,
-    engine: str = "auto",
+    **options: "Unpack[ChosenOfMany]",
 ) -> Results:
     """Train a network for every configuration × fold × seed.
 
@@ -63,9 +55,8 @@ def fit_many(
     folds : a number of parts to divide `train` into, at random, each network held to one and trained on the others; or
         pairs of positions (training, held out), such as scikit-learn's splitters yield.
     threads : how many networks are trained at a time; by default as many as there are cores.
-    epochs, batch_size, validation, optimizer, shuffle, keep, stop, metrics, max_seconds, engine : as in `fit`, for each
-        network on its own; every network gets an optimizer and a loss of its own, copies of these or of what `build`
-        has given it.
+    all other options : as in `fit`, for each network on its own; every network gets an optimizer and a loss of its own,
+        copies of these or of what `build` has given it.
     progress : show a bar that counts networks; by default, if standard error is a terminal.
 
     Returns   Results. A network that fails has the reason in its row, and no other notices. Ctrl-C ends the networks
@@ -76,31 +67,19 @@ def fit_many(
 
     Raises ValueError or TypeError for names that nobody knows and counts that cannot be, before anything trains.
     """
-    if folds is not None and validation is not None:
+    common = chosen("fit_many", options, without=OF_ONE_RUN)
+    if folds is not None and common.validation is not None:
         raise ValueError("fit_many: give folds or validation, not both: each fold is held to what it leaves out")
-    metrics = require_metrics("fit_many", metrics)
     data = as_dataset("fit_many", "train", train)
-    held_out = None if validation is None else as_dataset("fit_many", "validation", validation)
+    held_out = None if common.validation is None else as_dataset("fit_many", "validation", common.validation)
     listed, seeds, parts = configurations(grid, configs), seeds_of(seeds), folds_of(folds, data)
     queue = jobs(build, listed, seeds, parts, len(data))
-    for options in [{"loss": loss, "optimizer": optimizer}, *(job.options for job in queue)]:
-        require_loss("fit_many", options.get("loss", loss))
-        if options.get("optimizer") is not None:
-            require_optimizer("fit_many", options["optimizer"], None)
+    for how in [{"loss": loss, "optimizer": common.optimizer}, *(job.options for job in queue)]:
+        require_loss("fit_many", how.get("loss", loss))
+        if how.get("optimizer") is not None:
+            require_optimizer("fit_many", how["optimizer"], None)
     shares = Shares(data, held_out)
-    threads = native.cores() if threads is None else positive("fit_many", "threads", threads)
-    common = {
-        "epochs": positive("fit_many", "epochs", epochs),
-        "batch_size": positive("fit_many", "batch_size", batch_size),
-        "optimizer": optimizer,
-        "shuffle": shuffle,
-        "keep": keep,
-        "stop": stop,
-        "metrics": metrics,
-        "max_seconds": max_seconds,
-        "engine": engine,
-        "loss": loss,
-    }
+    threads = native.cores() if common.threads is None else common.threads
     results: dict[int, Result] = {}
     waiting = iter(enumerate(queue))
     numbers: dict[Session, int] = {}
@@ -113,14 +92,14 @@ def fit_many(
             with random.seeded(job.seed):
                 result.model = build(**job.of_build, **({"seed": job.seed} if job.takes_seed else {}))
             _require_own_parameters(result.model, known)
-            session = _session(result.model, job, common, shares)
+            session = _session(result.model, loss, job, common, shares)
             result.history = session.history
             if isinstance(session.loop, NativeLoop):
                 session.begin()
                 numbers[session] = number
                 crew.lend(session)
                 return
-            go(session, Watch(session.max_seconds, within=watch))
+            go(session, Watch(session.options.max_seconds, within=watch))
         except Exception as error:  # whatever it is, it is this network's, and the others go on
             result.error = _named(error)
         show(result)
@@ -133,17 +112,13 @@ def fit_many(
             if back.error:
                 raise RuntimeError(back.error)
             session.record(back.finished)
-            if back.finished:
-                session.decide()
-            if not (session.history.stopped or back.interrupted or watch.reason()):
+            if session.goes_on(back.finished, watch) and not (back.interrupted or watch.reason()):
                 crew.lend(session, back.seconds)
                 return
-        except Diverged as diverged:
-            result.error = _named(session.diverge(diverged))
         except Exception as error:  # of a metric, or a function that decides when to stop
             result.error = _named(error)
         del numbers[session]
-        session.finish(back.seconds, watch.reason() or f"max_seconds={session.max_seconds} were over")
+        session.finish(back.seconds, watch.reason() or f"max_seconds={session.options.max_seconds} were over")
         show(result)
 
     def show(result: Result) -> None:
@@ -152,7 +127,7 @@ def fit_many(
         bar.advance(1, {"best": f"{min(losses, default=np.nan):.4g}"} | ({"failed": failed} if failed else {}))
 
     quiet = np.errstate(over="ignore", invalid="ignore")  # a loss that is not finite is an error of its network
-    bar = Progress(len(queue), progress, unit="network")
+    bar = Progress(len(queue), common.progress, unit="network")
     with Watch() as watch, bar, quiet, Crew(threads) as crew:
         while True:
             if watch.reason():
@@ -209,17 +184,19 @@ def _require_own_parameters(model: Module, known: "WeakSet[Parameter]") -> None:
     known.update(model.param())
 
 
-def _session(model: Module, job: Job, common: dict[str, Any], shares: Shares) -> Session:
-    how = common | {name: value for name, value in job.options.items() if name != "train_size"}
-    loss, optimizer = copy.deepcopy(how.pop("loss")), copy.deepcopy(how.pop("optimizer"))
+def _session(model: Module, loss: Module, job: Job, common: Options, shares: Shares) -> Session:
+    how = {name: value for name, value in job.options.items() if name in CONFIGURABLE}
+    loss, optimizer = (
+        copy.deepcopy(job.options.get("loss", loss)),
+        copy.deepcopy(how.pop("optimizer", common.optimizer)),
+    )
     own: Any = getattr(model, "optimizer", None)
     if optimizer is None and is_update_rule(own):  # which `build` may have given to other networks too
         itself = {id(parameter): parameter for parameter in model.param()}  # for what it remembers of this one
         vars(model)["optimizer"] = copy.deepcopy(own, dict(itself))
     train, held_out = shares.of(job, model, loss)
-    return Session(
-        model, loss, train, validation=held_out, optimizer=optimizer, seed=job.seed, callbacks=(), threads=1, **how
-    )
+    options = replace(common, **how, validation=held_out, optimizer=optimizer, seed=job.seed, threads=1)
+    return Session(model, loss, train, options)
 
 
 def _named(error: Exception) -> str:

@@ -25,6 +25,8 @@ class Adagrad(Optimizer):
     clip_norm, clip_value, decay_biases : see Optimizer.
     """
 
+    counts_steps = True
+
     def __init__(
         self,
         lr: float | Schedule = 1e-2,
@@ -43,10 +45,16 @@ class Adagrad(Optimizer):
         self.initial_accumulator_value = number(self, "initial_accumulator_value", initial_accumulator_value, least=0)
         self.eps = number(self, "eps", eps, least=0)
 
+    def state_names(self) -> tuple[str, ...]:
+        return ("sum",)
+
+    def initial_value(self, name: str) -> float:
+        return self.initial_accumulator_value
+
     def update(self, parameter: Parameter, state: dict[str, Any], lr: float) -> None:
         xp, w, g = namespace(parameter.value), parameter.value, parameter.grad
         if not state:
-            state |= {"step": 0, "sum": xp.zeros_like(w) + self.initial_accumulator_value}
+            state |= self.begin(w)
         state["step"] += 1
         if decay := self.decay_of(parameter):
             g = g + decay * w

@@ -28,6 +28,8 @@ class Adam(Optimizer):
     clip_norm, clip_value, decay_biases : see Optimizer.
     """
 
+    counts_steps = True
+
     def __init__(
         self,
         lr: float | Schedule = 1e-3,
@@ -49,6 +51,9 @@ class Adam(Optimizer):
         self.weight_decay = number(self, "weight_decay", weight_decay, least=0)
         self.amsgrad = flag(self, "amsgrad", amsgrad)
 
+    def state_names(self) -> tuple[str, ...]:
+        return ("exp_avg", "exp_avg_sq", *["max_exp_avg_sq"] * self.amsgrad)
+
     def decay(self, parameter: Parameter, lr: float) -> Any:
         """The gradient with weight decay as an extra term of the loss, (weight_decay / 2) ‖w‖²."""
         decay = self.decay_of(parameter)
@@ -57,13 +62,7 @@ class Adam(Optimizer):
     def update(self, parameter: Parameter, state: dict[str, Any], lr: float) -> None:
         xp = namespace(parameter.value)
         if not state:
-            state |= {
-                "step": 0,
-                "exp_avg": xp.zeros_like(parameter.value),
-                "exp_avg_sq": xp.zeros_like(parameter.value),
-            }
-            if self.amsgrad:
-                state["max_exp_avg_sq"] = xp.zeros_like(parameter.value)
+            state |= self.begin(parameter.value)
         g = self.decay(parameter, lr)
         m, v, (beta1, beta2) = state["exp_avg"], state["exp_avg_sq"], self.betas
         state["step"] += 1

@@ -29,6 +29,10 @@ class Optimizer(Watched):
     identity, forgotten with it), so one model can be trained by several, and several models by one. A schedule, too,
     counts for each model by itself, see `turn_to`.
 
+    What a rule of the library remembers it says itself: the names of its arrays (`state_names`), what they begin with
+    (`initial_value`), and whether "step" counts the updates of each Parameter (`counts_steps`). Checkpoints, the
+    engine, PyTorch and C go by that. A rule of your own may keep in `state` whatever it likes.
+
     A rule computes in float32 at least, and keeps what it remembers so: for a Parameter of 16 bits `update` gets a twin
     in float32, and the Parameter the twin's value, rounded once. (In float16 itself eps=1e-8 is 0, and Adam's first
     step from a gradient of 0 is NaN, as it is in PyTorch.)
@@ -44,6 +48,7 @@ class Optimizer(Watched):
     """
 
     weight_decay: float = 0.0
+    counts_steps: bool = False
 
     def __init__(
         self,
@@ -167,6 +172,20 @@ class Optimizer(Watched):
     def decay_of(self, parameter: Parameter) -> float:
         """The weight decay of a parameter."""
         return self.weight_decay if self.decay_biases or parameter.value.ndim > 1 else 0.0
+
+    def state_names(self) -> tuple[str, ...]:
+        """The names of the arrays that are remembered of each Parameter, all of its shape, in the engine's order."""
+        return ()
+
+    def initial_value(self, name: str) -> float:
+        """What all numbers of the array `name` are before a Parameter's first update."""
+        return 0.0
+
+    def begin(self, value: Any) -> dict[str, Any]:
+        """What is remembered of a Parameter with this value before its first update."""
+        xp = arrays.namespace(value)
+        step = {"step": 0} if self.counts_steps else {}
+        return step | {name: xp.full_like(value, self.initial_value(name)) for name in self.state_names()}
 
     def update(self, parameter: Parameter, state: dict[str, Any], lr: float) -> None:
         """Change `parameter.value` in place; `state` starts empty and is this parameter's own."""

@@ -62,7 +62,7 @@ def _converted(who: str, rule: Any, parameter: Parameter, kept: Any) -> dict[str
     if not isinstance(kept, Mapping):
         raise ValueError(f"{who}: the state of a parameter must be a mapping, got {type(kept).__name__}")
     like, ours = widened(parameter).value, type(rule).__module__.startswith(__package__ or ".")
-    expected = _after_a_step(rule, like) if ours and kept else {}
+    counts = ours and rule.counts_steps
     found = {}
     for name, value in kept.items():
         array = arrays.is_array(value)
@@ -70,20 +70,12 @@ def _converted(who: str, rule: Any, parameter: Parameter, kept: Any) -> dict[str
             raise ValueError(f"{who}: {name} must be {parameter.shape}, got {tuple(value.shape)}")
         if ours and array and not arrays.is_floating(value):
             raise ValueError(f"{who}: {name} must hold floating-point numbers, got {arrays.describe_kind(value)}")
-        if ours and not array and type(expected.get(name)) is not int:
+        if ours and not array and not (counts and name == "step"):
             raise ValueError(f"{who}: {name} must be an array, got {type(value).__name__}")
         found[name] = arrays.following(arrays.convert(value), like) if array else value
-    for name, of_step in expected.items():
-        if type(of_step) is int:
-            _require_count(who, name, kept.get(name))
-        elif name not in kept:
+    if counts and kept:
+        _require_count(who, "step", kept.get("step"))
+    for name in rule.state_names() if ours and kept else ():
+        if name not in kept:
             raise ValueError(f"{who}: {name} must be an array, and is missing")
     return found
-
-
-def _after_a_step(rule: Any, value: Any) -> dict[str, Any]:
-    """What a rule of the library remembers of a parameter; which names there are does not depend on its size."""
-    state: dict[str, Any] = {}
-    small = value[(slice(1),) * value.ndim]
-    rule.update(Parameter(arrays.namespace(small).zeros_like(small)), state, 0.0)
-    return state

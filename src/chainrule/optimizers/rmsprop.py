@@ -49,11 +49,13 @@ class RMSprop(Optimizer):
         self.momentum = number(self, "momentum", momentum, least=0, below=1)
         self.centered = flag(self, "centered", centered)
 
+    def state_names(self) -> tuple[str, ...]:
+        return ("square_avg", *["grad_avg"] * self.centered, *["momentum_buffer"] * (self.momentum > 0))
+
     def update(self, parameter: Parameter, state: dict[str, Any], lr: float) -> None:
         xp, w, g, alpha = namespace(parameter.value), parameter.value, parameter.grad, self.alpha
         if not state:
-            names = ["square_avg"] + ["grad_avg"] * self.centered + ["momentum_buffer"] * (self.momentum > 0)
-            state |= {name: xp.zeros_like(w) for name in names}
+            state |= self.begin(w)
         if decay := self.decay_of(parameter):
             g = g + decay * w
         v = state["square_avg"]

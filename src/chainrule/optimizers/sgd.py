@@ -48,6 +48,9 @@ class SGD(Optimizer):
                 f"SGD: nesterov needs momentum above 0 and dampening of 0, got {momentum=} and {dampening=}"
             )
 
+    def state_names(self) -> tuple[str, ...]:
+        return ("momentum_buffer",) * (self.momentum > 0)
+
     def update(self, parameter: Parameter, state: dict[str, Any], lr: float) -> None:
         w, g = parameter.value, parameter.grad
         if decay := self.decay_of(parameter):

@@ -13,7 +13,7 @@ from ..engine import run
 from ..losses.multi import MultiLoss
 from ..module import Module
 from ..roles import require_loss, require_model
-from ..structures import Structure, each, is_several, leaves, names, rebuild
+from ..structures import Structure, each, is_several, leaves, named, names, rebuild
 from . import metrics
 from .prepare import inputs, prepare, reference, require_counting
 
@@ -35,12 +35,13 @@ def predict(model: Module, x: Any, *, batch_size: int = BATCH_SIZE) -> Structure
     Raises ValueError for NaN or infinity in x, no rows, different numbers of rows, or the wrong width.
     """
     x = inputs("predict", "x", x, reference(require_model("predict", model)))
-    shapes = [tuple(part.shape) for part in leaves(x)]
-    for of, shape in zip(names(x), shapes, strict=True):
-        if not shape or shape[0] == 0:
-            raise ValueError(f"predict: x{of} must be (n, …) with at least one row, got {shape}")
-        if shape[0] != shapes[0][0]:
-            raise ValueError(f"predict: x{of} must have {shapes[0][0]} rows like x{names(x)[0]}, got {shape[0]}")
+    parts = named("x", x)
+    first, shown = parts[0]
+    for name, part in parts:
+        if not part.shape or part.shape[0] == 0:
+            raise ValueError(f"predict: {name} must be (n, …) with at least one row, got {tuple(part.shape)}")
+        if part.shape[0] != shown.shape[0]:
+            raise ValueError(f"predict: {name} must have {shown.shape[0]} rows like {first}, got {part.shape[0]}")
     return native_outputs(model, x, positive("predict", "batch_size", batch_size))
 
 

@@ -63,10 +63,9 @@ class History:
         if validation_loss is not None:
             columns.append(self.validation_losses)
             values.append(validation_loss)
-        by_name = ((self.metrics, metrics), (self.head_losses, heads), (self.validation_head_losses, validation_heads))
-        for lists, found in by_name:
+        for by_name, found in zip(BY_NAME, (metrics, heads, validation_heads), strict=True):
             for name, value in found.items():
-                columns.append(lists.setdefault(name, []))
+                columns.append(getattr(self, by_name).setdefault(name, []))
                 values.append(value)
         # In one call, where Python handles no signal: an epoch is written down whole, or not at all.
         deque(map(list.append, columns, values), maxlen=0)
@@ -109,9 +108,8 @@ class History:
         """The record as plain values, for JSON."""
         record = {item.name: getattr(self, item.name) for item in fields(self)}
         copied = {name: value.copy() for name, value in record.items() if isinstance(value, list)}
-        for name in BY_NAME:
-            copied[name] = {key: values.copy() for key, values in record[name].items()}
-        return record | copied
+        by_name = {name: {key: values.copy() for key, values in record[name].items()} for name in BY_NAME}
+        return record | copied | by_name
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> "History":

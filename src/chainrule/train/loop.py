@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from .. import arrays
 from ..arrays import Array, namespace
 from ..data import Dataset
-from ..losses.multi import MultiLoss
+from ..losses import Loss, MultiLoss
 from ..module import Module, Parameter, UpdateRule, fill, set_values
 from ..structures import Structure, leaves
 from .evaluate import losses_of, outputs, weighted
@@ -305,6 +305,8 @@ def _part(loss: Any, value: float, y: Array, *rest: Any) -> tuple[float, float]:
         return value, 1.0
     total_weight = getattr(loss, "total_weight", None)
     weight = float(len(leaves(y)[0])) if total_weight is None else float(total_weight(y, *rest))
+    if isinstance(loss, Loss) and not loss.classes:
+        weight *= arrays.size(y) // len(y)  # a mean over elements: the engine counts them too, and may go on from here
     if weight:
         return value * weight, weight
     # A batch that divides by 0, whose mean is 0: with label smoothing its sum may be more than that.

@@ -2,7 +2,7 @@
 
 import math
 import weakref
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -13,9 +13,10 @@ from ..data import Dataset
 from ..engine import CannotLower, lower, native
 from ..engine.plan import Op, Plan
 from ..engine.sync import Keeper
-from ..module import Module, set_values
+from ..losses import MultiLoss
+from ..module import Buffer, Module, set_values
 from ..optimizers.schedules import ReduceLROnPlateau, Schedule
-from ..structures import is_several
+from ..structures import Structure, each, leaves, rebuild
 from .loop import Epoch, Memory, Place, require_same_parameters
 from .prepare import check_targets, rehearse
 from .watch import Watch
@@ -60,29 +61,25 @@ class NativeLoop:
         shuffle: bool,
         threads: int | None,
     ) -> None:
-        sets = [data] if held_out is None else [data, held_out]
-        if any(is_several(part) for one in sets for part in (one.x, one.target)):
-            raise CannotLower("several inputs or heads")
-        if type(data.x) is not np.ndarray:
-            raise CannotLower(f"{arrays.describe_kind(data.x)}")
-        class_targets = data.target.dtype.kind in "iu"
-        if held_out is not None and (held_out.target.dtype.kind in "iu") != class_targets:
+        for part in leaves(data.x):
+            if type(part) is not np.ndarray:
+                raise CannotLower(f"{arrays.describe_kind(part)}")
+        class_targets = each(_holds_classes, data.target)
+        if held_out is not None and each(_holds_classes, held_out.target) != class_targets:
             raise CannotLower("validation targets of another kind than the training targets")
-        weighted = any(part is not None and part.sample_weight is not None for part in (data, held_out))
         self.model, self.loss, self.optimizer = model, loss, optimizer
         self.data, self.held_out = data, held_out
         self.seed, self.shuffle = seed, shuffle
         self.options: dict[str, Any] = {
-            "sample_shape": tuple(data.x.shape[1:]),
+            "sample_shape": each(_sample_shape, data.x),
             "class_targets": class_targets,
-            "sample_weights": weighted,
             "batch": min(batch_size, len(data)),
             "samples": len(data) if shuffle else 0,
             "seed": seed,
             "threads": threads or native.cores(),
         }
         self.plan = lower(model, loss, optimizer, **self.options)
-        self.parameters = self.plan.parameters
+        self.parameters = list(self.plan.parameters)
         self._compile()
         self.name = f"native, {native.module().instruction_set}"
         self.batch_size = self.plan.batch
@@ -112,33 +109,33 @@ class NativeLoop:
         weights = _weights(self.loss)
         if not self.stale and weights == self.weights:
             return
-        require_same_parameters(self.model, self.plan.parameters)
+        require_same_parameters(self.model, self.parameters)
         plan = self._lowered()
-        require_same_parameters(self.model, plan.parameters)
+        require_same_parameters(self.model, list(plan.parameters))
         before, order = self.native, [id(parameter) for parameter in self.plan.parameters]
         if native.program(plan) != self.program or [id(parameter) for parameter in plan.parameters] != order:
             best = dict(zip(order, _best(before, self.plan), strict=True))
             before.give_state()
             before.release()
-            self.plan, self.parameters = plan, plan.parameters
+            self.plan, self.parameters = plan, list(plan.parameters)
             self._compile()
             for i, parameter in enumerate(plan.parameters):
                 self.native.write_best(i, best[id(parameter)])
             self.native.set_best(before.best_epoch, before.best_loss)
-        self.plan.ops = plan.ops  # of other layers, perhaps, that are alike
+        self.plan = replace(self.plan, ops=plan.ops, heads=plan.heads)  # of other objects, perhaps, that are alike
         self._watch()
         self.stale, self.weights = False, weights
 
     def _watch(self) -> None:
         """Hear of the attributes that are set from here on."""
-        for watched in (*self.model.modules(), self.loss, self.optimizer):
+        for watched in (*self.model.modules(), *self.loss.modules(), self.optimizer):
             watched.watch(self)
 
     def _follow_masks(self) -> None:
         """Go on with the masks that come next in each Dropout; the engine has one seed and one count for all."""
         ops = self._dropouts()
         passes = {op.layer.passes.value for op in ops}
-        if len(passes) > 1 or any((op.layer.seed, op.layer.layer) != (self.seed, op.stream) for op in ops):
+        if len(passes) > 1 or any((op.layer.seed, op.layer.layer) != (self.seed, op.settings["stream"]) for op in ops):
             raise ValueError(
                 "fit: a callback changed which masks a Dropout draws, and the engine draws those of the run's seed, as "
                 'many in each; engine="python" does otherwise'
@@ -157,7 +154,7 @@ class NativeLoop:
 
     def _rows(self, data: Dataset) -> Any:
         """The data as the engine reads them, in place."""
-        return self.native.data(data.x, data.target, data.sample_weight)
+        return self.native.data(in_order(data.x, self.plan.x), in_order(data.target, self.plan.y), data.sample_weight)
 
     @property
     def steps(self) -> int:
@@ -167,9 +164,10 @@ class NativeLoop:
 
     def rehearse(self, name: str, data: Dataset) -> None:
         """Look at all targets; that the engine knows the network and the loss says the rest."""
-        if data.x.shape[1:] != self.data.x.shape[1:]:
-            rehearse(self.model, self.plan.loss, data, name)  # the model says best what it cannot take
-        check_targets(self.plan.loss, np.zeros((1, self.plan.n_out), self.plan.dtype), data, name)
+        if each(_sample_shape, data.x) != self.options["sample_shape"]:
+            rehearse(self.model, self.loss, data, name)  # the model says best what it cannot take
+        row = [np.zeros((1, *shape), self.plan.dtype) for shape in self.plan.y_shapes]
+        check_targets(self.plan.loss, rebuild(self.plan.y, row), data, name)
 
     def run(self, first: int, end: int, watch: Watch) -> list[Epoch]:
         """Train from epoch `first` to before `end`, or to the end of a slice of time; returns the epochs finished.
@@ -198,6 +196,8 @@ class NativeLoop:
         end = first + len(lr) // stride
         if self.rows is None:
             self.rows = self._rows(self.data), None if self.held_out is None else self._rows(self.held_out)
+        looks = end - first if self.held_out is not None else 0
+        heads = len(self.plan.heads) if type(self.loss) is MultiLoss else 0  # whose losses are asked for one by one
         arguments = {
             "data": self.rows[0],
             "validation": self.rows[1],
@@ -210,7 +210,9 @@ class NativeLoop:
             "end_epoch": end,
             "keep_best": True,
             "losses": np.empty(end - first),
-            "validation_losses": np.empty(end - first if self.held_out is not None else 0),
+            "validation_losses": np.empty(looks),
+            "head_losses": np.empty((end - first) * heads),
+            "validation_head_losses": np.empty(looks * heads),
             "position": self.position,
         }
         return Part(first, end, stride, arguments)
@@ -224,15 +226,32 @@ class NativeLoop:
             what = "a parameter" if all(math.isfinite(value) for value in found) else "the loss"
             self.diverged = f"{what} became NaN or infinite"
         each_s = (end_s - begin_s) / max(n, 1)  # the engine does not look at the clock for each epoch
+        heads, looked_heads = (
+            self._by_head(part.arguments[name]) for name in ("head_losses", "validation_head_losses")
+        )
         return [
             Epoch(
                 float(losses[i]),
                 float(validation[i]) if len(validation) else None,
                 float(lr[i * part.stride]),
                 begin_s + (i + 1) * each_s,
+                heads[i] if heads else (),
+                looked_heads[i] if looked_heads else (),
             )
             for i in range(n)
         ]
+
+    def _by_head(self, losses: np.ndarray) -> list[tuple[float, ...]]:
+        """The losses of the heads after each epoch, in the order of the loss; they come in that of the outputs."""
+        rows = losses.reshape((-1, len(self.plan.heads)))[:, self._heads()].tolist()
+        return [tuple(row) for row in rows]
+
+    def _heads(self) -> list[int]:
+        """Where each head of the loss, in its own order, stands among the network's outputs."""
+        if not isinstance(self.plan.y, dict):
+            return list(range(len(self.plan.heads)))
+        names = list(self.plan.y)
+        return [names.index(name) for name in self.plan.loss.heads]
 
     def _rates(self, first: int, end: int) -> tuple[np.ndarray, bool]:
         """The learning rate of each epoch, or of each step if a schedule counts steps."""
@@ -261,10 +280,9 @@ class NativeLoop:
             rate = rate.lr
         return False
 
-    def outputs(self, x: np.ndarray) -> np.ndarray:
+    def outputs(self, x: Structure) -> Structure:
         """The network's outputs, in evaluation mode."""
-        y: np.ndarray = self.native.predict(x if x.ndim == 2 else x.reshape((len(x), -1)))
-        return y
+        return self.native.predict(x)
 
     def keep_what_was_set(self) -> None:
         """If it is the best epoch that has just ended, count what callbacks have set since then as a part of it."""
@@ -280,7 +298,8 @@ class NativeLoop:
         """What it takes to go on from here; the numbers are handed to Python."""
         self._hand_over()
         at, best_epoch = self.position, self.native.best_epoch
-        place = Place(at.epoch, at.step, (at.loss_sum,), (at.loss_denominator,))
+        sums = [at.losses[i] for i in self._heads()] if at.losses else []
+        place = Place(at.epoch, at.step, tuple(total for total, _ in sums), tuple(divides for _, divides in sums))
         best_loss = self.native.best_loss if best_epoch >= 0 else math.inf
         found = _best(self.native, self.plan)
         best = [found[self.plan.parameters.index(parameter)] for parameter in self.model.param()]
@@ -289,12 +308,9 @@ class NativeLoop:
     def remember(self, memory: Memory) -> None:
         """Go on from there, with the numbers that are in Python."""
         at, place = self.position, memory.place
-        at.epoch, at.step, at.loss_sum, at.loss_denominator = (
-            place.epoch,
-            place.step,
-            sum(place.loss_sum, 0.0),
-            sum(place.loss_denominator, 0.0),
-        )
+        at.epoch, at.step = place.epoch, place.step
+        sums = list(zip(place.loss_sum, place.loss_denominator, strict=True))
+        at.losses = [sums[self._heads().index(i)] for i in range(len(sums))]
         in_order = self.model.param()
         for i, parameter in enumerate(self.plan.parameters):
             self.native.write_best(i, np.ascontiguousarray(memory.best[in_order.index(parameter)]))
@@ -317,7 +333,7 @@ class NativeLoop:
             op.layer.passes.value = self.native.dropout_pass
 
     def _dropouts(self) -> list[Op]:
-        return [op for op in self.plan.ops if op.kind == "dropout"]
+        return [op for op in self.plan.ops if op.kind == "Dropout"]
 
 
 def _best(compiled: Any, plan: Plan) -> list[np.ndarray]:
@@ -335,8 +351,24 @@ def _refresh(loop: "weakref.ref[NativeLoop]") -> None:
         alive.native.changed = False
 
 
-def _weights(loss: Any) -> list[bytes]:
+def _weights(loss: Any) -> list[Any]:
     """The weights of a loss, which can be written in place, past anybody who watches its attributes."""
-    buffers = [getattr(loss, name, None) for name in ("weight", "pos_weight")]
-    values = [buffer.value for buffer in buffers if buffer is not None]
-    return [arrays.to_numpy(value).tobytes() for value in values if value is not None]
+    found: list[Any] = [repr(loss.weights)] if type(loss) is MultiLoss else []
+    for head in loss.modules():
+        buffers = [getattr(head, name, None) for name in ("weight", "pos_weight")]
+        values = [buffer.value for buffer in buffers if isinstance(buffer, Buffer)]
+        found += [arrays.to_numpy(value).tobytes() for value in values if value is not None]
+    return found
+
+
+def in_order(value: Structure, like: Structure) -> list[Any]:
+    """The arrays of `value` as `like` has them: dicts may hold the same names in another order."""
+    return [value[name] for name in like] if isinstance(like, dict) else leaves(value)
+
+
+def _holds_classes(target: np.ndarray) -> bool:
+    return target.dtype.kind in "iu"
+
+
+def _sample_shape(x: np.ndarray) -> tuple[int, ...]:
+    return tuple(x.shape[1:])

@@ -11,7 +11,7 @@ from ..data.dataset import Dataset
 from ..losses import Loss
 from ..losses.multi import MultiLoss, naming
 from ..module import Module, first_value
-from ..structures import Structure, each, leaves, names, rebuild
+from ..structures import Structure, each, leaves, named, rebuild
 
 
 def as_dataset(who: str, name: str, data: Any) -> Dataset:
@@ -44,14 +44,14 @@ def prepare(who: str, name: str, data: Any, model: Module, loss: Module) -> Data
     data = as_dataset(who, name, data)
     like = reference(model)
     x = inputs(who, f"{name}.x", data.x, like)
-    target, heads = data.target, [loss] * len(leaves(data.target))
+    target, first = data.target, leaves(x)[0]
+    heads = [loss] * len(leaves(target))
     if isinstance(loss, MultiLoss):
         loss.check_heads("target", target)
         target = rebuild(dict.fromkeys(loss.names) if loss.names else target, [target[key] for key in loss.heads])
         heads = list(loss.losses)
-    named = zip(heads, names(target), leaves(target), strict=True)
-    first = leaves(x)[0]
-    target = rebuild(target, [_target(who, f"{name}.target{of}", part, first, head) for head, of, part in named])
+    parts = zip(named(f"{name}.target", target), heads, strict=True)
+    target = rebuild(target, [_target(who, of, part, first, head) for (of, part), head in parts])
     weight = data.sample_weight
     if weight is not None:
         weight = arrays.bring(weight, first, dtype=first.dtype)
@@ -60,7 +60,7 @@ def prepare(who: str, name: str, data: Any, model: Module, loss: Module) -> Data
             raise ValueError(f"{who}: {name}.sample_weight must not be negative, got {float(weight.min())}")
         if float(weight.sum()) == 0:
             raise ValueError(f"{who}: {name}.sample_weight must not be all zero")
-    return Dataset(x, target, weight)
+    return Dataset.of_checked(x, target, weight)
 
 
 def _target(who: str, name: str, target: Array, like: Array, loss: Module) -> Array:
@@ -87,14 +87,15 @@ def rehearse(model: Module, loss: Module, data: Dataset, name: str = "data") -> 
 
 
 def require_counting(who: str, name: str, loss: Module, y: Structure, data: Dataset) -> None:
-    """Raise ValueError if no sample of `data` counts: a loss of nothing would be 0, and so the best there is."""
+    """Raise ValueError if no sample of `data` counts: a loss of nothing would be 0, and so the best there is.
+
+    y : outputs for all of them, of which only the shape counts.
+    """
     if isinstance(loss, MultiLoss):
         for key, head, part, target in loss.parts(y, data.target):
             with naming(key):
-                require_counting(who, name, head, part, Dataset(data.x, target, data.sample_weight))
-        return
-    rows = _as_many(y, data)
-    if isinstance(loss, Loss) and loss.total_weight(rows, data.target, data.sample_weight) == 0:
+                require_counting(who, name, head, part, Dataset.of_checked(data.x, target, data.sample_weight))
+    elif isinstance(loss, Loss) and loss.total_weight(y, data.target, data.sample_weight) == 0:
         raise ValueError(
             f"{who}: no sample of {name} counts for {loss!r}: each has a target that it ignores, or weighs 0, or is of "
             f"a class that weighs 0"
@@ -103,20 +104,17 @@ def require_counting(who: str, name: str, loss: Module, y: Structure, data: Data
 
 def check_targets(loss: Loss, y: Structure, data: Dataset, name: str = "data") -> None:
     """Check all targets of `data`, given one row of outputs: their shape and dtype are what counts."""
-    loss.check(_as_many(y, data), data.target, data.sample_weight)
-    require_counting("fit", name, loss, y, data)
-
-
-def _as_many(y: Structure, data: Dataset) -> Structure:
-    """The first row of the outputs for every sample: a view, no memory and no arithmetic."""
-    return each(lambda part: arrays.namespace(part).broadcast_to(part[:1], (len(data), *part.shape[1:])), y)
+    n = len(data)  # as views of that one row: no memory, no arithmetic
+    rows = each(lambda part: arrays.namespace(part).broadcast_to(part, (n, *part.shape[1:])), y)
+    loss.check(rows, data.target, data.sample_weight)
+    require_counting("fit", name, loss, rows, data)
 
 
 def inputs(who: str, name: str, x: Any, like: Array | None) -> Structure:
     """What a model is shown, in the library, dtype and on the device of `like`, checked to be finite."""
     x = as_input(who, name, x, like)
-    for of, part in zip(names(x), leaves(x), strict=True):
-        require_finite(who, name + of, part)
+    for of, part in named(name, x):
+        require_finite(who, of, part)
     return x
 
 

@@ -1,30 +1,27 @@
 """One run of training: what is checked before it, written down after every epoch, and left when it ends."""
 
-import numbers
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from os import PathLike
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from .. import random
-from ..arguments import positive
 from ..data.dataset import Dataset
 from ..engine import CannotLower, EngineMissing
 from ..losses.multi import MultiLoss
 from ..module import Module, UpdateRule
 from ..optimizers import Optimizer, Schedule
-from ..roles import require_function, require_functions, require_loss, require_model, require_optimizer
+from ..roles import require_loss, require_model, require_optimizer
 from .history import History
-from .loop import Diverged, Epoch, Loop, PythonLoop
-from .metrics import Metric, counting, measures, require_metrics
+from .loop import Epoch, Loop, PythonLoop
+from .metrics import counting, measures
 from .native_loop import NativeLoop
+from .options import Options
 from .prepare import prepare
 from .watch import Watch
 
 if TYPE_CHECKING:
-    from .checkpoint import Checkpoint, Keeping
+    from .checkpoint import Keeping
 
 
 @dataclass
@@ -53,84 +50,55 @@ class Run:
 class Session:
     """A run, whoever makes its steps: `fit` lets the loop run, `fit_many` lends the loop's network to a queue.
 
-    The arguments are those of `fit`. Everything is checked before anything is changed.
+    Both go through `begin`, then `record` and `goes_on` for the epochs that the loop has finished, and `finish`,
+    whatever happens. Everything is checked before anything is changed.
 
-    loop : makes the steps. history : the record.
+    options : what `fit` was told. loop : makes the steps. history : the record.
     """
 
-    def __init__(
-        self,
-        model: Module,
-        loss: Module,
-        train: Any,
-        *,
-        epochs: int,
-        batch_size: int,
-        validation: Any,
-        optimizer: UpdateRule | None,
-        seed: int,
-        shuffle: bool,
-        keep: str,
-        stop: Callable[[History], bool] | None,
-        metrics: Iterable[Metric],
-        callbacks: Iterable[Callable[[Run], None]],
-        max_seconds: float | None,
-        threads: int | None,
-        engine: str,
-        checkpoint: "Checkpoint | str | PathLike[str] | None" = None,
-        resume: bool = False,
-    ) -> None:
+    def __init__(self, model: Module, loss: Module, train: Any, options: Options) -> None:
         require_model("fit", model)
         require_loss("fit", loss)
-        optimizer = require_optimizer("fit", optimizer, model)
-        self.metrics = measures(require_metrics("fit", metrics), loss)
-        self.callbacks = require_functions("fit", "callbacks", callbacks)
-        stop = None if stop is None else require_function("fit", "stop", stop)
-        _check_options(keep, engine, max_seconds)
-        self.epochs, batch_size = positive("fit", "epochs", epochs), positive("fit", "batch_size", batch_size)
-        random.check_seed(seed)
-        threads = None if threads is None else positive("fit", "threads", threads)
+        optimizer = require_optimizer("fit", options.optimizer, model)
+        self.options = options
+        self.metrics = measures(options.metrics, loss)
         data = prepare("fit", "train", train, model, loss)
-        held_out = None if validation is None else prepare("fit", "validation", validation, model, loss)
+        held_out = None if options.validation is None else prepare("fit", "validation", options.validation, model, loss)
 
-        how = {"batch_size": batch_size, "seed": seed, "shuffle": shuffle}
-        self.loop = _loop(engine, model, loss, optimizer, data, held_out, threads=threads, **how)
+        self.loop = _loop(model, loss, optimizer, data, held_out, options)
         _rehearse(self.loop, data, held_out)
         self.heads = (
             [str(key) for key in loss.heads] if isinstance(loss, MultiLoss) else []
         )  # as the History calls them
-        self.keep, self.stop, self.max_seconds = keep, stop, max_seconds
         self.measured = counting(loss, data if held_out is None else held_out)
         modules = model.modules()
-        reseed(modules, seed)
+        reseed(modules, options.seed)
         self._training_mode = TrainingMode(modules)
         self.history = History(engine=self.loop.name)
         self.run = Run(model, loss, optimizer, self.history)
         self.before_s = 0.0  # of the same run, before it was interrupted
         self.asked, self.due = 0, 0  # epochs of which the callbacks know, and after which they are asked again
         self.keeping: Keeping | None = None
-        if checkpoint is not None:
+        if options.checkpoint is not None:
             try:
-                self._keep(checkpoint, resume, model, loss, optimizer, data, held_out, keep=keep, **how)
+                self._keep(options, model, loss, optimizer, data, held_out)
             except BaseException:
                 self.loop.finish()
                 if self.keeping is not None:
                     self.keeping.close()
                 raise
-        elif resume:
-            raise ValueError("fit: resume=True needs to know from where: checkpoint=…")
 
-    def _keep(
-        self, checkpoint: "Checkpoint | str | PathLike[str]", resume: bool, *made_of: Any, **settings: Any
-    ) -> None:
+    def _keep(self, options: Options, *made_of: Any) -> None:
         """Keep checkpoints, and begin where the last one is, if there is one, and that is what was asked for."""
         from .checkpoint import Checkpoint, Keeping  # here, because few runs keep any, and files take time to import
 
+        checkpoint: Any = options.checkpoint
         checkpoint = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(checkpoint)
+        settings = {name: getattr(options, name) for name in ("keep", "batch_size", "seed", "shuffle")}
         self.keeping = keeping = Keeping(checkpoint, *made_of, metrics=self.metrics, **settings)
         if not keeping.found():
             return
-        if not resume:
+        if not options.resume:
             raise ValueError(
                 f"fit: {keeping.checkpoint.path} holds a run already; resume=True goes on with it, "
                 f"or choose another folder"
@@ -142,10 +110,10 @@ class Session:
         """Enter training mode, and tell the callbacks, until `finish`."""
         self._training_mode.__enter__()
         self._turn()
-        for callback in self.callbacks:
+        for callback in self.options.callbacks:
             getattr(callback, "begin", _ignore)(self.run)
             self._turn()
-        if self.callbacks:
+        if self.options.callbacks:
             self.loop.keep_what_was_set()
         if self.history.epochs:  # a run that goes on may have come to its end before
             self._ask()
@@ -162,17 +130,18 @@ class Session:
 
     def _wait(self) -> None:
         """Find out how many epochs may pass before a metric, a callback, `stop` or a schedule has to be asked."""
-        asked = [*self.callbacks, *([] if self.stop is None else [self.stop])]
+        options = self.options
+        asked = [*options.callbacks, *([] if options.stop is None else [options.stop])]
         ahead = [getattr(one, "ahead", _one_epoch)(self.history) for one in asked]
         if self.metrics or self.loop.listens():
             ahead.append(1)
         self.asked = self.history.epochs
-        self.due = min([self.epochs, *(self.asked + max(1, n) for n in ahead)])
+        self.due = min([options.epochs, *(self.asked + max(1, n) for n in ahead)])
 
     def record(self, finished: list[Epoch]) -> None:
         """Write down the epochs that the loop has finished.
 
-        Raises Diverged if it cannot go on.
+        Raises FloatingPointError, with the model back at its best parameters, if the loss or a parameter is not finite.
         """
         measured = self._measure() if finished else {}
         for epoch in finished:
@@ -182,23 +151,28 @@ class Session:
                 measured,
                 learning_rate=epoch.learning_rate,
                 seconds=self.before_s + epoch.seconds,
-                heads=dict(zip(self.heads, epoch.heads, strict=False)),
-                validation_heads=dict(zip(self.heads, epoch.validation_heads, strict=False)),
+                heads=self._by_head(epoch.heads),
+                validation_heads=self._by_head(epoch.validation_heads),
             )
             _end_epoch(self.run.optimizer, epoch.monitored)
         self.history.steps = self.loop.steps
         if self.loop.diverged:
-            raise Diverged(self.loop.diverged)
+            self.loop.give_back_best()
+            raise _diverged(self.history, self.loop.diverged, self.run)
 
-    def decide(self) -> None:
+    def _by_head(self, losses: tuple[float, ...]) -> dict[str, float]:
+        """The losses of the heads as the History names them; none where there is one head, or no validation data."""
+        return dict(zip(self.heads, losses, strict=True)) if losses else {}
+
+    def goes_on(self, finished: list[Epoch], watch: Watch) -> bool:
         """Ask the callbacks and `stop`, if it is time to, and write down why the run ends, if it does."""
-        if self.history.epochs < self.due:
-            return
-        self._call(self.callbacks)
-        self._ask()
-        self._wait()
+        if finished and self.history.epochs >= self.due:
+            self._call(self.options.callbacks)
+            self._ask()
+            self._wait()
+        return not self.history.stopped and (bool(finished) or not watch.reason())
 
-    def _call(self, callbacks: list[Callable[[Run], None]]) -> None:
+    def _call(self, callbacks: Iterable[Callable[[Run], None]]) -> None:
         """Call these, and let what they set belong to the epoch that has just ended."""
         for callback in callbacks:
             callback(self.run)
@@ -213,16 +187,11 @@ class Session:
 
     def _ask(self) -> None:
         """Ask `stop`, and look whether all epochs are done."""
-        history = self.history
-        if not history.stopped and self.stop is not None and self.stop(history):
-            history.stopped = getattr(self.stop, "__name__", repr(self.stop))
-        if not history.stopped and history.epochs >= self.epochs:
+        history, stop = self.history, self.options.stop
+        if not history.stopped and stop is not None and stop(history):
+            history.stopped = getattr(stop, "__name__", repr(stop))
+        if not history.stopped and history.epochs >= self.options.epochs:
             history.stopped = "all epochs done"
-
-    def diverge(self, diverged: Diverged) -> FloatingPointError:
-        """Go back to the best parameters, and return the error for a loss or parameter that is not finite."""
-        self.loop.give_back_best()
-        return _diverged(self.history, diverged, self.run)
 
     def finish(self, elapsed_s: float, reason: str) -> None:
         """Hand everything back to Python; `reason` is why the run ended within an epoch, if it did."""
@@ -231,7 +200,7 @@ class Session:
             history.steps, history.total_s = self.loop.steps, self.before_s + elapsed_s
             history.stopped = history.stopped or f"{reason} in epoch {history.epochs}"
             if self.asked < history.epochs:  # while the parameters are still those of the last epoch
-                self._call([callback for callback in self.callbacks if hasattr(callback, "ahead")])
+                self._call([callback for callback in self.options.callbacks if hasattr(callback, "ahead")])
         finally:
             self._hand_back()
 
@@ -240,14 +209,14 @@ class Session:
         history = self.history
         try:
             self.loop.finish()
-            if self.keep == "best" and history.best_epoch is not None:
+            if self.options.keep == "best" and history.best_epoch is not None:
                 self.loop.give_back_best()
         finally:
             self._training_mode.__exit__(None, None, None)
             if self.keeping is not None:
                 self.keeping.close()
             with ExitStack() as ends:  # each is told, whatever another one raises
-                for callback in reversed(self.callbacks):
+                for callback in reversed(list(self.options.callbacks)):
                     ends.callback(getattr(callback, "end", _ignore), self.run)
 
     def _measure(self) -> dict[str, float]:
@@ -268,23 +237,16 @@ def _ignore(run: Run) -> None:
 
 
 def _loop(
-    engine: str,
-    model: Module,
-    loss: Module,
-    optimizer: Any,
-    data: Dataset,
-    held_out: Dataset | None,
-    *,
-    threads: int | None,
-    **how: Any,
+    model: Module, loss: Module, optimizer: Any, data: Dataset, held_out: Dataset | None, options: Options
 ) -> Loop:
     """The native loop where the engine knows everything that is asked for, else the Python loop."""
-    if engine == "python":
+    how: dict[str, Any] = {name: getattr(options, name) for name in ("batch_size", "seed", "shuffle")}
+    if options.engine == "python":
         return PythonLoop(model, loss, optimizer, data, held_out, **how)
     try:
-        return NativeLoop(model, loss, optimizer, data, held_out, threads=threads, **how)
+        return NativeLoop(model, loss, optimizer, data, held_out, threads=options.threads, **how)
     except (CannotLower, EngineMissing) as reason:
-        if engine == "native":
+        if options.engine == "native":
             raise ValueError(f'fit: engine="native" cannot run this: {reason}') from None
         loop = PythonLoop(model, loss, optimizer, data, held_out, **how)
         loop.name = f"python, as the engine does not know {reason}"
@@ -326,15 +288,6 @@ def reseed(modules: list[Module], seed: int) -> None:
         module.reseed(seed, layer)
 
 
-def _check_options(keep: str, engine: str, max_seconds: float | None) -> None:
-    if engine not in ("auto", "native", "python"):
-        raise ValueError(f'fit: engine must be "auto", "native" or "python", got {engine!r}')
-    if keep not in ("best", "last"):
-        raise ValueError(f'fit: keep must be "best" or "last", got {keep!r}')
-    if max_seconds is not None and (not isinstance(max_seconds, numbers.Real) or not max_seconds > 0):
-        raise ValueError(f"fit: max_seconds must be a positive number, got {max_seconds!r}")
-
-
 def _rehearse(loop: Loop, data: Dataset, held_out: Dataset | None) -> None:
     """Refuse what does not fit before anything is changed."""
     try:
@@ -351,7 +304,7 @@ def _end_epoch(optimizer: UpdateRule, loss: float) -> None:
         optimizer.end_epoch(loss)
 
 
-def _diverged(history: History, diverged: Diverged, run: Run) -> FloatingPointError:
+def _diverged(history: History, diverged: str, run: Run) -> FloatingPointError:
     """The error for a loss or parameter that is not finite; the optimizer forgets the moments that led there."""
     history.stopped, optimizer = f"{diverged} in epoch {history.epochs}", run.optimizer
     if isinstance(optimizer, Optimizer):

@@ -14,7 +14,11 @@ def _linear(lowering: Lowering, layer: layers.Linear, x: Structure) -> Handle:
     if not shape or shape[-1] != layer.in_features:
         of = f"{shape[0]} numbers" if len(shape) == 1 else f"shape {shape}"
         raise CannotLower(f"{name_of(layer)}({layer.extra_repr()}) on samples of {of}")
+    parameters = [parameter for parameter in (layer.weight, layer.bias) if parameter is not None]
+    expected = ((layer.out_features, layer.in_features), (layer.out_features,))
+    for parameter, made in zip(parameters, expected, strict=False):
+        if parameter.shape != made:  # set to another one since
+            raise CannotLower(f"{name_of(layer)}({layer.extra_repr()}) with {parameter!r}")
     only = lowering.rows(layer, only)
     value = Value(layer.out_features, lowering.values[only.number].positions)
-    parameters = [parameter for parameter in (layer.weight, layer.bias) if parameter is not None]
     return lowering.add("Linear", layer, [only], value, (*shape[:-1], layer.out_features), parameters)

@@ -1,55 +1,99 @@
-"""What the engine is told of each loss."""
+"""What the engine is told of each loss, and which it has no rule for.
 
+The engine's twin of a loss has its name, and takes the arguments of its constructor under their own names.
+"""
+
+from collections.abc import Callable
 from typing import Any
 
-from ... import arrays, losses
-from .rule import CannotLower, name_of
+from ... import arrays, losses, signature
+from ...module import Buffer
+from ..plan import CannotLower
 
-KNOWN = (
-    losses.MSELoss,
-    losses.L1Loss,
-    losses.SmoothL1Loss,
-    losses.HuberLoss,
-    losses.QuantileLoss,
-    losses.PoissonNLLLoss,
-    losses.BCEWithLogitsLoss,
-    losses.CrossEntropyLoss,
-    losses.NLLLoss,
-)
+LARGEST_INDEX = 2**53  # the largest of which a float64, in which numbers travel, holds every neighbour
 
 
 def settings(loss: Any, shape: tuple[int, ...], class_targets: bool) -> dict[str, Any]:
-    """What travels of a loss on outputs of this shape, in the engine's names; weights are a number for each column.
+    """The name of a loss, and what its constructor was given: `mean` for its reduction, lists of numbers for weights.
+
+    Parameters
+    ----------
+    shape : of one sample of the outputs that it gets.
+    class_targets : whether targets are class indices.
 
     Raises CannotLower for a loss that the engine does not know, or does not know for such targets.
     """
-    if type(loss) not in KNOWN:
-        raise CannotLower(name_of(loss))
+    name, rule = type(loss).__name__, RULES.get(type(loss))
+    if rule is None:
+        raise CannotLower(name)
     if loss.reduction == "none":
-        raise CannotLower(f'{name_of(loss)} with reduction="none"')
+        raise CannotLower(f'{name} with reduction="none"')
     if class_targets and not loss.classes:
-        raise CannotLower(f"{name_of(loss)} with class indices as targets")
-    if not class_targets and isinstance(loss, losses.NLLLoss):
-        raise CannotLower("NLLLoss with targets that are not class indices")
-    if isinstance(loss, losses.PoissonNLLLoss) and loss.full:
+        raise CannotLower(f"{name} with class indices as targets")
+    rule(loss, shape, class_targets)
+    told: dict[str, Any] = {
+        argument.name: getattr(loss, argument.name) for argument in signature.parameters(type(loss))
+    }
+    mean = told.pop("reduction") == "mean"
+    return {"kind": name, "mean": mean} | {argument: _plain(value) for argument, value in told.items()}
+
+
+def _plain(value: Any) -> Any:
+    if not isinstance(value, Buffer):
+        return value
+    return [] if value.value is None else arrays.to_numpy(value.value).reshape(-1).tolist()
+
+
+# What each refuses, by raising CannotLower. A rule holds for exactly its class: a subclass may have changed anything.
+Rule = Callable[[Any, tuple[int, ...], bool], None]
+RULES: dict[type, Rule] = {}
+
+
+def rule(*kinds: type) -> Callable[[Rule], Rule]:
+    """Register a function as the rule for losses of exactly these classes."""
+
+    def register(function: Rule) -> Rule:
+        RULES.update(dict.fromkeys(kinds, function))
+        return function
+
+    return register
+
+
+@rule(losses.MSELoss, losses.L1Loss, losses.SmoothL1Loss, losses.HuberLoss, losses.QuantileLoss)
+def _any(loss: Any, shape: tuple[int, ...], class_targets: bool) -> None:
+    pass
+
+
+@rule(losses.PoissonNLLLoss)
+def _poisson_nll(loss: losses.PoissonNLLLoss, shape: tuple[int, ...], class_targets: bool) -> None:
+    if loss.full:
         raise CannotLower("PoissonNLLLoss with full=True")
-    if loss.classes and len(shape) != 1:
-        raise CannotLower(f"{name_of(loss)} on outputs of shape {shape}")
-    if isinstance(loss, losses.BCEWithLogitsLoss):
-        for weight in (loss.weight.value, loss.pos_weight.value):
-            if weight is not None and tuple(weight.shape) not in ((), (1,), shape, (1, *shape)):
-                raise CannotLower("BCEWithLogitsLoss with a weight for each sample")
-    elif loss.classes and loss.weight.value is not None and tuple(loss.weight.value.shape) != shape:
-        raise CannotLower(f"{name_of(loss)} with {tuple(loss.weight.value.shape)} class weights for {shape} classes")
-    own, found = vars(loss), {"kind": name_of(loss), "reduction": loss.reduction}
-    for name in ("beta", "delta", "quantile", "log_input", "eps", "ignore_index", "label_smoothing"):
-        if name in own:
-            found[name] = own[name]
-    for name in ("weight", "pos_weight"):
-        if name in own:
-            found[name] = _numbers(own[name])
-    return found
 
 
-def _numbers(buffer: Any) -> list[float]:
-    return [] if buffer.value is None else arrays.to_numpy(buffer.value).reshape(-1).tolist()
+@rule(losses.BCEWithLogitsLoss)
+def _bce_with_logits(loss: losses.BCEWithLogitsLoss, shape: tuple[int, ...], class_targets: bool) -> None:
+    for weight in (loss.weight.value, loss.pos_weight.value):
+        if weight is not None and tuple(weight.shape) not in ((), (1,), shape, (1, *shape)):
+            raise CannotLower("BCEWithLogitsLoss with a weight for each sample")
+
+
+@rule(losses.CrossEntropyLoss)
+def _cross_entropy(loss: losses.CrossEntropyLoss, shape: tuple[int, ...], class_targets: bool) -> None:
+    _check_classes(loss, shape)
+
+
+@rule(losses.NLLLoss)
+def _nll(loss: losses.NLLLoss, shape: tuple[int, ...], class_targets: bool) -> None:
+    if not class_targets:
+        raise CannotLower("NLLLoss with targets that are not class indices")
+    _check_classes(loss, shape)
+
+
+def _check_classes(loss: losses.CrossEntropyLoss | losses.NLLLoss, shape: tuple[int, ...]) -> None:
+    name, weight = type(loss).__name__, loss.weight.value
+    if len(shape) != 1:
+        raise CannotLower(f"{name} on outputs of shape {shape}")
+    if weight is not None and tuple(weight.shape) != shape:
+        raise CannotLower(f"{name} with {tuple(weight.shape)} class weights for {shape} classes")
+    if abs(loss.ignore_index) > LARGEST_INDEX:
+        raise CannotLower(f"{name} with ignore_index={loss.ignore_index}")

@@ -1,22 +1,35 @@
-"""What the engine is told of each optimizer, but for its learning rate, which may change at any time."""
+"""What the engine is told of each optimizer.
+
+The engine's twin of an optimizer has its name, and takes the arguments of its constructor under their own names.
+"""
 
 from typing import Any
 
 from ... import optimizers, signature
-from .rule import CannotLower, name_of
+from ..plan import CannotLower
 
+# A rule holds for exactly its class: a subclass may have changed anything.
 KNOWN = (optimizers.SGD, optimizers.Adam, optimizers.AdamW, optimizers.RMSprop, optimizers.Adagrad)
 
 
 def settings(optimizer: Any) -> dict[str, Any]:
-    """What travels of an optimizer, in the engine's names."""
-    if type(optimizer) not in KNOWN:
-        raise CannotLower(name_of(optimizer))
+    """The name of an optimizer, and what its constructor was given, as numbers.
+
+    `betas` become beta1 and beta2, and no clipping is 0. The learning rate is left out: it may change at any time, and
+    comes with every step.
+
+    Raises CannotLower for an optimizer that the engine does not know, and for clipping to 0.
+    """
+    kind = type(optimizer)
+    if kind not in KNOWN:
+        raise CannotLower(kind.__name__)
     if 0 in (optimizer.clip_value, optimizer.clip_norm):
         raise CannotLower("clipping to 0")
-    own = vars(optimizer)
-    names = [parameter.name for parameter in signature.parameters(type(optimizer)) if parameter.name != "lr"]
-    found = {"kind": name_of(optimizer)} | {name: own[name] for name in names if name in own}
-    if "betas" in found:
-        found["beta1"], found["beta2"] = found.pop("betas")
-    return found | {name: optimizer.__dict__[name] or 0.0 for name in ("clip_value", "clip_norm")}
+    told: dict[str, Any] = {"kind": kind.__name__}
+    for name in (argument.name for argument in signature.parameters(kind) if argument.name != "lr"):
+        value = getattr(optimizer, name)
+        if isinstance(value, tuple):
+            told |= {f"{name.removesuffix('s')}{i}": part for i, part in enumerate(value, 1)}
+        else:
+            told[name] = 0.0 if value is None else value
+    return told

@@ -16,11 +16,8 @@ from typing import Any
 from ... import signature
 from ...module import Module, Parameter
 from ...structures import Structure, is_several
+from ..plan import CannotLower as CannotLower
 from ..plan import Op, Value
-
-
-class CannotLower(Exception):
-    """The engine has no rule for something; the message says for what."""
 
 
 @dataclass(eq=False)

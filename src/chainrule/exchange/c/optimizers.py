@@ -1,4 +1,4 @@
-"""What each optimizer is in C: the arrays that it keeps, and the equations of one weight.
+"""What each optimizer is in C: the equations of one weight.
 
 In them `w, g` are the weight and its gradient, decay included; `state->steps`, `t`, counts the updates from 1. They
 stand on their own, as the update computes each of them twice: to see what would come of it, and to keep it.
@@ -16,26 +16,24 @@ class Rule(NamedTuple):
     """One optimizer.
 
     equation : what the comment says.
-    keeps : the arrays of the state, by their names in Python, and what they are called in the equations.
+    letters : what the arrays of the state are called in the equations, in the order of the optimizer's state_names().
     once : what is computed once in a step.
     each : what happens to one number.
-    starts : what the arrays begin with.
     decays_first : weight decay is no part of the gradient, but happens to the weight before.
     """
 
     equation: tuple[str, ...]
-    keeps: dict[str, str]
+    letters: tuple[str, ...]
     once: tuple[str, ...]
     each: tuple[str, ...]
-    starts: float = 0.0
     decays_first: bool = False
 
 
 def _sgd(rule: optimizers.SGD) -> Rule:
     momentum = short(rule.momentum)
     if not rule.momentum:
-        return Rule(("w = w - lr g",), {}, (), ("w -= lr * g;",))
-    keeps, first, share = {"momentum_buffer": "v"}, "", ""
+        return Rule(("w = w - lr g",), (), (), ("w -= lr * g;",))
+    first, share = "", ""
     once: tuple[str, ...] = ()
     if rule.dampening:
         first, share = f" + {words(1 - rule.dampening)} g, at the first step v = g", "fresh * "
@@ -45,23 +43,22 @@ def _sgd(rule: optimizers.SGD) -> Rule:
     if rule.nesterov:
         return Rule(
             (equation, f"w = w - lr (g + {words(rule.momentum)} v)"),
-            keeps,
+            ("v",),
             once,
             (new, f"w -= lr * (g + {momentum} * v);"),
         )
-    return Rule((equation, "w = w - lr v"), keeps, once, (new, "w -= lr * v;"))
+    return Rule((equation, "w = w - lr v"), ("v",), once, (new, "w -= lr * v;"))
 
 
 def _adam(rule: optimizers.Adam) -> Rule:
     beta1, beta2 = rule.betas
-    keeps = {"exp_avg": "m", "exp_avg_sq": "v"}
     each: tuple[str, ...] = (
         f"m = {short(beta1)} * m + {short(1 - beta1)} * g;",
         f"v = {short(beta2)} * v + {short(1 - beta2)} * (g * g);",
     )
     largest = "v"
     if rule.amsgrad:
-        keeps["max_exp_avg_sq"] = largest = "most"
+        largest = "most"
         each += ("most = v > most ? v : most;",)
     return Rule(
         (
@@ -70,14 +67,17 @@ def _adam(rule: optimizers.Adam) -> Rule:
             f"w = w - lr (m / bias1) / (sqrt({largest} / bias2) + eps), where bias = 1 - beta^t makes good that m",
             "and v began with 0; it is written -expm1(t log(beta)), which keeps its digits where beta is close to 1",
         ),
-        keeps,
+        ("m", "v", *[largest] * rule.amsgrad),
         (
             *["const float t = (float)state->steps;"] * (max(rule.betas) > 0),
             f"const float rate = lr / {_bias(beta1)}, root2 = sqrtf({_bias(beta2)});",
         ),
         (*each, f"w -= rate * m / (sqrtf({largest}) / root2 + {short(rule.eps)});"),
-        decays_first=isinstance(rule, optimizers.AdamW),
     )
+
+
+def _adamw(rule: optimizers.AdamW) -> Rule:
+    return _adam(rule)._replace(decays_first=True)
 
 
 def _bias(beta: float) -> str:
@@ -88,12 +88,13 @@ def _bias(beta: float) -> str:
 def _rmsprop(rule: optimizers.RMSprop) -> Rule:
     old, new = short(rule.alpha), short(1 - rule.alpha)
     shares = f"{words(rule.alpha)} {{0}} + {words(1 - rule.alpha)}"
-    keeps, equation = {"square_avg": "v"}, f"v = {shares.format('v')} g^2"
+    letters: tuple[str, ...] = ("v",)
+    equation = f"v = {shares.format('v')} g^2"
     each: tuple[str, ...] = (f"v = {old} * v + {new} * (g * g);",)
     spread = "v"
     change = "u, u = g / (sqrt(v) + eps)"
     if rule.centered:
-        keeps["grad_avg"] = "a"
+        letters += ("a",)
         each += (
             f"a = {old} * a + {new} * g;",
             "const float variance = v - a * a; /* rounding may make it negative */",
@@ -103,11 +104,10 @@ def _rmsprop(rule: optimizers.RMSprop) -> Rule:
         change = "u, u = g / (sqrt(v - a^2) + eps)"
     quotient = f"g / (sqrtf({spread}) + {short(rule.eps)})"
     if not rule.momentum:
-        return Rule((equation, f"w = w - lr {change}"), keeps, (), (*each, f"w -= lr * ({quotient});"))
-    keeps["momentum_buffer"] = "b"
+        return Rule((equation, f"w = w - lr {change}"), letters, (), (*each, f"w -= lr * ({quotient});"))
     each += (f"b = {short(rule.momentum)} * b + {quotient};", "w -= lr * b;")
     change = f"b, b = {words(rule.momentum)} b + u{change[1:]}"
-    return Rule((equation, f"w = w - lr {change}"), keeps, (), each)
+    return Rule((equation, f"w = w - lr {change}"), (*letters, "b"), (), each)
 
 
 def _adagrad(rule: optimizers.Adagrad) -> Rule:
@@ -118,25 +118,34 @@ def _adagrad(rule: optimizers.Adagrad) -> Rule:
         once = (f"const float rate = lr / (1.0f + {short(rule.lr_decay)} * (float)(state->steps - 1));",)
     return Rule(
         ("s = s + g^2", f"w = w - {words_of_rate} g / (sqrt(s) + eps)"),
-        {"sum": "s"},
+        ("s",),
         once,
         ("s += g * g;", f"w -= {rate} * g / (sqrtf(s) + {short(rule.eps)});"),
-        starts=rule.initial_accumulator_value,
     )
 
 
 RULES: dict[type, Callable[[Any], Rule]] = {
     optimizers.SGD: _sgd,
     optimizers.Adam: _adam,
-    optimizers.AdamW: _adam,
+    optimizers.AdamW: _adamw,
     optimizers.RMSprop: _rmsprop,
     optimizers.Adagrad: _adagrad,
 }
 
 
 def rule_of(optimizer: Any) -> Rule:
-    """The rule of an optimizer that has one."""
+    """The rule of an optimizer.
+
+    Raises ValueError for one that has none, as a subclass of one that has.
+    """
+    if type(optimizer) not in RULES:
+        raise ValueError(f"to_c: there is no C for {type(optimizer).__name__}")
     return RULES[type(optimizer)](optimizer)
+
+
+def kept(optimizer: Any) -> dict[str, str]:
+    """The arrays of the state, by their names in Python, and what they are called in the equations."""
+    return dict(zip(optimizer.state_names(), rule_of(optimizer).letters, strict=True))
 
 
 CLIP_VALUE = """\

@@ -12,7 +12,6 @@ from .dropout import draws
 from .functions import COPY
 from .interface import Interface
 from .losses import losses_of
-from .optimizers import rule_of
 from .row import learn, shares_of, stack
 from .spelling import add, array, by_columns, numbers, places, short, words
 from .update import clips, update, update_all
@@ -22,8 +21,8 @@ from .update import clips, update, update_all
 
 def declarations(name: str, plan: Plan, face: Interface) -> str:
     """What the header says: the state, and the functions that work on it."""
-    upper, rule = name.upper(), rule_of(plan.optimizer)
-    kept = [f"    float {array}[{upper}_PARAMETERS];" for array in rule.keeps]
+    upper = name.upper()
+    kept = [f"    float {array}[{upper}_PARAMETERS];" for array in plan.optimizer.state_names()]
     seed = ["    uint64_t seed;  /* of the dropout masks; set it whenever you like */"] * draws(plan)
     return f"""\
 /* All that learning changes: parameters (of each layer the weight, column by column, then the bias), their gradients in
@@ -118,18 +117,18 @@ def definitions(name: str, plan: Plan, face: Interface, functions: list[str]) ->
 
 def _starts(name: str, plan: Plan, face: Interface, functions: list[str]) -> str:
     """The functions that need no derivative."""
-    upper, rule = name.upper(), rule_of(plan.optimizer)
+    upper, optimizer = name.upper(), plan.optimizer
     add(functions, COPY)
-    zeros = [f"        state->{kept}[i] = {short(rule.starts)};" for kept in rule.keeps]
+    starts = [f"        state->{kept}[i] = {short(optimizer.initial_value(kept))};" for kept in optimizer.state_names()]
     seed = ["    state->seed = 0;"] * draws(plan)
     lines = [
         "    int i;",
         f"    copy(trained, state->parameters, {upper}_PARAMETERS);",
         f"    for (i = 0; i < {upper}_PARAMETERS; i++) {{",
         "        state->gradients[i] = 0.0f;",
-        *zeros,
+        *starts,
         "    }",
-        f"    state->lr = {short(plan.optimizer.current_lr)};",
+        f"    state->lr = {short(optimizer.current_lr)};",
         "    state->steps = 0;",
         *seed,
     ]

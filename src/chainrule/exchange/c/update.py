@@ -1,7 +1,7 @@
 """The update of all parameters in C, by the rule of an optimizer."""
 
 from ...engine.plan import Plan
-from .optimizers import CLIP_NORM, CLIP_VALUE, rule_of
+from .optimizers import CLIP_NORM, CLIP_VALUE, kept, rule_of
 from .spelling import add, places, short, total
 
 FINITE = """\
@@ -28,21 +28,21 @@ def update(name: str, plan: Plan, functions: list[str]) -> str:
     """The function that changes parameters by their gradients, or only says whether it could."""
     rule, decays = rule_of(plan.optimizer), bool(plan.optimizer.weight_decay)
     add(functions, FINITE, ALL_FINITE)
-    kept = {"parameters": "w", **rule.keeps}
+    letters = {"parameters": "w", **kept(plan.optimizer)}
     gradient, before, equation = "state->gradients[i]", [], "g = gradient"
     if decays and rule.decays_first:
         before, equation = ["w *= 1.0f - lr * decay;"], "w = w (1 - lr decay), g = gradient"
     elif decays:
         gradient, equation = f"{gradient} + decay * w", "g = gradient + decay w"
     lines = [
-        f"float {', '.join(f'{short} = state->{array}[i]' for array, short in kept.items())};",
+        f"float {', '.join(f'{short} = state->{array}[i]' for array, short in letters.items())};",
         *before,
         f"const float g = {gradient};",
         *rule.each,
         "if (keep) {",
-        *(f"    state->{array}[i] = {short};" for array, short in kept.items()),
+        *(f"    state->{array}[i] = {short};" for array, short in letters.items()),
         "} else {",
-        f"    good &= {' & '.join(f'is_finite({short})' for short in kept.values())};",
+        f"    good &= {' & '.join(f'is_finite({short})' for short in letters.values())};",
         "}",
     ]
     once = "".join(f"    {line}\n" for line in ("const float lr = state->lr;", *rule.once))

@@ -14,6 +14,9 @@ def rules(torch: Any) -> list[Pair]:
     return [pair for pair in pairs(optimizers, torch.optim) if pair.ours is not optimizers.Optimizer]
 
 
+COUNTED_THERE = (optimizers.RMSprop,)  # PyTorch counts the updates of each parameter; ours need no such count
+
+
 def optimizer_from_torch(optimizer: Any) -> Any:
     """A torch.optim optimizer as one of ours, by its options; what it remembers is `state_from_torch`'s.
 
@@ -45,7 +48,7 @@ def state_from_torch(theirs: Any, ours: Any, parameters: Iterable[tuple[Any, Par
         if "step" in kept:
             steps = max(steps, int(kept["step"]))
         ours.state[parameter] = {key: int(v) if key == "step" else copy(v) for key, v in kept.items()}
-        if isinstance(ours, optimizers.RMSprop):  # ours does not count
+        if not ours.counts_steps:
             ours.state[parameter].pop("step", None)
     ours.steps = steps
 
@@ -63,7 +66,7 @@ def state_for_torch(
             continue
         device = theirs_parameter.device
         state = {key: torch.tensor(value).to(device) for key, value in kept.items() if key != "step"}
-        step = ours.steps if isinstance(ours, optimizers.RMSprop) else kept.get("step")
+        step = ours.steps if isinstance(ours, COUNTED_THERE) else kept.get("step")
         if step is not None:
             state["step"] = _step(torch, step, groups[theirs_parameter], device)
         found.append((theirs.state[theirs_parameter], state))

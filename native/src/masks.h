@@ -1,6 +1,6 @@
-// Dropout, the twin of chainrule.layers.dropout.Dropout: forward y = x · mask / (1 - p), backward dx = dy · mask / (1 - p).
+// The masks of Dropout: y = x · mask / (1 - p), and the same for dx.
 //
-// The mask is not stored: it is a function of (seed, layer, pass), drawn anew wherever it is needed. A block of Philox is
+// A mask is not stored: it is a function of (seed, layer, pass), drawn anew wherever it is needed. A block of Philox is
 // eight halfwords (the low half of each word first), and
 //
 //   element (row, column) has number e = row · columns + column, and halfword e % 8 of block e / 8.
@@ -9,7 +9,7 @@
 // 65536 / (65536 - t).
 #pragma once
 
-#include "../random.h"
+#include "random.h"
 
 namespace chainrule {
 
@@ -66,7 +66,7 @@ Vec<T> factor(double p) {
     return broadcast<T>(t < 65536 ? T(65536.0 / double(65536 - t)) : T(0));
 }
 
-// y = f(row, column, vector of x), vector by vector along the rows.
+// y = f(row, column, vector of x, vector of y), vector by vector along the rows.
 template <class T, class F>
 FORCE_INLINE void each_vector(const Matrix<T>& x, const Matrix<T>& y, F f) {
     const int width = x.width();
@@ -75,28 +75,29 @@ FORCE_INLINE void each_vector(const Matrix<T>& x, const Matrix<T>& y, F f) {
             const T* from = x.row(p, r);
             T* to = y.row(p, r);
             if (width < lanes<T>) {
-                store_partial(to, f(r, c, load_partial(from, narrow_panel)), narrow_panel);
+                store_partial(to, f(r, c, load_partial(from, narrow_panel), load_partial(to, narrow_panel)), narrow_panel);
                 c += width;
             } else {
                 for (int v = 0; v < width && c < x.columns; v += lanes<T>, c += lanes<T>)
-                    store_unaligned(to + v, f(r, c, load_unaligned(from + v)));
+                    store_unaligned(to + v, f(r, c, load_unaligned(from + v), load_unaligned(to + v)));
             }
         }
 }
 
 }  // namespace dropout_detail
 
-// y = x · mask · factor. The rows of x are the rows first_row … of the batch; y may be x.
-template <class T>
+// y = x · mask · factor, or added to y. The rows of x are the rows first_row … of the batch; y may be x.
+template <bool adds = false, class T>
 void dropout(uint64_t seed, uint32_t layer, uint64_t pass, double p, const Matrix<T>& x, const Matrix<T>& y, int64_t first_row) {
     typedef uint16_t Drawn __attribute__((vector_size(2 * lanes<T>)));
     const IntVec<T> threshold = broadcast<Integer<T>>(Integer<T>(dropout_detail::threshold(p)));
     const Vec<T> factor = dropout_detail::factor<T>(p);
     Halfwords halfwords(seed, layer, pass, (first_row + x.rows) * x.columns);
-    dropout_detail::each_vector<T>(x, y, [&](int64_t r, int64_t c, Vec<T> value) ALWAYS_INLINE {
+    dropout_detail::each_vector<T>(x, y, [&](int64_t r, int64_t c, Vec<T> value, Vec<T> held) ALWAYS_INLINE {
         Drawn drawn;
         std::memcpy(&drawn, halfwords.at((first_row + r) * x.columns + c, lanes<T>), sizeof drawn);
-        return value * keep<T>(__builtin_convertvector(drawn, IntVec<T>) >= threshold, factor);
+        const Vec<T> mine = value * keep<T>(__builtin_convertvector(drawn, IntVec<T>) >= threshold, factor);
+        return adds ? held + mine : mine;
     });
 }
 
@@ -104,7 +105,7 @@ void dropout(uint64_t seed, uint32_t layer, uint64_t pass, double p, const Matri
 template <class T>
 void dropout_scale(double p, const Matrix<T>& dy) {
     const Vec<T> factor = dropout_detail::factor<T>(p);
-    dropout_detail::each_vector<T>(dy, dy, [&](int64_t, int64_t, Vec<T> value) ALWAYS_INLINE { return value * factor; });
+    dropout_detail::each_vector<T>(dy, dy, [&](int64_t, int64_t, Vec<T> value, Vec<T>) ALWAYS_INLINE { return value * factor; });
 }
 
 }  // namespace chainrule

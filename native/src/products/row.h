@@ -5,7 +5,8 @@
 //           while they are in the nearest cache. No transposed weights at all.
 #pragma once
 
-#include "linear.h"
+#include "../eight.h"
+#include "products.h"
 
 namespace chainrule {
 
@@ -65,11 +66,13 @@ NO_INLINE void forward_narrow(const Matrix<T>& x, const Matrix<T>& w, const T* b
 #pragma GCC unroll 8
             for (int j = 0; j < N; ++j) sums[j].add_product(xc, Lanes16<T>::load(w.data + p * w.pitch + j * panel<T> + c));
         }
+    Eight<T> all = Eight<T>::zeros();  // written as one vector, as it will be read
 #pragma GCC unroll 8
     for (int j = 0; j < N; ++j) {
         const T value = sums[j].sum() + bias[j];
-        y[j] = relu && value < 0 ? T(0) : value;
+        all.v[j / Eight<T>::width][j % Eight<T>::width] = relu && value < 0 ? T(0) : value;
     }
+    all.store(y);
 }
 
 enum class Into { gradient, gradient_sum, weight };

@@ -1,0 +1,69 @@
+// Reshape and Permute: the same numbers in another order. What changes no order (Flatten, Unflatten) is no op at all.
+//
+//     Reshape  a sample's numbers, position by position, as another number of positions and columns
+//     Permute  column c of y is column `columns[c]` of x
+#include "layers.h"
+
+namespace chainrule {
+
+// Both are a table: where each number of a sample of y lies in one of x.
+template <class T>
+class Rearranged final : public Layer<T> {
+    using Layer<T>::x, Layer<T>::y, Layer<T>::wants_dx, Layer<T>::adds_dx;
+
+public:
+    Rearranged(const Making& making, bool permutes) : from_(making.x[0]), to_(making.y) {
+        if (making.x.size() != 1 || from_.size() != to_.size()) making.refuse("it reads one value and writes one of as many numbers");
+        if (!permutes) return;
+        const std::vector<double>& columns = making.settings.array("columns");
+        if (from_.positions != 1 || to_.positions != 1 || int64_t(columns.size()) != from_.columns) making.refuse("there must be a place for every column");
+        std::vector<bool> taken(columns.size(), false);
+        for (double c : columns) {
+            if (!(c >= 0 && c < double(columns.size())) || c != double(int64_t(c)) || taken[size_t(c)]) making.refuse("its columns must be a permutation");
+            taken[size_t(c)] = true;
+            source_.push_back(int64_t(c));
+        }
+    }
+
+    Manners manners() const override { return {}; }
+    void infer(const Matrix<T>* x, const Matrix<T>& y) const override {
+        each_number(x[0], y, [](const T& from, T& to) { to = from; });
+    }
+    void backward_inputs(const Pass& pass, int64_t begin, int64_t end) override {
+        if (!wants_dx(pass)) return;
+        const Matrix<T> dy = y().gradient_rows(begin, end), dx = x().gradient_rows(begin, end);
+        if (adds_dx()) return each_number(dx, dy, [](T& to, const T& from) { to += from; });
+        const int width = dx.width(), used = int((dx.columns - 1) % width) + 1;
+        for (int64_t r = 0; r < dx.rows; ++r) std::fill(dx.row(dx.panels() - 1, r) + used, dx.row(dx.panels() - 1, r) + width, T(0));
+        each_number(dx, dy, [](T& to, const T& from) { to = from; });
+    }
+
+private:
+    // f(number of x, the number of y that it is), sample by sample.
+    template <class F>
+    void each_number(const Matrix<T>& x, const Matrix<T>& y, F f) const {
+        const int64_t samples = y.rows / to_.positions, n = to_.size();
+        for (int64_t s = 0; s < samples; ++s) {
+            int64_t row = s * to_.positions, column = 0;
+            for (int64_t i = 0; i < n; ++i) {
+                const int64_t from = source_.empty() ? i : source_[size_t(i)];
+                f(x.at(s * from_.positions + from / from_.columns, from % from_.columns), y.at(row, column));
+                if (++column == to_.columns) column = 0, ++row;
+            }
+        }
+    }
+
+    ValueShape from_, to_;
+    std::vector<int64_t> source_;  // Permute
+};
+
+template <class T>
+std::unique_ptr<Layer<T>> make_shape(const Making& making) {
+    const bool permutes = making.settings.kind == "Permute";
+    if (!permutes && making.settings.kind != "Reshape") return nullptr;
+    return std::make_unique<Rearranged<T>>(making, permutes);
+}
+
+template std::unique_ptr<Layer<NUMBER>> make_shape<NUMBER>(const Making&);
+
+}  // namespace chainrule

@@ -1,0 +1,43 @@
+// Passes over whole matrices: what takes no thought but time.
+#pragma once
+
+#include "panels.h"
+
+namespace chainrule {
+
+// Calls function(p, i) for the vectors of every panel p; a panel's rows are one run of memory. The last vector may reach
+// over the end of a slice's last row, where the arena has room.
+template <class T, class Function>
+FORCE_INLINE void each_run(const Matrix<T>& m, Function function) {
+    const int64_t run = m.rows * m.width(), panels = m.panels();
+    for (int64_t p = 0; p < panels; ++p)
+        for (int64_t i = 0; i < run; i += lanes<T>) function(p, i);
+}
+
+template <class T>
+void copy_rows(const Matrix<T>& x, const Matrix<T>& y) {
+    for (int64_t p = 0; p < x.panels(); ++p)
+        std::memcpy(y.row(p, 0), x.row(p, 0), size_t(x.rows * x.width()) * sizeof(T));
+}
+
+// to += x
+template <class T>
+void add_rows_of(const Matrix<T>& x, const Matrix<T>& to) {
+    const Matrix<T> from = x, sum = to;
+    each_run(from, [&](int64_t p, int64_t i) ALWAYS_INLINE {
+        T* at = sum.data + p * sum.pitch + i;
+        store_unaligned(at, load_unaligned(at) + load_unaligned(from.data + p * from.pitch + i));
+    });
+}
+
+// dy becomes 0 where y, which a ReLU made, is.
+template <class T>
+void mask_by_relu(const Matrix<T>& dy, const Matrix<T>& y) {
+    const Matrix<T> d = dy, made = y;
+    each_run(d, [&](int64_t p, int64_t i) ALWAYS_INLINE {
+        T* at = d.data + p * d.pitch + i;
+        store_unaligned(at, keep<T>(passes_relu<T>(load_unaligned(made.data + p * made.pitch + i)), load_unaligned(at)));
+    });
+}
+
+}  // namespace chainrule

@@ -1,0 +1,29 @@
+// All optimizers: by the names of their classes in Python, and as a unit of the engine (see CMakeLists.txt), for one type
+// of number.
+#include "adagrad.h"
+#include "adam.h"
+#include "rmsprop.h"
+#include "sgd.h"
+
+namespace chainrule {
+
+template <class T>
+std::unique_ptr<Optimizer<T>> make_optimizer(const Settings& settings) {
+    static constexpr struct {
+        const char* kind;
+        std::unique_ptr<Optimizer<T>> (*make)(const Settings&);
+    } all[] = {
+        {"SGD", make_sgd<T>},
+        {"Adam", make_adam<T, false>},
+        {"AdamW", make_adam<T, true>},
+        {"RMSprop", make_rmsprop<T>},
+        {"Adagrad", make_adagrad<T>},
+    };
+    for (const auto& one : all)
+        if (settings.kind == one.kind) return one.make(with_normal_options<T>(settings));
+    throw std::invalid_argument("the engine has no optimizer " + settings.kind);
+}
+
+template std::unique_ptr<Optimizer<NUMBER>> make_optimizer<NUMBER>(const Settings&);
+
+}  // namespace chainrule

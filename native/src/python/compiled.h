@@ -1,0 +1,430 @@
+// A network compiled from a plan, with the manners that Python expects: one thread at a time, no GIL during long work.
+//
+// Arrays of the epoch-level calls are typed arguments, checked here. The step-level calls (predict, forward, backward,
+// step) read arrays through the buffer protocol instead, because converting an argument costs more than a small
+// network's arithmetic; and a network with one input and one output looks for no tuples and dicts on its way.
+#pragma once
+
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/pair.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include <cstdint>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "../engine.h"
+#include "form.h"
+#include "home.h"
+#include "plan.h"
+#include "rows.h"
+
+namespace chainrule {
+
+using InputArray = nb::ndarray<nb::ro, nb::c_contig, nb::device::cpu>;
+using OutputArray = nb::ndarray<nb::c_contig, nb::device::cpu>;
+using Doubles = nb::ndarray<double, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Indices = nb::ndarray<const int64_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+
+inline nb::dlpack::dtype dtype_of(DType dtype) { return dtype == DType::float32 ? nb::dtype<float>() : nb::dtype<double>(); }
+
+// Samples of many epochs: what the engine reads, and the arrays that it points into.
+struct Data {
+    Dataset view;
+    std::vector<nb::object> kept;
+};
+
+class Compiled final : public Home {
+public:
+    Compiled(const nb::dict& described, nb::object empty, nb::object dtype, Objects parameters, bool keeps_gradients)
+        : Home(create(plan_of(described)), std::move(parameters), nb::borrow(empty(0, dtype).type()), keeps_gradients),
+          reader(Py_TYPE(empty(0, dtype).ptr())), x_(described["x"]), y_(described["y"]), is_plain_(x_.is_one() && y_.is_one()),
+          number_(plan().dtype), empty_(std::move(empty)), dtype_(std::move(dtype)) {
+        for (const Op& op : plan().ops)
+            for (const int p : op.parameters) {
+                const ParameterShape& shape = plan().parameters[size_t(p)];
+                flops_per_row_ += 2.0 * double(shape.n_out) * double(shape.n_in > 0 ? shape.n_in : 1) *
+                                  double(plan().values[size_t(op.output)].positions);
+            }
+        batch_.x.resize(x_.size());
+        batch_.targets.resize(plan().heads.size());
+        for (const Head& head : plan().heads)
+            classes_.push_back({head.class_targets, head.class_targets ? int64_t(head.loss.number("ignore_index")) : -1});
+    }
+
+    // ---- numbers in and out, for who knows what is where
+
+    void read(int i, OutputArray to, bool best) {
+        check(i, to.dtype(), int64_t(to.size()));
+        if (best) engine().read_best(i, to.data());
+        else engine().read_parameter(i, to.data());
+    }
+    void write(int i, InputArray from, bool best) {
+        check(i, from.dtype(), int64_t(from.size()));
+        if (best) engine().write_best(i, from.data());
+        else engine().write_parameter(i, from.data());
+    }
+    void write_state(int i, int k, InputArray from) {
+        check(i, from.dtype(), int64_t(from.size()));
+        engine().write_state(i, k, from.data());
+    }
+    // The parameters as they are now, with what was written in Python, are the best.
+    void keep_best(int64_t epoch, double loss) {
+        Turn turn(*this);
+        engine().keep_best({epoch, loss});
+        turn.done();
+    }
+
+    // ---- epochs
+
+    // Arrays as a data set, in the plan's order, checked against it, so that no later call can read beyond them.
+    Data data(Objects x, Objects targets, nb::object sample_weight) const {
+        if (x.size() != x_.size() || targets.size() != plan().heads.size())
+            throw nb::value_error("data: there must be an array for each input, and a target for each head");
+        Data data;
+        data.view.rows = -1;
+        for (size_t i = 0; i < x.size(); ++i)
+            data.view.x.push_back(numbers(data, x[i], std::string("x") + x_.place(i), x_.sample(i).size));
+        for (size_t i = 0; i < targets.size(); ++i) {
+            const std::string name = std::string("target") + y_.place(i);
+            if (classes_[i].wanted) {
+                Indices indices = indices_of(targets[i], name);
+                if (int64_t(indices.size()) != data.view.rows) throw nb::value_error((name + " must have as many rows as x").c_str());
+                data.view.targets.push_back(indices.data());
+                data.kept.push_back(targets[i]);
+            } else {
+                data.view.targets.push_back(numbers(data, targets[i], name, y_.sample(i).size));
+            }
+        }
+        if (!sample_weight.is_none())
+            data.view.sample_weight = numbers(data, std::move(sample_weight), "sample_weight", 1);
+        return data;
+    }
+
+    // What `run` and the queue are asked for, checked.
+    Training training_of(const Data& data, const Data* validation, Doubles lr, bool lr_per_step, int64_t batch,
+                         bool shuffle, uint64_t seed, int64_t first_epoch, int64_t end_epoch, double max_seconds,
+                         bool keep_best, Doubles losses, Doubles validation_losses, Doubles head_losses,
+                         Doubles validation_head_losses) const {
+        const int64_t epochs = end_epoch - first_epoch;
+        const int64_t steps = (data.view.rows + batch - 1) / (batch > 0 ? batch : 1);
+        if (epochs < 1 || int64_t(losses.size()) < epochs || int64_t(lr.size()) < epochs * (lr_per_step ? steps : 1) ||
+            (validation && int64_t(validation_losses.size()) < epochs) || !is_long_enough(head_losses, epochs) ||
+            !is_long_enough(validation_head_losses, epochs))
+            throw std::invalid_argument("run: lr or losses are too short for the epochs");
+        Training training;
+        training.batch = batch;
+        training.shuffle = shuffle;
+        training.seed = seed;
+        training.lr = lr.data();
+        training.lr_per_step = lr_per_step;
+        training.first_epoch = first_epoch;
+        training.end_epoch = end_epoch;
+        training.max_seconds = max_seconds;
+        training.losses = losses.data();
+        training.validation = validation ? &validation->view : nullptr;
+        training.validation_losses = validation ? validation_losses.data() : nullptr;
+        training.head_losses = head_losses.size() ? head_losses.data() : nullptr;
+        training.validation_head_losses = validation && validation_head_losses.size() ? validation_head_losses.data() : nullptr;
+        training.keep_best = keep_best;
+        return training;
+    }
+
+    std::string run(const Data& data, const Data* validation, Doubles lr, bool lr_per_step, int64_t batch, bool shuffle,
+                    uint64_t seed, int64_t first_epoch, int64_t end_epoch, double max_seconds, bool keep_best,
+                    Doubles losses, Doubles validation_losses, Doubles head_losses, Doubles validation_head_losses,
+                    Position& position) {
+        const Training training = training_of(data, validation, lr, lr_per_step, batch, shuffle, seed, first_epoch,
+                                              end_epoch, max_seconds, keep_best, losses, validation_losses, head_losses,
+                                              validation_head_losses);
+        Turn turn(*this);
+        Outcome outcome;
+        {
+            const LongWork release;
+            outcome = engine().run(data.view, training, position);
+        }
+        turn.done();
+        return text_of(outcome);
+    }
+
+    static const char* text_of(Outcome outcome) {
+        return outcome == Outcome::finished ? "finished" : outcome == Outcome::interrupted ? "interrupted" : "not finite";
+    }
+
+    // ---- steps
+
+    nb::object predict(nb::handle x, nb::handle out) {
+        if (!is_plain_) return predict_several(x, out);
+        Rows from(x, number_, x_.sample(0), "predict: x", false, &reader);
+        nb::object y = out.is_none() ? fresh(y_.sample(0), from.rows, from.single()) : nb::borrow(out);
+        Rows to(y, number_, y_.sample(0), "predict: out", true);
+        if (to.rows != from.rows) throw nb::value_error("predict: out must have as many rows as x");
+        if (to.overlaps(from)) throw nb::value_error("predict: out must not overlap x");
+        const void* const xs[] = {from.data()};
+        void* const ys[] = {to.data()};
+        Turn turn(*this);
+        if (shows_at(to.data(), to.bytes())) throw nb::value_error("predict: out must not be an array of the network's own");
+        without_gil(double(from.rows), [&] { engine().predict(xs, from.rows, ys); });
+        turn.done();
+        return y;
+    }
+
+    nb::object forward(nb::handle x, bool training) {
+        if (!is_plain_) return forward_several(x, training);
+        Rows from(x, number_, x_.sample(0), "forward: x", false, &reader);
+        nb::object y = fresh(y_.sample(0), from.rows, from.single());
+        Rows to(y, number_, y_.sample(0), "forward: y", true);
+        const void* const xs[] = {from.data()};
+        void* const ys[] = {to.data()};
+        Turn turn(*this);
+        without_gil(double(from.rows), [&] { engine().forward(xs, from.rows, ys, training); });
+        turn.done();
+        return y;
+    }
+
+    nb::object backward(nb::handle dy, bool input) {
+        if (!is_plain_) return backward_several(dy, input);
+        Rows from(dy, number_, y_.sample(0), "backward: dy", false, &reader);
+        const void* const dys[] = {from.data()};
+        if (!input) {
+            Turn turn(*this);
+            without_gil(2.0 * double(from.rows), [&] { engine().backward(dys, from.rows, nullptr); });
+            turn.done();
+            return nb::none();
+        }
+        nb::object dx = fresh(x_.sample(0), from.rows, from.single());
+        Rows to(dx, number_, x_.sample(0), "backward: dx", true);
+        void* const dxs[] = {to.data()};
+        Turn turn(*this);
+        without_gil(3.0 * double(from.rows), [&] { engine().backward(dys, from.rows, dxs); });
+        turn.done();
+        return dx;
+    }
+
+    double step(nb::handle x, nb::handle target) {
+        if (!is_plain_ || classes_.empty()) return step_several(x, target);
+        Rows from(x, number_, x_.sample(0), "step: x", false, &reader);
+        const void* const xs[] = {from.data()};
+        if (classes_[0].wanted) {
+            Indices indices = indices_of(target, "step: target");
+            check_indices(indices, from.rows, 0);
+            const void* const targets[] = {indices.data()};
+            return run_step(from.rows, xs, targets);
+        }
+        Rows wanted(target, number_, y_.sample(0), "step: target", false, &reader);
+        if (wanted.rows != from.rows) throw nb::value_error("step: target must have as many rows as x");
+        const void* const targets[] = {wanted.data()};
+        return run_step(from.rows, xs, targets);
+    }
+
+    void update() {
+        const double rate = current_lr();
+        Turn turn(*this);
+        engine().update(rate);
+        turn.done();
+    }
+    void zero_gradients() {
+        Turn turn(*this);
+        engine().zero_gradients();
+        turn.done();
+    }
+
+    // ---- what the optimizer in Python knows too
+
+    nb::object next_lr;  // called before a step for its learning rate; None: `lr` is constant
+    double lr = 0;
+    Reader reader;       // of the arrays that step-level calls get
+
+    // Its count of steps, on which the engine goes on.
+    void set_counter(nb::handle array) {
+        counter_.reset(array);
+        engine().count_updates_in(counter_.place());
+    }
+
+    static int traverse(PyObject* self, visitproc visit, void* arg) {
+        Py_VISIT(Py_TYPE(self));
+        if (!nb::inst_ready(self)) return 0;
+        Compiled* c = nb::inst_ptr<Compiled>(self);
+        for (const nb::object* o : {&c->next_lr, &c->empty_, &c->dtype_, &c->reader.read}) Py_VISIT(o->ptr());
+        return c->Home::traverse(visit, arg);
+    }
+    static int clear(PyObject* self) {
+        Compiled* c = nb::inst_ptr<Compiled>(self);
+        c->next_lr.reset();
+        c->reader.read.reset();
+        c->Home::clear();
+        return 0;
+    }
+
+private:
+    static std::unique_ptr<Engine> create(const Plan& plan) {
+        try {
+            return chainrule_engine.create(plan);
+        } catch (const std::length_error& error) {  // more memory than the limit, or than can be counted
+            PyErr_SetString(PyExc_MemoryError, error.what());
+            throw nb::python_error();
+        }
+    }
+
+    // ---- several arrays: the same calls, for which tuples and dicts are looked through
+
+    [[gnu::noinline]] nb::object predict_several(nb::handle x, nb::handle out) {
+        const Several from(x_, x, number_, "predict: x", false, &reader);
+        nb::object y = out.is_none() ? fresh(y_, from.rows(), from.single()) : nb::borrow(out);
+        const Several to(y_, y, number_, "predict: out", true);
+        if (to.rows() != from.rows()) throw nb::value_error("predict: out must have as many rows as x");
+        for (const Rows& part : to.parts())
+            for (const Several* all : {&from, &to})
+                for (const Rows& other : all->parts())
+                    if (&part != &other && part.overlaps(other)) throw nb::value_error("predict: out must not overlap x, nor itself");
+        Turn turn(*this);
+        for (const Rows& part : to.parts())
+            if (shows_at(part.data(), part.bytes())) throw nb::value_error("predict: out must not be an array of the network's own");
+        without_gil(double(from.rows()), [&] { engine().predict(from.data(), from.rows(), to.data()); });
+        turn.done();
+        return y;
+    }
+    [[gnu::noinline]] nb::object forward_several(nb::handle x, bool training) {
+        const Several from(x_, x, number_, "forward: x", false, &reader);
+        nb::object y = fresh(y_, from.rows(), from.single());
+        const Several to(y_, y, number_, "forward: y", true);
+        Turn turn(*this);
+        without_gil(double(from.rows()), [&] { engine().forward(from.data(), from.rows(), to.data(), training); });
+        turn.done();
+        return y;
+    }
+    [[gnu::noinline]] nb::object backward_several(nb::handle dy, bool input) {
+        const Several from(y_, dy, number_, "backward: dy", false, &reader);
+        if (!input) {
+            Turn turn(*this);
+            without_gil(2.0 * double(from.rows()), [&] { engine().backward(from.data(), from.rows(), nullptr); });
+            turn.done();
+            return nb::none();
+        }
+        nb::object dx = fresh(x_, from.rows(), from.single());
+        const Several to(x_, dx, number_, "backward: dx", true);
+        Turn turn(*this);
+        without_gil(3.0 * double(from.rows()), [&] { engine().backward(from.data(), from.rows(), to.data()); });
+        turn.done();
+        return dx;
+    }
+    [[gnu::noinline]] double step_several(nb::handle x, nb::handle target) {
+        const Several from(x_, x, number_, "step: x", false, &reader);
+        y_.require(target, "step: target");
+        std::deque<Rows> wanted;
+        std::vector<Indices> indices;
+        std::vector<const void*> targets;
+        for (size_t i = 0; i < classes_.size(); ++i) {
+            const nb::object part = y_.part(target, i);
+            const std::string name = std::string("step: target") + y_.place(i);
+            if (classes_[i].wanted) {
+                indices.push_back(indices_of(part, name));
+                check_indices(indices.back(), from.rows(), i);
+                targets.push_back(indices.back().data());
+                continue;
+            }
+            const Rows& rows = wanted.emplace_back(part, number_, y_.sample(i), "step: target", false, &reader, y_.place(i));
+            if (rows.rows != from.rows()) throw nb::value_error((name + " must have as many rows as x").c_str());
+            targets.push_back(rows.data());
+        }
+        return run_step(from.rows(), from.data(), targets.data());
+    }
+
+    // ---- helpers
+
+    // A table of the losses of each head after each epoch; an empty one is not wanted.
+    bool is_long_enough(const Doubles& losses, int64_t epochs) const {
+        return losses.size() == 0 || int64_t(losses.size()) >= epochs * int64_t(classes_.size());
+    }
+    template <class Work>
+    void without_gil(double rows, Work work) {
+        // Giving the GIL away costs more than a tiny step takes.
+        if (rows * flops_per_row_ < 20000) work();
+        else {
+            const LongWork release;
+            work();
+        }
+    }
+    double current_lr() { return next_lr.is_valid() && !next_lr.is_none() ? nb::cast<double>(next_lr()) : lr; }
+    double run_step(int64_t rows, const void* const* x, const void* const* targets) {
+        const double rate = current_lr();  // before the numbers: asking for it runs Python, where they may be changed
+        Turn turn(*this);
+        batch_.rows = rows;  // within the turn, in which the network is ours
+        for (size_t i = 0; i < batch_.x.size(); ++i) batch_.x[i] = x[i];
+        for (size_t i = 0; i < batch_.targets.size(); ++i) batch_.targets[i] = targets[i];
+        double loss = 0;
+        without_gil(3.0 * double(rows), [&] { loss = engine().step(batch_, rate); });
+        turn.done();
+        return loss;
+    }
+
+    void check(int i, nb::dlpack::dtype dtype, int64_t size) const {
+        if (i < 0 || size_t(i) >= plan().parameters.size()) throw std::out_of_range("there is no such parameter");
+        const ParameterShape& shape = plan().parameters[size_t(i)];
+        if (dtype != dtype_of(number_)) throw nb::type_error((std::string("must be ") + name_of(number_)).c_str());
+        if (size != shape.n_out * (shape.n_in > 0 ? shape.n_in : 1)) throw nb::value_error("a parameter changed its shape");
+    }
+    void check_indices(const Indices& indices, int64_t rows, size_t head) const {
+        const int64_t n = y_.sample(head).size, ignored = classes_[head].ignored;
+        const auto refuse = [&](const std::string& what) {
+            throw nb::value_error((std::string("step: target") + y_.place(head) + " must " + what).c_str());
+        };
+        if (int64_t(indices.size()) != rows) refuse("have as many rows as x");
+        for (size_t i = 0; i < indices.size(); ++i) {
+            const int64_t c = indices.data()[i];
+            if ((c < 0 || c >= n) && c != ignored)
+                refuse("be in 0 … " + std::to_string(n - 1) + ", got " + std::to_string(c) + " at position " + std::to_string(i));
+        }
+    }
+    // The numbers of an array of a data set: its first array says how many rows there are.
+    const void* numbers(Data& data, nb::object array, const std::string& name, int64_t columns) const {
+        InputArray numbers;
+        if (!nb::try_cast(array, numbers, false)) throw nb::type_error((name + " must be a C-contiguous array").c_str());
+        if (numbers.dtype() != dtype_of(number_)) throw nb::type_error((name + " must be " + name_of(number_)).c_str());
+        if (numbers.ndim() < 1) throw nb::value_error((name + " must have rows").c_str());
+        if (data.view.rows < 0) data.view.rows = int64_t(numbers.shape(0));
+        if (int64_t(numbers.shape(0)) != data.view.rows || int64_t(numbers.size()) != data.view.rows * columns)
+            throw nb::value_error((name + " does not fit the network").c_str());
+        data.kept.push_back(std::move(array));
+        return numbers.data();
+    }
+    nb::object fresh(const Sample& sample, int64_t rows, bool single) const {
+        if (sample.shape.size() != 1) return empty_(sample.shape_of(rows, single), dtype_);
+        return single ? empty_(sample.size, dtype_) : empty_(nb::make_tuple(rows, sample.size), dtype_);
+    }
+    nb::object fresh(const Form& form, int64_t rows, bool single) const {
+        std::vector<nb::object> arrays;
+        for (size_t i = 0; i < form.size(); ++i) arrays.push_back(fresh(form.sample(i), rows, single));
+        return form.build(arrays);
+    }
+    // Class indices in place: a conversion would cut floats, and would not outlive the call.
+    Indices indices_of(nb::handle target, const std::string& name) const {
+        Indices indices;
+        const bool plain = reader.is_plain(target) && nb::try_cast(target, indices, false);
+        if (!plain && !(reader.reads() && nb::try_cast(reader.indices(target, name.c_str()), indices, false)))
+            throw nb::type_error((name + " must hold class indices, a contiguous int64 array (batch,)").c_str());
+        return indices;
+    }
+    nb::object self() const override { return nb::find(this); }
+    nb::object empty(nb::handle shape) const override { return empty_(shape, dtype_); }
+
+    struct Classes {
+        bool wanted;      // whether the targets of a head are class indices
+        int64_t ignored;  // and which of them counts nothing
+    };
+    Form x_, y_;
+    std::vector<Classes> classes_;  // of each head
+    bool is_plain_;  // one array in, one out
+    DType number_;
+    Dataset batch_;             // of the step that is being made
+    nb::object empty_, dtype_;  // numpy.empty, and the dtype that it is asked for
+    Counter counter_;
+    double flops_per_row_ = 0;
+};
+
+}  // namespace chainrule

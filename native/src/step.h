@@ -1,0 +1,128 @@
+// One training step: gather the rows that the epoch's order names, forward, loss, backward, (clip,) update. There are
+// three ways, which give the same bits: alone; several threads, each with its rows; or several, layer by layer. And there is
+// a fourth for tiny networks (tiny.h), which have one thread.
+#pragma once
+
+#include "heads.h"
+#include "network.h"
+#include "threads.h"
+#include "tiny.h"
+
+namespace chainrule {
+
+template <class T>
+class Step {
+public:
+    Step(Network<T>& network, Heads<T>& heads, Tiny<T>* tiny) : network_(network), heads_(heads), tiny_(tiny), pool_(network.threads()) {}
+
+    int team_for(int64_t rows) const { return network_.worth_threads(rows) ? pool_.size() : 1; }
+
+    // Rows first … of the data in the given order (null: as they stand). Adds each head's loss to `losses`.
+    void make(const Dataset& data, const int64_t* order, int64_t first, int64_t rows, double lr, int64_t pass_number, LossSum* losses) {
+        if (tiny_ && tiny_->takes(rows) && !data.sample_weight) return make_tiny(data, order, first, rows, lr, losses[0]);
+        Pass pass;
+        pass.number = pass_number;
+        pass.add = network_.gradients_start_from_zero();
+        pass.update = true;
+        pass.lr = lr;
+        Parameters<T>& parameters = network_.parameters();
+        if (pass.add) parameters.zero_gradients();
+        parameters.count_step();
+        heads_.begin(data, order, first, rows);
+        const bool sharable = pool_.size() > 1 && network_.worth_threads(rows), shared = sharable && judge_.wants_help();
+        if (sharable) judge_.begin_step();
+        if (!shared) {
+            alone(pass, data, order, first, rows);
+        } else {
+            pool_.start();
+            if (network_.goes_by_layers(rows)) by_layers(pass, data, order, first, rows);
+            else by_rows(pass, data, order, first, rows);
+        }
+        if (!parameters.all_fused()) {
+            const double scale = parameters.clipping_scale();
+            if (shared) phase([&](Share share) { parameters.update(lr, scale, true, share); });
+            else parameters.update(lr, scale, true, {});
+            parameters.clear_padding_if_spoiled();
+        }
+        heads_.add_up(rows, losses);
+        if (sharable) judge_.end_step(rows);
+    }
+
+private:
+    void make_tiny(const Dataset& data, const int64_t* order, int64_t first, int64_t rows, double lr, LossSum& loss) {
+        Parameters<T>& parameters = network_.parameters();
+        parameters.count_step();
+        const double denominator = heads_.denominator_of(rows);
+        loss.sum += tiny_->step(static_cast<const T*>(data.x[0]), static_cast<const T*>(data.targets[0]), order, first, rows,
+                                denominator, parameters.all_fused(), T(lr));
+        loss.denominator += denominator;
+        if (parameters.all_fused()) return;
+        parameters.update(lr, parameters.clipping_scale(), true, {});
+        parameters.clear_padding_if_spoiled();
+    }
+
+    // Chunk after chunk, all in the same memory.
+    void alone(Pass pass, const Dataset& data, const int64_t* order, int64_t first, int64_t rows) {
+        network_.parameters_changed();
+        const bool add = pass.add;
+        each_chunk(0, rows, network_.chunk_rows(), [&](int64_t begin, int64_t end) {
+            const int64_t n = end - begin;
+            pass.first_row = begin;
+            gather_rows(data, order, first + begin, 0, n);
+            network_.forward(pass, 0, n);
+            heads_.rows(0, n, begin);
+            pass.add = add || begin > 0;
+            pass.update = end == rows;
+            network_.backward(pass, n);
+        });
+    }
+
+    // Each thread takes its rows for forward, loss and dx, then its part of the parameters' gradients.
+    void by_rows(const Pass& pass, const Dataset& data, const int64_t* order, int64_t first, int64_t rows) {
+        if (!network_.is_prepared()) phase([&](Share share) { network_.prepare(share); });
+        phase_of_rows(rows, [&](int64_t rows_begin, int64_t rows_end) {
+            each_chunk(rows_begin, rows_end, network_.chunk_rows(), [&](int64_t begin, int64_t end) {
+                gather_rows(data, order, first, begin, end);
+                network_.forward(pass, begin, end);
+                heads_.rows(begin, end, 0);
+                network_.backward_inputs(pass, begin, end);
+            });
+        });
+        phase([&](Share share) { network_.backward_parameters(pass, rows, share); });
+        network_.parameters_stepped();
+    }
+
+    // Each thread takes its part of every layer, and all rows.
+    void by_layers(const Pass& pass, const Dataset& data, const int64_t* order, int64_t first, int64_t rows) {
+        const auto all = [&](const auto& f) { phase(f); };
+        network_.parameters_changed();
+        phase_of_rows(rows, [&](int64_t begin, int64_t end) { gather_rows(data, order, first, begin, end); });
+        network_.forward_by_layers(pass, rows, all);
+        phase_of_rows(rows, [&](int64_t begin, int64_t end) { heads_.rows(begin, end, 0); });
+        network_.backward_by_layers(pass, rows, all);
+    }
+
+    template <class F>
+    void phase(const F& f) { pool_.phase(pool_.size(), f); }
+    template <class F>
+    void phase_of_rows(int64_t rows, const F& f) {
+        phase([&](Share share) {
+            const int64_t begin = share.begin(rows, row_block), end = share.end(rows, row_block);
+            if (begin < end) f(begin, end);
+        });
+    }
+
+    void gather_rows(const Dataset& data, const int64_t* order, int64_t first, int64_t begin, int64_t end) {
+        for (size_t i = 0; i < network_.inputs(); ++i)
+            gather(network_.input(i).rows(begin, end), static_cast<const T*>(data.x[i]), order, first + begin);
+        heads_.gather_rows(data, order, first, begin, end);
+    }
+
+    Network<T>& network_;
+    Heads<T>& heads_;
+    Tiny<T>* tiny_;  // or null
+    Pool pool_;
+    Judge judge_;
+};
+
+}  // namespace chainrule

@@ -1,0 +1,25 @@
+// Settings of an optimizer as Python sends them: the defaults of its class, and what is to differ.
+#pragma once
+
+#include <map>
+#include <string>
+
+#include "../src/settings.h"
+
+inline chainrule::Settings optimizer_settings(const std::string& kind, const std::map<std::string, double>& changes = {}) {
+    using Numbers = std::map<std::string, double>;
+    static const Numbers of_adam{{"beta1", 0.9}, {"beta2", 0.999}, {"eps", 1e-8}, {"amsgrad", 0}};
+    static const std::map<std::string, Numbers> defaults{
+        {"SGD", {{"momentum", 0}, {"dampening", 0}, {"nesterov", 0}}},
+        {"Adam", of_adam},
+        {"AdamW", of_adam},
+        {"RMSprop", {{"alpha", 0.99}, {"eps", 1e-8}, {"momentum", 0}, {"centered", 0}}},
+        {"Adagrad", {{"lr_decay", 0}, {"initial_accumulator_value", 0}, {"eps", 1e-10}}},
+    };
+    chainrule::Settings settings;
+    settings.kind = kind;
+    settings.numbers = {{"weight_decay", 0}, {"clip_value", 0}, {"clip_norm", 0}, {"decay_biases", 1}};
+    for (const Numbers* some : {&defaults.at(kind), &changes})
+        for (const auto& [name, value] : *some) settings.numbers[name] = value;
+    return settings;
+}
