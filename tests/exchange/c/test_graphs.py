@@ -9,6 +9,7 @@ from math import prod
 import numpy as np
 import pytest
 from c_programs import CHECKED, Learner, gcc, joined
+from cases import BRANCHES, Case
 
 import chainrule as cr
 from chainrule.engine.lower import lower
@@ -17,7 +18,7 @@ from chainrule.exchange.c.interface import interface
 from chainrule.exchange.c.layout import program_of
 from chainrule.exchange.c.shape import axes
 from chainrule.exchange.c.trajectory import BATCH, trajectory
-from chainrule.structures import each, rebuild
+from chainrule.structures import each, is_several, leaves, rebuild
 
 pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")
 
@@ -445,6 +446,24 @@ def test_the_test_may_compare_inputs_of_ones_own(tmp_path):
     with pytest.raises(ValueError, match="sample_shape"):
         to_c(cr.Graph({"y": (cr.Sum(), ("a", "b")), "z": (cr.Linear(2, 1), "y")}), tmp_path / "c")
     assert not (tmp_path / "c").exists()
+
+
+@pytest.mark.parametrize("case", BRANCHES, ids=str)
+def test_every_network_with_branches_predicts_and_learns_what_python_does(tmp_path, case: Case):
+    model, (x,) = case.example(case.fixed[-1])
+    shapes, y = each(lambda part: part.shape[1:], x), model(x)
+    heads = [cr.MSELoss() for _ in leaves(y)]
+    loss = cr.MultiLoss(dict(zip(y, heads, strict=True))) if isinstance(y, dict) else cr.MultiLoss(*heads)
+    options = {"loss": loss if is_several(y) else heads[0], "optimizer": cr.Adam(), "test_rows": 2 * BATCH - 1}
+    if not model.param():
+        with pytest.raises(ValueError, match="no C for a network without parameters"):
+            to_c(model, tmp_path, sample_shape=shapes, **options)
+        return
+    to_c(model, tmp_path, sample_shape=shapes, **options)
+    gcc(*CHECKED, tmp_path / "network.c", tmp_path / "network_test.c", "-o", tmp_path / "program")
+    done = subprocess.run([tmp_path / "program"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    assert "2 training steps agree with Python" in done.stdout
 
 
 @pytest.mark.parametrize("seed", range(8))
