@@ -139,7 +139,7 @@ def test_what_has_no_c_is_an_error_that_names_it(tmp_path):
     cr.Sequential(cr.Linear(2, 2), cr.Softmax(dim=0)).save(tmp_path / "a.safetensors")
     result = run("export", tmp_path / "a.safetensors", "--to", "c")
     assert result.exit_code == 1
-    assert result.output == "Error: to_c: there is no C for Softmax along dim 0\n"
+    assert result.output == "Error: to_c: there is no C for Softmax along dim 0 of samples of shape (2,)\n"
 
 
 @pytest.fixture(scope="module")
