@@ -82,7 +82,12 @@ def read(module: nn.Module, place: str, make: Make, changing: set[int]) -> Modul
             f"from_torch: {place} does something in training that it leaves in evaluation; of chainrule's layers only "
             f"Dropout does, for which there is torch.nn.Dropout"
         )
-    return _Reader(module, graphs[0], place, make, changing).network()
+    try:
+        return _Reader(module, graphs[0], place, make, changing).network()
+    except (ValueError, TypeError) as reason:
+        if str(reason).startswith("from_torch: "):
+            raise
+        raise ValueError(f"from_torch: {place}: {reason}") from None  # of a Graph that cannot be
 
 
 def may_change_its_input(module: nn.Module, changing: set[int]) -> bool:
@@ -364,22 +369,28 @@ class _Reader:
         """The names of what comes out."""
         told = self.told
         if _is_dict(told) and not self.keys:
-            parts = tuple(self.values[node] for node in told.values())
+            parts = tuple(map(self.returned, told.values()))
             return self.add(Parallel({key: Identity() for key in told}), parts, "outputs")
         if _is_dict(told):
             for key, node in told.items():
-                if self.values[node] != key:
-                    self.add(Identity(), self.values[node], key, own=True)
+                if self.returned(node) != key:
+                    self.add(Identity(), self.returned(node), key, own=True)
             return tuple(told)
-        if isinstance(told, tuple | list) and told and all(isinstance(node, fx.Node) for node in told):
-            parts = tuple(self.values[node] for node in told)
+        if isinstance(told, tuple | list) and told:
+            parts = tuple(map(self.returned, told))
             return self.add(Parallel(*(Identity() for _ in parts)), parts, "outputs")
-        if not isinstance(told, fx.Node):
-            self.refuse(f"must return a tensor, or a tuple or dict of tensors, got {told}")
-        value = self.values.get(told)
-        if not isinstance(value, Value):
-            self.refuse("must return a tensor, or a tuple or dict of tensors, got its input as it came, or a shape")
+        value = self.returned(told)
         return self.add(Identity(), value, "output") if value in self.inputs else value
+
+    def returned(self, told: Any) -> Value:
+        """The value of what forward returns, or a part of it."""
+        value = self.values.get(told) if isinstance(told, fx.Node) else None
+        if not isinstance(value, Value):
+            self.refuse(
+                f"must return a tensor, or a tuple or dict of tensors by words without dots, and neither shapes nor "
+                f"its input as it came, got {told}"
+            )
+        return value
 
     # -- the calls
 
@@ -491,7 +502,8 @@ def _tuple(names: Any) -> tuple[Any, ...]:
 
 
 def _is_dict(told: Any) -> bool:
-    return isinstance(told, dict) and bool(told) and all(isinstance(node, fx.Node) for node in told.values())
+    words = isinstance(told, dict) and all(isinstance(key, str) and key and "." not in key for key in told)
+    return words and bool(told) and all(isinstance(node, fx.Node) for node in told.values())
 
 
 def _gives_several(module: Module | None) -> bool:
