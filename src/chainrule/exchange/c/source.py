@@ -8,7 +8,7 @@ import numpy as np
 
 from ...arguments import as_arrays, positive
 from ...arrays import to_numpy
-from ...engine.lower import CannotLower, lower
+from ...engine.lower import CannotLower, checked_shapes, lower
 from ...engine.lower import sample_shape as least_shape
 from ...engine.plan import Plan
 from ...files import build, describe, write_text
@@ -81,6 +81,8 @@ def to_c(
     test_rows = positive("to_c", "test_rows", test_rows)
     if expected := refusal(name):
         raise ValueError(f"to_c: name must be {expected}, got {name!r}")
+    if sample_shape is not None:
+        sample_shape = checked_shapes("to_c", sample_shape)
     twin, plan = _plan(model, sample_shape, loss, _rule(model, loss, optimizer))
     x = _test_inputs(test_inputs, test_rows, plan)
     face = interface(name, plan)
