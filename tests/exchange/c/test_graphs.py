@@ -443,6 +443,9 @@ def test_the_test_may_compare_inputs_of_ones_own(tmp_path):
             to_c(two_inputs_two_heads(), tmp_path / "c", test_inputs=wrong)
     with pytest.raises(ValueError, match="no C for MSELoss on several outputs"):
         to_c(two_inputs_two_heads(), tmp_path / "c", loss=cr.MSELoss(), optimizer=cr.SGD(0.1))
+    for wrong in (3, "abc", (-3,), {"a": (0,)}):
+        with pytest.raises((TypeError, ValueError), match="to_c: sample_shape"):
+            to_c(cr.Sequential(cr.Linear(3, 2)), tmp_path / "c", sample_shape=wrong)
     with pytest.raises(ValueError, match="sample_shape"):
         to_c(cr.Graph({"y": (cr.Sum(), ("a", "b")), "z": (cr.Linear(2, 1), "y")}), tmp_path / "c")
     assert not (tmp_path / "c").exists()

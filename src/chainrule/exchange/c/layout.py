@@ -10,7 +10,7 @@ from .program import Program
 
 
 def program_of(plan: Plan, *, learns: bool) -> Program:
-    """The program of a plan.
+    """The program of a plan, of training steps or of predictions alone.
 
     Raises ValueError for an op that C does not know.
     """
@@ -30,7 +30,7 @@ def program_of(plan: Plan, *, learns: bool) -> Program:
     trained = [False] * len(plan.values)
     for op in plan.ops:
         trained[op.output] = bool(op.parameters) or any(trained[value] for value in op.inputs)
-    return Program(plan, tuple(ops), tuple(root), tuple(trained), learns)
+    return Program(plan, tuple(ops), tuple(root), tuple(trained))
 
 
 @dataclass(eq=False)

@@ -11,14 +11,12 @@ class Program:
 
     root : for each value of the plan the one whose numbers it has: itself, unless an op that vanishes hands it on.
     trained : of each value, whether a parameter had a part in it, so that somebody asks for the gradient by it.
-    learns : whether it is a program of training steps.
     """
 
     plan: Plan
     ops: tuple[Op, ...]
     root: tuple[int, ...]
     trained: tuple[bool, ...]
-    learns: bool
 
     @property
     def inputs(self) -> list[int]:

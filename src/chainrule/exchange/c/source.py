@@ -1,6 +1,5 @@
 """A network as C99: one source file, one header, and a test of its own; with a loss, the training step too."""
 
-from collections.abc import Iterable
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ import numpy as np
 
 from ...arguments import as_arrays, positive
 from ...arrays import to_numpy
-from ...engine.lower import CannotLower, lower
+from ...engine.lower import CannotLower, checked_shapes, lower
 from ...engine.lower import sample_shape as least_shape
 from ...engine.plan import Plan
 from ...files import build, describe, write_text
@@ -20,12 +19,13 @@ from ...optimizers import Optimizer, Schedule
 from ...structures import Structure, is_several, leaves, names, rebuild
 from ...train.prepare import require_finite
 from . import training
-from .interface import Array, Interface, interface
+from .header import about, header
+from .interface import Interface, interface
 from .layout import program_of
 from .names import refusal
 from .predict import prediction
 from .selftest import selftest
-from .spelling import array, by_columns, folded, numbers, prefixed, total
+from .spelling import array, by_columns, folded, numbers, prefixed
 
 
 def to_c(
@@ -81,11 +81,13 @@ def to_c(
     test_rows = positive("to_c", "test_rows", test_rows)
     if expected := refusal(name):
         raise ValueError(f"to_c: name must be {expected}, got {name!r}")
+    if sample_shape is not None:
+        sample_shape = checked_shapes("to_c", sample_shape)
     twin, plan = _plan(model, sample_shape, loss, _rule(model, loss, optimizer))
     x = _test_inputs(test_inputs, test_rows, plan)
     face = interface(name, plan)
     texts = {
-        f"{name}.h": folded(_header(name, plan, face)),
+        f"{name}.h": header(name, plan, face),
         f"{name}.c": _source(name, plan, face),
         f"{name}_test.c": selftest(name, twin, plan, face, x),
     }
@@ -163,60 +165,8 @@ def _plan(model: Module, sample_shape: Structure, loss: Module | None, optimizer
     return twin, plan
 
 
-def _header(name: str, plan: Plan, face: Interface) -> str:
-    upper = name.upper()
-    learns = f"{training.declarations(name, plan, face)}\n" if plan.heads else ""
-    sizes = [f"#define {array.macro} {array.size}{_axes(array)}" for array in (*face.inputs, *face.outputs)]
-    if plan.heads:
-        sizes = ["#include <stdint.h>\n", *sizes, f"#define {upper}_PARAMETERS {total(plan)}"]
-    x, y = (", ".join(array.name for array in arrays) for arrays in (face.inputs, face.outputs))
-    apart = f"{x} and {y}" if len(face.inputs) + len(face.outputs) == 2 else "the arrays"
-    floats = prediction(plan, face, [], lambda i: "")[1]
-    return f"""\
-{_about(name, plan)}
-#ifndef {upper}_H
-#define {upper}_H
-
-{chr(10).join(sizes)}
-
-#ifdef __cplusplus
-extern "C" {{
-#endif
-
-/* {y} = the network's outputs for {x}; {apart} must not overlap. Takes about {4 * floats:,} bytes of stack. */
-void {name}_predict({face.arguments});
-
-{learns}#ifdef __cplusplus
-}}
-#endif
-
-#endif
-"""
-
-
-def _about(name: str, plan: Plan) -> str:
-    """The comment at the top: what the network is."""
-    from ... import __version__
-
-    ops = program_of(plan, learns=False).ops
-    layers = [f" *     {op.text:34} {_sizes(plan, op.inputs)} -> {_sizes(plan, [op.output])}" for op in ops]
-    total = sum(parameter.size for parameter in plan.parameters)
-    lines = [f"/* {name}: written by chainrule {__version__}.", " *", *layers, " *"]
-    return "\n".join([*lines, f" * {total:,} parameters, {4 * total:,} bytes.", " */"])
-
-
-def _sizes(plan: Plan, values: Iterable[int]) -> str:
-    """The sizes of values: rows times columns, or columns alone."""
-    found = [plan.values[i] for i in values]
-    return ", ".join(f"{v.positions} x {v.columns}" if v.positions > 1 else f"{v.columns}" for v in found)
-
-
-def _axes(array: Array) -> str:
-    """A comment on how the numbers lie, where that is not plain."""
-    return f" /* {' x '.join(map(str, array.shape))}, the last axis first */" if len(array.shape) > 1 else ""
-
-
 def _source(name: str, plan: Plan, face: Interface) -> str:
+    """The text of NAME.c."""
     functions: list[str] = []
     if not plan.heads:
         body, _ = prediction(plan, face, functions, lambda i: f"parameter_{i}")
@@ -231,5 +181,5 @@ def _source(name: str, plan: Plan, face: Interface) -> str:
     includes = [f'#include "{name}.h"\n', "#include <math.h>"]
     if plan.heads:
         includes += ["#include <string.h>\n", training.NO_FAST_MATH.rstrip()]
-    head = "\n".join([_about(name, plan), *includes])
+    head = "\n".join([about(name, plan), *includes])
     return "\n".join([head, "", prefixed(name, folded("\n".join([*arrays, *functions, last])))])

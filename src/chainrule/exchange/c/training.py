@@ -6,89 +6,14 @@ what a step takes from the stack does not grow with its rows.
 
 import numpy as np
 
-from ... import signature
 from ...engine.plan import Plan
 from .dropout import draws
 from .functions import COPY
 from .interface import Interface
 from .losses import losses_of
-from .row import learn, shares_of, stack
-from .spelling import add, array, by_columns, numbers, places, short, words
+from .row import learn, shares_of
+from .spelling import add, array, by_columns, numbers, places, short
 from .update import clips, update, update_all
-
-# -- the header
-
-
-def declarations(name: str, plan: Plan, face: Interface) -> str:
-    """What the header says: the state, and the functions that work on it."""
-    upper = name.upper()
-    kept = [f"    float {array}[{upper}_PARAMETERS];" for array in plan.optimizer.state_names()]
-    seed = ["    uint64_t seed;  /* of the dropout masks; set it whenever you like */"] * draws(plan)
-    return f"""\
-/* All that learning changes: parameters (of each layer the weight, column by column, then the bias), their gradients in
- * the last step, and what the optimizer keeps. It holds no pointers: copy it, store it, send it. */
-typedef struct {{
-    float parameters[{upper}_PARAMETERS];
-    float gradients[{upper}_PARAMETERS];
-{"".join(f"{line}{chr(10)}" for line in kept)}\
-    float lr;       /* the learning rate; set it whenever you like */
-    uint32_t steps; /* updates made */
-{"".join(f"{line}{chr(10)}" for line in seed)}\
-}} {name}_state;
-
-/* The parameters above, and an optimizer that has made no step. */
-void {name}_init({name}_state *state);
-
-/* The same as {name}_predict, with the parameters of `state`. */
-void {name}_predict_with(const {name}_state *state, {face.arguments});
-
-/* One training step on `batch` rows: forward, loss, backward, update.
- *
-{_losses(plan, face)} *     {signature.call(plan.optimizer)}
- *
- * {_rows(plan, face)}
- * Returns {_returned(plan)} before the update. There is no update if batch is below 1, or if the loss, a gradient
- * or any number that the update would leave in the state is NaN or infinite: then parameters, steps and what the
- * optimizer keeps stay what they were, and the gradients are 0.
- * Takes about {stack(plan, face):,} bytes of stack, however many rows there are. */
-float {name}_step({name}_state *state, {face.reads}, {face.wants}, int batch);
-"""
-
-
-def _losses(plan: Plan, face: Interface) -> str:
-    """The loss, or what the losses of several heads add up to."""
-    if [head.weight for head in plan.heads] == [1]:
-        return f" *     {signature.call(plan.heads[0].loss)}\n"
-    heads = zip(plan.heads, face.outputs, strict=True)
-    terms = [f"{words(head.weight)} {signature.call(head.loss)} of {output.name}" for head, output in heads]
-    return "".join(f" *     {term}{' +' * (i < len(terms) - 1)}\n" for i, term in enumerate(terms))
-
-
-def _rows(plan: Plan, face: Interface) -> str:
-    """What each array of a step holds."""
-    held = [f"{array.name} {'holds ' * (i == 0)}{array.macro}" for i, array in enumerate(face.inputs)]
-    first = ", ".join(f"{one} numbers{' for each row' * (i == 0)}" for i, one in enumerate(held))
-    texts = [first]
-    for head, target in zip(plan.heads, face.targets, strict=True):
-        if not target.classes:
-            texts[-1] += f", {target.name} {target.macro}"
-            continue
-        ignored = head.loss.ignore_index
-        also = f", or is {ignored}," if 0 <= ignored < target.size else ""
-        head_of = "" if len(plan.heads) == 1 else " there"
-        texts[-1] += f", {target.name} one, its class"
-        texts.append(f"A row whose class is not in 0 ... {target.size - 1}{also} counts nothing{head_of}")
-    return ".\n * ".join(texts) + "."
-
-
-def _returned(plan: Plan) -> str:
-    """What a step returns."""
-    if [head.weight for head in plan.heads] == [1]:
-        return f"the {'sum' if plan.heads[0].loss.reduction == 'sum' else 'mean'} of the loss"
-    return "the loss"
-
-
-# -- the source
 
 NO_FAST_MATH = """\
 #if (defined __FINITE_MATH_ONLY__ && __FINITE_MATH_ONLY__) || defined _M_FP_FAST
