@@ -1,10 +1,11 @@
 // Nanoseconds per element of the activations, forward and backward, on a batch of 64 rows and 64 columns; Softmax and
 // LogSoftmax in nanoseconds per row of 10 columns too.
-#include "../src/layers/activations.h"
+#include "../tests/activation_kernels.h"
 
 #include <cstdio>
 #include <cstdlib>
 
+#include "../tests/plans.h"
 #include "timing.h"
 
 using namespace chainrule;
@@ -19,15 +20,16 @@ Matrix<T> allocate(int64_t rows, int64_t columns) {
 
 template <class T>
 void time_all(int64_t rows, int64_t columns, bool per_row) {
-    const char* names[] = {"ReLU", "LeakyReLU", "ELU", "Tanh", "Sigmoid", "SiLU", "GELU", "Softplus", "Softmax", "LogSoftmax"};
     Matrix<T> x = allocate<T>(rows, columns), y = allocate<T>(rows, columns), dy = allocate<T>(rows, columns), dx = allocate<T>(rows, columns);
     const double units = double(per_row ? rows : rows * columns);
-    for (int kind = per_row ? 8 : 0; kind < 10; ++kind) {
-        Activation a;
-        a.kind = ActivationKind(kind);
+    const std::vector<const char*> all{"Softmax", "LogSoftmax", "ReLU", "LeakyReLU", "ELU", "Tanh", "Sigmoid", "SiLU", "GELU", "Softplus"};
+    for (size_t i = 0; i < (per_row ? 2 : all.size()); ++i) {
+        const char* const kind = all[i];
+        const Settings a = settings(kind);
+        const Matrix<T>& saved = saves_output<T>(a) ? y : x;
         double forward = median_seconds([&] { activation_forward(a, x, y); touch(y.data); });
-        double backward = median_seconds([&] { activation_backward(a, dy, saves_output(a) ? y : x, dx); touch(dx.data); });
-        std::printf("%-6s %-10s %4ld x %-3ld forward %6.3f ns, backward %6.3f ns per %s\n", sizeof(T) == 4 ? "float" : "double", names[kind], long(rows),
+        double backward = median_seconds([&] { activation_backward(a, dy, saved, dx); touch(dx.data); });
+        std::printf("%-6s %-10s %4ld x %-3ld forward %6.3f ns, backward %6.3f ns per %s\n", sizeof(T) == 4 ? "float" : "double", kind, long(rows),
                     long(columns), forward / units * 1e9, backward / units * 1e9, per_row ? "row" : "element");
     }
 }

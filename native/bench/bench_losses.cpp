@@ -1,5 +1,5 @@
 // Nanoseconds per row of the losses with their gradients, on a batch of 100 rows of 2 and of 10 columns.
-#include "../src/losses.h"
+#include "../src/losses/loss.h"
 
 #include <cstdio>
 #include <cstdlib>
@@ -18,21 +18,34 @@ Matrix<T> allocate(int64_t rows, int64_t columns) {
 
 template <class T>
 void time_all(int64_t rows, int64_t columns) {
-    const char* names[] = {"MSELoss", "L1Loss", "SmoothL1Loss", "HuberLoss", "BCEWithLogits", "CrossEntropy", "NLLLoss", "CE smoothed"};
+    struct Timed {
+        const char* name;
+        const char* kind;
+        bool classes;
+        double label_smoothing;
+    };
+    const Timed all[] = {{"MSELoss", "MSELoss", false, 0}, {"L1Loss", "L1Loss", false, 0},
+                         {"SmoothL1Loss", "SmoothL1Loss", false, 0}, {"HuberLoss", "HuberLoss", false, 0},
+                         {"QuantileLoss", "QuantileLoss", false, 0}, {"PoissonNLLLoss", "PoissonNLLLoss", false, 0},
+                         {"BCEWithLogits", "BCEWithLogitsLoss", false, 0}, {"CrossEntropy", "CrossEntropyLoss", true, 0},
+                         {"NLLLoss", "NLLLoss", true, 0}, {"CE smoothed", "CrossEntropyLoss", true, 0.1}};
     Matrix<T> y = allocate<T>(rows, columns), values = allocate<T>(rows, columns), dy = allocate<T>(rows, columns);
     std::vector<int64_t> indices;
     for (int64_t r = 0; r < rows; ++r) indices.push_back(r * 7919 % columns);
     std::vector<double> partial(size_t(rows / loss_block + 1));
-    for (int kind = 0; kind < 8; ++kind) {
-        Loss loss;
-        loss.kind = LossKind(kind < 7 ? kind : 5);
-        if (kind == 7) loss.label_smoothing = 0.1;
-        Target<T> target{values, kind >= 5 ? indices.data() : nullptr, nullptr};
+    for (const Timed& timed : all) {
+        const Settings settings{timed.kind,
+                                {{"mean", 1}, {"beta", 1}, {"delta", 1}, {"quantile", 0.5}, {"log_input", 1}, {"ignore_index", -100},
+                                 {"label_smoothing", timed.label_smoothing}},
+                                {},
+                                {{"weight", {}}, {"pos_weight", {}}}};
+        const auto loss = make_loss<T>(settings, columns);
+        Target<T> target{values, timed.classes ? indices.data() : nullptr, nullptr};
         double s = median_seconds([&] {
-            loss_rows(loss, y, target, dy, loss_denominator(loss, target, rows, columns), partial.data());
+            loss->rows(y, target, dy, loss->denominator(target, rows, columns), partial.data());
             touch(dy.data);
         });
-        std::printf("%-6s %-14s %4ld x %-4ld %7.2f ns a row\n", sizeof(T) == 4 ? "float" : "double", names[kind], long(rows), long(columns),
+        std::printf("%-6s %-14s %4ld x %-4ld %7.2f ns a row\n", sizeof(T) == 4 ? "float" : "double", timed.name, long(rows), long(columns),
                     s / double(rows) * 1e9);
     }
 }

@@ -15,7 +15,7 @@
 
 #include "../src/engine.h"
 #include "../src/vec.h"
-#include "../tests/optimizer_settings.h"
+#include "../tests/plans.h"
 
 using namespace chainrule;
 
@@ -56,28 +56,10 @@ struct Cell {
     int64_t epoch[2] = {0, 0};
     std::vector<double> plain, shuffled;
 
-    Cell(std::vector<int> w, int b, int threads, const char* activation, bool adam) : widths(w), batch(b) {
-        Plan plan;
-        plan.n_in = w[0];
-        for (size_t i = 1; i < w.size(); ++i) {
-            Op op;
-            op.weight = int(plan.parameters.size());
-            op.bias = op.weight + 1;
-            plan.parameters.push_back({w[i], w[i - 1]});
-            plan.parameters.push_back({w[i], 0});
-            plan.ops.push_back(op);
-            operations += (i == 1 ? 4.0 : 6.0) * b * w[i] * w[i - 1];
-            if (i + 1 == w.size()) continue;
-            Op a;
-            a.kind = OpKind::activation;
-            if (!std::strcmp(activation, "tanh")) a.activation.kind = ActivationKind::Tanh;
-            plan.ops.push_back(a);
-        }
-        plan.has_loss = plan.has_optimizer = true;
-        plan.optimizer = optimizer_settings(adam ? "Adam" : "SGD");
-        plan.batch = b;
-        plan.samples = 1000;
-        plan.threads = threads;
+    Cell(std::vector<int> w, int b, int threads, const std::string& activation, bool adam) : widths(w), batch(b) {
+        Plan plan = plan_of({w, settings(activation)}, b, 1000, DType::float32, threads);
+        if (adam) plan.optimizer = optimizer_settings("Adam");
+        for (size_t i = 1; i < w.size(); ++i) operations += (i == 1 ? 4.0 : 6.0) * b * w[i] * w[i - 1];
         engine = chainrule_engine.create(plan);
         std::mt19937 rng(1);
         std::uniform_real_distribution<float> d(-1, 1);
@@ -92,7 +74,7 @@ struct Cell {
         target.resize(size_t(1000 * w.back()));
         for (float& f : x) f = d(rng);
         for (float& f : target) f = d(rng);
-        data = {1000, x.data(), target.data(), nullptr, nullptr};
+        data = {1000, {x.data()}, {target.data()}, nullptr};
     }
 
     void measure(double seconds, bool shuffle) {
@@ -132,7 +114,7 @@ int main(int count, char** arguments) {
     const int threads = count > 1 ? std::atoi(arguments[1]) : 1;
     const double seconds = count > 2 ? std::atof(arguments[2]) : 0.02;
     const char* only = count > 3 ? arguments[3] : "";
-    const char* activation = count > 4 ? arguments[4] : "relu";
+    const std::string activation = count > 4 && !std::strcmp(arguments[4], "tanh") ? "Tanh" : "ReLU";
     const bool adam = count > 5 && !std::strcmp(arguments[5], "adam");
     std::vector<Cell> cells;
     auto add = [&](std::vector<int> widths, std::vector<int> batches) {
@@ -156,7 +138,7 @@ int main(int count, char** arguments) {
         }
     }
     const double peak = *std::max_element(peaks.begin(), peaks.end());
-    std::printf("%s, %d thread(s), %s, peak %.0f GF/s\n", chainrule_engine.instruction_set, threads, activation, peak);
+    std::printf("%s, %d thread(s), %s, peak %.0f GF/s\n", chainrule_engine.instruction_set, threads, activation.c_str(), peak);
     std::printf("%-24s %6s %12s %12s %12s %8s\n", "network", "batch", "us/step", "shuffled", "best", "of peak");
     for (Cell& c : cells) {
         std::string name;

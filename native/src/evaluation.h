@@ -45,7 +45,8 @@ public:
             for (size_t k = 0; k < op.x.size(); ++k) {
                 const int s = op.x[k];
                 const bool again = std::count(op.x.begin(), op.x.begin() + long(k), s) > 0;
-                if (!again && last_read[size_t(s)] == int(n) && cell[size_t(s)] != cell[size_t(op.y)]) idle.push_back(cell[size_t(s)]);
+                const bool is_inputs = size_t(cell[size_t(s)]) < inputs_.size();  // kept: gathering does not write the padding
+                if (!again && !is_inputs && last_read[size_t(s)] == int(n) && cell[size_t(s)] != cell[size_t(op.y)]) idle.push_back(cell[size_t(s)]);
             }
         }
         for (int s : network.output_slots()) outputs_.push_back(view(fusion.slots[size_t(s)].shape, cell[size_t(s)]));

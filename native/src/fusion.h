@@ -142,7 +142,8 @@ private:
             const int root = slots[size_t(op.y)].gradient_of >= 0 ? slots[size_t(op.y)].gradient_of : op.y;
             for (size_t k = 0; k < op.x.size(); ++k) {
                 const int s = op.x[k];
-                if (op.dx[k].how != Coming::How::written || is_input_[size_t(s)] || std::count(op.x.begin(), op.x.end(), s) > 1) continue;
+                if (op.dx[k].how != Coming::How::written || is_input_[size_t(s)] || slots[size_t(s)].reader_masks) continue;
+                if (std::count(op.x.begin(), op.x.end(), s) > 1) continue;
                 bool fits = true;
                 for (int other : sharing[size_t(root)])
                     fits = fits && last_change(s) < first_reading(other) && last_change(other) < first_reading(s);

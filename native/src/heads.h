@@ -27,6 +27,7 @@ public:
             one.output = &network.output(k);
             one.columns = one.output->columns;
             one.loss = make_loss<T>(said.loss, one.columns);
+            if (one.loss->needs_classes() && !said.class_targets) throw std::invalid_argument("plan: " + said.loss.kind + " needs class indices for targets");
             one.weight = said.weight;
             one.mean = said.loss.flag("mean");
             one.class_targets = said.class_targets;

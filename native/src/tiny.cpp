@@ -51,8 +51,9 @@ public:
         for (const TinyLayer<T>& layer : layers_) weights_ += layer.n_in * layer.n_out;
     }
 
-    // A block of samples costs what sixteen do: of many weights, a few samples are better off in products/.
-    bool takes(int64_t rows) const override { return rows == 1 || rows >= 2 * virtual_lanes || weights_ <= 64; }
+    // Many weights, and few samples unless a layer has hardly any weights, are better off in products/ (measured with AVX2
+    // and AVX-512; both have to go the same way, for the sake of the same bits).
+    bool takes(int64_t rows) const override { return rows == 1 || (weights_ <= 48 && (rows >= 8 || weights_ <= 8 * int64_t(layers_.size()))); }
 
     void lay_out(Arena& arena) override {
         for (TinyLayer<T>& layer : layers_) {

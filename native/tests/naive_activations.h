@@ -1,62 +1,57 @@
-// The naive twins of layers/activations.h: one number (or one row) at a time, with libm, in the type R.
+// The naive twins of layers/activations.h and layers/softmax.h: one number (or one row) at a time, with libm, in the type R.
 #pragma once
 
 #include <algorithm>
 #include <cmath>
 #include <vector>
 
-#include "../src/layers/activations.h"
+#include "../src/settings.h"
 
 namespace naive {
 
-using chainrule::Activation;
-using chainrule::ActivationKind;
+using chainrule::Settings;
 
 // R is longer than T, but the options are those of the kernel: rounded to T.
 template <class T, class R>
-R activation(const Activation& a, R x) {
+R activation(const Settings& s, R x) {
     const R pi = std::acos(R(-1));
-    switch (a.kind) {
-        case ActivationKind::ReLU: return x > 0 ? x : x <= 0 ? 0 : x;
-        case ActivationKind::LeakyReLU: return x > 0 ? x : R(T(a.negative_slope)) * x;
-        case ActivationKind::ELU: return x > 0 ? x : R(T(a.alpha)) * std::expm1(x);
-        case ActivationKind::Tanh: return std::tanh(x);
-        case ActivationKind::Sigmoid: return 1 / (1 + std::exp(-x));
-        case ActivationKind::SiLU: return x / (1 + std::exp(-x));
-        case ActivationKind::GELU:
-            if (a.approximate_tanh) return x / 2 * (1 + std::tanh(std::sqrt(2 / pi) * (x + R(0.044715L) * x * x * x)));
-            return x / 2 * (1 + std::erf(x / std::sqrt(R(2))));
-        case ActivationKind::Softplus: {
-            const R z = R(T(a.beta)) * x;
-            return z > R(T(a.threshold)) ? x : std::log1p(std::exp(z)) / R(T(a.beta));
-        }
-        default: return 0;
+    const auto option = [&](const char* name) { return R(T(s.number(name))); };
+    if (s.kind == "ReLU") return x > 0 ? x : x <= 0 ? 0 : x;
+    if (s.kind == "LeakyReLU") return x > 0 ? x : option("negative_slope") * x;
+    if (s.kind == "ELU") return x > 0 ? x : option("alpha") * std::expm1(x);
+    if (s.kind == "Tanh") return std::tanh(x);
+    if (s.kind == "Sigmoid") return 1 / (1 + std::exp(-x));
+    if (s.kind == "SiLU") return x / (1 + std::exp(-x));
+    if (s.kind == "GELU" && s.word("approximate") == "tanh") return x / 2 * (1 + std::tanh(std::sqrt(2 / pi) * (x + R(0.044715L) * x * x * x)));
+    if (s.kind == "GELU") return x / 2 * (1 + std::erf(x / std::sqrt(R(2))));
+    if (s.kind == "Softplus") {
+        const R z = option("beta") * x;
+        return z > option("threshold") ? x : std::log1p(std::exp(z)) / option("beta");
     }
+    throw std::invalid_argument(s.kind);
 }
 
 // dy/dx at x
 template <class T, class R>
-R activation_derivative(const Activation& a, R x) {
-    const R pi = std::acos(R(-1)), s = 1 / (1 + std::exp(-x));
-    switch (a.kind) {
-        case ActivationKind::ReLU: return x > 0;
-        case ActivationKind::LeakyReLU: return x > 0 ? 1 : R(T(a.negative_slope));
-        case ActivationKind::ELU: return x > 0 ? 1 : R(T(a.alpha)) * std::exp(x);
-        case ActivationKind::Tanh: return 1 / (std::cosh(x) * std::cosh(x));
-        case ActivationKind::Sigmoid: return s * (1 / (1 + std::exp(x)));
-        case ActivationKind::SiLU: return s + x * s * (1 / (1 + std::exp(x)));
-        case ActivationKind::GELU:
-            if (a.approximate_tanh) {
-                const R u = std::sqrt(2 / pi) * (x + R(0.044715L) * x * x * x), du = std::sqrt(2 / pi) * (1 + 3 * R(0.044715L) * x * x);
-                return (1 + std::tanh(u)) / 2 + x / 2 * du / (std::cosh(u) * std::cosh(u));
-            }
-            return (1 + std::erf(x / std::sqrt(R(2)))) / 2 + x * std::exp(-x * x / 2) / std::sqrt(2 * pi);
-        case ActivationKind::Softplus: {
-            const R z = R(T(a.beta)) * x;
-            return z > R(T(a.threshold)) ? 1 : 1 / (1 + std::exp(-z));
-        }
-        default: return 0;
+R activation_derivative(const Settings& s, R x) {
+    const R pi = std::acos(R(-1)), sigmoid = 1 / (1 + std::exp(-x)), rest = 1 / (1 + std::exp(x));
+    const auto option = [&](const char* name) { return R(T(s.number(name))); };
+    if (s.kind == "ReLU") return x > 0;
+    if (s.kind == "LeakyReLU") return x > 0 ? 1 : option("negative_slope");
+    if (s.kind == "ELU") return x > 0 ? 1 : option("alpha") * std::exp(x);
+    if (s.kind == "Tanh") return 1 / (std::cosh(x) * std::cosh(x));
+    if (s.kind == "Sigmoid") return sigmoid * rest;
+    if (s.kind == "SiLU") return sigmoid + x * sigmoid * rest;
+    if (s.kind == "GELU" && s.word("approximate") == "tanh") {
+        const R u = std::sqrt(2 / pi) * (x + R(0.044715L) * x * x * x), du = std::sqrt(2 / pi) * (1 + 3 * R(0.044715L) * x * x);
+        return (1 + std::tanh(u)) / 2 + x / 2 * du / (std::cosh(u) * std::cosh(u));
     }
+    if (s.kind == "GELU") return (1 + std::erf(x / std::sqrt(R(2)))) / 2 + x * std::exp(-x * x / 2) / std::sqrt(2 * pi);
+    if (s.kind == "Softplus") {
+        const R z = option("beta") * x;
+        return z > option("threshold") ? 1 : 1 / (1 + std::exp(-z));
+    }
+    throw std::invalid_argument(s.kind);
 }
 
 template <class R>

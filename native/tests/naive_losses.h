@@ -1,22 +1,33 @@
-// The naive twins of losses.h: the definitions, on rows as they are, in the type R.
+// The naive twins of losses/: the definitions, on rows as they are, in the type R.
 #pragma once
 
-#include "../src/losses.h"
+#include "../src/losses/loss.h"
 #include "naive_activations.h"
 
 namespace naive {
 
-using chainrule::LossKind;
-
 // A loss with its options as Python has them.
 template <class R>
 struct LossOptions {
-    LossKind kind;
+    std::string kind;
     bool mean = true;
     R beta = 1, delta = 1, label_smoothing = 0, quantile = R(0.5), eps = R(1e-8);
     bool log_input = true;
     int64_t ignore_index = -100;
     std::vector<R> weight = {}, pos_weight = {};  // empty: 1
+
+    bool of_classes() const { return kind == "CrossEntropyLoss" || kind == "NLLLoss"; }
+
+    // What the engine is told: all that any loss asks for.
+    chainrule::Settings settings() const {
+        const auto doubles = [](const std::vector<R>& values) { return std::vector<double>(values.begin(), values.end()); };
+        return {kind,
+                {{"mean", mean}, {"beta", double(beta)}, {"delta", double(delta)}, {"quantile", double(quantile)},
+                 {"log_input", log_input}, {"eps", double(eps)}, {"ignore_index", double(ignore_index)},
+                 {"label_smoothing", double(label_smoothing)}},
+                {},
+                {{"weight", doubles(weight)}, {"pos_weight", doubles(pos_weight)}}};
+    }
 };
 
 template <class R>
@@ -38,13 +49,13 @@ R row_loss(const LossOptions<R>& o, const Batch<R>& batch, size_t i, std::vector
     const size_t columns = y.size();
     dy.assign(columns, R(0));
     R sum = 0;
-    if (o.kind == LossKind::NLLLoss) {
+    if (o.kind == "NLLLoss") {
         if (batch.indices[i] == o.ignore_index) return 0;
         const size_t target = size_t(batch.indices[i]);
         dy[target] = -pick(o.weight, target);
         return -pick(o.weight, target) * y[target];
     }
-    if (o.kind == LossKind::CrossEntropyLoss) {
+    if (o.kind == "CrossEntropyLoss") {
         if (!batch.indices.empty() && batch.indices[i] == o.ignore_index) return 0;
         const std::vector<R> p = softmax(y), log_p = log_softmax(y);
         std::vector<R> q;
@@ -61,33 +72,29 @@ R row_loss(const LossOptions<R>& o, const Batch<R>& batch, size_t i, std::vector
     for (size_t c = 0; c < columns; ++c) {
         const R t = batch.values[i][c], e = y[c] - t, a = std::fabs(e), sign = R((e > 0) - (e < 0));
         R value = 0, slope = 0;
-        switch (o.kind) {
-            case LossKind::MSELoss: value = e * e, slope = 2 * e; break;
-            case LossKind::L1Loss: value = a, slope = sign; break;
-            case LossKind::SmoothL1Loss:
-                if (a < o.beta) value = e * e / (2 * o.beta), slope = e / o.beta;
-                else value = a - o.beta / 2, slope = sign;
-                break;
-            case LossKind::HuberLoss:
-                if (a < o.delta) value = e * e / 2, slope = e;
-                else value = o.delta * (a - o.delta / 2), slope = o.delta * sign;
-                break;
-            case LossKind::QuantileLoss:
-                value = e < 0 ? -o.quantile * e : (1 - o.quantile) * e;
-                slope = e < 0 ? -o.quantile : e > 0 ? 1 - o.quantile : 0;
-                break;
-            case LossKind::PoissonNLLLoss:
-                if (o.log_input) value = std::exp(y[c]) - t * y[c], slope = std::exp(y[c]) - t;
-                else value = y[c] - t * std::log(y[c] + o.eps), slope = 1 - t / (y[c] + o.eps);
-                break;
-            case LossKind::BCEWithLogitsLoss: {
-                const R w = pick(o.weight, c), positive = pick(o.pos_weight, c), p = 1 / (1 + std::exp(-y[c]));
-                // -log(1 / (1 + e^-y)) = log(1 + e^-y)
-                value = w * (positive * t * std::log1p(std::exp(-y[c])) + (1 - t) * std::log1p(std::exp(y[c])));
-                slope = w * ((1 - t) * p - positive * t * (1 / (1 + std::exp(y[c]))));
-                break;
-            }
-            default: break;
+        if (o.kind == "MSELoss") value = e * e, slope = 2 * e;
+        if (o.kind == "L1Loss") value = a, slope = sign;
+        if (o.kind == "SmoothL1Loss") {
+            if (a < o.beta) value = e * e / (2 * o.beta), slope = e / o.beta;
+            else value = a - o.beta / 2, slope = sign;
+        }
+        if (o.kind == "HuberLoss") {
+            if (a < o.delta) value = e * e / 2, slope = e;
+            else value = o.delta * (a - o.delta / 2), slope = o.delta * sign;
+        }
+        if (o.kind == "QuantileLoss") {
+            value = e < 0 ? -o.quantile * e : (1 - o.quantile) * e;
+            slope = e < 0 ? -o.quantile : e > 0 ? 1 - o.quantile : 0;
+        }
+        if (o.kind == "PoissonNLLLoss") {
+            if (o.log_input) value = std::exp(y[c]) - t * y[c], slope = std::exp(y[c]) - t;
+            else value = y[c] - t * std::log(y[c] + o.eps), slope = 1 - t / (y[c] + o.eps);
+        }
+        if (o.kind == "BCEWithLogitsLoss") {
+            const R w = pick(o.weight, c), positive = pick(o.pos_weight, c), p = 1 / (1 + std::exp(-y[c]));
+            // -log(1 / (1 + e^-y)) = log(1 + e^-y)
+            value = w * (positive * t * std::log1p(std::exp(-y[c])) + (1 - t) * std::log1p(std::exp(y[c])));
+            slope = w * ((1 - t) * p - positive * t * (1 / (1 + std::exp(y[c]))));
         }
         sum += value;
         dy[c] = slope;
@@ -101,8 +108,7 @@ R denominator(const LossOptions<R>& o, const Batch<R>& batch) {
     R sum = 0;
     for (size_t i = 0; i < batch.y.size(); ++i) {
         const R w = pick(batch.sample_weight, i);
-        const bool classes = o.kind == LossKind::CrossEntropyLoss || o.kind == LossKind::NLLLoss;
-        if (!classes) sum += w * R(batch.y[i].size());
+        if (!o.of_classes()) sum += w * R(batch.y[i].size());
         else if (batch.indices.empty()) sum += w;
         else if (batch.indices[i] != o.ignore_index) sum += w * pick(o.weight, size_t(batch.indices[i]));
     }

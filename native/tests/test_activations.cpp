@@ -1,10 +1,12 @@
-// layers/activations.h against the naive twins, on odd sizes, in and out of place.
+// layers/activations.h and layers/softmax.h against the naive twins, on odd sizes, in and out of place.
 #include "naive_activations.h"
 
 #include <limits>
 
+#include "activation_kernels.h"
 #include "check.h"
 #include "matrices.h"
+#include "plans.h"
 
 using namespace chainrule;
 
@@ -12,16 +14,13 @@ namespace {
 
 const int64_t sizes[] = {1, 2, 3, 7, 8, 9, 16, 17, 25, 33, 50, 64, 100, 257};
 
-std::vector<Activation> elementwise() {
-    std::vector<Activation> all;
-    for (ActivationKind kind : {ActivationKind::ReLU, ActivationKind::LeakyReLU, ActivationKind::ELU, ActivationKind::Tanh, ActivationKind::Sigmoid,
-                                ActivationKind::SiLU, ActivationKind::GELU, ActivationKind::Softplus}) {
-        Activation a;
-        a.kind = kind;
-        all.push_back(a);
-        a.negative_slope = 0.3, a.alpha = 1.7, a.beta = 2.5, a.threshold = 3, a.approximate_tanh = true;
-        all.push_back(a);
-    }
+std::vector<Settings> elementwise() {
+    std::vector<Settings> all;
+    for (const char* kind : {"ReLU", "LeakyReLU", "ELU", "Tanh", "Sigmoid", "SiLU", "GELU", "Softplus"}) all.push_back(settings(kind));
+    all.push_back(settings("LeakyReLU", {{"negative_slope", 0.3}}));
+    all.push_back(settings("ELU", {{"alpha", 1.7}}));
+    all.push_back(settings("Softplus", {{"beta", 2.5}, {"threshold", 3}}));
+    all.push_back(gelu_tanh());
     return all;
 }
 
@@ -35,7 +34,7 @@ double tolerance(double value, double x) {
 template <class T>
 void compare_elementwise() {
     using R = Reference<T>;
-    for (const Activation& a : elementwise())
+    for (const Settings& a : elementwise())
         for (int64_t rows : {1, 3, 17})
             for (int64_t columns : sizes) {
                 std::mt19937_64 random(uint64_t(rows * 1000 + columns));
@@ -44,17 +43,17 @@ void compare_elementwise() {
                 x.fill([&](int64_t, int64_t) { return normal(random); });
                 dy.fill([&](int64_t, int64_t) { return normal(random); });
                 activation_forward(a, x.matrix, y.matrix);
-                const Storage<T>& saved = saves_output(a) ? y : x;
+                const Storage<T>& saved = saves_output<T>(a) ? y : x;
                 activation_backward(a, dy.matrix, saved.matrix, dx.matrix);
                 for (int64_t r = 0; r < rows; ++r)
                     for (int64_t c = 0; c < columns; ++c) {
                         const R v = x.matrix.at(r, c), d = dy.matrix.at(r, c);
                         const R expected = naive::activation<T>(a, v), derivative = naive::activation_derivative<T>(a, v);
-                        CHECK(std::fabs(R(y.matrix.at(r, c)) - expected) <= tolerance<T>(double(expected), double(v)), "kind %d forward(%g) = %g, not %g",
-                              int(a.kind), double(v), double(y.matrix.at(r, c)), double(expected));
+                        CHECK(std::fabs(R(y.matrix.at(r, c)) - expected) <= tolerance<T>(double(expected), double(v)), "%s forward(%g) = %g, not %g",
+                              a.kind.c_str(), double(v), double(y.matrix.at(r, c)), double(expected));
                         // y carries an error of its own, which 1 - y² does not shrink
                         CHECK(std::fabs(R(dx.matrix.at(r, c)) - d * derivative) <= 2 * std::fabs(d) * tolerance<T>(2, double(v)),
-                              "kind %d backward(%g) = %g, not %g", int(a.kind), double(v), double(dx.matrix.at(r, c)), double(d * derivative));
+                              "%s backward(%g) = %g, not %g", a.kind.c_str(), double(v), double(dx.matrix.at(r, c)), double(d * derivative));
                     }
                 CHECK(dx.padding_zero());
                 CHECK(y.guard_intact() && dx.guard_intact());
@@ -66,6 +65,13 @@ void compare_elementwise() {
                 activation_backward(a, dy.matrix, saved2.matrix, saved2.matrix);
                 for (int64_t r = 0; r < rows; ++r)
                     CHECK(x2.row(r) == y.row(r) && dy2.row(r) == dx.row(r) && saved2.row(r) == dx.row(r));
+
+                // added to what is there
+                Storage<T> sum = dy;
+                with_elementwise<T>(a, [&](auto f) { chainrule::activation_backward<true, T>(f, dy.matrix, saved.matrix, sum.matrix); });
+                for (int64_t r = 0; r < rows; ++r)
+                    for (int64_t c = 0; c < columns; ++c)
+                        CHECK(sum.matrix.at(r, c) == dy.matrix.at(r, c) + dx.matrix.at(r, c), "%s", a.kind.c_str());
             }
 }
 
@@ -75,8 +81,7 @@ void compare_softmax() {
     for (bool logarithm : {false, true})
         for (int64_t rows : {1, 3, 7, 16, 17, 33})
             for (int64_t columns : sizes) {
-                Activation a;
-                a.kind = logarithm ? ActivationKind::LogSoftmax : ActivationKind::Softmax;
+                const Settings a = settings(logarithm ? "LogSoftmax" : "Softmax");
                 std::mt19937_64 random(uint64_t(rows * 1000 + columns));
                 std::normal_distribution<double> normal(0, 4);
                 Storage<T> x(rows, columns), y(rows, columns), dy(rows, columns, T(0)), dx(rows, columns);
@@ -113,10 +118,10 @@ void compare_softmax() {
 
 TEST("the naive derivatives are those of the naive functions") {
     const long double h = 1e-6L;
-    for (const Activation& a : elementwise())
+    for (const Settings& a : elementwise())
         for (long double x = -6.03L; x < 6; x += 0.1L) {
             long double slope = (naive::activation<double>(a, x + h) - naive::activation<double>(a, x - h)) / (2 * h);
-            CHECK(std::fabs(slope - naive::activation_derivative<double>(a, x)) < 1e-9L, "kind %d at %Lg", int(a.kind), x);
+            CHECK(std::fabs(slope - naive::activation_derivative<double>(a, x)) < 1e-9L, "%s at %Lg", a.kind.c_str(), x);
         }
 }
 
@@ -126,16 +131,16 @@ TEST("Softmax and LogSoftmax agree with their naive twins, float") { compare_sof
 TEST("Softmax and LogSoftmax agree with their naive twins, double") { compare_softmax<double>(); }
 
 TEST("NaN passes through every activation") {
-    std::vector<Activation> all = elementwise();
-    for (ActivationKind kind : {ActivationKind::Softmax, ActivationKind::LogSoftmax}) all.push_back({.kind = kind});
-    for (const Activation& a : all)
+    std::vector<Settings> all = elementwise();
+    for (const char* kind : {"Softmax", "LogSoftmax"}) all.push_back(settings(kind));
+    for (const Settings& a : all)
         for (int64_t at : {0, 5, 18}) {
             Storage<float> x(3, 19), y(3, 19);
             x.fill([](int64_t r, int64_t c) { return float(r - c); });
             x.matrix.at(1, at) = std::numeric_limits<float>::quiet_NaN();
             activation_forward(a, x.matrix, y.matrix);
-            CHECK(std::isnan(y.matrix.at(1, at)), "kind %d", int(a.kind));
-            CHECK(!std::isnan(y.matrix.at(0, at)) && !std::isnan(y.matrix.at(2, at)), "kind %d", int(a.kind));
+            CHECK(std::isnan(y.matrix.at(1, at)), "%s", a.kind.c_str());
+            CHECK(!std::isnan(y.matrix.at(0, at)) && !std::isnan(y.matrix.at(2, at)), "%s", a.kind.c_str());
         }
 }
 
@@ -144,8 +149,7 @@ template <class T>
 void elu_far_out() {
     using R = Reference<T>;
     for (double alpha : {1.0, 0.3, -1.5}) {
-        Activation a;
-        a.kind = ActivationKind::ELU, a.alpha = alpha;
+        const Settings a = settings("ELU", {{"alpha", alpha}});
         const int64_t columns = 1001;
         Storage<T> x(1, columns), dy(1, columns, T(0)), dx(1, columns);
         x.fill([](int64_t, int64_t c) { return double(c) / 10 - 100; });
@@ -166,17 +170,17 @@ TEST("the slope of ELU keeps its digits far out on the negative side") {
 }
 
 TEST("Softmax and LogSoftmax of a row with a NaN are NaN, as in PyTorch, and those of other rows are not") {
-    for (ActivationKind kind : {ActivationKind::Softmax, ActivationKind::LogSoftmax})
+    for (const char* kind : {"Softmax", "LogSoftmax"})
         for (int64_t columns : {2, 8, 10, 16, 19, 70})
             for (int64_t at : {int64_t(0), columns - 1}) {
                 Storage<float> x(18, columns), y(18, columns);
                 x.fill([](int64_t r, int64_t c) { return float(r - c); });
                 x.matrix.at(5, at) = std::numeric_limits<float>::quiet_NaN();
                 x.matrix.at(17, at) = std::numeric_limits<float>::infinity();
-                activation_forward({.kind = kind}, x.matrix, y.matrix);
+                activation_forward(settings(kind), x.matrix, y.matrix);
                 for (int64_t r = 0; r < 18; ++r)
                     for (int64_t c = 0; c < columns; ++c)
-                        CHECK(std::isnan(y.matrix.at(r, c)) == (r == 5 || r == 17), "kind %d, row %ld, column %ld", int(kind), long(r), long(c));
+                        CHECK(std::isnan(y.matrix.at(r, c)) == (r == 5 || r == 17), "%s, row %ld, column %ld", kind, long(r), long(c));
             }
 }
 
@@ -184,7 +188,7 @@ TEST("a NaN that ReLU has let through does not end as a gradient of 0") {
     Storage<float> y(1, 3), dy(1, 3, 0), dx(1, 3);
     y.fill([](int64_t, int64_t c) { return c == 1 ? NAN : 0.0f; });
     dy.fill([](int64_t, int64_t) { return NAN; });
-    activation_backward({}, dy.matrix, y.matrix, dx.matrix);
+    activation_backward(settings("ReLU"), dy.matrix, y.matrix, dx.matrix);
     CHECK(dx.matrix.at(0, 0) == 0 && std::isnan(dx.matrix.at(0, 1)) && dx.matrix.at(0, 2) == 0);
 }
 
@@ -192,8 +196,8 @@ TEST("ReLU has derivative 0 at 0") {
     Storage<float> x(1, 3), dy(1, 3, 0), dx(1, 3);
     x.fill([](int64_t, int64_t c) { return float(c - 1); });
     dy.fill([](int64_t, int64_t) { return 1.0f; });
-    activation_forward({}, x.matrix, x.matrix);
-    activation_backward({}, dy.matrix, x.matrix, dx.matrix);
+    activation_forward(settings("ReLU"), x.matrix, x.matrix);
+    activation_backward(settings("ReLU"), dy.matrix, x.matrix, dx.matrix);
     CHECK(dx.matrix.at(0, 0) == 0 && dx.matrix.at(0, 1) == 0 && dx.matrix.at(0, 2) == 1);
 }
 

@@ -6,7 +6,8 @@
 
 #include "../src/engine.h"
 #include "check.h"
-#include "optimizer_settings.h"
+#include "plans.h"
+#include "problems.h"
 
 static std::atomic<long> allocations{0};
 
@@ -25,40 +26,45 @@ void* aligned_alloc(size_t alignment, size_t n) { return ++allocations, __libc_m
 
 using namespace chainrule;
 
-static void run(int threads, bool classes, const char* optimizer, int batch) {
-    Plan plan;
-    plan.n_in = 20;
-    int width[] = {20, 90, 90, 7};
-    for (int i = 1; i < 4; ++i) {
-        Op linear, activation, dropout;
-        linear.weight = int(plan.parameters.size());
-        linear.bias = linear.weight + 1;
-        plan.parameters.push_back({width[i], width[i - 1]});
-        plan.parameters.push_back({width[i], 0});
-        plan.ops.push_back(linear);
-        if (i == 3) break;
-        activation.kind = OpKind::activation;
-        activation.activation.kind = i == 1 ? ActivationKind::Tanh : ActivationKind::GELU;
-        plan.ops.push_back(activation);
-        dropout.kind = OpKind::dropout;
-        dropout.p = 0.25;
-        dropout.dropout_layer = uint32_t(i - 1);
-        plan.ops.push_back(dropout);
-    }
-    plan.has_loss = plan.has_optimizer = true;
-    plan.class_targets = classes;
-    if (classes) plan.loss.kind = LossKind::CrossEntropyLoss;
-    plan.optimizer = optimizer_settings(optimizer, {{"clip_norm", 1}});
+// 20-90-90-7
+static Builder chain(const char* loss, const char* optimizer) {
+    Builder net;
+    const int h = net.dropout(net.add("Tanh", {net.linear(net.input(20), 90)}), 0.25);
+    net.head(net.linear(net.dropout(net.add("GELU", {net.linear(h, 90)}), 0.25), 7), loss);
+    net.optimizer(optimizer, {{"clip_norm", 1}});
+    return net;
+}
+
+// Every kind of op and of fork, two inputs, two heads, a shared Linear.
+static Builder graph(const char* optimizer) {
+    Builder net;
+    const int x = net.input(20), z = net.input(5), h = net.add("ReLU", {net.linear(x, 90)});
+    const int body = net.linear(net.dropout(net.add("ReLU", {net.linear(h, 90)}), 0.25), 90), skip = net.add("Sum", {h, body});
+    const int gate = net.add("Sigmoid", {net.linear(z, 90)}), gated = net.add("Multiply", {skip, gate, net.linear_again(skip, body)});
+    const int rows = net.add("Tanh", {net.linear(net.reshape(net.concat({gated, z, skip}), 5), 10)});  // 185 numbers, 5 positions
+    std::vector<int> columns(50);
+    for (int i = 0; i < 50; ++i) columns[size_t(i)] = i * 7 % 50;
+    const int flat = net.permute(net.reshape(rows, 1), columns);
+    net.head(net.linear(net.add("Softmax", {flat}), 7), "CrossEntropyLoss", 0.5);
+    net.head(net.linear(flat, 3), "MSELoss", 2);
+    net.optimizer(optimizer, {{"clip_norm", 1}});
+    return net;
+}
+
+static void run(const Builder& net, int threads, int batch) {
+    Plan plan = net.plan;
     plan.batch = batch;
     plan.samples = 1000;
     plan.threads = threads;
     auto engine = chainrule_engine.create(plan);
-    std::vector<float> x(20 * 1000, 0.3f), target(7 * 1000, 0.1f), weights(90 * 90, 0.01f), y(7 * 1000);
-    std::vector<int64_t> indices(1000, 2);
-    for (size_t i = 0; i < plan.parameters.size(); ++i) engine->write_parameter(int(i), weights.data());
-    Dataset data{1000, x.data(), target.data(), indices.data(), nullptr};
+    Problem<float> problem(plan, 1000, 1);
+    problem.write(*engine);
+    Arrays<float> y(plan, plan.outputs, 1000), dx(plan, plan.inputs, 1000);
+    const Dataset& data = problem.data;
+    Dataset few = problem.from(plan, 0, batch);
     const double lr[] = {0.01, 0.01, 0.01};
     double losses[3], validation[3];
+    std::vector<LossSum> sums(plan.heads.size());
     Training training;
     training.batch = batch;
     training.lr = lr;
@@ -74,12 +80,12 @@ static void run(int threads, bool classes, const char* optimizer, int batch) {
     training.max_steps = -1;
     const long before = allocations;
     const Outcome outcome = engine->run(data, training, at);
-    engine->evaluate(data, y.data());
-    engine->predict(x.data(), 1000, y.data());
-    engine->forward(x.data(), batch, y.data(), true);
-    engine->backward(target.data(), batch, nullptr);
-    data.rows = batch;
-    engine->step(data, 0.01);
+    engine->evaluate(data, sums.data(), y.to());
+    engine->predict(data.x.data(), 1000, y.to());
+    engine->forward(data.x.data(), batch, y.to(), true);
+    engine->backward(y.from(), batch, dx.to());
+    engine->update(0.01);
+    engine->step(few, 0.01);
     const long after = allocations;
     CHECK(outcome == Outcome::finished);
     CHECK(after == before, "%ld allocations, %d threads, batch %d", after - before, threads, batch);
@@ -98,8 +104,10 @@ TEST("the training loop, evaluation, prediction and steps allocate nothing") {
 #endif
     for (int threads : {1, 2})
         for (int batch : {1, 32, 300}) {
-            run(threads, false, "SGD", batch);
-            run(threads, true, "Adam", batch);
+            run(chain("MSELoss", "SGD"), threads, batch);
+            run(chain("CrossEntropyLoss", "Adam"), threads, batch);
+            run(graph("SGD"), threads, batch);
+            run(graph("Adam"), threads, batch);
         }
 }
 

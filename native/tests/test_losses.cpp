@@ -1,4 +1,4 @@
-// losses.h against the naive twins: all losses with all options, odd sizes, whole and in slices, in and out of place.
+// losses/ against the naive twins: all losses with all options, odd sizes, whole and in slices, in and out of place.
 #include "naive_losses.h"
 
 #include <limits>
@@ -18,36 +18,31 @@ std::vector<naive::LossOptions<R>> variants(int64_t columns) {
     std::vector<Options> all;
     for (bool mean : {true, false}) {
         auto add = [&](Options o) { o.mean = mean, all.push_back(o); };
-        add({.kind = LossKind::MSELoss});
-        add({.kind = LossKind::L1Loss});
-        add({.kind = LossKind::SmoothL1Loss});
-        add({.kind = LossKind::SmoothL1Loss, .beta = 0});
-        add({.kind = LossKind::SmoothL1Loss, .beta = R(0.25)});
-        add({.kind = LossKind::HuberLoss});
-        add({.kind = LossKind::HuberLoss, .delta = R(2.5)});
-        add({.kind = LossKind::QuantileLoss, .quantile = R(0.125)});
-        add({.kind = LossKind::PoissonNLLLoss});
-        add({.kind = LossKind::BCEWithLogitsLoss});
-        add({.kind = LossKind::BCEWithLogitsLoss, .weight = weights});
-        add({.kind = LossKind::BCEWithLogitsLoss, .weight = {R(1.5)}, .pos_weight = pos_weights});
-        add({.kind = LossKind::CrossEntropyLoss});
-        add({.kind = LossKind::CrossEntropyLoss, .weight = weights});
-        add({.kind = LossKind::CrossEntropyLoss, .label_smoothing = R(0.125)});
-        add({.kind = LossKind::CrossEntropyLoss, .label_smoothing = R(0.25), .ignore_index = 0, .weight = weights});
-        add({.kind = LossKind::NLLLoss});
-        add({.kind = LossKind::NLLLoss, .ignore_index = 0, .weight = weights});
+        add({.kind = "MSELoss"});
+        add({.kind = "L1Loss"});
+        add({.kind = "SmoothL1Loss"});
+        add({.kind = "SmoothL1Loss", .beta = 0});
+        add({.kind = "SmoothL1Loss", .beta = R(0.25)});
+        add({.kind = "HuberLoss"});
+        add({.kind = "HuberLoss", .delta = R(2.5)});
+        add({.kind = "QuantileLoss", .quantile = R(0.125)});
+        add({.kind = "PoissonNLLLoss"});
+        add({.kind = "BCEWithLogitsLoss"});
+        add({.kind = "BCEWithLogitsLoss", .weight = weights});
+        add({.kind = "BCEWithLogitsLoss", .weight = {R(1.5)}, .pos_weight = pos_weights});
+        add({.kind = "CrossEntropyLoss"});
+        add({.kind = "CrossEntropyLoss", .weight = weights});
+        add({.kind = "CrossEntropyLoss", .label_smoothing = R(0.125)});
+        add({.kind = "CrossEntropyLoss", .label_smoothing = R(0.25), .ignore_index = 0, .weight = weights});
+        add({.kind = "NLLLoss"});
+        add({.kind = "NLLLoss", .ignore_index = 0, .weight = weights});
     }
     return all;
 }
 
 template <class T>
-Loss loss_from(const naive::LossOptions<Reference<T>>& o, int64_t columns) {
-    Loss l;
-    l.kind = o.kind, l.mean = o.mean, l.beta = double(o.beta), l.delta = double(o.delta);
-    l.quantile = double(o.quantile), l.log_input = o.log_input, l.eps = double(o.eps);
-    l.label_smoothing = double(o.label_smoothing), l.ignore_index = o.ignore_index;
-    l.set_weights(std::vector<double>(o.weight.begin(), o.weight.end()), std::vector<double>(o.pos_weight.begin(), o.pos_weight.end()), columns);
-    return l;
+std::unique_ptr<Loss<T>> loss_from(const naive::LossOptions<Reference<T>>& o, int64_t columns) {
+    return make_loss<T>(o.settings(), columns);
 }
 
 template <class T>
@@ -63,8 +58,8 @@ struct Problem {
         std::mt19937_64 random(uint64_t(rows * 1000 + columns));
         std::normal_distribution<double> normal(0, 2);
         std::uniform_real_distribution<double> uniform(0, 1);
-        const bool classes = o.kind == LossKind::CrossEntropyLoss || o.kind == LossKind::NLLLoss;
-        const bool bce = o.kind == LossKind::BCEWithLogitsLoss;
+        const bool classes = o.of_classes();
+        const bool bce = o.kind == "BCEWithLogitsLoss";
         y.fill([&](int64_t, int64_t) { return normal(random); });
         values.fill([&](int64_t, int64_t) { return bce || classes ? uniform(random) : normal(random); });
         if (!classes) y.matrix.at(0, 0) = values.matrix.at(0, 0);  // the kink
@@ -91,12 +86,12 @@ template <class T>
 void compare(const naive::LossOptions<Reference<T>>& o, int64_t rows, int64_t columns, bool probabilities, bool weighted) {
     using R = Reference<T>;
     Problem<T> problem(o, rows, columns, probabilities, weighted);
-    const Loss loss = loss_from<T>(o, columns);
+    const auto loss = loss_from<T>(o, columns);
     const Matrix<T>& y = problem.y.matrix;
     Storage<T> dy(rows, columns);
     std::vector<double> partial(size_t(round_up(rows, loss_block) / loss_block) + 1, 1e300);
-    const double denominator = loss_denominator(loss, problem.target, rows, columns);
-    loss_rows(loss, y, problem.target, dy.matrix, denominator, partial.data());
+    const double denominator = loss->denominator(problem.target, rows, columns);
+    loss->rows(y, problem.target, dy.matrix, denominator, partial.data());
     CHECK(partial.back() == 1e300);
     partial.pop_back();
     double value = 0;
@@ -112,31 +107,31 @@ void compare(const naive::LossOptions<Reference<T>>& o, int64_t rows, int64_t co
     R size = 0;
     for (int64_t r = 0; r < rows; ++r) size += 10 * naive::pick(problem.batch.sample_weight, size_t(r)) * R(columns);
     const double bound = (60 + double(columns)) * eps * (std::fabs(double(expected)) + (d == 0 ? 0 : double(size / d) / 4));
-    CHECK(std::fabs(denominator - double(d)) <= 1e-12 * std::fabs(double(d)), "kind %d: denominator %g, not %g", int(o.kind), denominator, double(d));
-    CHECK(std::fabs(value - double(expected)) <= bound, "kind %d, %ld x %ld: %.9g, not %.9g", int(o.kind), long(rows), long(columns), value, double(expected));
+    CHECK(std::fabs(denominator - double(d)) <= 1e-12 * std::fabs(double(d)), "%s: denominator %g, not %g", o.kind.c_str(), denominator, double(d));
+    CHECK(std::fabs(value - double(expected)) <= bound, "%s, %ld x %ld: %.9g, not %.9g", o.kind.c_str(), long(rows), long(columns), value, double(expected));
     for (int64_t r = 0; r < rows; ++r)
         for (int64_t c = 0; c < columns; ++c) {
             const R e = expected_dy[size_t(r)][size_t(c)];
             // a slope is a difference of terms of at most 8 in size (|e| for MSELoss), over the denominator
             const R terms = d == 0 ? R(0) : 8 * naive::pick(problem.batch.sample_weight, size_t(r)) / d;
             CHECK(std::fabs(R(dy.matrix.at(r, c)) - e) <= (60 + double(columns)) * eps * (std::fabs(e) + terms),
-                  "kind %d, %ld x %ld at (%ld, %ld): dy %.9g, not %.9g", int(o.kind), long(rows), long(columns), long(r), long(c),
+                  "%s, %ld x %ld at (%ld, %ld): dy %.9g, not %.9g", o.kind.c_str(), long(rows), long(columns), long(r), long(c),
                   double(dy.matrix.at(r, c)), double(e));
         }
-    CHECK(dy.padding_zero(), "kind %d, %ld x %ld", int(o.kind), long(rows), long(columns));
+    CHECK(dy.padding_zero(), "%s, %ld x %ld", o.kind.c_str(), long(rows), long(columns));
     CHECK(dy.guard_intact() && problem.y.guard_intact());
 
     // the value alone has the same bits; so have slices, and dy over y
     std::vector<double> again(partial.size());
-    loss_rows(loss, y, problem.target, Matrix<T>(), denominator, again.data());
-    CHECK(again == partial, "kind %d: the value without the gradient", int(o.kind));
+    loss->rows(y, problem.target, Matrix<T>(), denominator, again.data());
+    CHECK(again == partial, "%s: the value without the gradient", o.kind.c_str());
     Storage<T> dy2 = problem.y;
     const int64_t cut = (rows / 2 + 15) / 16 * 16 < rows ? (rows / 2 + 15) / 16 * 16 : 0;
     for (auto [begin, end] : {std::pair<int64_t, int64_t>{0, cut}, {cut, rows}})
-        loss_rows(loss, dy2.matrix.slice(begin, end), problem.target.slice(begin, end), dy2.matrix.slice(begin, end), denominator,
+        loss->rows(dy2.matrix.slice(begin, end), problem.target.slice(begin, end), dy2.matrix.slice(begin, end), denominator,
                   again.data() + begin / loss_block);
-    CHECK(again == partial, "kind %d: slices", int(o.kind));
-    for (int64_t r = 0; r < rows; ++r) CHECK(dy2.row(r) == dy.row(r), "kind %d, %ld x %ld: slices, in place", int(o.kind), long(rows), long(columns));
+    CHECK(again == partial, "%s: slices", o.kind.c_str());
+    for (int64_t r = 0; r < rows; ++r) CHECK(dy2.row(r) == dy.row(r), "%s, %ld x %ld: slices, in place", o.kind.c_str(), long(rows), long(columns));
 }
 
 template <class T>
@@ -146,7 +141,7 @@ void compare_all() {
             for (int64_t rows : {1, 3, 7, 16, 17, 33, 100})
                 for (bool weighted : {false, true}) {
                     compare<T>(o, rows, columns, false, weighted);
-                    if (o.kind == LossKind::CrossEntropyLoss) compare<T>(o, rows, columns, true, weighted);
+                    if (o.kind == "CrossEntropyLoss") compare<T>(o, rows, columns, true, weighted);
                 }
 }
 
@@ -159,7 +154,7 @@ TEST("the naive gradients are the slopes of the naive values") {
     const R h = 1e-6L;
     for (const auto& o : variants<R>(columns))
         for (bool probabilities : {false, true}) {
-            if (o.kind == LossKind::NLLLoss && probabilities) continue;
+            if (o.kind == "NLLLoss" && probabilities) continue;
             naive::Batch<R> batch = Problem<double>(o, rows, columns, probabilities, true).batch;
             batch.y[0][0] += 0.1L;  // away from the kink
             std::vector<std::vector<R>> dy, unused;
@@ -169,7 +164,7 @@ TEST("the naive gradients are the slopes of the naive values") {
                     naive::Batch<R> above = batch, below = batch;
                     above.y[r][c] += h, below.y[r][c] -= h;
                     const R slope = (naive::loss(o, above, unused) - naive::loss(o, below, unused)) / (2 * h);
-                    CHECK(std::fabs(slope - dy[r][c]) < 1e-8L, "kind %d: %Lg, not %Lg", int(o.kind), slope, dy[r][c]);
+                    CHECK(std::fabs(slope - dy[r][c]) < 1e-8L, "%s: %Lg, not %Lg", o.kind.c_str(), slope, dy[r][c]);
                 }
         }
 }
@@ -179,12 +174,11 @@ TEST("where every row is ignored, loss and gradient are 0") {
     y.fill([](int64_t r, int64_t c) { return float(r + c); });
     const int64_t indices[] = {-100, -100, -100};
     Target<float> target{{}, indices, nullptr};
-    for (LossKind kind : {LossKind::CrossEntropyLoss, LossKind::NLLLoss}) {
-        Loss loss;
-        loss.kind = kind;
+    for (const char* kind : {"CrossEntropyLoss", "NLLLoss"}) {
+        const auto loss = loss_from<float>({.kind = kind}, 4);
         double partial;
-        CHECK(loss_denominator(loss, target, 3, 4) == 0);
-        loss_rows(loss, y.matrix, target, dy.matrix, 0.0, &partial);
+        CHECK(loss->denominator(target, 3, 4) == 0);
+        loss->rows(y.matrix, target, dy.matrix, 0.0, &partial);
         CHECK(partial == 0);
         for (int64_t r = 0; r < 3; ++r)
             for (int64_t c = 0; c < 4; ++c) CHECK(dy.matrix.at(r, c) == 0);
@@ -194,13 +188,12 @@ TEST("where every row is ignored, loss and gradient are 0") {
 TEST("a class index out of range is ignored, and nothing is read out of bounds") {
     const int64_t rows = 5, columns = 3, far = int64_t(1) << 40;
     std::vector<float> y{1, 2, 3, 0, 1, 0, 2, 2, 1, 4, 3, 0, 1, 1, 1};
-    for (LossKind kind : {LossKind::CrossEntropyLoss, LossKind::NLLLoss})
+    for (const char* kind : {"CrossEntropyLoss", "NLLLoss"})
         for (double smoothing : {0.0, 0.1})
             for (bool weighted : {false, true}) {
-                Loss loss;
-                loss.kind = kind;
-                loss.label_smoothing = smoothing;
-                if (weighted) loss.set_weights({1, 2, 3}, {}, columns);
+                naive::LossOptions<double> options{.kind = kind, .label_smoothing = smoothing};
+                if (weighted) options.weight = {1, 2, 3};
+                const auto loss = loss_from<float>(options, columns);
                 std::vector<int64_t> strange{0, 3, -1, far, 2}, ignored{0, -100, -100, -100, 2};
                 std::vector<double> value;
                 std::vector<std::vector<float>> slope;
@@ -210,8 +203,8 @@ TEST("a class index out of range is ignored, and nothing is read out of bounds")
                     Target<float> target{};
                     target.indices = indices.data();
                     double partial = 0;
-                    const double denominator = loss_denominator<float>(loss, target, rows, columns);
-                    loss_rows<float>(loss, m.matrix, target, d.matrix, denominator, &partial);
+                    const double denominator = loss->denominator(target, rows, columns);
+                    loss->rows(m.matrix, target, d.matrix, denominator, &partial);
                     value.push_back(partial / denominator);
                     slope.push_back(d.memory);
                 }
@@ -223,10 +216,9 @@ TEST("large logits neither overflow nor lose the loss") {
     Storage<float> y(1, 3), dy(1, 3);
     y.fill([](int64_t, int64_t c) { return c == 0 ? 1000.0f : -1000.0f; });
     const int64_t index[] = {1};
-    Loss loss;
-    loss.kind = LossKind::CrossEntropyLoss;
+    const auto loss = loss_from<float>({.kind = "CrossEntropyLoss"}, 3);
     double partial;
-    loss_rows(loss, y.matrix, Target<float>{{}, index, nullptr}, dy.matrix, 1.0, &partial);
+    loss->rows(y.matrix, Target<float>{{}, index, nullptr}, dy.matrix, 1.0, &partial);
     CHECK(partial == 2000 && dy.matrix.at(0, 0) == 1 && dy.matrix.at(0, 1) == -1 && dy.matrix.at(0, 2) == 0);
 }
 
@@ -235,14 +227,48 @@ TEST("a NaN in y makes the loss and its slope NaN") {
         for (int64_t at = 0; at < 10; ++at) {
             Problem<float> problem(o, 16, 10, false, false);
             // NLLLoss looks at the target alone
-            const int64_t column = o.kind == LossKind::NLLLoss ? problem.target.indices[5] : at;
+            const int64_t column = o.kind == "NLLLoss" ? problem.target.indices[5] : at;
             problem.y.matrix.at(5, column) = std::numeric_limits<float>::quiet_NaN();
             Storage<float> dy(16, 10);
             double partial;
-            loss_rows(loss_from<float>(o, 10), problem.y.matrix, problem.target, dy.matrix, 1.0, &partial);
-            CHECK(std::isnan(partial), "kind %d", int(o.kind));
-            if (o.kind != LossKind::NLLLoss) CHECK(std::isnan(dy.matrix.at(5, column)), "kind %d", int(o.kind));
+            loss_from<float>(o, 10)->rows(problem.y.matrix, problem.target, dy.matrix, 1.0, &partial);
+            CHECK(std::isnan(partial), "%s", o.kind.c_str());
+            if (o.kind != "NLLLoss") CHECK(std::isnan(dy.matrix.at(5, column)), "%s", o.kind.c_str());
         }
+}
+
+TEST("a denominator of infinity, or none at all, makes the gradient 0 and leaves the value") {
+    const double inf = std::numeric_limits<double>::infinity(), none = std::numeric_limits<double>::quiet_NaN();
+    for (int64_t columns : {3, 12, 20})
+        for (const auto& o : variants<double>(columns))
+            for (bool weighted : {false, true}) {
+                Problem<float> problem(o, 33, columns, false, weighted);
+                const auto loss = loss_from<float>(o, columns);
+                Storage<float> dy(33, columns);
+                double usual[3], partial[3];
+                loss->rows(problem.y.matrix, problem.target, {}, 1.0, usual);
+                for (double denominator : {0.0, inf, none}) {
+                    loss->rows(problem.y.matrix, problem.target, dy.matrix, denominator, partial);
+                    for (int b = 0; b < 3; ++b) CHECK(partial[b] == usual[b], "%s", o.kind.c_str());
+                    for (int64_t r = 0; r < 33; ++r)
+                        for (int64_t c = 0; c < columns; ++c) CHECK(dy.matrix.at(r, c) == 0, "%s", o.kind.c_str());
+                }
+            }
+}
+
+TEST("a loss that nobody knows, and one whose settings are not all there, are refused by name") {
+    const auto refusal = [](const Settings& settings, int64_t columns) -> std::string {
+        try {
+            make_loss<float>(settings, columns);
+        } catch (const std::invalid_argument& error) {
+            return error.what();
+        }
+        return "";
+    };
+    CHECK(refusal({"HingeLoss", {}, {}, {}}, 3) == "the engine knows no loss called HingeLoss");
+    CHECK(refusal({"HuberLoss", {{"mean", 1}}, {}, {}}, 3) == "HuberLoss: the plan does not say its delta");
+    const naive::LossOptions<double> two{.kind = "CrossEntropyLoss", .weight = {1, 2}};
+    CHECK(refusal(two.settings(), 3) == "CrossEntropyLoss: weight must hold 3 numbers, got 2");
 }
 
 }  // namespace

@@ -5,7 +5,7 @@
 #include "../src/queue.h"
 
 #include "check.h"
-#include "optimizer_settings.h"
+#include "plans.h"
 
 using namespace chainrule;
 
@@ -18,25 +18,7 @@ double number(int64_t i) { return double(int64_t(uint64_t(i + 1) * 0x9E3779B97F4
 // A network n_in-width-n_out with its data; what it is trained for depends on `width` alone.
 struct Task {
     explicit Task(int width, int epochs = 20) {
-        Plan plan;
-        plan.dtype = DType::float64;
-        plan.n_in = n_in;
-        for (auto [out, in] : {std::pair{width, n_in}, {n_out, width}}) {
-            Op op;
-            op.weight = int(plan.parameters.size());
-            op.bias = op.weight + 1;
-            plan.parameters.push_back({out, in});
-            plan.parameters.push_back({out, 0});
-            plan.ops.push_back(op);
-        }
-        Op tanh;
-        tanh.kind = OpKind::activation;
-        tanh.activation.kind = ActivationKind::Tanh;
-        plan.ops.insert(plan.ops.begin() + 1, tanh);
-        plan.has_loss = plan.has_optimizer = true;
-        plan.optimizer = optimizer_settings("SGD");
-        plan.batch = 10;
-        plan.samples = samples;
+        const Plan plan = plan_of({{n_in, width, n_out}, settings("Tanh")}, 10, samples, DType::float64);
         engine = chainrule_engine.create(plan);
         for (size_t i = 0; i < plan.parameters.size(); ++i) {
             std::vector<double> v(size_t(plan.parameters[i].n_out * std::max<int64_t>(plan.parameters[i].n_in, 1)));
@@ -45,7 +27,7 @@ struct Task {
         }
         for (int i = 0; i < samples * n_in; ++i) x.push_back(number(i));
         for (int i = 0; i < samples * n_out; ++i) target.push_back(number(7 * i) / 2);
-        data.rows = samples, data.x = x.data(), data.target = target.data();
+        data.rows = samples, data.x = {x.data()}, data.targets = {target.data()};
         losses.assign(size_t(epochs), -1);
         lr.assign(size_t(epochs), 0.1);
         training.batch = 10;

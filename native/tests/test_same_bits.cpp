@@ -1,14 +1,16 @@
-// The same bits on every instruction set that has fused multiply-adds: hashes of what the activations, losses,
-// optimizers and dropout make of fixed inputs. The baseline without FMA is held to those of the optimizers and of dropout,
-// which use none.
-#include "../src/layers/activations.h"
-#include "../src/layers/dropout.h"
-#include "../src/losses.h"
+// The same bits on every instruction set that has fused multiply-adds, and in every version: hashes of what the
+// activations, losses, optimizers and dropout make of fixed inputs, and of whole trainings. The baseline without FMA is held
+// to those of the optimizers and of dropout, which use none.
+#include "../src/masks.h"
+#include "../src/losses/loss.h"
 #include "../src/optimizers/optimizer.h"
 
+#include "activation_kernels.h"
 #include "check.h"
 #include "matrices.h"
-#include "optimizer_settings.h"
+#include "naive_losses.h"
+#include "plans.h"
+#include "problems.h"
 
 using namespace chainrule;
 
@@ -35,7 +37,7 @@ double number(int64_t i) { return double(int64_t(uint64_t(i + 1) * 0x9E3779B97F4
 
 template <class T>
 void expect(const char* name, const Hash& hash, uint64_t expected, bool everywhere = false) {
-    std::printf("  %-6s %-12s 0x%016llx\n", sizeof(T) == 4 ? "float" : "double", name, static_cast<unsigned long long>(hash.state));
+    std::printf("  %-6s %-16s 0x%016llx\n", sizeof(T) == 4 ? "float" : "double", name, static_cast<unsigned long long>(hash.state));
     if (HAS_FMA || everywhere) CHECK(hash.state == expected, "%s", name);
 }
 
@@ -43,16 +45,16 @@ template <class T>
 Hash activations() {
     Hash hash;
     for (int64_t columns : {1, 7, 8, 10, 25, 64, 100})
-        for (int kind = 0; kind <= int(ActivationKind::LogSoftmax); ++kind)
-            for (bool approximate : {false, true}) {
-                Activation a;
-                a.kind = ActivationKind(kind), a.approximate_tanh = approximate;
+        for (const char* kind : {"ReLU", "LeakyReLU", "ELU", "Tanh", "Sigmoid", "SiLU", "GELU", "Softplus", "Softmax", "LogSoftmax"})
+            for (const char* approximate : {"none", "tanh"}) {
+                Settings a = settings(kind);
+                a.words["approximate"] = approximate;
                 Storage<T> x(33, columns), y(33, columns), dy(33, columns, T(0));
                 x.fill([&](int64_t r, int64_t c) { return number(r * columns + c) * 3; });
                 dy.fill([&](int64_t r, int64_t c) { return number(r * columns + c + 12345); });
                 activation_forward(a, x.matrix, y.matrix);
                 hash.add_matrix(y.matrix);
-                activation_backward(a, dy.matrix, (saves_output(a) ? y : x).matrix, dy.matrix);
+                activation_backward(a, dy.matrix, (saves_output<T>(a) ? y : x).matrix, dy.matrix);
                 hash.add_matrix(dy.matrix);
             }
     return hash;
@@ -63,20 +65,21 @@ Hash losses() {
     Hash hash;
     const int64_t rows = 37;
     for (int64_t columns : {1, 2, 7, 8, 10, 25, 64, 100})
-        for (int kind = 0; kind <= int(LossKind::NLLLoss); ++kind)
+        for (const char* kind : {"MSELoss", "L1Loss", "SmoothL1Loss", "HuberLoss", "QuantileLoss", "PoissonNLLLoss",
+                                 "BCEWithLogitsLoss", "CrossEntropyLoss", "NLLLoss"})
             for (double smoothing : {0.0, 0.1}) {
-                Loss loss;
-                loss.kind = LossKind(kind), loss.label_smoothing = smoothing;
+                const naive::LossOptions<double> options{.kind = kind, .label_smoothing = smoothing};
+                const auto loss = make_loss<T>(options.settings(), columns);
                 std::vector<int64_t> indices;
                 std::vector<T> weights;
                 for (int64_t r = 0; r < rows; ++r) indices.push_back(r * 7919 % columns), weights.push_back(T(r % 5) / 4);
                 Storage<T> y(rows, columns), values(rows, columns), dy(rows, columns);
                 y.fill([&](int64_t r, int64_t c) { return number(r * columns + c); });
                 values.fill([&](int64_t r, int64_t c) { return number(r * columns + c + 54321) / 8 + 0.5; });
-                Target<T> target{values.matrix, kind >= int(LossKind::CrossEntropyLoss) ? indices.data() : nullptr, weights.data()};
+                Target<T> target{values.matrix, options.of_classes() ? indices.data() : nullptr, weights.data()};
                 double partial[3];
-                const double denominator = loss_denominator(loss, target, rows, columns);
-                loss_rows(loss, y.matrix, target, dy.matrix, denominator, partial);
+                const double denominator = loss->denominator(target, rows, columns);
+                loss->rows(y.matrix, target, dy.matrix, denominator, partial);
                 hash.add(denominator);
                 for (double p : partial) hash.add(p);
                 hash.add_matrix(dy.matrix);
@@ -114,10 +117,67 @@ Hash dropouts() {
     for (int64_t columns : {1, 8, 10, 25, 100}) {
         Storage<T> x(33, columns);
         x.fill([&](int64_t r, int64_t c) { return number(r * columns + c); });
-        dropout<T>(42, 1, 2, 0.3, x.matrix, x.matrix, 0);
+        dropout(42, 1, 2, 0.3, x.matrix, x.matrix, 0);
         hash.add_matrix(x.matrix);
     }
     return hash;
+}
+
+// Three epochs by every batch size, what the network then says of its data, and its parameters.
+template <class T>
+Hash training(Plan plan) {
+    Hash hash;
+    for (int64_t batch : {1, 10, 100, 300}) {
+        plan.batch = batch, plan.samples = 300, plan.seed = 5;
+        Problem<T> problem(plan, 300, 0);
+        const auto fill = [](std::vector<T>& v, int64_t first, double divisor) {
+            for (size_t i = 0; i < v.size(); ++i) v[i] = T(number(int64_t(i) + first) / divisor);
+        };
+        for (std::vector<T>& x : problem.x) fill(x, 0, 4);
+        for (std::vector<T>& target : problem.target) fill(target, 777, 4);
+        for (size_t i = 0; i < plan.parameters.size(); ++i) {
+            const int64_t n_in = plan.parameters[i].n_in;
+            fill(problem.parameters[i], int64_t(1000 * i), 4 * std::sqrt(double(n_in ? n_in : 16)));
+        }
+        const auto engine = chainrule_engine.create(plan);
+        problem.write(*engine);
+        const double lr[] = {0.01, 0.02, 0.01};
+        double losses[3];
+        Training training;
+        training.batch = batch, training.seed = 3, training.lr = lr, training.end_epoch = 3, training.losses = losses;
+        Position at;
+        CHECK(engine->run(problem.data, training, at) == Outcome::finished);
+        Arrays<T> y(plan, plan.outputs, 300);
+        engine->predict(problem.data.x.data(), 300, y.to());
+        for (double loss : losses) hash.add(loss);
+        for (const std::vector<T>& all : y.values)
+            for (T v : all) hash.add(v);
+        for (T v : read_all<T>(*engine)) hash.add(v);
+    }
+    return hash;
+}
+
+struct Trained {
+    std::vector<int64_t> widths;
+    const char *activation, *loss, *optimizer;
+    double p;  // of Dropout behind each activation; 0: none
+    uint64_t in_float, in_double;
+};
+
+template <class T>
+void train(const Trained& t) {
+    Builder net(sizeof(T) == 4 ? DType::float32 : DType::float64);
+    int y = net.input(t.widths[0]);
+    std::string name = std::to_string(t.widths[0]);
+    for (size_t i = 1; i < t.widths.size(); ++i) {
+        if (i > 1) y = net.add(t.activation, {y});
+        if (i > 1 && t.p > 0) y = net.dropout(y, t.p);
+        y = net.linear(y, t.widths[i]);
+        (name += "-") += std::to_string(t.widths[i]);
+    }
+    net.head(y, t.loss);
+    net.optimizer(t.optimizer);
+    expect<T>(name.c_str(), training<T>(net.plan), sizeof(T) == 4 ? t.in_float : t.in_double);
 }
 
 TEST("activations give the same bits") {
@@ -135,6 +195,25 @@ TEST("optimizers give the same bits") {
 TEST("dropout gives the same bits") {
     expect<float>("dropout", dropouts<float>(), 0x0ebd8798cf418a2f, true);
     expect<double>("dropout", dropouts<double>(), 0xf6ccaed3888c04ff, true);
+}
+// These are the bits of the engine of stages that came before the engine of values and ops.
+TEST("chains train to the same bits") {
+    const Trained all[] = {
+        {{2, 25, 25, 25, 2}, "ReLU", "MSELoss", "SGD", 0, 0x186df7a68f089896, 0x6069311452b4f1f7},
+        {{4, 4, 4, 4}, "ReLU", "MSELoss", "SGD", 0, 0xdf88f6e45be428a6, 0x8e45c1f4c7f32de0},
+        {{1, 8, 1}, "Tanh", "MSELoss", "SGD", 0, 0xa9dcbaed3ba6ca55, 0xc87f798ed9febe91},
+        {{9, 100, 90, 5}, "ReLU", "CrossEntropyLoss", "Adam", 0, 0xdaeaef452509ced8, 0x1b8c471b6d041307},
+        {{40, 150, 8, 70, 11}, "Tanh", "CrossEntropyLoss", "SGD", 0, 0xf085745b95120e6f, 0x6ccf6cd977cc72fe},
+        {{30, 264, 300, 9, 4}, "GELU", "MSELoss", "SGD", 0, 0xf58188f3e800a6d1, 0x2e2503024ce81c8b},
+        {{7, 33, 1, 50, 3}, "SiLU", "MSELoss", "RMSprop", 0, 0xffdca9bd86a46c80, 0x8abfca58d2948cb7},
+        {{20, 64, 64, 10}, "ReLU", "CrossEntropyLoss", "SGD", 0.25, 0x55b6d42298cd5ab4, 0xe15512edb937655c},
+        {{5, 20, 20, 2}, "Sigmoid", "MSELoss", "Adam", 0.5, 0xf1406c80a26e8e9c, 0xd28d99712fcc1370},
+        {{70, 600, 500, 3}, "ReLU", "MSELoss", "SGD", 0, 0x5d80e85bef0c654f, 0x100ed1276f3753ed},
+    };
+    for (const Trained& t : all) {
+        train<float>(t);
+        train<double>(t);
+    }
 }
 
 }  // namespace

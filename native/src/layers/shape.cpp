@@ -27,18 +27,22 @@ public:
 
     Manners manners() const override { return {}; }
     void infer(const Matrix<T>* x, const Matrix<T>& y) const override {
+        clear_padding(y);  // where something else may have lain before
         each_number(x[0], y, [](const T& from, T& to) { to = from; });
     }
     void backward_inputs(const Pass& pass, int64_t begin, int64_t end) override {
         if (!wants_dx(pass)) return;
         const Matrix<T> dy = y().gradient_rows(begin, end), dx = x().gradient_rows(begin, end);
         if (adds_dx()) return each_number(dx, dy, [](T& to, const T& from) { to += from; });
-        const int width = dx.width(), used = int((dx.columns - 1) % width) + 1;
-        for (int64_t r = 0; r < dx.rows; ++r) std::fill(dx.row(dx.panels() - 1, r) + used, dx.row(dx.panels() - 1, r) + width, T(0));
+        clear_padding(dx);
         each_number(dx, dy, [](T& to, const T& from) { to = from; });
     }
 
 private:
+    static void clear_padding(const Matrix<T>& m) {
+        const int width = m.width(), used = int((m.columns - 1) % width) + 1;
+        for (int64_t r = 0; r < m.rows; ++r) std::fill(m.row(m.panels() - 1, r) + used, m.row(m.panels() - 1, r) + width, T(0));
+    }
     // f(number of x, the number of y that it is), sample by sample.
     template <class F>
     void each_number(const Matrix<T>& x, const Matrix<T>& y, F f) const {

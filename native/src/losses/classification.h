@@ -225,6 +225,7 @@ template <class T>
 class NLLLoss final : public ClassLoss<T> {
 public:
     using ClassLoss<T>::ClassLoss;
+    bool needs_classes() const override { return true; }
     void rows(const Matrix<T>& y, const Target<T>& target, const Matrix<T>& dy, double denominator, double* partial) const override {
         with_row_kind(y, [&](auto kind) { rows_of_indices<kind>(y, target, dy, denominator, partial); });
     }

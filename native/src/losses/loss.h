@@ -39,6 +39,8 @@ class Loss {
 public:
     virtual ~Loss() = default;
 
+    virtual bool needs_classes() const { return false; }  // numbers will not do for targets
+
     // By what Σ_i w_i l_i is divided, for a whole batch.
     virtual double denominator(const Target<T>& target, int64_t rows, int64_t columns) const = 0;
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from .. import losses
 from ..exchange.c import measure, to_c
+from ..exchange.c.losses import LOSSES
 from ..exchange.c.names import name_from
 from ..exchange.onnx import to_onnx
 from ..extras import installed
@@ -31,7 +32,7 @@ from ..tables.raw import columns_that_lose_digits, disagreement, inputs_text, ra
 @click.option("--train", is_flag=True, help="C that also learns, by the model's own optimizer.")
 @click.option(
     "--loss",
-    type=click.Choice([kind for kind in losses.__all__ if kind != "Loss"]),
+    type=click.Choice(sorted(kind.__name__ for kind in LOSSES)),
     help="What --train makes smaller  [default: MSELoss; NLLLoss where the model ends in LogSoftmax]",
 )
 @click.option("--lr", type=click.FloatRange(min=0), help="The learning rate of --train  [default: the optimizer's]")

@@ -183,7 +183,6 @@ class NativeLoop:
             outcome = self.native.run(**part.arguments, max_seconds=left)
             if watch.pauses():
                 break
-        self._tell_dropouts()
         return self.finished(part, outcome, begin, watch.elapsed_s)
 
     def part(self, first: int, end: int) -> Part:
@@ -219,6 +218,7 @@ class NativeLoop:
 
     def finished(self, part: Part, outcome: str, begin_s: float, end_s: float) -> list[Epoch]:
         """The epochs of a part that the engine has finished between two times of the run."""
+        self._tell_dropouts()
         lr, losses, validation = (part.arguments[name] for name in ("lr", "losses", "validation_losses"))
         n = self.position.epoch - part.first
         if outcome == "not finite":

@@ -1,5 +1,5 @@
-// layers/dropout.h against the scalar twin: every element, on odd sizes, whole and in slices.
-#include "../src/layers/dropout.h"
+// masks.h against the scalar twin: every element, on odd sizes, whole and in slices.
+#include "../src/masks.h"
 
 #include <cmath>
 
@@ -23,7 +23,7 @@ void compare(int64_t rows, int64_t columns, double p) {
     for (int64_t r = 0; r < rows; ++r)
         for (int64_t c = 0; c < columns; ++c) x.matrix.at(r, c) = T(1) + T(r) / 8 - T(c) / 16;
     const uint64_t seed = 0x0123456789abcdef, pass = (uint64_t(1) << 33) + 5;
-    dropout<T>(seed, 2, pass, p, x.matrix, y.matrix, 0);
+    dropout(seed, 2, pass, p, x.matrix, y.matrix, 0);
     for (int64_t r = 0; r < rows; ++r)
         for (int64_t c = 0; c < columns; ++c) {
             T expected = x.matrix.at(r, c) * T(naive::dropout_factor(seed, 2, pass, p, columns, r, c));
@@ -31,11 +31,17 @@ void compare(int64_t rows, int64_t columns, double p) {
                   double(y.matrix.at(r, c)), double(expected));
         }
     const int64_t cut = rows / 2 / 16 * 16;
-    dropout<T>(seed, 2, pass, p, x.matrix.slice(0, cut), z.matrix.slice(0, cut), 0);
-    dropout<T>(seed, 2, pass, p, x.matrix.slice(cut, rows), z.matrix.slice(cut, rows), cut);
+    dropout(seed, 2, pass, p, x.matrix.slice(0, cut), z.matrix.slice(0, cut), 0);
+    dropout(seed, 2, pass, p, x.matrix.slice(cut, rows), z.matrix.slice(cut, rows), cut);
     CHECK(y.memory == z.memory, "slices differ from the whole");
-    dropout<T>(seed, 2, pass, p, x.matrix, x.matrix, 0);
+    dropout(seed, 2, pass, p, x.matrix, x.matrix, 0);
     CHECK(y.memory == x.memory, "in place differs");
+    Storage<T> sum(rows, columns);
+    for (T& v : sum.memory) v = T(0.5);
+    dropout<true, T>(seed, 2, pass, p, z.matrix, sum.matrix, 0);
+    for (int64_t r = 0; r < rows; ++r)
+        for (int64_t c = 0; c < columns; ++c)
+            CHECK(sum.matrix.at(r, c) == T(0.5) + z.matrix.at(r, c) * T(naive::dropout_factor(seed, 2, pass, p, columns, r, c)), "added");
 }
 
 template <class T>
@@ -51,7 +57,7 @@ TEST("every element is kept or dropped as in the scalar twin, double") { compare
 TEST("a fraction p is dropped") {
     Storage<float> x(1000, 100);
     for (float& v : x.memory) v = 1;
-    dropout<float>(1, 0, 0, 0.3, x.matrix, x.matrix, 0);
+    dropout(1, 0, 0, 0.3, x.matrix, x.matrix, 0);
     double dropped = 0;
     for (int64_t r = 0; r < 1000; ++r)
         for (int64_t c = 0; c < 100; ++c) dropped += x.matrix.at(r, c) == 0;
@@ -63,7 +69,7 @@ TEST("what is dropped is x · 0: NaN and infinity are not lost") {
     const float strange[] = {NAN, INFINITY, -1};
     Storage<float> x(1, 63), y(1, 63);
     for (int64_t c = 0; c < 63; ++c) x.matrix.at(0, c) = strange[c % 3];
-    dropout<float>(1, 0, 0, 1.0, x.matrix, y.matrix, 0);
+    dropout(1, 0, 0, 1.0, x.matrix, y.matrix, 0);
     for (int64_t c = 0; c < 63; ++c) CHECK(c % 3 == 2 ? y.matrix.at(0, c) == 0 : std::isnan(y.matrix.at(0, c)));
 }
 

@@ -1,11 +1,11 @@
-// Linear's kernels against the naive loops, in double: on numbers in [-1, 1] a sum of n products is off by at most
+// The products of a Linear against the naive loops, in double: on numbers in [-1, 1] a sum of n products is off by at most
 // about n² eps (n terms, partial sums at most n), whatever the order of additions.
 #include <cmath>
 #include <cstdlib>
 #include <limits>
 #include <random>
 
-#include "../src/layers/linear.h"
+#include "../src/products/row.h"
 #include "check.h"
 #include "naive_linear.h"
 
@@ -105,6 +105,15 @@ void one_shape(int64_t batch, int64_t n_in, int64_t n_out, std::mt19937& rng) {
     linear_dx<T>(DY.m, W.m, WT.m, zeros.data, DX.m, X.m.data);
     compare("masked dx", DX.m, masked, n_out, batch, n_in, n_out);
 
+    if (n_out > 8 ? n_in > 8 : n_in <= 8) {  // products of tiles go on from what dx holds, if they are not told where to start
+        pack(DX.m, x.data(), n_in);
+        linear_dx<T>(DY.m, W.m, WT.m, nullptr, DX.m, nullptr);
+        auto sum = dx;
+        for (size_t i = 0; i < sum.size(); ++i) sum[i] += xd[i];
+        compare("dx added", DX.m, sum, n_out + 1, batch, n_in, n_out);
+        padding_is_zero("dx added", DX.m);
+    }
+
     auto dw = naive::linear_dw(xd, dyd, batch, n_in, n_out), db = naive::linear_db(dyd, batch, n_out);
     LinearGradient<T> to;
     to.weight = G.buffer.data;
@@ -137,6 +146,34 @@ void one_shape(int64_t batch, int64_t n_in, int64_t n_out, std::mt19937& rng) {
         compare("W updated in one pass", W2.m, updated, batch + 1, batch, n_in, n_out, transposed);
         compare("dx in one pass", X2.m, masked, n_out, batch, n_in, n_out);
     }
+    if (n_in > 8 && n_out > 8) {
+        pack(X2.m, x.data(), n_in);
+        for (int64_t i = 0; i < Matrix<T>::size(wr, wc); ++i) W2.buffer.data[i] = W.buffer.data[i];
+        Owned<T> packed(k_block + narrow_panel, panel<T>);
+        linear_backward_blocks<T>(X.m, DY.m, W2.m, packed.m.data, zeros.data, DX.m, X.m.data, to, 0, n_in);
+        compare("W updated in blocks", W2.m, updated, batch + 1, batch, n_in, n_out, transposed);
+        compare("dx in blocks", DX.m, masked, n_out, batch, n_in, n_out);
+    }
+    if (batch == 1) {  // kernels of its own
+        linear_row_forward<T>(X.m, W.m, B.data, Y.m, Finish::plain);
+        compare("y of a row", Y.m, y, n_in + 1, batch, n_in, n_out);
+        linear_row_forward<T>(X.m, W.m, B.data, Y.m, Finish::relu);
+        compare("relu of a row", Y.m, relu, n_in + 1, batch, n_in, n_out);
+        for (bool with_dx : {true, false}) {
+            for (int64_t i = 0; i < Matrix<T>::size(wr, wc); ++i) W2.buffer.data[i] = W.buffer.data[i];
+            linear_row_backward<T>(X.m, DY.m, W2.m, with_dx ? DX.m : Matrix<T>{}, X.m.data, to);
+            compare("W updated by a row", W2.m, updated, batch + 1, batch, n_in, n_out, transposed);
+            if (with_dx) compare("dx of a row", DX.m, masked, n_out, batch, n_in, n_out);
+        }
+        to.update = false;
+        linear_row_backward<T>(X.m, DY.m, W.m, DX.m, nullptr, to);
+        compare("dW of a row", G.m, dw, batch, batch, n_in, n_out, transposed);
+        compare("db of a row", Matrix<T>(GB.data, 1, n_out), db, batch, batch, n_in, n_out);
+        compare("dx of a row, not masked", DX.m, dx, n_out, batch, n_in, n_out);
+        to.add = true;
+        linear_row_backward<T>(X.m, DY.m, W.m, DX.m, nullptr, to);
+        compare("dW of a row, added", G.m, twice, 2 * batch, batch, n_in, n_out, transposed);
+    }
 }
 
 template <class T>
@@ -154,7 +191,7 @@ void all_shapes() {
     one_shape<T>(2, 513, 1025, rng);
 }
 
-TEST("Linear's products in float equal the naive loops") { all_shapes<float>(); }
-TEST("Linear's products in double equal the naive loops") { all_shapes<double>(); }
+TEST("products in float equal the naive loops") { all_shapes<float>(); }
+TEST("products in double equal the naive loops") { all_shapes<double>(); }
 
 TEST_MAIN

@@ -1,0 +1,151 @@
+// The naive twin of the engine: a plan's values and ops, one after the other, in double. What is read twice adds up.
+//
+// A value is rows · positions · columns numbers, as Python has them.
+#pragma once
+
+#include <map>
+#include <stdexcept>
+#include <vector>
+
+#include "../src/plan.h"
+#include "naive_activations.h"
+#include "naive_linear.h"
+#include "naive_random.h"
+
+namespace naive {
+
+using V = std::vector<double>;
+
+struct Network {
+    const chainrule::Plan& plan;
+    std::vector<V> parameters;
+    std::vector<V> gradients;  // of the parameters: backward adds to them
+    std::vector<V> values, dvalues;
+
+    Network(const chainrule::Plan& plan, std::vector<V> parameters) : plan(plan), parameters(std::move(parameters)) { zero_gradients(); }
+
+    void zero_gradients() {
+        gradients.clear();
+        for (const V& p : parameters) gradients.emplace_back(p.size(), 0.0);
+    }
+    V& output(size_t k) { return values[size_t(plan.outputs[k])]; }
+    V& dinput(size_t i) { return dvalues[size_t(plan.inputs[i])]; }
+
+    // pass: of training, for Dropout; -1 in evaluation mode
+    void forward(const std::vector<V>& x, int64_t rows, int64_t pass = -1) {
+        rows_ = rows, pass_ = pass;
+        values.assign(plan.values.size(), {});
+        for (size_t i = 0; i < x.size(); ++i) values[size_t(plan.inputs[i])] = x[i];
+        for (const chainrule::Op& op : plan.ops) {
+            std::vector<const V*> inputs;
+            for (int v : op.inputs) inputs.push_back(&values[size_t(v)]);
+            values[size_t(op.output)] = apply(op, inputs);
+        }
+    }
+    void backward(const std::vector<V>& dy) {
+        dvalues.clear();
+        for (const V& v : values) dvalues.emplace_back(v.size(), 0.0);
+        for (size_t k = 0; k < dy.size(); ++k) add(dy[k], dvalues[size_t(plan.outputs[k])]);
+        for (size_t i = plan.ops.size(); i-- > 0;) go_back(plan.ops[i]);
+    }
+
+private:
+    static void add(const V& from, V& to) {
+        for (size_t i = 0; i < to.size(); ++i) to[i] += from[i];
+    }
+    static bool is_softmax(const chainrule::Op& op) { return op.settings.kind == "Softmax" || op.settings.kind == "LogSoftmax"; }
+    int64_t rows_of(int v) const { return rows_ * plan.values[size_t(v)].positions; }
+    int64_t columns_of(int v) const { return plan.values[size_t(v)].columns; }
+    const V& bias_of(const chainrule::Op& op) const {
+        static const V none;
+        return op.parameters.size() > 1 ? parameters[size_t(op.parameters[1])] : none;
+    }
+    double mask(const chainrule::Op& op, size_t i) const {
+        if (pass_ < 0) return 1;
+        const int64_t columns = columns_of(op.output);
+        return dropout_factor(plan.seed, uint32_t(op.settings.number("stream")), uint64_t(pass_), op.settings.number("p"), columns,
+                              int64_t(i) / columns, int64_t(i) % columns);
+    }
+
+    V apply(const chainrule::Op& op, const std::vector<const V*>& inputs) const {
+        const std::string& kind = op.settings.kind;
+        const V& x = *inputs[0];
+        const int64_t rows = rows_of(op.output), columns = columns_of(op.output);
+        if (kind == "Linear") return linear_forward(x, parameters[size_t(op.parameters[0])], bias_of(op), rows, columns_of(op.inputs[0]), columns);
+        if (kind == "Reshape") return x;
+        V y = x;
+        if (kind == "Sum" || kind == "Multiply") {
+            for (size_t k = 1; k < inputs.size(); ++k)
+                for (size_t i = 0; i < y.size(); ++i) y[i] = kind == "Sum" ? y[i] + (*inputs[k])[i] : y[i] * (*inputs[k])[i];
+        } else if (kind == "Concat") {
+            y.clear();
+            for (int64_t r = 0; r < rows; ++r)
+                for (size_t k = 0; k < inputs.size(); ++k) {
+                    const int64_t n = columns_of(op.inputs[k]);
+                    y.insert(y.end(), inputs[k]->begin() + r * n, inputs[k]->begin() + (r + 1) * n);
+                }
+        } else if (kind == "Permute") {
+            for (size_t i = 0; i < y.size(); ++i) y[i] = x[size_t(source(op, int64_t(i)))];
+        } else if (kind == "Dropout") {
+            for (size_t i = 0; i < y.size(); ++i) y[i] *= mask(op, i);
+        } else if (is_softmax(op)) {
+            for (int64_t r = 0; r < rows; ++r) {
+                const V row(x.begin() + r * columns, x.begin() + (r + 1) * columns);
+                const V result = kind == "Softmax" ? softmax(row) : log_softmax(row);
+                std::copy(result.begin(), result.end(), y.begin() + r * columns);
+            }
+        } else {
+            for (double& v : y) v = activation<double>(op.settings, v);
+        }
+        return y;
+    }
+
+    void go_back(const chainrule::Op& op) {
+        const std::string& kind = op.settings.kind;
+        const V& dy = dvalues[size_t(op.output)];
+        const V &x = values[size_t(op.inputs[0])], &y = values[size_t(op.output)];
+        V& dx = dvalues[size_t(op.inputs[0])];
+        const int64_t rows = rows_of(op.output), columns = columns_of(op.output), n_in = columns_of(op.inputs[0]);
+        if (kind == "Linear") {
+            add(linear_dw(x, dy, rows, n_in, columns), gradients[size_t(op.parameters[0])]);
+            if (op.parameters.size() > 1) add(linear_db(dy, rows, columns), gradients[size_t(op.parameters[1])]);
+            add(linear_dx(dy, parameters[size_t(op.parameters[0])], rows, n_in, columns), dx);
+        } else if (kind == "Reshape") {
+            add(dy, dx);
+        } else if (kind == "Sum" || kind == "Multiply") {
+            for (size_t k = 0; k < op.inputs.size(); ++k) {
+                V mine = dy;
+                for (size_t j = 0; j < op.inputs.size() && kind == "Multiply"; ++j)
+                    for (size_t i = 0; i < mine.size() && j != k; ++i) mine[i] *= values[size_t(op.inputs[j])][i];
+                add(mine, dvalues[size_t(op.inputs[k])]);
+            }
+        } else if (kind == "Concat") {
+            size_t at = 0;
+            for (int64_t r = 0; r < rows; ++r)
+                for (int v : op.inputs)
+                    for (int64_t c = 0; c < columns_of(v); ++c) dvalues[size_t(v)][size_t(r * columns_of(v) + c)] += dy[at++];
+        } else if (kind == "Permute") {
+            for (size_t i = 0; i < dy.size(); ++i) dx[size_t(source(op, int64_t(i)))] += dy[i];
+        } else if (kind == "Dropout") {
+            for (size_t i = 0; i < dy.size(); ++i) dx[i] += dy[i] * mask(op, i);
+        } else if (is_softmax(op)) {
+            for (int64_t r = 0; r < rows; ++r) {
+                const auto row = [&](const V& v) { return V(v.begin() + r * columns, v.begin() + (r + 1) * columns); };
+                const V mine = softmax_backward(row(dy), row(y), kind == "LogSoftmax");
+                for (int64_t c = 0; c < columns; ++c) dx[size_t(r * columns + c)] += mine[size_t(c)];
+            }
+        } else {
+            for (size_t i = 0; i < dy.size(); ++i) dx[i] += dy[i] * activation_derivative<double>(op.settings, x[i]);
+        }
+    }
+
+    // Where number i of a permuted value comes from.
+    int64_t source(const chainrule::Op& op, int64_t i) const {
+        const int64_t columns = columns_of(op.output);
+        return i / columns * columns + int64_t(op.settings.array("columns")[size_t(i % columns)]);
+    }
+
+    int64_t rows_ = 0, pass_ = -1;
+};
+
+}  // namespace naive

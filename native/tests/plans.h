@@ -1,0 +1,145 @@
+// Plans in few words, for tests and benchmarks. Values are what the plan calls them, numbers:
+//
+//     Builder net(DType::float64);
+//     const int x = net.input(3), h = net.add("Tanh", {net.linear(x, 25)});
+//     net.head(net.linear(net.add("Sum", {h, net.linear(x, 25)}), 2), "MSELoss");
+//     net.optimizer("Adam", {{"amsgrad", 1}});
+//     chainrule_engine.create(net.plan);
+#pragma once
+
+#include <map>
+#include <numeric>
+#include <string>
+#include <vector>
+
+#include "../src/plan.h"
+#include "optimizer_settings.h"
+
+using Numbers = std::map<std::string, double>;
+
+// Settings of a layer or a loss as Python sends them: the defaults of its class, and what is to differ.
+inline chainrule::Settings settings(const std::string& kind, const Numbers& changes = {}) {
+    chainrule::Settings s;
+    s.kind = kind;
+    if (kind == "LeakyReLU") s.numbers = {{"negative_slope", 0.01}};
+    if (kind == "ELU") s.numbers = {{"alpha", 1}};
+    if (kind == "GELU") s.words = {{"approximate", "none"}};
+    if (kind == "Softplus") s.numbers = {{"beta", 1}, {"threshold", 20}};
+    if (kind.ends_with("Loss")) s.numbers = {{"mean", 1}};
+    if (kind == "SmoothL1Loss") s.numbers["beta"] = 1;
+    if (kind == "HuberLoss") s.numbers["delta"] = 1;
+    if (kind == "QuantileLoss") s.numbers["quantile"] = 0.5;
+    if (kind == "PoissonNLLLoss") s.numbers["log_input"] = 1, s.numbers["eps"] = 1e-8;
+    if (kind == "BCEWithLogitsLoss") s.arrays = {{"weight", {}}, {"pos_weight", {}}};
+    if (kind == "CrossEntropyLoss" || kind == "NLLLoss") s.numbers["ignore_index"] = -100, s.arrays = {{"weight", {}}};
+    if (kind == "CrossEntropyLoss") s.numbers["label_smoothing"] = 0;
+    for (const auto& [name, value] : changes) s.numbers[name] = value;
+    return s;
+}
+inline chainrule::Settings gelu_tanh() {
+    chainrule::Settings s = settings("GELU");
+    s.words["approximate"] = "tanh";
+    return s;
+}
+
+struct Builder {
+    chainrule::Plan plan;
+
+    explicit Builder(chainrule::DType dtype = chainrule::DType::float32) { plan.dtype = dtype; }
+
+    int input(int64_t columns) {
+        plan.inputs.push_back(value({columns}));
+        return plan.inputs.back();
+    }
+
+    int linear(int x, int64_t n_out, bool bias = true) {
+        std::vector<int> parameters{parameter({n_out, shape(x).columns})};
+        if (bias) parameters.push_back(parameter({n_out, 0}));
+        return linear_with(x, parameters);
+    }
+    // Another op with the parameters of the one that wrote y.
+    int linear_again(int x, int y) { return linear_with(x, writer(y).parameters); }
+    int linear_with(int x, const std::vector<int>& parameters) {
+        const int64_t n_out = plan.parameters[size_t(parameters[0])].n_out;
+        return op(settings("Linear"), {x}, {n_out, shape(x).positions}, parameters);
+    }
+
+    // Ops whose output is like their first input: activations, Softmax, Sum, Multiply.
+    int add(const chainrule::Settings& layer, const std::vector<int>& x) { return op(layer, x, shape(x[0])); }
+    int add(const std::string& kind, const std::vector<int>& x) { return add(settings(kind), x); }
+
+    int concat(const std::vector<int>& x) {
+        int64_t columns = 0;
+        for (int v : x) columns += shape(v).columns;
+        return op(settings("Concat"), x, {columns, shape(x[0]).positions});
+    }
+    // The same numbers in the same order, over so many positions.
+    int reshape(int x, int64_t positions) { return op(settings("Reshape"), {x}, {shape(x).size() / positions, positions}); }
+    // y[c] = x[columns[c]], of values with one position.
+    int permute(int x, const std::vector<int>& columns) {
+        chainrule::Settings s = settings("Permute");
+        s.arrays["columns"].assign(columns.begin(), columns.end());
+        return op(s, {x}, shape(x));
+    }
+    int dropout(int x, double p) { return add(settings("Dropout", {{"p", p}, {"stream", double(dropouts_++)}}), {x}); }
+
+    void output(int y) { plan.outputs.push_back(y); }
+    void head(int y, const chainrule::Settings& loss, double weight = 1) {
+        output(y);
+        plan.heads.push_back({loss, weight, loss.kind == "CrossEntropyLoss" || loss.kind == "NLLLoss"});
+    }
+    void head(int y, const std::string& loss = "MSELoss", double weight = 1) { head(y, settings(loss), weight); }
+    void optimizer(const std::string& kind, const Numbers& changes = {}) {
+        plan.has_optimizer = true;
+        plan.optimizer = optimizer_settings(kind, changes);
+    }
+
+    const chainrule::ValueShape& shape(int v) const { return plan.values[size_t(v)]; }
+
+private:
+    int value(chainrule::ValueShape shape) {
+        plan.values.push_back(shape);
+        return int(plan.values.size()) - 1;
+    }
+    int parameter(chainrule::ParameterShape shape) {
+        plan.parameters.push_back(shape);
+        return int(plan.parameters.size()) - 1;
+    }
+    int op(const chainrule::Settings& layer, const std::vector<int>& x, chainrule::ValueShape y, const std::vector<int>& parameters = {}) {
+        const int output = value(y);
+        plan.ops.push_back({layer, x, output, parameters});
+        return output;
+    }
+    const chainrule::Op& writer(int v) const {
+        for (const chainrule::Op& op : plan.ops)
+            if (op.output == v) return op;
+        throw std::invalid_argument("nobody writes value " + std::to_string(v));
+    }
+
+    int dropouts_ = 0;
+};
+
+// Linears of these widths with an activation between any two of them, mean squared error, SGD.
+struct Chain {
+    std::vector<int> widths;
+    chainrule::Settings activation = settings("ReLU");
+    bool shared = false;  // those that map a width to itself share weights and biases
+    bool bias = true;
+};
+
+inline chainrule::Plan plan_of(const Chain& chain, int64_t batch, int64_t samples, chainrule::DType dtype, int threads = 1) {
+    Builder net(dtype);
+    int y = net.input(chain.widths[0]), first_square = -1;
+    for (size_t i = 1; i < chain.widths.size(); ++i) {
+        if (i > 1) y = net.add(chain.activation, {y});
+        const bool square = chain.widths[i] == chain.widths[i - 1];
+        y = chain.shared && square && first_square >= 0 ? net.linear_again(y, first_square) : net.linear(y, chain.widths[i], chain.bias);
+        if (square && first_square < 0) first_square = y;
+    }
+    net.head(y);
+    net.optimizer("SGD");
+    net.plan.batch = batch;
+    net.plan.samples = samples;
+    net.plan.threads = threads;
+    return net.plan;
+}

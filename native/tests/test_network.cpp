@@ -1,0 +1,530 @@
+// Networks with branches: whole engines on plans drawn from seeds, against the naive network, and against themselves for any
+// number of threads and for slices; and plans that are broken.
+#include <cmath>
+#include <functional>
+#include <limits>
+
+#include "../src/engine.h"
+#include "check.h"
+#include "naive_losses.h"
+#include "naive_plan.h"
+#include "problems.h"
+#include "random_plans.h"
+
+using namespace chainrule;
+
+namespace {
+
+using V = std::vector<double>;
+
+std::string text_of(const Plan& plan) {
+    std::string text = "\n      inputs";
+    const auto shape = [&](int v) {
+        const ValueShape& s = plan.values[size_t(v)];
+        std::string all = " ";
+        return all.append(std::to_string(v)).append(" [").append(std::to_string(s.columns)).append(" x ").append(std::to_string(s.positions)).append("]");
+    };
+    for (int v : plan.inputs) text += shape(v);
+    for (const Op& op : plan.ops) {
+        text += "\n      " + op.settings.kind + " (";
+        for (int v : op.inputs) (text += " ") += std::to_string(v);
+        text += " ) ->" + shape(op.output);
+        for (int p : op.parameters) (text += " p") += std::to_string(p);
+    }
+    text += "\n      outputs";
+    for (size_t k = 0; k < plan.outputs.size(); ++k) text += shape(plan.outputs[k]) + " " + (k < plan.heads.size() ? plan.heads[k].loss.kind : "");
+    return text;
+}
+
+// The largest difference, beside the largest number.
+double difference(const V& want, const V& got) {
+    double most = 0, size = 1;
+    for (size_t i = 0; i < want.size(); ++i) most = std::max(most, std::abs(want[i] - got[i])), size = std::max(size, std::abs(want[i]));
+    bool numbers = true;
+    for (double v : got) numbers = numbers && std::isfinite(v);
+    return numbers && want.size() == got.size() ? most / size : std::numeric_limits<double>::infinity();
+}
+
+// Rows first … first + rows - 1 of each array.
+std::vector<V> part(const Plan& plan, const std::vector<int>& of, const std::vector<V>& all, int64_t first, int64_t rows) {
+    std::vector<V> parts;
+    for (size_t i = 0; i < all.size(); ++i) {
+        const int64_t n = plan.values[size_t(of[i])].size();
+        parts.emplace_back(all[i].begin() + first * n, all[i].begin() + (first + rows) * n);
+    }
+    return parts;
+}
+
+// What the heads make of these rows: sums and denominators are added to theirs, gradients of Σ weight · loss returned.
+std::vector<V> naive_heads(naive::Network& network, const Problem<double>& problem, int64_t first, int64_t rows, std::vector<LossSum>& losses) {
+    const Plan& plan = network.plan;
+    const std::vector<V> targets = part(plan, plan.outputs, problem.target, first, rows);
+    std::vector<V> dys;
+    for (size_t k = 0; k < plan.heads.size(); ++k) {
+        const size_t columns = size_t(plan.values[size_t(plan.outputs[k])].columns);
+        const naive::LossOptions<double> options{.kind = plan.heads[k].loss.kind};
+        naive::Batch<double> batch;
+        const auto row_of = [&](const V& all, size_t r) { return V(all.begin() + long(r * columns), all.begin() + long((r + 1) * columns)); };
+        for (size_t r = 0; r < size_t(rows); ++r) {
+            batch.y.push_back(row_of(network.output(k), r));
+            if (plan.heads[k].class_targets) batch.indices.push_back(problem.classes[k][size_t(first) + r]);
+            else batch.values.push_back(row_of(targets[k], r));
+            if (!problem.sample_weight.empty()) batch.sample_weight.push_back(problem.sample_weight[size_t(first) + r]);
+        }
+        std::vector<V> dy;
+        const double denominator = naive::denominator(options, batch);
+        losses[k].sum += naive::loss(options, batch, dy) * denominator;
+        losses[k].denominator += denominator;
+        V flat;
+        for (const V& row : dy)
+            for (double v : row) flat.push_back(plan.heads[k].weight * v);
+        dys.push_back(flat);
+    }
+    return dys;
+}
+double value_of(const Plan& plan, const std::vector<LossSum>& losses) {
+    double value = 0;
+    for (size_t k = 0; k < losses.size(); ++k) value += plan.heads[k].weight * losses[k].sum / losses[k].denominator;
+    return value;
+}
+
+// Forward and backward, evaluation and prediction, two epochs of training.
+bool equals_naive(Plan plan, int64_t batch, int threads, int seed) {
+    const int64_t samples = batch + batch / 2 + 1;
+    plan.batch = batch, plan.samples = samples, plan.threads = threads;
+    const double tolerance = 1e-10;
+    auto engine = chainrule_engine.create(plan);
+    Problem<double> problem(plan, samples, seed);
+    if (seed % 3 == 0) {
+        V weights;
+        for (int64_t r = 0; r < samples; ++r) weights.push_back(0.5 + double(r % 3));
+        problem.weigh(weights);
+    }
+    problem.write(*engine);
+    naive::Network network(plan, problem.parameters);
+    bool equal = true;
+    const auto same = [&](const char* what, const V& want, const V& got) {
+        const double off = difference(want, got);
+        if (!(off <= tolerance) && equal)
+            CHECK(off <= tolerance, "%s: off by %g; seed %d, batch %d, threads %d%s", what, off, seed, int(batch), threads, text_of(plan).c_str());
+        equal = equal && off <= tolerance;
+    };
+
+    // in evaluation mode
+    Arrays<double> y(plan, plan.outputs, samples), y2(plan, plan.outputs, samples);
+    std::vector<LossSum> losses(plan.heads.size()), sums(plan.heads.size());
+    engine->predict(problem.data.x.data(), samples, y.to());
+    engine->evaluate(problem.data, sums.data(), y2.to());
+    network.forward(problem.x, samples);
+    naive_heads(network, problem, 0, samples, losses);
+    for (size_t k = 0; k < plan.outputs.size(); ++k) {
+        same("predict", network.output(k), y[k]);
+        same("evaluate", y[k], y2[k]);
+        same("a loss", {losses[k].sum, losses[k].denominator}, {sums[k].sum, sums[k].denominator});
+    }
+
+    // one step at a time: gradients add up, those of the inputs do not
+    int64_t pass = 0;
+    for (const bool training : {true, false, true}) {
+        Arrays<double> some(plan, plan.outputs, batch), dy(plan, plan.outputs, batch), dx(plan, plan.inputs, batch);
+        engine->forward(problem.data.x.data(), batch, some.to(), training);
+        network.forward(part(plan, plan.inputs, problem.x, 0, batch), batch, training ? pass++ : -1);
+        dy.values.clear();
+        const std::vector<V> from = part(plan, plan.outputs, problem.target, 0, batch);
+        std::vector<const void*> addresses;
+        for (const V& v : from) addresses.push_back(v.data());
+        const bool wants_dx = pass != 2 || !training;
+        engine->backward(addresses.data(), batch, wants_dx ? dx.to() : nullptr);
+        network.backward(from);
+        for (size_t k = 0; k < plan.outputs.size(); ++k) same("forward", network.output(k), some[k]);
+        for (size_t i = 0; i < plan.inputs.size() && wants_dx; ++i) same("the gradient of an input", network.dinput(i), dx[i]);
+        for (size_t p = 0; p < plan.parameters.size(); ++p) {
+            V gradient(network.gradients[p].size());
+            engine->read_gradient(int(p), gradient.data());
+            same("the gradient of a parameter", network.gradients[p], gradient);
+        }
+    }
+
+    // training
+    const double lr[] = {0.02, 0.01};
+    double epochs[2];
+    Training training;
+    training.batch = batch;
+    training.shuffle = false;
+    training.lr = lr;
+    training.end_epoch = 2;
+    training.losses = epochs;
+    Position at;
+    CHECK(engine->run(problem.data, training, at) == Outcome::finished);
+    for (int epoch = 0; epoch < 2; ++epoch) {
+        std::fill(losses.begin(), losses.end(), LossSum{});
+        for (int64_t first = 0; first < samples; first += batch) {
+            const int64_t rows = std::min(batch, samples - first);
+            network.forward(part(plan, plan.inputs, problem.x, first, rows), rows, pass++);
+            network.zero_gradients();
+            network.backward(naive_heads(network, problem, first, rows, losses));
+            for (size_t p = 0; p < network.parameters.size(); ++p)
+                for (size_t j = 0; j < network.parameters[p].size(); ++j) network.parameters[p][j] -= lr[epoch] * network.gradients[p][j];
+        }
+        same("the loss of an epoch", {value_of(plan, losses)}, {epochs[epoch]});
+    }
+    for (size_t p = 0; p < plan.parameters.size(); ++p) {
+        V parameter(network.parameters[p].size());
+        engine->read_parameter(int(p), parameter.data());
+        same("a parameter", network.parameters[p], parameter);
+    }
+    return equal;
+}
+
+const int64_t batches[] = {1, 2, 15, 16, 17, 33, 255, 256, 257, 300, 513};
+
+TEST("random networks equal the naive one, at every border of a batch") {
+    int wrong = 0;
+    for (int seed = 0; seed < 330 && wrong < 3; ++seed) {
+        Drawing drawing;
+        drawing.ops = 3 + seed % 14;
+        wrong += !equals_naive(random_plan(uint64_t(seed), DType::float64, drawing), batches[seed % 11], 1, seed);
+    }
+}
+
+TEST("random networks equal the naive one on two and three threads") {
+    int wrong = 0, threaded = 0;
+    for (int seed = 0; seed < 80 && wrong < 3; ++seed) {
+        Drawing drawing;
+        drawing.widest = 40;
+        Plan plan = random_plan(uint64_t(1000 + seed), DType::float64, drawing);
+        const int64_t batch = batches[6 + seed % 5];
+        wrong += !equals_naive(plan, batch, 2 + seed % 2, seed);
+        plan.batch = batch, plan.threads = 2;
+        threaded += chainrule_engine.create(plan)->threads_used(batch) > 1;
+    }
+    CHECK(threaded > 20, "%d of them are worth threads", threaded);
+}
+
+TEST("wide random networks equal the naive one on threads, layer by layer") {
+    int wrong = 0, threaded = 0;
+    for (int seed = 0; seed < 40 && wrong < 3; ++seed) {
+        Drawing drawing;
+        drawing.ops = 6, drawing.widest = 300;
+        Plan plan = random_plan(uint64_t(2000 + seed), DType::float64, drawing);
+        const int64_t batch = std::vector<int64_t>{2, 7, 17, 31, 40}[size_t(seed % 5)];
+        wrong += !equals_naive(plan, batch, 2 + seed % 2, seed);
+        plan.batch = batch, plan.threads = 2;
+        threaded += chainrule_engine.create(plan)->threads_used(batch) > 1;
+    }
+    CHECK(threaded > 10, "%d of them are worth threads", threaded);
+}
+
+// ---- by name
+
+TEST("a residual network equals the naive one") {
+    for (bool relu_last : {false, true})
+        for (int64_t batch : {1, 32, 300})
+            for (int threads : {1, 2}) {
+                Builder net(DType::float64);
+                int h = net.linear(net.input(20), 64);
+                for (int block = 0; block < 3; ++block) {
+                    const int body = net.linear(net.add("ReLU", {net.linear(h, 64)}), 64);
+                    h = net.add("Sum", {h, body});
+                    if (relu_last) h = net.add("ReLU", {h});
+                }
+                net.head(net.linear(h, 1));
+                net.optimizer("SGD");
+                CHECK(equals_naive(net.plan, batch, threads, 1));
+            }
+}
+
+TEST("a value that three read, and one that is an output and an input too") {
+    for (int64_t batch : {1, 17, 300})
+        for (const char* kind : {"ReLU", "Tanh", "SiLU", "Softmax"}) {
+            Builder net(DType::float64);
+            const int x = net.input(9), z = net.input(4), h = net.add(kind, {net.linear(x, 33)});
+            net.head(net.add("Multiply", {net.linear(h, 5), net.linear(z, 5)}));
+            net.head(net.linear(net.add("Sum", {h, net.linear(h, 33)}), 5), "CrossEntropyLoss", 0.25);
+            net.head(h, "MSELoss", 3);
+            net.head(z);
+            net.head(h);
+            net.optimizer("SGD");
+            CHECK(equals_naive(net.plan, batch, 2, 2));
+        }
+}
+
+TEST("products on the rows of every position, concatenated, permuted and shared") {
+    for (int64_t batch : {1, 7, 16, 100})
+        for (int64_t width : {3, 8, 17, 40}) {
+            Builder net(DType::float64);
+            const int x = net.input(6 * 10), rows = net.reshape(x, 6), h = net.add("ReLU", {net.linear(rows, width)});
+            const int again = net.linear(net.add("Tanh", {net.linear(h, width)}), 10);
+            const int both = net.concat({again, rows, h});
+            const int y = net.reshape(net.add("LogSoftmax", {net.linear(both, 4)}), 1);
+            std::vector<int> columns(24);
+            for (int i = 0; i < 24; ++i) columns[size_t(i)] = (i * 5 + 3) % 24;
+            net.head(net.linear(net.add("Sum", {net.permute(y, columns), y}), 2));
+            net.head(net.linear(net.reshape(net.linear_again(rows, h - 1), 1), 2));
+            net.optimizer("SGD");
+            CHECK(equals_naive(net.plan, batch, 1, 3));
+            CHECK(equals_naive(net.plan, batch, 3, 3));
+        }
+}
+
+TEST("a weight that is shared while its bias is not, and the other way round") {
+    for (int64_t batch : {1, 20})
+        for (bool weight : {false, true}) {
+            Builder net(DType::float64);
+            const int h = net.linear(net.input(10), 10);
+            net.plan.parameters.push_back(weight ? ParameterShape{10, 0} : ParameterShape{10, 10});
+            const int other = int(net.plan.parameters.size()) - 1;
+            net.head(net.linear_with(net.add("Tanh", {h}), weight ? std::vector<int>{0, other} : std::vector<int>{other, 1}));
+            net.optimizer("SGD");
+            CHECK(equals_naive(net.plan, batch, 1, 4));
+        }
+}
+
+// ---- bits
+
+template <class T>
+void same_bits(Plan plan, int64_t batch, const std::string& optimizer, int seed) {
+    plan.dtype = sizeof(T) == 4 ? DType::float32 : DType::float64;
+    const int64_t samples = 2 * batch + batch / 3 + 1;
+    plan.batch = batch, plan.samples = samples;
+    plan.optimizer = optimizer_settings(optimizer);
+    const Problem<T> problem(plan, samples, seed);
+    const auto train = [&](int threads, int64_t slice) {
+        plan.threads = threads;
+        auto engine = chainrule_engine.create(plan);
+        problem.write(*engine);
+        const double lr[] = {0.01, 0.01, 0.01};
+        double losses[3];
+        Training training;
+        training.batch = batch, training.seed = 3, training.lr = lr, training.end_epoch = 3, training.losses = losses;
+        training.max_steps = slice;
+        Position at;
+        while (engine->run(problem.data, training, at) == Outcome::interrupted) {}
+        std::vector<T> all = read_all<T>(*engine);
+        all.insert(all.end(), losses, losses + 3);
+        return all;
+    };
+    const std::vector<T> whole = train(1, -1);
+    const auto equal = [&](const std::vector<T>& other) { return std::memcmp(other.data(), whole.data(), whole.size() * sizeof(T)) == 0; };
+    for (int threads : {1, 2, 3})
+        for (int64_t slice : {-1, 1, 2})
+            CHECK(equal(train(threads, slice)), "%d threads, slices of %d, batch %d, %s, seed %d%s", threads, int(slice), int(batch), optimizer.c_str(),
+                  seed, text_of(plan).c_str());
+}
+
+TEST("random networks give the same bits for any number of threads and for slices") {
+    for (int seed = 0; seed < 44; ++seed) {
+        Drawing drawing;
+        drawing.widest = seed % 4 == 0 ? 200 : 40;
+        drawing.ops = seed % 4 == 0 ? 6 : 12;
+        const Plan plan = random_plan(uint64_t(3000 + seed), DType::float64, drawing);
+        const int64_t batch = drawing.widest == 200 ? std::vector<int64_t>{2, 17, 31, 40}[size_t(seed / 4 % 4)] : batches[seed % 11];
+        same_bits<float>(plan, batch, seed % 2 ? "SGD" : "Adam", seed);
+        same_bits<double>(plan, batch, seed % 2 ? "Adam" : "SGD", seed);
+    }
+}
+
+// What a pass leaves in the memory, even if it is NaN, is nothing to the next one.
+TEST("nothing of a pass over NaN is left for the next") {
+    for (int seed = 0; seed < 200; ++seed) {
+        Drawing drawing;
+        drawing.ops = 3 + seed % 12;
+        Plan plan = random_plan(uint64_t(4000 + seed), DType::float64, drawing);
+        const int64_t batch = batches[seed % 5];
+        plan.batch = batch;
+        auto engine = chainrule_engine.create(plan), fresh = chainrule_engine.create(plan);
+        Problem<double> problem(plan, batch, seed), strange(plan, batch, seed);
+        for (V& x : strange.x) std::fill(x.begin(), x.end(), std::numeric_limits<double>::quiet_NaN());
+        problem.write(*engine), problem.write(*fresh);
+        Arrays<double> y(plan, plan.outputs, batch), y2(plan, plan.outputs, batch), dx(plan, plan.inputs, batch), dx2(plan, plan.inputs, batch);
+        std::vector<LossSum> losses(plan.heads.size());
+        engine->predict(strange.data.x.data(), batch, y.to());
+        engine->evaluate(strange.data, losses.data(), y.to());
+        engine->forward(strange.data.x.data(), batch, y.to(), true);
+        engine->backward(y.from(), batch, dx.to());
+        engine->step(strange.data, 0.1);
+        for (Arrays<double>* arrays : {&y, &dx})
+            for (V& v : arrays->values) std::fill(v.begin(), v.end(), 0.0);
+        problem.write(*engine);
+        engine->zero_gradients();
+        engine->set_dropout_pass(0);
+        bool equal = true;
+        for (int64_t rows : {batch, (batch + 1) / 2}) {
+            double loss[2];
+            std::vector<V> predicted[2];
+            for (auto [which, to, to_dx, n] : {std::tuple{engine.get(), &y, &dx, 0}, {fresh.get(), &y2, &dx2, 1}}) {
+                which->predict(problem.data.x.data(), rows, to->to());
+                predicted[n] = to->values;
+                which->forward(problem.data.x.data(), rows, to->to(), true);
+                which->backward(to->from(), rows, to_dx->to());
+                loss[n] = which->step(problem.from(plan, 0, rows), 0.01);
+            }
+            equal = equal && predicted[0] == predicted[1] && y.values == y2.values && dx.values == dx2.values && loss[0] == loss[1];
+        }
+        equal = equal && read_all<double>(*engine) == read_all<double>(*fresh);
+        CHECK(equal, "seed %d, batch %d%s", seed, int(batch), text_of(plan).c_str());
+        if (!equal) return;
+    }
+}
+
+// ---- broken plans
+
+// Empty: it was made.
+std::string why_refused(const Plan& plan) {
+    try {
+        chainrule_engine.create(plan);
+    } catch (const std::exception& error) {
+        return error.what()[0] ? error.what() : "no message";
+    }
+    return "";
+}
+
+TEST("a broken plan is refused, and the message says what is wrong") {
+    Builder net;
+    const int x = net.input(6), h = net.add("ReLU", {net.linear(x, 9)});
+    net.head(net.linear(net.concat({h, x}), 3));
+    net.head(net.linear(net.reshape(net.linear(net.reshape(net.permute(x, {5, 4, 3, 2, 1, 0}), 2), 4), 1), 3), "CrossEntropyLoss");
+    net.head(net.add("Multiply", {net.dropout(net.linear(x, 3), 0.5), net.linear(x, 3)}));
+    net.optimizer("Adam");
+    CHECK(why_refused(net.plan).empty(), "%s", why_refused(net.plan).c_str());
+    const auto op = [](Plan& p, const char* kind) -> Op& { return *std::find_if(p.ops.begin(), p.ops.end(), [&](const Op& o) { return o.settings.kind == kind; }); };
+    const std::pair<const char*, std::function<void(Plan&)>> cases[] = {
+        {"a value that is not there", [](Plan& p) { p.ops[0].inputs[0] = 99; }},
+        {"a value below 0", [](Plan& p) { p.ops[0].inputs[0] = -1; }},
+        {"an output that is not there", [](Plan& p) { p.ops[0].output = 99; }},
+        {"read before it is written", [](Plan& p) { std::swap(p.ops[0], p.ops[1]); }},
+        {"written twice", [](Plan& p) { p.ops.push_back(p.ops.back()); }},
+        {"an input that is written", [](Plan& p) { p.inputs.push_back(p.ops[0].output); }},
+        {"an input that is given twice", [](Plan& p) { p.inputs.push_back(p.inputs[0]); }},
+        {"no input", [](Plan& p) { p.inputs.clear(); }},
+        {"no output", [](Plan& p) { p.outputs.clear(), p.heads.clear(); }},
+        {"an output that nobody writes", [](Plan& p) { p.values.push_back({3, 1}), p.outputs[0] = int(p.values.size()) - 1; }},
+        {"an output of several positions", [&](Plan& p) { p.outputs[0] = op(p, "Reshape").output; }},
+        {"an op that reads nothing", [](Plan& p) { p.ops[1].inputs.clear(); }},
+        {"a parameter that is not there", [](Plan& p) { p.ops[0].parameters[0] = 99; }},
+        {"a parameter below 0", [](Plan& p) { p.ops[0].parameters[1] = -1; }},
+        {"a matrix for a bias", [](Plan& p) { p.ops[0].parameters[1] = 0; }},
+        {"a bias for a matrix", [](Plan& p) { p.ops[0].parameters[0] = 1; }},
+        {"a Linear without parameters", [](Plan& p) { p.ops[0].parameters.clear(); }},
+        {"a Linear with three", [](Plan& p) { p.ops[0].parameters.push_back(1); }},
+        {"a Linear of two values", [](Plan& p) { p.ops[0].inputs.push_back(p.inputs[0]); }},
+        {"a ReLU of two values", [](Plan& p) { p.ops[1].inputs.push_back(p.ops[1].inputs[0]); }},
+        {"a weight that does not fit", [](Plan& p) { p.parameters[0].n_in = 7; }},
+        {"a ReLU that changes the shape", [](Plan& p) { p.values[size_t(p.ops[1].output)].columns = 8; }},
+        {"a Linear that changes the positions", [](Plan& p) { p.values[size_t(p.ops[0].output)].positions = 2; }},
+        {"a Concat that loses columns", [&](Plan& p) { op(p, "Concat").inputs.pop_back(); }},
+        {"a Multiply of different shapes", [&](Plan& p) { op(p, "Multiply").inputs[0] = p.inputs[0]; }},
+        {"a Reshape that loses numbers", [&](Plan& p) { p.values[size_t(op(p, "Reshape").output)].columns = 2; }},
+        {"a Permute that takes a column twice", [&](Plan& p) { op(p, "Permute").settings.arrays["columns"][1] = 5; }},
+        {"a Permute out of range", [&](Plan& p) { op(p, "Permute").settings.arrays["columns"][1] = 6; }},
+        {"a Permute of half a column", [&](Plan& p) { op(p, "Permute").settings.arrays["columns"][1] = 0.5; }},
+        {"a Permute of NaN", [&](Plan& p) { op(p, "Permute").settings.arrays["columns"][1] = NAN; }},
+        {"a Permute of too few", [&](Plan& p) { op(p, "Permute").settings.arrays["columns"].pop_back(); }},
+        {"a Permute that does not say", [&](Plan& p) { op(p, "Permute").settings.arrays.clear(); }},
+        {"a p of Dropout above 1", [&](Plan& p) { op(p, "Dropout").settings.numbers["p"] = 1.5; }},
+        {"a p of Dropout that is NaN", [&](Plan& p) { op(p, "Dropout").settings.numbers["p"] = NAN; }},
+        {"a Dropout without a stream", [&](Plan& p) { op(p, "Dropout").settings.numbers.erase("stream"); }},
+        {"an op that nobody knows", [](Plan& p) { p.ops[1].settings.kind = "Swish"; }},
+        {"a loss that nobody knows", [](Plan& p) { p.heads[0].loss.kind = "Hinge"; }},
+        {"a loss that does not say", [](Plan& p) { p.heads[0].loss.numbers.clear(); }},
+        {"classes for a loss of numbers", [](Plan& p) { p.heads[0].class_targets = true; }},
+        {"numbers for a loss of classes", [](Plan& p) { p.heads[1].class_targets = false, p.heads[1].loss = settings("NLLLoss"); }},
+        {"class weights for another number of classes", [](Plan& p) { p.heads[1].loss.arrays["weight"] = {1, 2}; }},
+        {"fewer heads than outputs", [](Plan& p) { p.heads.pop_back(); }},
+        {"more heads than outputs", [](Plan& p) { p.heads.push_back(p.heads[0]); }},
+        {"an optimizer that nobody knows", [](Plan& p) { p.optimizer.kind = "Adan"; }},
+        {"an optimizer that does not say", [](Plan& p) { p.optimizer.numbers.erase("beta2"); }},
+        {"an empty value", [](Plan& p) { p.values[0].columns = 0; }},
+        {"a value of no position", [](Plan& p) { p.values[2].positions = 0; }},
+        {"a negative value", [](Plan& p) { p.values[1].columns = -9; }},
+        {"a huge value", [](Plan& p) { p.values[1].columns = std::numeric_limits<int64_t>::max(); }},
+        {"an empty parameter", [](Plan& p) { p.parameters[0].n_out = 0; }},
+        {"a huge parameter", [](Plan& p) { p.parameters[0].n_in = std::numeric_limits<int64_t>::max(); }},
+        {"no rows", [](Plan& p) { p.batch = 0; }},
+        {"negative samples", [](Plan& p) { p.samples = -1; }},
+        {"no thread", [](Plan& p) { p.threads = 0; }},
+        {"more memory than it may have", [](Plan& p) { p.limit_bytes = 1000; }},
+        {"more rows than can be counted", [](Plan& p) { p.batch = std::numeric_limits<int64_t>::max(); }},
+        {"more samples than can be counted", [](Plan& p) { p.samples = std::numeric_limits<int64_t>::max(); }},
+    };
+    for (const auto& [name, spoil] : cases) {
+        Plan plan = net.plan;
+        spoil(plan);
+        const std::string why = why_refused(plan);
+        CHECK(!why.empty() && why != "no message", "%s", name);
+    }
+}
+
+TEST("a plan that is broken anywhere is refused, or runs") {
+    std::mt19937_64 rng(1);
+    const auto below = [&](size_t n) { return int(rng() % n); };
+    int made = 0, refused = 0;
+    for (int turn = 0; turn < 20000; ++turn) {
+        Drawing drawing;
+        drawing.ops = 1 + turn % 8, drawing.widest = 10;
+        Plan plan = random_plan(uint64_t(turn % 500), turn % 2 ? DType::float32 : DType::float64, drawing);
+        plan.batch = 1 + below(20), plan.samples = 20, plan.limit_bytes = 1 << 26;
+        const auto number = [&]() -> int64_t {
+            const int64_t strange[] = {-1, 0, 1, 2, 3, 8, 9, 17, 1 << 20, int64_t(1) << 31, int64_t(1) << 40, std::numeric_limits<int64_t>::max(), std::numeric_limits<int64_t>::min()};
+            return below(2) ? below(12) : strange[below(13)];
+        };
+        const auto place = [&] { return below(4) ? below(plan.values.size() + 1) : int(number()); };
+        for (int change = 1 + below(2); change > 0; --change) {
+            if (plan.ops.empty() || plan.outputs.empty() || plan.inputs.empty() || plan.heads.empty() || plan.parameters.empty()) break;
+            Op& op = plan.ops[size_t(below(plan.ops.size()))];
+            Head& head = plan.heads[size_t(below(plan.heads.size()))];
+            switch (below(22)) {
+                case 0: if (!op.inputs.empty()) op.inputs[size_t(below(op.inputs.size()))] = place(); break;
+                case 1: op.inputs.push_back(place()); break;
+                case 2: if (!op.inputs.empty()) op.inputs.pop_back(); break;
+                case 3: op.output = place(); break;
+                case 4: if (!op.parameters.empty()) op.parameters[size_t(below(op.parameters.size()))] = below(plan.parameters.size() + 1) - below(2); break;
+                case 5: op.parameters.push_back(below(plan.parameters.size())); break;
+                case 6: if (!op.parameters.empty()) op.parameters.pop_back(); break;
+                case 7: plan.values[size_t(below(plan.values.size()))].columns = number(); break;
+                case 8: plan.values[size_t(below(plan.values.size()))].positions = number(); break;
+                case 9: plan.parameters[size_t(below(plan.parameters.size()))].n_out = number(); break;
+                case 10: plan.parameters[size_t(below(plan.parameters.size()))].n_in = number(); break;
+                case 11: plan.inputs[size_t(below(plan.inputs.size()))] = place(); break;
+                case 12: plan.outputs[size_t(below(plan.outputs.size()))] = place(); break;
+                case 13: std::swap(op, plan.ops[size_t(below(plan.ops.size()))]); break;
+                case 14: plan.ops.erase(plan.ops.begin() + below(plan.ops.size())); break;
+                case 15: plan.ops.push_back(Op(op)); break;
+                case 16: plan.batch = below(2) ? below(30) : number(); break;
+                case 17: plan.samples = number(); break;
+                case 18: op.settings.kind = std::vector<std::string>{"Linear", "ReLU", "Sum", "Concat", "Permute", "Reshape", "Softmax", "Dropout", ""}[size_t(below(9))]; break;
+                case 19: head.class_targets = !head.class_targets; break;
+                case 20: head.loss = settings(std::vector<std::string>{"MSELoss", "NLLLoss", "CrossEntropyLoss", "BCEWithLogitsLoss", "HuberLoss", ""}[size_t(below(6))]); break;
+                default: plan.outputs.push_back(place()); if (below(2)) plan.heads.push_back(head);
+            }
+        }
+        std::unique_ptr<Engine> engine;
+        try {
+            engine = chainrule_engine.create(plan);
+        } catch (const std::exception& error) {
+            CHECK(error.what()[0] != 0);
+            ++refused;
+            continue;
+        }
+        ++made;
+        const int64_t rows = std::min<int64_t>(plan.batch, 20);
+        int64_t most = 0;
+        for (const ValueShape& shape : plan.values) most = std::max(most, shape.size());
+        if (most > 100000) continue;
+        const Problem<double> in_double(plan, rows, turn);
+        const Problem<float> in_float(plan, rows, turn);
+        Arrays<double> y(plan, plan.outputs, rows), dx(plan, plan.inputs, rows);  // large enough for either
+        const Dataset& data = plan.dtype == DType::float64 ? in_double.data : in_float.data;
+        plan.dtype == DType::float64 ? in_double.write(*engine) : in_float.write(*engine);
+        engine->predict(data.x.data(), rows, y.to());
+        engine->forward(data.x.data(), rows, y.to(), true);
+        engine->backward(y.from(), rows, dx.to());
+        if (plan.heads.empty()) continue;
+        engine->step(data, 0.01);
+    }
+    CHECK(made > 1000 && refused > 5000, "%d made, %d refused", made, refused);
+}
+
+}  // namespace
+
+TEST_MAIN
