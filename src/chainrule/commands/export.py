@@ -32,7 +32,7 @@ from ..tables.raw import columns_that_lose_digits, disagreement, inputs_text, ra
 @click.option("--train", is_flag=True, help="C that also learns, by the model's own optimizer.")
 @click.option(
     "--loss",
-    type=click.Choice(sorted(kind.__name__ for kind in LOSSES)),
+    type=click.Choice(sorted(LOSSES)),
     help="What --train makes smaller  [default: MSELoss; NLLLoss where the model ends in LogSoftmax]",
 )
 @click.option("--lr", type=click.FloatRange(min=0), help="The learning rate of --train  [default: the optimizer's]")
