@@ -5,7 +5,9 @@ import re
 import subprocess
 
 import numpy as np
+import pytest
 
+from chainrule.exchange.c import to_c
 from chainrule.structures import leaves
 
 STRICT = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic", "-Wconversion", "-Wdouble-promotion", "-Wshadow"]
@@ -75,3 +77,14 @@ class Learner:
 
 def _pointer(array):
     return array.ctypes.data_as(ctypes.c_void_p)
+
+
+def learner(folder, model, loss, optimizer, *flags, **options):
+    """The C functions of one network, compiled with these flags, and its state."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("chainrule.exchange.c.source.selftest", lambda *_: "")  # it is the functions that are looked at
+        to_c(model, folder, loss=loss, optimizer=optimizer, **options)
+    gcc(*(flags or ["-O2"]), "-fPIC", "-c", folder / "network.c", "-o", folder / "network.o")
+    # Linked without them: a library that is linked with -Ofast has the whole process round what is tiny to 0.
+    gcc("-shared", folder / "network.o", "-o", folder / "network.so")
+    return Learner(ctypes.CDLL(str(folder / "network.so")), folder / "network.h", model)

@@ -1,6 +1,5 @@
 """Networks with branches in C: drawn ones against Python, and what is special to several inputs and outputs."""
 
-import ctypes
 import re
 import shutil
 import subprocess
@@ -8,7 +7,7 @@ from math import prod
 
 import numpy as np
 import pytest
-from c_programs import CHECKED, Learner, gcc, joined
+from c_programs import CHECKED, gcc, joined, learner
 from cases import BRANCHES, Case
 
 import chainrule as cr
@@ -217,13 +216,6 @@ def two_parts(n, seed=0):
     rng = np.random.default_rng(seed)
     x = {"image": rng.normal(size=(n, 3)).astype("f4"), "numbers": rng.normal(size=(n, 2)).astype("f4")}
     return x, {"size": rng.normal(size=(n, 2)).astype("f4"), "kind": rng.integers(0, 3, size=n)}
-
-
-def learner(folder, model, loss, optimizer, *flags, **options):
-    """The C functions of one network, and its state."""
-    to_c(model, folder, loss=loss, optimizer=optimizer, test_rows=BATCH, **options)
-    gcc("-O2", *flags, "-shared", "-fPIC", folder / "network.c", "-o", folder / "network.so")
-    return Learner(ctypes.CDLL(str(folder / "network.so")), folder / "network.h", model)
 
 
 @pytest.mark.parametrize("batch", [1, 5])

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from c_programs import CHECKED, STRICT, Learner, gcc, joined
+from c_programs import CHECKED, STRICT, Learner, gcc, joined, learner
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
@@ -209,15 +209,6 @@ def test_networks_of_any_size_agree_with_python(tmp_path_factory, data):
         loss, optimizer = data.draw(st.sampled_from(fits_all)), data.draw(st.sampled_from(OPTIMIZERS))
         cases.append((cr.Sequential(cr.Flatten(), cr.Sequential(*layers)), loss, optimizer))
     run_with_tests(tmp_path_factory.mktemp("c"), cases)
-
-
-def learner(folder, model, loss, optimizer, *flags):
-    """The C functions of one network, and its state."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("chainrule.exchange.c.source.selftest", lambda *_: "")  # it is the functions that are looked at
-        to_c(model, folder, loss=loss, optimizer=optimizer)
-    gcc(*flags, "-shared", "-fPIC", folder / "network.c", "-o", folder / "network.so")
-    return Learner(ctypes.CDLL(str(folder / "network.so")), folder / "network.h", model)
 
 
 def test_the_masks_of_dropout_are_those_of_the_seed(tmp_path):
