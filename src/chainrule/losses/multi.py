@@ -66,7 +66,7 @@ class MultiLoss(Loss):
         """The weight of each head, in the form of the heads."""
         given = dict.fromkeys(self.heads, 1.0)
         if weights is not None:
-            if isinstance(weights, str) or not isinstance(weights, Iterable):
+            if isinstance(weights, str | bytes) or not isinstance(weights, Iterable):
                 raise TypeError(f"MultiLoss: weights must be a number for each head, got {weights!r}")
             given = dict(weights if isinstance(weights, Mapping) else enumerate(weights))
         if given.keys() != self.heads.keys():
