@@ -133,7 +133,7 @@ private:
 
     FORCE_INLINE static Eight<T> back(const TinyLayer<T>& layer, const T* x, const Eight<T>& dy, bool wants_dx, bool update, T lr) {
         T dx[most] = {};
-        const Eight<T> step = update ? dy * Eight<T>::all(-lr) : dy;
+        const Eight<T> factor = Eight<T>::all(update ? -lr : T(1)), step = dy * factor;
         T* const to = update ? layer.w : layer.w_gradient;
         for (int k = 0; k < layer.n_in; ++k) {
             const Eight<T> w = Eight<T>::load(layer.w + k * most), xk = Eight<T>::all(x[k]);
@@ -141,8 +141,8 @@ private:
             (update ? Eight<T>::fma(xk, step, w) : xk * step).store(to + k * most);
         }
         if (layer.b_gradient) {
-            if (update) (Eight<T>::load(layer.b) + step).store(layer.b);
-            else step.store(layer.b_gradient);
+            if (update) Eight<T>::fma(dy, factor, Eight<T>::load(layer.b)).store(layer.b);
+            else dy.store(layer.b_gradient);
         }
         return Eight<T>::load(dx);
     }

@@ -214,11 +214,11 @@ TEST("chains train to the same bits") {
     }
 }
 
-// Whose steps have sums in an order of their own (tiny.h).
+// Whose steps on many samples have sums in an order of their own (tiny.h).
 TEST("tiny networks train to the same bits") {
     const Trained all[] = {
-        {{4, 4, 4, 4}, "ReLU", "MSELoss", "SGD", 0, 0x546f9284223bc2fc, 0x18561980f93d3136},
-        {{1, 8, 1}, "Tanh", "MSELoss", "SGD", 0, 0x53dcdb2a3270ed3e, 0x76f951f2a315126d},
+        {{4, 4, 4, 4}, "ReLU", "MSELoss", "SGD", 0, 0x841454e20a9719e5, 0x71e2dccea5c3cb4f},
+        {{1, 8, 1}, "Tanh", "MSELoss", "SGD", 0, 0x1e392eca51c29708, 0x226fffc4a28a4ff5},
     };
     for (const Trained& t : all) {
         train<float>(t);
