@@ -240,12 +240,14 @@ private:
     FORCE_INLINE static void put(T* to, const Lanes16<T>& a) {
         for (int j = 0; j < Lanes16<T>::vectors; ++j) store_unaligned(to + j * lanes<T>, a.v[j]);
     }
-    // Columns of n rows to lanes; the lanes beyond them hold what they held, which is finite.
+    // Columns of n rows to lanes. Those beyond become 0: what they held may be NaN, which times a gradient of 0 is no 0.
     FORCE_INLINE static void gather(T* to, const T* data, int columns, const int64_t* order, int64_t first, int n) {
         for (int r = 0; r < n; ++r) {
             const T* row = data + (order ? order[first + r] : first + r) * columns;
             for (int c = 0; c < columns; ++c) to[c * virtual_lanes + r] = row[c];
         }
+        if (n == virtual_lanes) return;
+        for (int c = 0; c < columns; ++c) std::fill(to + c * virtual_lanes + n, to + (c + 1) * virtual_lanes, T(0));
     }
 
     std::vector<TinyLayer<T>> layers_;
@@ -267,7 +269,7 @@ std::unique_ptr<Tiny<T>> make_tiny(const Plan& plan) {
     for (const Op& op : plan.ops) {
         const ValueShape &x = plan.values[size_t(value)], &y = plan.values[size_t(op.output)];
         if (op.inputs != std::vector<int>{value} || x.positions != 1 || x.columns > most || y.columns > most) return nullptr;
-        if (op.settings.kind == "Linear") {
+        if (op.settings.kind == "Linear" && !op.parameters.empty()) {
             TinyLayer<T> layer;
             layer.n_in = int(x.columns), layer.n_out = int(y.columns);
             layer.weight = op.parameters[0];

@@ -49,6 +49,7 @@ public:
 private:
     template <bool adds>
     void draw(const Pass& pass, const Matrix<T>& from, const Matrix<T>& to, int64_t begin) const {
+        if (!adds && from.data != to.data) clear_padding(to);
         dropout<adds, T>(seed_, stream_, uint64_t(pass.number), p_, from, to, (pass.first_row + begin) * x().positions);
     }
 

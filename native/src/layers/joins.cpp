@@ -154,13 +154,6 @@ void move_columns(const Matrix<T>& from, int64_t from_column, const Matrix<T>& t
 }
 
 template <class T>
-void clear_padding(const Matrix<T>& m) {
-    const int width = m.width(), used = int((m.columns - 1) % width) + 1;
-    for (int64_t r = 0; r < m.rows; ++r)
-        for (int c = used; c < width; c += lanes<T>) store_partial(m.row(m.panels() - 1, r) + c, Vec<T>{}, width - c < lanes<T> ? width - c : lanes<T>);
-}
-
-template <class T>
 class Concat final : public Layer<T> {
     using Layer<T>::x, Layer<T>::y, Layer<T>::inputs, Layer<T>::wants_dx, Layer<T>::adds_dx;
 
@@ -177,7 +170,6 @@ public:
     Manners manners() const override { return {}; }
     void infer(const Matrix<T>* x, const Matrix<T>& y) const override {
         join([&](size_t k) { return x[k]; }, y);
-        clear_padding(y);  // where something else may have lain before
     }
     void forward(const Pass&, int64_t begin, int64_t end) override {
         join([&](size_t k) { return x(k).rows(begin, end); }, y().rows(begin, end));
@@ -206,6 +198,7 @@ private:
             move_columns<false>(x, 0, y, column, x.columns);
             column += x.columns;
         }
+        clear_padding(y);
     }
 };
 

@@ -129,7 +129,9 @@ class Graph(Network):
         _require_needed(self._nodes, _tuple(self.outputs))
         last = {source: name for name, (_, sources) in self._nodes.items() for source in _tuple(sources)}
         last = {source: name for source, name in last.items() if source not in _tuple(self.outputs)}
-        self._read_last = {name: [source for source in last if last[source] == name] for name in self._nodes}
+        self._read_last: dict[str, list[str]] = {name: [] for name in self._nodes}
+        for source, name in last.items():
+            self._read_last[name].append(source)
 
     @property
     def nodes(self) -> dict[str, tuple[Module, Names]]:

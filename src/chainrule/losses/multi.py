@@ -77,11 +77,11 @@ class MultiLoss(Loss):
         return checked if self.names else tuple(checked.values())
 
     def forward(self, y: Structure, target: Structure, sample_weight: Array | None = None) -> tuple[Any, Any]:
+        weight = () if sample_weight is None else (sample_weight,)
         value: Any = 0.0
         values, kept = {}, {}
         for key, loss, part, wanted in self.parts(y, target):
             with naming(key):
-                weight = () if sample_weight is None else (sample_weight,)
                 values[key], kept[key] = loss.forward(part, wanted, *weight)
             value = value + self.weights[key] * values[key]
         return value, (values, kept)

@@ -28,6 +28,7 @@ from ..files.description import (
 )
 from ..files.lock import Lock
 from ..files.packing import pack, tensors_of, unpack
+from ..losses.multi import MultiLoss
 from ..module import Buffer, Module
 from ..optimizers import Optimizer, Schedule
 from ..structures import is_several, leaves, names
@@ -98,6 +99,7 @@ class Keeping:
         self.checkpoint, self.model, self.optimizer = checkpoint, model, optimizer
         self.names = parameter_names(model)
         self.metrics, self.validates = set(metrics), held_out is not None
+        self.heads = len(loss.losses) if type(loss) is MultiLoss else 1
         self.steps_per_epoch = -(-len(data) // settings["batch_size"])
         self.loads = _can_be_loaded(model)
         # Whatever the numbers of the run depend on: a run that goes on must be made of the same.
@@ -218,6 +220,8 @@ class Keeping:
             raise ValueError(f"it stands at step {place.step} of epoch {place.epoch}, which its history does not know")
         if steps != place.epoch * self.steps_per_epoch + place.step:
             raise ValueError(f"it has made {steps} steps and stands at step {place.step} of epoch {place.epoch}")
+        sums = len(place.loss_sum)
+        _require(sums == self.heads or sums == place.step == 0, f"it has {sums} sums of losses for {self.heads} heads")
         best_epoch, best_loss = state["best_epoch"], _real("best_loss", state["best_loss"])
         if best_epoch != history.best_epoch or math.isnan(best_loss):
             raise ValueError(f"its best epoch is {best_epoch} with the loss {best_loss}, and {history.best_epoch}")
