@@ -94,10 +94,10 @@ class NativeLoop:
 
     def _compile(self) -> None:
         """Make the plan's network."""
-        self.native = native.compile_plan(self.plan, is_home=True)
+        self.told = native.described(self.plan)
+        self.native = native.compile_plan(self.plan, told=self.told, is_home=True)
         Keeper(self.plan, self.native, "train the model anew")
         self.native.refresh = partial(_refresh, weakref.ref(self))
-        self.program = native.program(self.plan)
         self.rows: tuple[Any, Any] | None = None
 
     def changed(self, name: str) -> None:
@@ -113,7 +113,7 @@ class NativeLoop:
         plan = self._lowered()
         require_same_parameters(self.model, list(plan.parameters))
         before, order = self.native, [id(parameter) for parameter in self.plan.parameters]
-        if native.program(plan) != self.program or [id(parameter) for parameter in plan.parameters] != order:
+        if native.described(plan) != self.told or [id(parameter) for parameter in plan.parameters] != order:
             best = dict(zip(order, _best(before, self.plan), strict=True))
             before.give_state()
             before.release()
@@ -243,6 +243,8 @@ class NativeLoop:
 
     def _by_head(self, losses: np.ndarray) -> list[tuple[float, ...]]:
         """The losses of the heads after each epoch, in the order of the loss; they come in that of the outputs."""
+        if not len(losses):  # nobody asked for them
+            return []
         rows = losses.reshape((-1, len(self.plan.heads)))[:, self._heads()].tolist()
         return [tuple(row) for row in rows]
 
