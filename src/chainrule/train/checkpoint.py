@@ -288,8 +288,9 @@ class Keeping:
         for name in [*packed, *(before.keys() - packed.keys())]:
             then, now = _bare(before.get(name)), _bare(packed.get(name))
             if then != now:
-                what = f"{name} was {then} there and is {now} here" if len(f"{then}{now}") < 200 else f"{name} differs"
-                self._fail(f"is of another run: {what}")
+                place, then, now = _difference(name, then, now)
+                what = f"{place} was {then} there and is {now} here"
+                self._fail(f"is of another run: {what if len(what) < 300 else f'{place} differs'}")
 
     def _fail(self, message: str) -> Any:
         raise ValueError(f"fit: resume=True, but {self.checkpoint.path} {message}")
@@ -336,6 +337,14 @@ def _bare(described: Any) -> Any:
     if isinstance(described, dict):
         return {key: _bare(value) for key, value in described.items() if key not in ("state", "inside")}
     return [_bare(value) for value in described] if isinstance(described, list) else described
+
+
+def _difference(name: str, then: Any, now: Any) -> tuple[str, Any, Any]:
+    """Where two descriptions differ first, and what stands there."""
+    if isinstance(then, dict) and isinstance(now, dict) and then.keys() == now.keys():
+        key = next(key for key in then if then[key] != now[key])
+        return _difference(f"{name}.{key}", then[key], now[key])
+    return name, then, now
 
 
 def _rule(optimizer: Any) -> Any:

@@ -300,7 +300,7 @@ class NativeLoop:
         """What it takes to go on from here; the numbers are handed to Python."""
         self._hand_over()
         at, best_epoch = self.position, self.native.best_epoch
-        sums = [at.losses[i] for i in self._heads()] if at.losses else []
+        sums = [at.losses[i] for i in self._heads()] if at.step else []
         place = Place(at.epoch, at.step, tuple(total for total, _ in sums), tuple(divides for _, divides in sums))
         best_loss = self.native.best_loss if best_epoch >= 0 else math.inf
         found = _best(self.native, self.plan)
