@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 OUT    ?= chainrule-disk
-BENCHMARKS := training_speed grid options_cost prediction_latency threads many_networks time_to_loss import_time \
+BENCHMARKS := training_speed branches grid options_cost prediction_latency threads many_networks time_to_loss import_time \
     sklearn_estimators
 NATIVE := $(wildcard native/CMakeLists.txt native/src/* native/src/*/*)
 
@@ -22,7 +22,7 @@ test: $(VENV)/.test  ## install with the test extra and run every test
 bench: $(VENV)/.bench  ## install the peers and time training steps next to theirs; benchmarks/ has more
 	$(BIN)/python benchmarks/training_speed.py
 
-performance: $(VENV)/.bench  ## run every benchmark, which takes forty minutes on an idle machine, and write docs/performance.md
+performance: $(VENV)/.bench  ## run every benchmark, which takes fifty minutes on an idle machine, and write docs/performance.md
 	mkdir -p benchmarks/results
 	for name in $(BENCHMARKS); do \
 	    $(BIN)/python benchmarks/$$name.py --json benchmarks/results/$$name.json || exit 1; done

@@ -13,7 +13,7 @@ import math
 import os
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -24,14 +24,19 @@ Layers = list[tuple[np.ndarray, np.ndarray]]
 
 
 def initial(widths: Sequence[int], seed: int = 0) -> Layers:
-    """Weights (n_out, n_in) and biases as PyTorch draws them: uniform on ±1/√n_in."""
+    """The weights and biases of a chain of Linears."""
+    return drawn(pairwise(widths), seed)
+
+
+def drawn(sizes: Iterable[tuple[int, int]], seed: int = 0) -> Layers:
+    """Weights (n_out, n_in) and biases as PyTorch draws them: uniform on ±1/√n_in; `sizes` are pairs (n_in, n_out)."""
     rng = np.random.default_rng(seed)
 
     def draw(*shape: int, n_in: int) -> np.ndarray:
         bound = 1 / math.sqrt(n_in)
         return rng.uniform(-bound, bound, shape).astype(np.float32)
 
-    return [(draw(n_out, n_in, n_in=n_in), draw(n_out, n_in=n_in)) for n_in, n_out in pairwise(widths)]
+    return [(draw(n_out, n_in, n_in=n_in), draw(n_out, n_in=n_in)) for n_in, n_out in sizes]
 
 
 def samples(widths: Sequence[int], n: int, seed: int = 1) -> tuple[np.ndarray, np.ndarray]:
@@ -63,22 +68,14 @@ class Peer:
         return ""
 
     @classmethod
-    def make(
-        cls,
-        widths: Sequence[int],
-        activation: str,
-        optimizer: str,
-        x: np.ndarray,
-        target: np.ndarray,
-        batch: int,
-    ) -> "Peer":
-        """A trainer for the network `widths`, with `activation` ("ReLU", "Tanh") between its layers.
+    def make(cls, *task: Any) -> "Peer":
+        """A trainer for a task: widths, the activation between them ("ReLU", "Tanh"), optimizer, x, target, batch.
 
         Where no setting is the best for all sizes, those that may be are tried briefly, and the fastest is kept.
         """
         tried = []
         for settings in cls.settings():
-            tried.append(cls(widths, activation, optimizer, x, target, batch, **settings))
+            tried.append(cls(*task, **settings))
             tried[-1].chosen = settings
         if len(tried) == 1:
             return tried[0]
@@ -164,7 +161,7 @@ class TorchEager(Peer):
         return [{"fused": True}, {"foreach": True}, {"foreach": False}]
 
     def __init__(self, widths, activation, optimizer, x, target, batch, **settings):
-        self.torch = torch = _torch()
+        self.torch = torch = torch_module()
         self.model = torch_model(torch, widths, activation)
         self.loss, self.batch = torch.nn.MSELoss(), batch
         self.optimizer = getattr(torch.optim, optimizer)(self.model.parameters(), lr=LR[optimizer], **settings)
@@ -207,7 +204,7 @@ class TorchCompile(Peer):
         return ""
 
     def __init__(self, widths, activation, optimizer, x, target, batch):
-        self.torch = torch = _torch()
+        self.torch = torch = torch_module()
         import torch._inductor.config as inductor
 
         inductor.cpp_wrapper = True
@@ -266,12 +263,9 @@ class JaxScan(Peer):
         return [{"transposed": False}, {"transposed": True}]
 
     def __init__(self, widths, activation, optimizer, x, target, batch, transposed):
-        import jax
         import jax.numpy as jnp
 
         squash = {"ReLU": lambda y: jnp.maximum(y, 0), "Tanh": jnp.tanh}[activation]
-        self.jax, self.n, self.transposed, self.rng = jax, len(x), transposed, np.random.default_rng(2)
-        rate, steps = LR[optimizer], len(x) // batch
 
         def forward(parameters, x):
             for i, (weight, bias) in enumerate(parameters):
@@ -281,6 +275,19 @@ class JaxScan(Peer):
 
         def loss(parameters, x, target):
             return jnp.mean((forward(parameters, x) - target) ** 2)
+
+        self.compile(loss, initial(widths), optimizer, x, target, batch, transposed)
+
+    def compile(
+        self, loss: Callable, layers: Layers, optimizer: str, x: Any, target: Any, batch: int, transposed: bool
+    ) -> None:
+        """Make the scan for `loss(parameters, x, target)`; x and target may be tuples of arrays."""
+        import jax
+        import jax.numpy as jnp
+
+        self.jax, self.transposed, self.rng = jax, transposed, np.random.default_rng(2)
+        self.n = n = len(jax.tree.leaves(x)[0])
+        rate, steps = LR[optimizer], n // batch
 
         def sgd(state, sample):
             (parameters,) = state
@@ -299,17 +306,17 @@ class JaxScan(Peer):
             return (parameters, first, second, count), None
 
         def epoch(state, x, target, order):
-            batches = tuple(a[order].reshape(steps, batch, -1) for a in (x, target))
+            batches = jax.tree.map(lambda a: a[order].reshape(steps, batch, -1), (x, target))
             return jax.lax.scan(adam if optimizer == "Adam" else sgd, state, batches)[0]
 
-        if len(x) % batch:
-            raise ValueError(f"the scan needs batches of one size: {len(x)} samples, {batch} in a batch")
+        if n % batch:
+            raise ValueError(f"the scan needs batches of one size: {n} samples, {batch} in a batch")
         self.epoch = jax.jit(epoch, donate_argnums=0)
-        parameters = [(jnp.asarray(w if transposed else w.T.copy()), jnp.asarray(b)) for w, b in initial(widths)]
+        parameters = [(jnp.asarray(w if transposed else w.T.copy()), jnp.asarray(b)) for w, b in layers]
         zeros = jax.tree.map(jnp.zeros_like, parameters)
         again = jax.tree.map(jnp.zeros_like, parameters)
         self.state = (parameters, zeros, again, jnp.zeros(())) if optimizer == "Adam" else (parameters,)
-        self.x, self.target = jnp.asarray(x), jnp.asarray(target)
+        self.x, self.target = jax.tree.map(jnp.asarray, (x, target))
 
     def run(self, epochs):
         for _ in range(epochs):
@@ -511,7 +518,8 @@ def available(*names: str) -> tuple[list[type[Peer]], dict[str, str]]:
     return [peer for peer in wanted if not reasons[peer.name]], {k: v for k, v in reasons.items() if v}
 
 
-def _torch() -> Any:
+def torch_module() -> Any:
+    """PyTorch, told to use as many threads as everybody."""
     import torch
 
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
@@ -521,14 +529,21 @@ def _torch() -> Any:
 def torch_model(torch: Any, widths: Sequence[int], activation: str) -> Any:
     """The network as a torch.nn.Sequential, with the initial weights that all have."""
     layers: list[Any] = []
-    for weight, bias in initial(widths):
-        n_out, n_in = weight.shape
-        linear = torch.nn.Linear(n_in, n_out)
+    for linear in torch_linears(torch, initial(widths)):
+        layers += [linear, getattr(torch.nn, activation)()]
+    return torch.nn.Sequential(*layers[:-1])
+
+
+def torch_linears(torch: Any, layers: Layers) -> list[Any]:
+    """A torch.nn.Linear for each weight and bias."""
+    linears = []
+    for weight, bias in layers:
+        linear = torch.nn.Linear(*weight.shape[::-1])
         with torch.no_grad():
             linear.weight.copy_(torch.from_numpy(weight))
             linear.bias.copy_(torch.from_numpy(bias))
-        layers += [linear, getattr(torch.nn, activation)()]
-    return torch.nn.Sequential(*layers[:-1])
+        linears.append(linear)
+    return linears
 
 
 @contextlib.contextmanager
@@ -548,13 +563,13 @@ def check(widths: Sequence[int] = (3, 17, 5), activation: str = "ReLU", optimize
     }
     for trainer in trainers.values():
         trainer.run(3)
-    right = trainers["NumPy"].weights()
+    return {name: distance(trainer, trainers["NumPy"]) for name, trainer in trainers.items()}
 
-    def distance(trainer: Peer) -> float:
-        pairs = zip(trainer.weights(), right, strict=True)
-        return max(float(np.abs(a - b).max()) for one, other in pairs for a, b in zip(one, other, strict=True))
 
-    return {name: distance(trainer) for name, trainer in trainers.items()}
+def distance(one: Peer, other: Peer) -> float:
+    """The largest difference of any weight or bias."""
+    pairs = zip(one.weights(), other.weights(), strict=True)
+    return max(float(np.abs(a - b).max()) for layers in pairs for a, b in zip(*layers, strict=True))
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from chainrule.data import RADII
 HERE = Path(__file__).parent
 NAMES = (
     "training_speed",
+    "branches",
     "grid",
     "options_cost",
     "prediction_latency",
@@ -31,9 +32,11 @@ NAMES = (
     "time_to_loss",
     "import_time",
 )
+LATER = {"branches"}  # benchmarks without whose results there is a page, which leaves out their sections
 NUMBER = re.compile(r"[–≤≥]|\d+(?!\d*-)")  # but not 2-25-25-2
 MARK = "<!-- gain: made by benchmarks/performance_page.py -->"
 OTHERS = ("torch.compile", "JAX scan", "JAX", "NumPy", "scikit-learn", "thinc", "onnxruntime", "torch.jit")
+TINY = 8  # units of a layer, up to which native/src/tiny.h makes a network's steps
 SHOWN = (1, 4, 25, 64, 256, 1024)  # widths, where every one would be too many lines
 Results = dict[str, dict[str, Any]]
 
@@ -100,6 +103,19 @@ def ratio(value: float) -> str:
     return f"{value:.2f}" if value < 2 else three_digits(value)
 
 
+def ratios(values: Sequence[float]) -> str:
+    """From the lowest to the highest of them."""
+    low, high = ratio(min(values)), ratio(max(values))
+    return low if low == high else f"{low} to {high}"
+
+
+def marked(value: float | None, asked: str | None) -> str:
+    """A ratio, with ✗ if it is less than was asked for: "≥ 700", or None."""
+    if value is None:
+        return "–"
+    return ratio(value) + ("" if asked is None or value >= float(asked.removeprefix("≥ ")) else " ✗")
+
+
 # -- sections: each returns the pieces of text that it is for
 
 
@@ -162,20 +178,14 @@ def machine(results: Results) -> dict[str, str]:
 
 def steps(result: dict[str, Any]) -> dict[str, str]:
     """Training steps next to the peers."""
-
-    def measured(value: float | None, asked: str) -> str:
-        if value is None:
-            return "–"
-        return ratio(value) + ("" if value >= float(asked.removeprefix("≥ ")) else " ✗")
-
     rows = [
         (
             row["network"],
             row["batch"],
             row["us"],
-            measured(row["eager"], row["eager_asked"]),
+            marked(row["eager"], row["eager_asked"]),
             row["eager_asked"],
-            measured(row["fastest"], row["fastest_asked"]),
+            marked(row["fastest"], row["fastest_asked"]),
             row["fastest_asked"],
             row["fastest_is"],
         )
@@ -189,6 +199,37 @@ def steps(result: dict[str, Any]) -> dict[str, str]:
         "steps_chart": picture("performance-steps", "Microseconds of a training step, of chainrule and its peers"),
         "steps_missed": _count(result["targets"]),
         "steps_all": table(every, ("network", "batch", *names)),
+    }
+
+
+def branches(result: dict[str, Any]) -> dict[str, str]:
+    """Training steps of networks with branches."""
+    rows = result["ratios"]
+    networks = [f"- *{row['network']}*: {row['text'][0].lower()}{row['text'][1:]}." for row in result["networks"]]
+    plain = result["networks"][0]["network"]
+    listed = [
+        (
+            row["network"],
+            row["batch"],
+            row["us"],
+            ratio(row["plain"]),
+            marked(row["eager"], row["eager_asked"]),
+            row["eager_asked"],
+            marked(row["jax"], row["jax_asked"]),
+            row["jax_asked"],
+        )
+        for row in rows
+    ]
+    heads = ("network", "batch", "µs a step", f"times {plain}", "× PyTorch eager", "asked", "× JAX scan", "asked")
+    skips = [row["plain"] for row in rows if row["network"] == "residual"]
+    far = max(far for row in result["distances"] for name, far in row.items() if name != "network")
+    return {
+        "branches_networks": "\n".join(networks),
+        "branches_same": f"{far:.0e}",
+        "branches": table(listed, heads),
+        "branches_chart": picture("performance-branches", "Microseconds of a training step of networks with branches"),
+        "branches_missed": _count(result["targets"]),
+        "branches_skips": ratios(skips),
     }
 
 
@@ -223,10 +264,13 @@ def grid(result: dict[str, Any]) -> dict[str, str]:
         worst, best = of_width[0], of_width[-1]
         middle = statistics.median(cell["share"] for cell in of_width)
         shares.append((width, _percent(worst), f"{middle:.1%}", _percent(best)))
+    tiny = [cell for cell in cells if max(map(int, cell["network"].split("-"))) <= TINY]
     below = ", a lower bound" if "bound" in result.get("peak_kind", "") else ""
     return {
         "grid_slower": text,
         "grid_weakest": table(rows, heads),
+        "grid_tiny": _tiny(tiny),
+        "grid_large": _large([cell for cell in wide if cell["width"] >= 512 and cell["batch"] >= 1024]),
         "peak": f"{result['peak'] / 1e9:.0f} GFLOP/s{below}",
         "peak_table": "Batches of 100 and more, over all depths:\n\n"
         + table(shares, ("width", "least", "median", "most")),
@@ -236,6 +280,33 @@ def grid(result: dict[str, Any]) -> dict[str, str]:
         "batch_chart": picture("performance-batch", "Microseconds of a step for each sample over the batch"),
         "peak_chart": picture("performance-peak", "Share of the core's peak over the width, for several batches"),
     }
+
+
+def _tiny(cells: Sequence[dict[str, Any]]) -> str:
+    """How networks of a few units compare with the fastest peer, at batch 1 and at the others."""
+    said = []
+    for where, group in (
+        ("at batch 1", [cell for cell in cells if cell["batch"] == 1]),
+        ("at the larger batches", [cell for cell in cells if cell["batch"] > 1]),
+    ):
+        behind = sum(cell["ratio"] < 1 for cell in group)
+        if group:
+            how = f"{ratios([cell['ratio'] for cell in group])} times as fast as at the fastest peer"
+            said.append(f"{where} they are {how}, and slower in {behind or 'none'} of {len(group)} cells")
+    return f"In the grid, {'; '.join(said)}."
+
+
+def _large(cells: Sequence[dict[str, Any]]) -> str:
+    """How near all are to each other where a step is all arithmetic."""
+    if not cells:
+        return ""
+    shares = [cell["share"] for cell in cells]
+    return (
+        "Where layers are at least 512 wide and batches have 1,024 samples or more, a step runs at "
+        f"{min(shares):.0%} to {max(shares):.0%} of what the core can do at all, and is "
+        f"{ratios([cell['ratio'] for cell in cells])} times as fast as at the fastest peer: the closer all of them "
+        "are to the peak, the closer they are to each other."
+    )
 
 
 def _percent(cell: dict[str, Any]) -> str:
@@ -280,7 +351,19 @@ def latency(result: dict[str, Any]) -> dict[str, str]:
     lines = [[own.get(name, f"{name}, prediction"), *(row.get(name) for row in rows)] for name in names]
     fits = result["what fit costs by itself"]
     small, large = fits[0], fits[-1]
+    many = result.get("µs for 100 rows", [])
+    of_rows = {
+        "compiled": "chainrule, compiled, `predict`",
+        "predict": "chainrule, `cr.predict`",
+        "evaluate": "chainrule, `cr.evaluate`",
+        "PyTorch eager": "PyTorch eager, prediction",
+    }
+    tall = table(
+        [[name, *(row.get(key) for row in many)] for key, name in of_rows.items()],
+        ("100 rows", *(row["network"] for row in many)),
+    )
     return {
+        "latency_rows": tall if many else "",
         "latency": table(lines, ("", *(row["network"] for row in rows))),
         "fit_cost": f"`fit` by itself, before its first step, costs {three_digits(small['before'])} µs "
         f"for {small['network']}, and {three_digits(large['before'])} µs for {large['network']}.",
@@ -400,6 +483,8 @@ def gain(results: Results) -> str:
 def page(results: Results) -> str:
     """docs/performance.md."""
     pieces = summary(results) | machine(results) | steps(results["training_speed"]) | grid(results["grid"])
+    if "branches" in results:
+        pieces |= branches(results["branches"])
     pieces |= options(results["options_cost"]) | latency(results["prediction_latency"])
     pieces |= (
         threads(results["threads"])
@@ -408,6 +493,8 @@ def page(results: Results) -> str:
         | importing(results["import_time"])
     )
     text = (HERE / "performance_page.md").read_text("utf-8")
+    for name in LATER - set(results):
+        text = without(text, name)
     unused = set(pieces) - set(re.findall(r"{{ (\w+) }}", text))
     if unused:
         raise ValueError(f"performance_page.md leaves out {', '.join(sorted(unused))}")
@@ -417,16 +504,24 @@ def page(results: Results) -> str:
     return head + re.sub(r"\n{3,}", "\n\n", text)
 
 
+def without(text: str, benchmark: str) -> str:
+    """The page without the sections that name a benchmark's command."""
+    sections = re.split(r"^(?=## )", text, flags=re.MULTILINE)
+    return "".join(section for section in sections if f"`python benchmarks/{benchmark}.py`" not in section)
+
+
 def charts(results: Results, folder: Path) -> None:
     """The pictures of the page."""
     import performance_charts as draw
 
     folder.mkdir(parents=True, exist_ok=True)
-    rows = [
-        row | {"label": f"{row['network']}\nbatch {row['batch']:,}"} for row in results["training_speed"]["µs per step"]
-    ]
-    body = draw.dots(rows, _names(rows), "µs a step, one core")
-    draw.save(folder, "performance-steps", (6, 1.2 + 0.45 * len(rows)), body)
+    for chart, name in (("performance-steps", "training_speed"), ("performance-branches", "branches")):
+        if name not in results:
+            continue
+        rows = results[name]["µs per step"]
+        rows = [row | {"label": f"{row['network']}\nbatch {row['batch']:,}"} for row in rows]
+        body = draw.dots(rows, _names(rows), "µs a step, one core")
+        draw.save(folder, chart, (6, 1.2 + 0.45 * len(rows)), body)
 
     regular = [cell for cell in results["grid"]["cells"] if cell["regular"]]
     depths = {cell["network"].count("-") for cell in regular}
@@ -486,12 +581,13 @@ def _series(cells: list[dict[str, Any]], group: str, name: str, x: str, y: str) 
 
 
 def read(folder: Path) -> Results:
-    """The results of all benchmarks."""
-    absent = [name for name in NAMES if not (folder / f"{name}.json").exists()]
+    """The results of all benchmarks; those in LATER may be missing."""
+    there = [name for name in NAMES if (folder / f"{name}.json").exists()]
+    absent = [name for name in NAMES if name not in there and name not in LATER]
     if absent:
         commands = "; ".join(f"python benchmarks/{name}.py --json {folder / name}.json" for name in absent)
         raise SystemExit(f"{folder} lacks results; run {commands}")
-    return {name: json.loads((folder / f"{name}.json").read_text("utf-8")) for name in NAMES}
+    return {name: json.loads((folder / f"{name}.json").read_text("utf-8")) for name in there}
 
 
 def put(path: Path, text: str) -> None:

@@ -3,7 +3,8 @@
     python benchmarks/prediction_latency.py [--quick] [--json FILE]
 
 One core, float32, ReLU. Each peer gets its input in the form that it likes best. What `fit` costs by itself is the time
-of a run of one epoch on one sample, less that of one step.
+of a run of one epoch on one sample, less that of one step. `cr.predict` and `cr.evaluate`, which take any model, are
+timed with 100 rows, beside the compiled network.
 """
 
 import importlib.util
@@ -16,6 +17,7 @@ import peers
 import chainrule as cr
 
 NETWORKS = ((2, 25, 25, 25, 2), (4, 64, 64, 2), (64, 64, 64, 64, 4), (784, 256, 128, 10))
+ROWS = 100  # of a table that is predicted or evaluated at once
 
 
 def repeated(call, *inputs) -> Any:
@@ -178,6 +180,18 @@ def _fit(widths, x, target, batch):
     return body
 
 
+def bodies_of_rows(widths) -> dict[str, Any]:
+    """What is timed for a table of rows: the compiled network, what takes any model, and PyTorch's call."""
+    x, target = peers.samples(widths, ROWS)
+    model, loss, data = model_of(widths), cr.MSELoss(), cr.Dataset(x, target)
+    bodies = {
+        "compiled": repeated(cr.compile(model_of(widths)).predict, x),
+        "predict": repeated(cr.predict, model, x),
+        "evaluate": repeated(cr.evaluate, model, loss, data),
+    }
+    return bodies | ({"PyTorch eager": by_torch_eager(widths, x)} if importlib.util.find_spec("torch") else {})
+
+
 def main() -> None:
     """Measure, print, save."""
     options = common.arguments(__doc__)
@@ -185,17 +199,23 @@ def main() -> None:
     report = common.Report("How long does one row take, called from Python?", options)
     report.absent({name: "absent" for name, (module, _) in PEERS.items() if not importlib.util.find_spec(module)})
     how = {"rounds": 5, "min_s": 0.005} if options.quick else {"rounds": 25, "min_s": 0.01, "most_s": 30}
-    rows, fits = [], []
+    rows, fits, tables = [], [], []
     for widths in NETWORKS[:1] if options.quick else NETWORKS:
         timings = common.interleave(bodies_for(widths), **how)
         us = {name: timing.median * 1e6 for name, timing in timings.items()}
         name = common.network_name(widths)
         rows.append({"network": name, **us, "timings": timings})
         fits.append({"network": name, "fit": us["fit, one sample"], "before": us["fit, one sample"] - us["step"]})
+        timings = common.interleave(bodies_of_rows(widths), **how)
+        us = {of: timing.median * 1e6 for of, timing in timings.items()}
+        tables.append({"network": name, **us, "timings": timings})
     names = [name for name in rows[0] if name not in ("network", "timings") and not name.startswith("fit")]
     report.table("µs for one row", rows, {"network": "network"} | {name: name for name in names})
     columns = {"network": "network", "fit": "fit, one step, µs", "before": "of it fit itself, µs"}
     report.table("what fit costs by itself", fits, columns)
+    columns = {"compiled": "compiled, predict", "predict": "cr.predict", "evaluate": "cr.evaluate"}
+    columns = {"network": "network"} | columns | {"PyTorch eager": "PyTorch eager, prediction"}
+    report.table(f"µs for {ROWS} rows", tables, columns)
 
     small = rows[0]
     asked = [

@@ -711,3 +711,22 @@ MULTI = [
 ]
 
 CASES = LAYERS + BRANCHES + LOSSES + MULTI
+
+
+# -- the doors out of chainrule, and who is refused there
+
+# The classes that a door refuses, and what its error says.
+REFUSED: dict[str, dict[type, str]] = {
+    "files": {},
+    "PyTorch": {cr.QuantileLoss: "QuantileLoss is no module that PyTorch has"},
+    "ONNX": {  # which is for predictions
+        kind: f"there is no ONNX for {kind.__name__}"
+        for kind in vars(cr.losses).values()
+        if isinstance(kind, type) and issubclass(kind, cr.Loss) and kind is not cr.Loss
+    },
+}
+WHERE = {  # what the test says of a class that goes through none
+    "files": "keep each argument of the constructor in an attribute of its name",
+    "PyTorch": "write its twin in src/chainrule/exchange/pytorch/networks.py, under the same name",
+    "ONNX": "give it a pattern in src/chainrule/exchange/onnx/patterns.py, or rules in write.py and read.py beside it",
+}

@@ -13,11 +13,16 @@ from chainrule.arguments import flag, number, positive, whole
 
 REQUIRED = {
     cr.Linear: {"in_features": 2, "out_features": 3},
+    cr.Unflatten: {"dim": 1, "unflattened_size": (2, 3)},
+    cr.Select: {"key": 0},
+    cr.Residual: {"body": cr.Tanh()},
+    cr.Graph: {"nodes": {"y": (cr.Tanh(), "x")}},
     cr.StepLR: {"step_size": 3},
     cr.MultiStepLR: {"milestones": [1, 2]},
     cr.ExponentialLR: {"gamma": 0.5},
     cr.CosineAnnealingLR: {"T_max": 3},
 }
+POSITIONAL = {cr.MultiLoss: (cr.MSELoss(),)}
 OPTIMIZERS = [cr.SGD, cr.Adam, cr.AdamW, cr.RMSprop, cr.Adagrad]
 SCHEDULES = [cr.StepLR, cr.MultiStepLR, cr.ExponentialLR, cr.CosineAnnealingLR, cr.LinearLR, cr.ReduceLROnPlateau]
 PLACES = ("dim", "start_dim", "end_dim", "ignore_index")  # axes and classes count from the end, too
@@ -29,8 +34,23 @@ NONSENSE = ("a", b"a", None, -1, -0.5, math.nan, math.inf, -math.inf, 1j, object
 def makes_sense(kind, name, value):
     """What is no nonsense after all."""
     module = issubclass(kind, cr.Module)
+    if name == "key":  # a place or a name
+        return type(value) in (int, str)
     if value is None:
-        return name in ("weight", "pos_weight", "bias", "init", "dtype", "rng", "clip_norm", "clip_value")
+        return name in (
+            "weight",
+            "shortcut",
+            "inputs",
+            "outputs",
+            "weights",
+            "pos_weight",
+            "bias",
+            "init",
+            "dtype",
+            "rng",
+            "clip_norm",
+            "clip_value",
+        )
     if type(value) in (int, float) and math.isfinite(value):
         return (name in PLACES and type(value) is int) or (module and name in SIGNED)
     if name in ("weight", "pos_weight") and not issubclass(kind, cr.Linear):
@@ -48,11 +68,12 @@ def arguments():
 @pytest.mark.parametrize(("kind", "name"), list(arguments()))
 def test_nonsense_is_refused_by_who_and_what(kind, name):
     options = REQUIRED.get(kind, {}) | ({"lr": 0.1} if issubclass(kind, cr.Schedule) else {})
-    kind(**options)
+    others = POSITIONAL.get(kind, ())
+    kind(*others, **options)
     for value in NONSENSE:
         if not makes_sense(kind, name, value):
             with pytest.raises((TypeError, ValueError)) as caught:
-                kind(**options | {name: value})
+                kind(*others, **options | {name: value})
             said = str(caught.value)
             assert name in said, said
             assert kind.__name__ in said or name == "rng", said

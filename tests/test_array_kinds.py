@@ -277,6 +277,7 @@ def test_weights_of_samples_and_of_classes_may_be_of_every_kind(kind: str) -> No
     np.testing.assert_array_equal(numbers(cr.CrossEntropyLoss(weight).weight.value), ones)
 
 
+@pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta:UserWarning")
 @pytest.mark.parametrize("kind", [kind for kind, (make, _) in WRONG.items() if kind not in ("ragged", "None")])
 def test_weights_of_samples_and_of_classes_are_refused_alike(kind: str) -> None:
     make, words = WRONG[kind]

@@ -1,5 +1,6 @@
 """docs/performance.md and README say what the results beside the benchmarks say."""
 
+import importlib
 import re
 import subprocess
 import sys
@@ -25,6 +26,19 @@ def test_the_page_is_what_the_results_make_it(tmp_path):
     shown = PAGE.read_text("utf-8") + readme.read_text("utf-8")
     assert drawn == set(re.findall(r'images/([\w.-]+)"', shown))
     assert all((PAGE.parent / "images" / name).exists() for name in drawn)
+
+
+def test_a_benchmark_that_came_later_and_has_no_results_yet_leaves_its_section_out(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    writer = importlib.import_module("performance_page")
+    results = writer.read(RESULTS)
+    for name in writer.LATER:
+        results.pop(name, None)
+    text = writer.page(results)
+    assert "{{" not in text
+    for name in writer.LATER:
+        assert f"`python benchmarks/{name}.py`" in (ROOT / "benchmarks/performance_page.md").read_text("utf-8")
+        assert f"{name}.py" not in text
 
 
 def test_its_links_lead_somewhere():

@@ -67,7 +67,7 @@ NB_MODULE(CHAINRULE_MODULE, m) {
 
     nb::class_<Lease>(m, "Lease", nb::type_slots(lease_slots)).def(nb::init<nb::object>(), "compiled"_a);
     nb::class_<Compiled>(m, "Compiled", nb::type_slots(compiled_slots), nb::is_weak_referenceable())
-        .def(nb::init<nb::dict, nb::object, nb::object, Objects, bool>(), "plan"_a, "empty"_a, "dtype"_a,
+        .def(nb::init<const Described&, nb::object, nb::object, Objects, bool>(), "plan"_a, "empty"_a, "dtype"_a,
              "parameters"_a, "keeps_gradients"_a)
         .def_prop_ro("bytes", [](Compiled& c) { return c.engine().bytes(); })
         .def_prop_ro("notes", [](Compiled& c) { return c.engine().notes(); })

@@ -20,6 +20,14 @@ void copy_rows(const Matrix<T>& x, const Matrix<T>& y) {
         std::memcpy(y.row(p, 0), x.row(p, 0), size_t(x.rows * x.width()) * sizeof(T));
 }
 
+// What lies beyond the last column becomes 0: for those that write none of it, where something else may have lain before.
+template <class T>
+void clear_padding(const Matrix<T>& m) {
+    const int width = m.width(), used = int((m.columns - 1) % width) + 1;
+    for (int64_t r = 0; r < m.rows; ++r)
+        for (int c = used; c < width; c += lanes<T>) store_partial(m.row(m.panels() - 1, r) + c, Vec<T>{}, width - c < lanes<T> ? width - c : lanes<T>);
+}
+
 // to += x
 template <class T>
 void add_rows_of(const Matrix<T>& x, const Matrix<T>& to) {

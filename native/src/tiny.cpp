@@ -133,7 +133,7 @@ private:
 
     FORCE_INLINE static Eight<T> back(const TinyLayer<T>& layer, const T* x, const Eight<T>& dy, bool wants_dx, bool update, T lr) {
         T dx[most] = {};
-        const Eight<T> step = update ? dy * Eight<T>::all(-lr) : dy;
+        const Eight<T> factor = Eight<T>::all(update ? -lr : T(1)), step = dy * factor;
         T* const to = update ? layer.w : layer.w_gradient;
         for (int k = 0; k < layer.n_in; ++k) {
             const Eight<T> w = Eight<T>::load(layer.w + k * most), xk = Eight<T>::all(x[k]);
@@ -141,8 +141,8 @@ private:
             (update ? Eight<T>::fma(xk, step, w) : xk * step).store(to + k * most);
         }
         if (layer.b_gradient) {
-            if (update) (Eight<T>::load(layer.b) + step).store(layer.b);
-            else step.store(layer.b_gradient);
+            if (update) Eight<T>::fma(dy, factor, Eight<T>::load(layer.b)).store(layer.b);
+            else dy.store(layer.b_gradient);
         }
         return Eight<T>::load(dx);
     }
@@ -240,12 +240,14 @@ private:
     FORCE_INLINE static void put(T* to, const Lanes16<T>& a) {
         for (int j = 0; j < Lanes16<T>::vectors; ++j) store_unaligned(to + j * lanes<T>, a.v[j]);
     }
-    // Columns of n rows to lanes; the lanes beyond them hold what they held, which is finite.
+    // Columns of n rows to lanes. Those beyond become 0: what they held may be NaN, which times a gradient of 0 is no 0.
     FORCE_INLINE static void gather(T* to, const T* data, int columns, const int64_t* order, int64_t first, int n) {
         for (int r = 0; r < n; ++r) {
             const T* row = data + (order ? order[first + r] : first + r) * columns;
             for (int c = 0; c < columns; ++c) to[c * virtual_lanes + r] = row[c];
         }
+        if (n == virtual_lanes) return;
+        for (int c = 0; c < columns; ++c) std::fill(to + c * virtual_lanes + n, to + (c + 1) * virtual_lanes, T(0));
     }
 
     std::vector<TinyLayer<T>> layers_;
@@ -267,7 +269,7 @@ std::unique_ptr<Tiny<T>> make_tiny(const Plan& plan) {
     for (const Op& op : plan.ops) {
         const ValueShape &x = plan.values[size_t(value)], &y = plan.values[size_t(op.output)];
         if (op.inputs != std::vector<int>{value} || x.positions != 1 || x.columns > most || y.columns > most) return nullptr;
-        if (op.settings.kind == "Linear") {
+        if (op.settings.kind == "Linear" && !op.parameters.empty()) {
             TinyLayer<T> layer;
             layer.n_in = int(x.columns), layer.n_out = int(y.columns);
             layer.weight = op.parameters[0];

@@ -2,6 +2,7 @@
 // inputs and outputs, rows of several positions.
 #pragma once
 
+#include <algorithm>
 #include <random>
 
 #include "plans.h"

@@ -76,7 +76,8 @@ void train_and_compare(const Chain& chain, int batch, int samples, int threads =
 
 const std::vector<std::vector<int>> networks = {
     {2, 25, 25, 25, 2}, {1, 1}, {3, 17, 33, 5}, {7, 50, 1}, {7, 1, 50, 3}, {4, 4, 4, 4}, {2, 8, 9, 8, 3},
-    {30, 8, 40, 2}, {64, 64, 64, 64, 4}, {20, 10}, {8, 20, 8}, {40, 5, 5, 40}};
+    {30, 8, 40, 2}, {64, 64, 64, 64, 4}, {20, 10}, {8, 20, 8}, {40, 5, 5, 40},
+    {1, 8, 1}, {2, 4, 1}, {8, 8, 8, 8}, {3, 2}, {6, 1, 5}};
 
 TEST("training equals the naive loop, for every kind of shape") {
     for (const auto& widths : networks)

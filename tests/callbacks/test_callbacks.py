@@ -10,6 +10,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from networks import branched_data, branched_loss, branched_network
 
 import chainrule as cr
 from chainrule.callbacks import CSVLog, JSONLinesLog, Log, TensorBoard
@@ -194,6 +195,21 @@ def test_tensorboard_gets_curves_text_and_histograms(tmp_path):
     assert {(tag, n) for _, tag, n in histograms} == {("0.weight", 10), ("0.bias", 5), ("2.weight", 10), ("2.bias", 2)}
     texts = [value.tensor.string_val[0].decode() for _, value in values if value.HasField("tensor")]
     assert any("(1): Tanh()" in text for text in texts)
+
+
+def test_tensorboard_gets_a_curve_for_each_head(tmp_path):
+    cr.fit(
+        branched_network(cr.Adam()),
+        branched_loss(),
+        branched_data(),
+        epochs=2,
+        validation=branched_data(20, seed=1),
+        metrics={"kind": [cr.metrics.accuracy]},
+        callbacks=[TensorBoard(tmp_path)],
+    )
+    tags = {value.tag for event in events(tmp_path) for value in event.summary.value}
+    heads = {f"loss/{of}{head}" for of in ("training", "validation") for head in ("", "/kind", "/size")}
+    assert heads | {"metrics/accuracy/kind", "learning_rate"} <= tags
 
 
 def test_tensorboard_hides_what_a_run_that_goes_on_does_again(tmp_path):

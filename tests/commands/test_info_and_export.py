@@ -55,6 +55,17 @@ def test_export_writes_onnx_and_tries_it(tmp_path, model):
     np.testing.assert_array_equal(back[0].weight.value, model[0].weight.value)
 
 
+def test_export_tries_all_inputs_and_outputs_of_a_network_with_branches(tmp_path):
+    pytest.importorskip("onnxruntime")
+    g, h = cr.Sequential(cr.Linear(2, 4), cr.Tanh()), cr.Linear(3, 4)
+    model = cr.Graph({"h": (h, "left"), "g": (g, "right"), "y": (cr.Concat(), ("h", "g"))}, outputs=("y", "g"))
+    model.save(tmp_path / "two.safetensors")
+    result = run("export", tmp_path / "two.safetensors", "--to", "onnx", "--out", tmp_path / "two.onnx")
+    assert result.exit_code == 0, result.output
+    assert "left (batch, 3), right (batch, 2) -> y (batch, 8), g (batch, 4)" in result.output
+    assert float(result.output.split(", to ")[1]) < 1e-6
+
+
 @pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
 def test_export_writes_c_and_tries_it(tmp_path, model):
     model.save(tmp_path / "my-disk.safetensors")
@@ -139,7 +150,7 @@ def test_what_has_no_c_is_an_error_that_names_it(tmp_path):
     cr.Sequential(cr.Linear(2, 2), cr.Softmax(dim=0)).save(tmp_path / "a.safetensors")
     result = run("export", tmp_path / "a.safetensors", "--to", "c")
     assert result.exit_code == 1
-    assert result.output == "Error: to_c: there is no C for Softmax along dim 0\n"
+    assert result.output == "Error: to_c: there is no C for Softmax along dim 0 of samples of shape (2,)\n"
 
 
 @pytest.fixture(scope="module")

@@ -141,11 +141,11 @@ WRONG: dict[str, tuple[Any, str]] = {
     ),
     "unknown source": (
         lambda: cr.Graph({"a": (T, "z")}, inputs="x"),
-        "node 'a' reads 'z', which is neither a node nor an input",
+        "inputs must hold 'z', which node 'a' reads, got ('x',)",
     ),
     "unknown output": (
         lambda: cr.Graph({"a": (T, "x"), "b": (T, "a")}, outputs="c"),
-        "an output must be one of the nodes a, b, got 'c'",
+        "outputs must be among the nodes a, b, got 'c'",
     ),
     "input twice": (
         lambda: cr.Graph({"a": (T, "x")}, inputs=("x", "x")),

@@ -18,6 +18,7 @@ from moments import PATIENCE_S
 import chainrule as cr
 from chainrule.files import read_file, write_file
 from chainrule.train import checkpoint as checkpoints
+from chainrule.train.options import Options
 from chainrule.train.session import Session
 
 EVERY_EPOCH = {"python": 0.002, "native": 0.0005}  # seconds: many checkpoints, within epochs too
@@ -357,10 +358,8 @@ def test_whatever_is_broken_in_a_checkpoint_is_an_error_and_changes_nothing(tmp_
 
     def begun():
         """A run of its own, which is told to go on from what is broken."""
-        rest = {"optimizer": None, "shuffle": True, "keep": "best", "stop": None, "callbacks": []}
-        rest |= {"max_seconds": None, "threads": None}
         folder = tmp_path / str(len(list(tmp_path.iterdir())))
-        return Session(make(), cr.MSELoss(), data(), **options, **rest, checkpoint=folder)
+        return Session(make(), cr.MSELoss(), data(), Options(**options, checkpoint=folder))
 
     options = arguments(engine, epochs=2)
     cr.fit(make(), cr.MSELoss(), data(), **options, checkpoint=tmp_path / "whole")

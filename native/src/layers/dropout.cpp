@@ -12,8 +12,7 @@ class Dropout final : public Layer<T> {
 
 public:
     explicit Dropout(const Making& making)
-        : kept_(making.settings.number("p")), halfwords_(making.seed, uint32_t(making.settings.number("stream"))) {
-        if (const double p = making.settings.number("p"); !(p >= 0 && p <= 1)) making.refuse("p must lie in [0, 1]");
+        : kept_(checked_p(making)), halfwords_(making.seed, uint32_t(making.settings.number("stream"))) {
         if (making.x.size() != 1 || making.x[0].columns != making.y.columns || making.x[0].positions != making.y.positions)
             making.refuse("it reads one value and writes one like it");
     }
@@ -29,7 +28,8 @@ public:
     }
     void memory_is_there(const Memory<T>& memory) override {
         const int64_t columns = x().columns;
-        if (memory.batch == 1 && x().positions == 1 && columns > narrow_panel && Halfwords::draws_ahead(columns)) row_ = columns;
+        const bool in_place = x().data == y().data;
+        if (memory.batch == 1 && x().positions == 1 && in_place && columns > narrow_panel && Halfwords::draws_ahead(columns)) row_ = columns;
     }
     void forward(const Pass& pass, int64_t begin, int64_t end) override {
         if (row_ > 0 && pass.training) return row(pass);
@@ -51,8 +51,15 @@ public:
     }
 
 private:
+    static double checked_p(const Making& making) {
+        const double p = making.settings.number("p");
+        if (!(p >= 0 && p <= 1)) making.refuse("p must lie in [0, 1]");
+        return p;
+    }
+
     template <bool adds>
     void draw(const Pass& pass, const Matrix<T>& from, const Matrix<T>& to, int64_t begin) {
+        if (!adds && from.data != to.data) clear_padding(to);
         const int64_t first_row = (pass.first_row + begin) * x().positions;
         if (begin == 0) return dropout<adds, T>(halfwords_, uint64_t(pass.number), kept_, from, to, first_row);
         Halfwords halfwords = halfwords_.another();  // several threads come here at a time, and one of them has row 0
@@ -62,9 +69,8 @@ private:
     // A batch of one small row, which lies there as one run: making views of it would take as long as dropping.
     FORCE_INLINE void row(const Pass& pass) {
         const uint16_t* const drawn = halfwords_.at(uint64_t(pass.number), 0, row_);
-        const T* const from = x().data;
-        T* const to = y().data;
-        for (int64_t c = 0; c < row_; c += lanes<T>) store_unaligned(to + c, load_unaligned(from + c) * kept_.mask(drawn + c));
+        T* const y = this->y().data;
+        for (int64_t c = 0; c < row_; c += lanes<T>) store_unaligned(y + c, load_unaligned(y + c) * kept_.mask(drawn + c));
     }
 
     Kept<T> kept_;

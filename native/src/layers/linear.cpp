@@ -66,9 +66,13 @@ public:
         row_dx_ = adds_dx() ? aside(0, 1) : x().gradient_rows(0, 1);
         row_mask_ = x().mask(true, 0).at;
         row_gradient_ = gradient({});
+        clears_row_ = place_.dx_over_x && !weight_is_transposed(n_in_, n_out_);
     }
 
-    void infer(const Matrix<T>* x, const Matrix<T>& y) const override { apply(x[0], y); }
+    void infer(const Matrix<T>* x, const Matrix<T>& y) const override {
+        apply(x[0], y);
+        linear::clear_unwritten_padding<T>(y);  // where something else may have lain before
+    }
 
     void forward(const Pass&, int64_t begin, int64_t end) override {
         // A row is one alone if the batch has no other: its sums run in another order, which threads must not bring about.
@@ -83,6 +87,7 @@ public:
         row_gradient_.update = pass.update && fuses_update_;
         row_gradient_.lr = T(pass.lr);
         linear_row_backward<T>(row_x_, row_dy_, weight_, wants_dx(pass) ? row_dx_ : no_dx_, {row_mask_, x().scale_in(pass.training)}, row_gradient_);
+        if (clears_row_ && wants_dx(pass)) linear::clear_unwritten_padding<T>(row_dx_);
         if (adds_dx() && wants_dx(pass)) add_rows_of<T>(row_dx_, x().gradient_rows(0, 1));
     }
 
@@ -201,6 +206,8 @@ private:
         const Matrix<T> dx = x().gradient_rows(0, samples);
         if (!weight_is_transposed(n_in_, n_out_) && !adds_dx()) {
             linear_backward_narrow<T>(from, dy, weight_, dx, x().mask(pass.training, 0), to);
+            // A dy of NaN makes NaN of dx's padding; over x, whoever writes x next leaves it there.
+            if (place_.dx_over_x) linear::clear_unwritten_padding<T>(dx);
         } else if (place_.dx_over_x && dx_needs_transpose(n_in_, n_out_)) {
             transpose<T>(weight_, transposed_, 0, n_out_);
             linear_gradient<T>(from, dy, to, 0, n_in_);
@@ -221,7 +228,7 @@ private:
     }
 
     int64_t n_in_, n_out_, positions_;
-    bool has_bias_, fuses_update_ = false;
+    bool has_bias_, fuses_update_ = false, clears_row_ = false;
     bool adds_ = false;  // a later layer has the same parameters: their gradient is there already
     Matrix<T> weight_, transposed_;
     const T *bias_ = nullptr, *zeros_ = nullptr, *row_mask_ = nullptr;

@@ -2,6 +2,7 @@
 //
 //     Reshape  a sample's numbers, position by position, as another number of positions and columns
 //     Permute  column c of y is column `columns[c]` of x
+#include "../matrices.h"
 #include "layers.h"
 
 namespace chainrule {
@@ -27,7 +28,7 @@ public:
 
     Manners manners() const override { return {}; }
     void infer(const Matrix<T>* x, const Matrix<T>& y) const override {
-        clear_padding(y);  // where something else may have lain before
+        clear_padding(y);
         each_number(x[0], y, [](const T& from, T& to) { to = from; });
     }
     void backward_inputs(const Pass& pass, int64_t begin, int64_t end) override {
@@ -39,10 +40,6 @@ public:
     }
 
 private:
-    static void clear_padding(const Matrix<T>& m) {
-        const int width = m.width(), used = int((m.columns - 1) % width) + 1;
-        for (int64_t r = 0; r < m.rows; ++r) std::fill(m.row(m.panels() - 1, r) + used, m.row(m.panels() - 1, r) + width, T(0));
-    }
     // f(number of x, the number of y that it is), sample by sample.
     template <class F>
     void each_number(const Matrix<T>& x, const Matrix<T>& y, F f) const {

@@ -13,6 +13,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -33,6 +34,8 @@ using Indices = nb::ndarray<const int64_t, nb::ndim<1>, nb::c_contig, nb::device
 
 inline nb::dlpack::dtype dtype_of(DType dtype) { return dtype == DType::float32 ? nb::dtype<float>() : nb::dtype<double>(); }
 
+using Described = nb::typed<nb::dict, nb::str, nb::object>;  // a plan as plain values
+
 // Samples of many epochs: what the engine reads, and the arrays that it points into.
 struct Data {
     Dataset view;
@@ -41,7 +44,7 @@ struct Data {
 
 class Compiled final : public Home {
 public:
-    Compiled(const nb::dict& described, nb::object empty, nb::object dtype, Objects parameters, bool keeps_gradients)
+    Compiled(const Described& described, nb::object empty, nb::object dtype, Objects parameters, bool keeps_gradients)
         : Home(create(plan_of(described)), std::move(parameters), nb::borrow(empty(0, dtype).type()), keeps_gradients),
           reader(Py_TYPE(empty(0, dtype).ptr())), x_(described["x"]), y_(described["y"]), is_plain_(x_.is_one() && y_.is_one()),
           number_(plan().dtype), empty_(std::move(empty)), dtype_(std::move(dtype)) {
@@ -278,13 +281,13 @@ private:
         nb::object y = out.is_none() ? fresh(y_, from.rows(), from.single()) : nb::borrow(out);
         const Several to(y_, y, number_, "predict: out", true);
         if (to.rows() != from.rows()) throw nb::value_error("predict: out must have as many rows as x");
-        for (const Rows& part : to.parts())
+        for (const auto& part : to.parts())
             for (const Several* all : {&from, &to})
-                for (const Rows& other : all->parts())
-                    if (&part != &other && part.overlaps(other)) throw nb::value_error("predict: out must not overlap x, nor itself");
+                for (const auto& other : all->parts())
+                    if (&part != &other && part->overlaps(*other)) throw nb::value_error("predict: out must not overlap x, nor itself");
         Turn turn(*this);
-        for (const Rows& part : to.parts())
-            if (shows_at(part.data(), part.bytes())) throw nb::value_error("predict: out must not be an array of the network's own");
+        for (const auto& part : to.parts())
+            if (shows_at(part->data(), part->bytes())) throw nb::value_error("predict: out must not be an array of the network's own");
         without_gil(double(from.rows()), [&] { engine().predict(from.data(), from.rows(), to.data()); });
         turn.done();
         return y;
@@ -316,21 +319,21 @@ private:
     [[gnu::noinline]] double step_several(nb::handle x, nb::handle target) {
         const Several from(x_, x, number_, "step: x", false, &reader);
         y_.require(target, "step: target");
-        std::deque<Rows> wanted;
-        std::vector<Indices> indices;
-        std::vector<const void*> targets;
+        std::vector<std::optional<Rows>> wanted(classes_.size());
+        std::vector<Indices> indices(classes_.size());
+        std::vector<const void*> targets(classes_.size());
         for (size_t i = 0; i < classes_.size(); ++i) {
             const nb::object part = y_.part(target, i);
-            const std::string name = std::string("step: target") + y_.place(i);
             if (classes_[i].wanted) {
-                indices.push_back(indices_of(part, name));
-                check_indices(indices.back(), from.rows(), i);
-                targets.push_back(indices.back().data());
+                indices[i] = indices_of(part, std::string("step: target") + y_.place(i));
+                check_indices(indices[i], from.rows(), i);
+                targets[i] = indices[i].data();
                 continue;
             }
-            const Rows& rows = wanted.emplace_back(part, number_, y_.sample(i), "step: target", false, &reader, y_.place(i));
-            if (rows.rows != from.rows()) throw nb::value_error((name + " must have as many rows as x").c_str());
-            targets.push_back(rows.data());
+            const Rows& rows = wanted[i].emplace(part, number_, y_.sample(i), "step: target", false, &reader, y_.place(i));
+            if (rows.rows != from.rows())
+                throw nb::value_error((std::string("step: target") + y_.place(i) + " must have as many rows as x").c_str());
+            targets[i] = rows.data();
         }
         return run_step(from.rows(), from.data(), targets.data());
     }

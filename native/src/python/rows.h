@@ -4,7 +4,7 @@
 #include <nanobind/nanobind.h>
 
 #include <cstdint>
-#include <deque>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -110,27 +110,28 @@ private:
 // The same for all the arrays of a form, which have as many rows each.
 class Several {
 public:
-    Several(const Form& form, nb::handle value, DType dtype, const char* name, bool writable, const Reader* reader = nullptr) {
+    Several(const Form& form, nb::handle value, DType dtype, const char* name, bool writable, const Reader* reader = nullptr)
+        : parts_(form.size()), data_(form.size()) {
         form.require(value, name);
         for (size_t i = 0; i < form.size(); ++i) {
-            const Rows& part = parts_.emplace_back(form.part(value, i), dtype, form.sample(i), name, writable, reader, form.place(i));
-            data_.push_back(part.data());
+            const Rows& part = parts_[i].emplace(form.part(value, i), dtype, form.sample(i), name, writable, reader, form.place(i));
+            data_[i] = part.data();
             if (part.rows != rows() || part.single() != single()) refuse(form, name, i);
         }
     }
 
-    int64_t rows() const { return parts_[0].rows; }
-    bool single() const { return parts_[0].single(); }
+    int64_t rows() const { return parts_[0]->rows; }
+    bool single() const { return parts_[0]->single(); }
     void* const* data() const { return data_.data(); }
-    const std::deque<Rows>& parts() const { return parts_; }
+    const std::vector<std::optional<Rows>>& parts() const { return parts_; }
 
 private:
     [[noreturn, gnu::noinline]] void refuse(const Form& form, const std::string& name, size_t i) const {
         const std::string first = name.substr(name.find(": ") + 2) + form.place(0);
         throw nb::value_error((name + form.place(i) + " must have as many rows as " + first + ", " + std::to_string(rows()) +
-                               ", got " + std::to_string(parts_[i].rows)).c_str());
+                               ", got " + std::to_string(parts_[i]->rows)).c_str());
     }
-    std::deque<Rows> parts_;  // which stay where they are
+    std::vector<std::optional<Rows>> parts_;  // which stay where they are
     std::vector<void*> data_;
 };
 

@@ -46,8 +46,8 @@ class TensorBoard:
         tags = {"loss": "loss/training", "validation_loss": "loss/validation", "learning_rate": "learning_rate"}
         for name, value in run.history.row(epoch).items():
             if name not in ("epoch", "seconds"):
-                column, bracket, head = name.partition("[")  # a loss of a head is "loss[kind]"
-                tag = f"{tags[column]}{bracket}{head}" if column in tags else f"metrics/{name}"
+                column, _, head = name.removesuffix("]").partition("[")  # of a head, such as "loss[kind]"
+                tag = tags.get(column, f"metrics/{column}") + (f"/{head}" if head else "")
                 self.writer.add_scalar(tag, value, epoch)
         if self.histograms is not None and epoch % self.histograms == 0:
             for name, parameter in run.model.named_parameters():

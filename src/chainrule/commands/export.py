@@ -9,12 +9,14 @@ import numpy as np
 
 from .. import losses
 from ..exchange.c import measure, to_c
+from ..exchange.c.losses import LOSSES
 from ..exchange.c.names import name_from
 from ..exchange.onnx import to_onnx
 from ..extras import installed
 from ..files import load, write_text
 from ..layers import LogSoftmax
 from ..module import Module
+from ..structures import leaves
 from ..tables import TableModel
 from ..tables.raw import columns_that_lose_digits, disagreement, inputs_text, raw_inputs, raw_network, raw_rows
 
@@ -31,7 +33,7 @@ from ..tables.raw import columns_that_lose_digits, disagreement, inputs_text, ra
 @click.option("--train", is_flag=True, help="C that also learns, by the model's own optimizer.")
 @click.option(
     "--loss",
-    type=click.Choice([kind for kind in losses.__all__ if kind != "Loss"]),
+    type=click.Choice(sorted(LOSSES)),
     help="What --train makes smaller  [default: MSELoss; NLLLoss where the model ends in LogSoftmax]",
 )
 @click.option("--lr", type=click.FloatRange(min=0), help="The learning rate of --train  [default: the optimizer's]")
@@ -96,24 +98,32 @@ def _require_ours(places: list[Path]) -> None:
 
 def _onnx(model: Module, out: Path, rows: np.ndarray | None = None) -> None:
     proto = to_onnx(model, out)
-    shapes = [
-        tuple(dim.dim_value or dim.dim_param for dim in value.type.tensor_type.shape.dim)
-        for value in (proto.graph.input[0], proto.graph.output[0])
-    ]
+    inputs, outputs = (
+        {value.name: tuple(dim.dim_value or dim.dim_param for dim in value.type.tensor_type.shape.dim) for value in of}
+        for of in (proto.graph.input, proto.graph.output)
+    )
     click.echo(f"{out}: {out.stat().st_size:,} bytes, opset {proto.opset_import[0].version}")
-    click.echo(f"x {_shape(shapes[0])} -> y {_shape(shapes[1])}")
+    click.echo(f"{_named(inputs)} -> {_named(outputs)}")
     if installed("onnxruntime"):
         import onnxruntime
 
         dtype = next((p.value.dtype for p in model.param()), np.dtype("float32"))
-        x = np.random.default_rng(0).normal(size=(100, *shapes[0][1:])) if rows is None else rows
-        x = x.astype(dtype)
+        rng = np.random.default_rng(0)
+        feeds = {name: rng.normal(size=(100, *shape[1:])).astype(dtype) for name, shape in inputs.items()}
+        if rows is not None:
+            feeds = {"x": rows.astype(dtype)}
         try:
-            [y] = onnxruntime.InferenceSession(str(out), providers=["CPUExecutionProvider"]).run(None, {"x": x})
+            said = onnxruntime.InferenceSession(str(out), providers=["CPUExecutionProvider"]).run(None, feeds)
         except Exception as problem:  # its errors have no common base; most often it lacks a kernel of float64
             click.echo(f"onnxruntime does not run it: {str(problem).splitlines()[0]}")
             return
-        click.echo(f"onnxruntime says the same of 100 random inputs, to {np.abs(y - model(x)).max():.2g}")
+        expected = leaves(model(feeds if len(feeds) > 1 else feeds[next(iter(feeds))]))
+        most = max(np.abs(one - other).max() for one, other in zip(said, expected, strict=True))
+        click.echo(f"onnxruntime says the same of 100 random inputs, to {most:.2g}")
+
+
+def _named(shapes: dict[str, tuple[int | str, ...]]) -> str:
+    return ", ".join(f"{name} {_shape(shape)}" for name, shape in shapes.items())
 
 
 def _shape(lengths: tuple[int | str, ...]) -> str:

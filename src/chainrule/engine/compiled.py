@@ -119,11 +119,11 @@ class Origin:
     def __init__(self, made_of: tuple[Any, Any, Any], options: dict[str, Any]) -> None:
         self.made_of, self.options = made_of, options
         self.plan = self.lowered()
-        self.program = native.program(self.plan)
+        self.told = native.described(self.plan)
 
     def compiled(self) -> Any:
         """The engine's half, which hears of changes from here on."""
-        network = native.compile_plan(self.plan, is_home=True, keeps_gradients=True)
+        network = native.compile_plan(self.plan, told=self.told, is_home=True, keeps_gradients=True)
         self.plan = native.measured(self.plan, network)
         self.network = weakref.ref(network)
         Keeper(self.plan, network, "compile it again")
@@ -153,12 +153,14 @@ class Origin:
             plan = self.lowered()
         except CannotLower as reason:
             raise ValueError(f"the model was changed after compile: the engine does not know {reason}") from None
-        program = native.program(plan)
-        for name in program | self.program:
-            _require_same(name, self.program.get(name, "nothing"), program.get(name, "nothing"))
+        told = native.described(plan)
+        if told != self.told:
+            before, now = native.program(self.told), native.program(told)
+            for name in now | before:
+                _require_same(name, before.get(name, "nothing"), now.get(name, "nothing"))
         _require_same("the optimizer", self.plan.optimizer, plan.optimizer)
-        for i, (before, now) in enumerate(zip(self.plan.parameters, plan.parameters, strict=True)):
-            _require_same(f"parameter {i}", before, now)
+        for i, (known, parameter) in enumerate(zip(self.plan.parameters, plan.parameters, strict=True)):
+            _require_same(f"parameter {i}", known, parameter)
         if (network := self.network()) is not None:
             network.changed = False
 

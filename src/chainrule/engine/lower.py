@@ -145,7 +145,7 @@ def _of_head(class_targets: Structure, key: Any) -> bool:
     try:
         return bool(class_targets[key])
     except (LookupError, TypeError):
-        raise ValueError(f"class_targets must have a part for each output, got {class_targets!r}") from None
+        raise CannotLower(f"class_targets={class_targets!r}, which must have a part for each output") from None
 
 
 def _common_dtype(parameters: list[Parameter]) -> str:

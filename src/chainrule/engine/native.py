@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..structures import Structure
-from .plan import Op, Plan
+from .plan import Plan
 from .rules import losses as loss_rules
 from .rules import optimizers as optimizer_rules
 
@@ -73,12 +73,18 @@ def memory() -> int:
 
 
 def compile_plan(
-    plan: Plan, limit_bytes: int | None = None, *, is_home: bool = False, keeps_gradients: bool = False
+    plan: Plan,
+    limit_bytes: int | None = None,
+    *,
+    told: dict[str, Any] | None = None,
+    is_home: bool = False,
+    keeps_gradients: bool = False,
 ) -> Any:
     """The engine's own form of a plan, with its memory taken.
 
     Parameters
     ----------
+    told : described(plan), if that is known.
     is_home : whether the plan's parameters live in it from its first call on; one that is run once does without.
     keeps_gradients : whether their gradients do too.
 
@@ -89,7 +95,8 @@ def compile_plan(
     limit = memory() if limit_bytes is None else limit_bytes
     parameters = list(plan.parameters) if is_home else []
     dtype = np.dtype(plan.dtype)
-    return module().Compiled(described(plan) | {"limit_bytes": limit}, np.empty, dtype, parameters, keeps_gradients)
+    told = described(plan) if told is None else told
+    return module().Compiled(told | {"limit_bytes": limit}, np.empty, dtype, parameters, keeps_gradients)
 
 
 def measured(plan: Plan, compiled: Any) -> Plan:
@@ -103,16 +110,16 @@ Settings = dict[str, Any]
 
 
 def described(plan: Plan) -> dict[str, Any]:
-    """A plan in the terms of native/src/plan.h."""
+    """A plan in the terms of native/src/plan.h; two that are equal run the same program."""
     return {
         "dtype": plan.dtype,
-        "values": [(value.columns, value.positions) for value in plan.values],
+        "values": list(plan.values),
         "parameters": [(*parameter.shape, 0)[:2] for parameter in plan.parameters],
         "inputs": list(plan.inputs),
         "outputs": list(plan.outputs),
         "x": _form(plan.x, plan.x_shapes),
         "y": _form(plan.y, plan.y_shapes),
-        "ops": [(op_settings(op), op.inputs, op.output, op.parameters) for op in plan.ops],
+        "ops": [({"kind": op.kind} | op.settings, op.inputs, op.output, op.parameters) for op in plan.ops],
         "heads": [
             (loss_rules.settings(head.loss, shape, head.class_targets), head.weight, head.class_targets)
             for head, shape in zip(plan.heads, plan.y_shapes, strict=False)
@@ -125,27 +132,22 @@ def described(plan: Plan) -> dict[str, Any]:
     }
 
 
-def program(plan: Plan) -> dict[str, str]:
-    """All that the engine is told of a plan but its sizes, as words that can be compared and shown."""
-    told = described(plan)
+def program(told: dict[str, Any]) -> dict[str, str]:
+    """The parts of what is told of a plan, but for its sizes, as words."""
     found = {}
-    for i, op in enumerate(plan.ops):
-        of = f" with parameters {', '.join(map(str, op.parameters))}" if op.parameters else ""
-        found[f"op {i}"] = _text(op_settings(op)) + of
-    for i, op in enumerate(plan.ops):
-        found[f"what op {i} reads and writes"] = f"{', '.join(map(str, op.inputs))} → {op.output}"
-    found |= {f"the network's {name}": str(told[name]) for name in ("values", "inputs", "outputs", "x", "y")}
+    for i, (settings, _, _, parameters) in enumerate(told["ops"]):
+        of = f" with parameters {', '.join(map(str, parameters))}" if parameters else ""
+        found[f"op {i}"] = _text(settings) + of
+    for i, (_, inputs, output, _) in enumerate(told["ops"]):
+        found[f"what op {i} reads and writes"] = f"{', '.join(map(str, inputs))} → {output}"
+    found["the network's values"] = ", ".join(str(tuple(value)) for value in told["values"])
+    found |= {f"the network's {name}": str(told[name]) for name in ("inputs", "outputs", "x", "y")}
     losses = [f"{weight:g} · {_text(s)}{', class indices' * c}" for s, weight, c in told["heads"]]
     if losses:
         found["the loss"] = "; ".join(losses).removeprefix("1 · ")
     if told["optimizer"]:
         found["the optimizer"] = _text(told["optimizer"])
     return found
-
-
-def op_settings(op: Op) -> Settings:
-    """Of an op: its kind, and what travels of its layer."""
-    return {"kind": op.kind} | op.settings
 
 
 def _form(structure: Structure, shapes: tuple[tuple[int, ...], ...]) -> tuple[str, list[str], list[tuple[int, ...]]]:

@@ -1,7 +1,7 @@
 """What the engine is to run, as plain data that prints as a table."""
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from .. import signature
 from ..module import Parameter
@@ -12,8 +12,7 @@ class CannotLower(Exception):
     """The engine has no rule for something; the message says for what."""
 
 
-@dataclass(frozen=True)
-class Value:
+class Value(NamedTuple):
     """A matrix: samples × positions rows, and a column for each channel. A vector has one position."""
 
     columns: int
@@ -25,8 +24,7 @@ class Value:
         return self.columns * self.positions
 
 
-@dataclass(frozen=True)
-class Op:
+class Op(NamedTuple):
     """One step of the program: it reads values and writes one.
 
     kind : the engine's name for it: that of the class in Python, or of what the class amounts to ("Sum" in Residual).
@@ -40,8 +38,8 @@ class Op:
     layer: Any
     inputs: tuple[int, ...]
     output: int
-    parameters: tuple[int, ...] = ()
-    settings: dict[str, Any] = field(default_factory=dict)
+    parameters: tuple[int, ...]
+    settings: dict[str, Any]
 
     @property
     def text(self) -> str:
@@ -50,8 +48,7 @@ class Op:
         return f"{name}({self.layer.extra_repr()})" if name == self.kind else f"{self.kind} of {name}"
 
 
-@dataclass(frozen=True)
-class Head:
+class Head(NamedTuple):
     """A loss on one output: its share in the loss of the network is weight · loss."""
 
     loss: Any

@@ -162,25 +162,18 @@ class AnyNetwork(NetworkEstimator):
             batch_size = min(AUTO_BATCH, len(samples.x))
         else:
             batch_size = positive(self, "batch_size", self.batch_size)
+        options: Any = {name: getattr(self, name) for name in self._get_param_names() if name in NAMES}
+        options |= {
+            "epochs": epochs,
+            "batch_size": batch_size,
+            "validation": None if held_out is None else self._data(held_out),
+            "optimizer": self._optimizer,
+            "seed": seed,
+            "progress": bool(self.verbose),
+            "threads": effective_n_jobs(self.n_jobs),
+        }
         try:
-            offered: Any = {name: getattr(self, name) for name in self._get_param_names() if name in NAMES}
-            self.history_ = train.fit(
-                self.network_,
-                loss,
-                self._data(samples),
-                **(
-                    offered
-                    | {
-                        "epochs": epochs,
-                        "batch_size": batch_size,
-                        "validation": None if held_out is None else self._data(held_out),
-                        "optimizer": self._optimizer,
-                        "seed": seed,
-                        "progress": bool(self.verbose),
-                        "threads": effective_n_jobs(self.n_jobs),
-                    }
-                ),
-            )
+            self.history_ = train.fit(self.network_, loss, self._data(samples), **options)
         except FloatingPointError as diverged:
             raise ValueError(f"{type(self).__name__}: {diverged}") from None
         self.n_iter_ = self.history_.epochs

@@ -34,7 +34,8 @@ class Predictor:
             try:
                 if self._compiled is None:
                     self._compiled = engine.compile(self.network, batch_size=1, threads=self.threads)
-                return self._compiled.predict(x)
+                known: np.ndarray = self._compiled.predict(x)
+                return known
             except (ValueError, TypeError, engine.EngineMissing):  # changed since it was compiled, or it cannot be
                 self._compiled, self._refused = None, self._compiled is None
             finally:

@@ -6,15 +6,17 @@ arguments become arrays beside the JSON. So a layer needs no code of its own her
 that habit is tried before it is written, and that no number was lost is looked at after everything that is built.
 """
 
+import inspect
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from functools import cache
+from typing import Any, NoReturn, get_args, get_type_hints
 
 import numpy as np
 
 from .. import arrays, layers, losses, optimizers, random, signature
-from ..layers import Sequential
+from ..layers import Graph, Sequential
 from ..module import Buffer, Module, Parameter
 from ..optimizers import Optimizer, Schedule
 
@@ -26,10 +28,6 @@ KNOWN: dict[str, type] = {
 }
 
 MOST_NESTED = 100  # networks within networks: what is written here has to be read again, one call within another
-
-# Arguments that have to be tensors, or null where True: else the constructor would draw random numbers, as many as the
-# file says.
-_TENSORS = {"Linear": {"weight": False, "bias": True}}
 
 
 def describe(model: Module) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -159,16 +157,10 @@ class _Writer:
                 f"Sequential(*model.chain()) is one chain of the same layers"
             )
         self.modules[id(module)] = name
-        if type(module) is Sequential:
-            found: dict[str, Any] = {"class": self.kind(module)}
-            if module.optimizer is not None:
-                found["optimizer"] = self.plain(module.optimizer)
-            if module.names is not None:
-                found["names"] = list(module.names)
-            found["layers"] = [self.module(layer, _joined(name, key)) for key, layer in module.named_children()]
-            return found
         found = self.plain(module, name)
         arguments, inside = set(found), {}
+        if _is_container(type(module)):
+            arguments |= dict(module.named_children()).keys()  # each of which is in an argument
         # Most children are attributes; those of a container are what it says.
         for attribute, value in {**vars(module), **dict(module.named_children())}.items():
             if attribute in arguments or (isinstance(value, Buffer) and not value.persistent):
@@ -199,20 +191,44 @@ class _Writer:
         """An instance by the arguments of its constructor."""
         kind = self.kind(instance)
         found: dict[str, Any] = {"class": kind}
+        if isinstance(instance, Sequential) and _takes_in_a_row(type(instance)) and instance.optimizer is not None:
+            found["optimizer"] = self.plain(instance.optimizer)
+        for rest in signature.rest(type(instance)):
+            found |= self.rest(instance, rest, name)
         for argument in signature.parameters(type(instance)):
             if hasattr(instance, argument.name):
-                value = self.value(getattr(instance, argument.name), _joined(name, argument.name))
-                found[argument.name] = value
+                value = getattr(instance, argument.name)
+                in_nodes = argument.name == "nodes" and _is_graph(type(instance))
+                found[argument.name] = (
+                    self.nodes(value, name) if in_nodes else self.value(value, _joined(name, argument.name))
+                )
             elif argument.default is argument.empty:
                 raise TypeError(
                     f"{kind} cannot be described: it keeps its argument {argument.name!r} in no attribute of that name"
                 )
-        for rest in signature.rest(type(instance)):
-            if getattr(instance, rest.name, True):  # or nobody knows what they were
-                raise TypeError(
-                    f"{kind} cannot be described: what its constructor takes as {rest} has no names to be kept by"
-                )
         return found
+
+    def nodes(self, nodes: Mapping[str, tuple[Module, Any]], name: str) -> dict[str, Any]:
+        """Those of a Graph: each Module, and the names of what it reads."""
+        return {
+            node: [self.module(module, _joined(name, node)), encode(sources)]
+            for node, (module, sources) in nodes.items()
+        }
+
+    def rest(self, instance: Any, argument: inspect.Parameter, name: str) -> dict[str, Any]:
+        """What stands for any number of arguments: a tuple of that name, of Modules perhaps with names."""
+        kept = getattr(instance, argument.name, True)
+        if argument.kind is argument.VAR_POSITIONAL and isinstance(kept, tuple):
+            names = _takes_in_a_row(type(instance)) and getattr(instance, "names", None)
+            keys = names or map(str, range(len(kept)))
+            items = [self.value(item, _joined(name, key)) for key, item in zip(keys, kept, strict=True)]
+            return {**({"names": list(names)} if names else {}), argument.name: items}
+        if kept:  # or nobody knows what they were
+            raise TypeError(
+                f"{type(instance).__name__} cannot be described: what its constructor takes as {argument} has no names "
+                f"to be kept by"
+            )
+        return {}
 
     def value(self, value: Any, name: str) -> Any:
         """An argument."""
@@ -270,7 +286,7 @@ class _Reader:
                 f"if it is yours, hand it in: load(path, modules=[…])"
             )
         arguments = {key: value for key, value in description.items() if key not in ("class", "state", "inside")}
-        for key, may_be_null in _TENSORS.get(description["class"], {}).items():
+        for key, may_be_null in _tensors(kind).items():
             value = arguments.get(key, "nothing")
             if not isinstance(value, dict) and not (may_be_null and value is None):
                 self.fail(f"{at}: {key} must be a tensor of the file, got {str(value)[:60]}")
@@ -283,7 +299,7 @@ class _Reader:
         except Exception as problem:  # whatever a constructor makes of arguments that are none of its
             self.fail(f"{at}: {problem}")
         if isinstance(made, Module):
-            inner = {} if kind is Sequential else dict(made.named_modules(name))  # a Sequential's are here already
+            inner = {} if _is_container(kind) else dict(made.named_modules(name))  # of those, all are here already
             self.made |= {name: made} | {place: module for place, module in inner.items() if place not in self.made}
         return made
 
@@ -296,31 +312,57 @@ class _Reader:
             self.go_on(children[child], inner)
 
     def _call(self, kind: type, arguments: dict[str, Any], name: str) -> Any:
-        if kind is Sequential:
-            inside = arguments.pop("layers", None)
-            if not isinstance(inside, list):
-                self.fail(f"{name or 'the model'} must have a list of layers, got {str(inside)[:60]}")
-            names = arguments.pop("names", list(map(str, range(len(inside)))))
-            if not isinstance(names, list) or not all(isinstance(key, str) for key in names):
-                self.fail(f"{name or 'the model'} must have names that are text, got {str(names)[:60]}")
-            if not len(set(names)) == len(names) == len(inside):
-                self.fail(f"{name or 'the model'} must have a name for each layer, got {str(names)[:60]}")
-            rule = self.make(arguments.pop("optimizer"), f"{name}.optimizer") if "optimizer" in arguments else None
-            if arguments:
-                self.fail(f"{name or 'the model'} has unknown arguments: {', '.join(arguments)[:60]}")
-            made = {key: self._inner(layer, _joined(name, key)) for key, layer in zip(names, inside, strict=True)}
-            return Sequential(*([] if rule is None else [rule]), made)
+        in_a_row = self._rest(kind, arguments, name)
+        nodes = {"nodes": self._nodes(arguments.pop("nodes", None), name)} if _is_graph(kind) else {}
         flags = set() if kind in KNOWN.values() else _flags(kind)
         made = kind(
+            *in_a_row,
+            **nodes,
             **{
                 key: value is not None if key in flags and _is_tensor(value) else self._value(value, _joined(name, key))
                 for key, value in arguments.items()
-            }
+            },
         )
         for key, value in arguments.items():
             if value is not None and _is_tensor(value):
                 self._place(made, key, value["tensor"], _joined(name, key))
         return made
+
+    def _rest(self, kind: type, arguments: dict[str, Any], name: str) -> list[Any]:
+        """What stands for any number of arguments, which are taken out of the others."""
+        found: list[Any] = []
+        at, container = name or "the model", _takes_in_a_row(kind)
+        if container and "optimizer" in arguments:
+            found.append(self.make(arguments.pop("optimizer"), f"{name}.optimizer"))
+        for argument in signature.rest(kind):
+            if argument.kind is not argument.VAR_POSITIONAL or not (container or argument.name in arguments):
+                continue
+            items = arguments.pop(argument.name, None)
+            if not isinstance(items, list):
+                self.fail(f"{at} must have a list of {argument.name}, got {str(items)[:60]}")
+            names = arguments.pop("names", None) if container else None
+            keys = list(map(str, range(len(items)))) if names is None else names
+            if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
+                self.fail(f"{at} must have names that are text, got {str(keys)[:60]}")
+            if not len(set(keys)) == len(keys) == len(items):
+                self.fail(f"{at} must have a name for each of its {argument.name}, got {str(keys)[:60]}")
+            made = {}
+            for key, item in zip(keys, items, strict=True):  # a loop, as networks may be nested almost too deeply
+                made[key] = self._value(item, _joined(name, key))
+            found += made.values() if names is None else [made]
+        return found
+
+    def _nodes(self, nodes: Any, name: str) -> dict[str, Any]:
+        """Those of a Graph."""
+        at = name or "the model"
+        if not isinstance(nodes, dict):
+            self.fail(f"{at} must have an object of nodes, got {str(nodes)[:60]}")
+        found = {}
+        for node, value in nodes.items():
+            if not isinstance(value, list) or len(value) != 2:
+                self.fail(f"{at} must have a module and its sources as node {node[:60]!r}, got {str(value)[:60]}")
+            found[node] = self._inner(value[0], _joined(name, node)), value[1]
+        return found
 
     def _place(self, made: Any, key: str, tensor: Any, name: str) -> None:
         """See that the Parameter in an attribute is the one of a tensor, whatever the constructor made of it."""
@@ -436,6 +478,41 @@ def decode(value: Any) -> Any:
             return float(value["float"])
         return {key: decode(item) for key, item in value.items()}
     return value
+
+
+def _takes_in_a_row(kind: type) -> bool:
+    """Whether a class takes any number of Modules, or one mapping of their names to them, which it keeps in `names`."""
+    return hasattr(kind, "names") and any(rest.kind is rest.VAR_POSITIONAL for rest in signature.rest(kind))
+
+
+def _is_graph(kind: type) -> bool:
+    """Whether a class is made of nodes."""
+    return issubclass(kind, Graph) and kind.__init__ is Graph.__init__
+
+
+def _is_container(kind: type) -> bool:
+    """Whether all modules inside are arguments."""
+    return _is_graph(kind) or (_takes_in_a_row(kind) and kind in KNOWN.values())
+
+
+@cache
+def _tensors(kind: type) -> dict[str, bool]:
+    """The arguments of a Module that have to be tensors, and whether null will do too.
+
+    They are those of whose attributes the class says `weight: Parameter` or `bias: Parameter | None`. Without them the
+    constructor would draw random numbers, as many as the file says.
+    """
+    try:
+        hints = get_type_hints(kind)
+    except Exception:  # of names that are there for a type checker only, in somebody's own class
+        hints = {}
+    kinds = {name: set(get_args(hint) or [hint]) for name, hint in hints.items()}
+    names = {argument.name for argument in signature.parameters(kind)}
+    return {
+        name: type(None) in found
+        for name, found in kinds.items()
+        if name in names and Parameter in found and found <= {Parameter, type(None)}
+    }
 
 
 def _flags(kind: type) -> set[str]:

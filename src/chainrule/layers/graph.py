@@ -129,7 +129,9 @@ class Graph(Network):
         _require_needed(self._nodes, _tuple(self.outputs))
         last = {source: name for name, (_, sources) in self._nodes.items() for source in _tuple(sources)}
         last = {source: name for source, name in last.items() if source not in _tuple(self.outputs)}
-        self._read_last = {name: [source for source in last if last[source] == name] for name in self._nodes}
+        self._read_last: dict[str, list[str]] = {name: [] for name in self._nodes}
+        for source, name in last.items():
+            self._read_last[name].append(source)
 
     @property
     def nodes(self) -> dict[str, tuple[Module, Names]]:
@@ -201,11 +203,11 @@ def _require_known(nodes: Mapping[str, Any], inputs: Sequence[str], outputs: Seq
             raise ValueError(f"Graph: an input must not have the name of a node, got {name!r}")
     for name in outputs:
         if name not in nodes:
-            raise ValueError(f"Graph: an output must be one of the nodes {', '.join(nodes)}, got {name!r}")
+            raise ValueError(f"Graph: outputs must be among the nodes {', '.join(nodes)}, got {name!r}")
     for name, (_, sources) in nodes.items():
         for source in _tuple(sources):
             if source not in nodes and source not in inputs:
-                raise ValueError(f"Graph: node {name!r} reads {source!r}, which is neither a node nor an input")
+                raise ValueError(f"Graph: inputs must hold {source!r}, which node {name!r} reads, got {tuple(inputs)}")
 
 
 def _in_order(nodes: Mapping[str, tuple[Module, Names]], inputs: Sequence[str]) -> dict[str, tuple[Module, Names]]:

@@ -39,6 +39,9 @@ class Linear(Module):
     array([[12.5]], dtype=float32)
     """
 
+    weight: Parameter
+    bias: Parameter | None
+
     def __init__(
         self,
         in_features: int,

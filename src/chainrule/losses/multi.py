@@ -66,7 +66,7 @@ class MultiLoss(Loss):
         """The weight of each head, in the form of the heads."""
         given = dict.fromkeys(self.heads, 1.0)
         if weights is not None:
-            if isinstance(weights, str) or not isinstance(weights, Iterable):
+            if isinstance(weights, str | bytes) or not isinstance(weights, Iterable):
                 raise TypeError(f"MultiLoss: weights must be a number for each head, got {weights!r}")
             given = dict(weights if isinstance(weights, Mapping) else enumerate(weights))
         if given.keys() != self.heads.keys():
@@ -77,11 +77,11 @@ class MultiLoss(Loss):
         return checked if self.names else tuple(checked.values())
 
     def forward(self, y: Structure, target: Structure, sample_weight: Array | None = None) -> tuple[Any, Any]:
+        weight = () if sample_weight is None else (sample_weight,)
         value: Any = 0.0
         values, kept = {}, {}
         for key, loss, part, wanted in self.parts(y, target):
             with naming(key):
-                weight = () if sample_weight is None else (sample_weight,)
                 values[key], kept[key] = loss.forward(part, wanted, *weight)
             value = value + self.weights[key] * values[key]
         return value, (values, kept)

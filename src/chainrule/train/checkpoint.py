@@ -28,6 +28,7 @@ from ..files.description import (
 )
 from ..files.lock import Lock
 from ..files.packing import pack, tensors_of, unpack
+from ..losses.multi import MultiLoss
 from ..module import Buffer, Module
 from ..optimizers import Optimizer, Schedule
 from ..structures import is_several, leaves, names
@@ -98,6 +99,7 @@ class Keeping:
         self.checkpoint, self.model, self.optimizer = checkpoint, model, optimizer
         self.names = parameter_names(model)
         self.metrics, self.validates = set(metrics), held_out is not None
+        self.heads = len(loss.losses) if type(loss) is MultiLoss else 1
         self.steps_per_epoch = -(-len(data) // settings["batch_size"])
         self.loads = _can_be_loaded(model)
         # Whatever the numbers of the run depend on: a run that goes on must be made of the same.
@@ -218,6 +220,8 @@ class Keeping:
             raise ValueError(f"it stands at step {place.step} of epoch {place.epoch}, which its history does not know")
         if steps != place.epoch * self.steps_per_epoch + place.step:
             raise ValueError(f"it has made {steps} steps and stands at step {place.step} of epoch {place.epoch}")
+        sums = len(place.loss_sum)
+        _require(sums == self.heads or sums == place.step == 0, f"it has {sums} sums of losses for {self.heads} heads")
         best_epoch, best_loss = state["best_epoch"], _real("best_loss", state["best_loss"])
         if best_epoch != history.best_epoch or math.isnan(best_loss):
             raise ValueError(f"its best epoch is {best_epoch} with the loss {best_loss}, and {history.best_epoch}")
@@ -284,8 +288,9 @@ class Keeping:
         for name in [*packed, *(before.keys() - packed.keys())]:
             then, now = _bare(before.get(name)), _bare(packed.get(name))
             if then != now:
-                what = f"{name} was {then} there and is {now} here" if len(f"{then}{now}") < 200 else f"{name} differs"
-                self._fail(f"is of another run: {what}")
+                place, then, now = _difference(name, then, now)
+                what = f"{place} was {then} there and is {now} here"
+                self._fail(f"is of another run: {what if len(what) < 300 else f'{place} differs'}")
 
     def _fail(self, message: str) -> Any:
         raise ValueError(f"fit: resume=True, but {self.checkpoint.path} {message}")
@@ -332,6 +337,14 @@ def _bare(described: Any) -> Any:
     if isinstance(described, dict):
         return {key: _bare(value) for key, value in described.items() if key not in ("state", "inside")}
     return [_bare(value) for value in described] if isinstance(described, list) else described
+
+
+def _difference(name: str, then: Any, now: Any) -> tuple[str, Any, Any]:
+    """Where two descriptions differ first, and what stands there."""
+    if isinstance(then, dict) and isinstance(now, dict) and then.keys() == now.keys():
+        key = next(key for key in then if then[key] != now[key])
+        return _difference(f"{name}.{key}", then[key], now[key])
+    return name, then, now
 
 
 def _rule(optimizer: Any) -> Any:

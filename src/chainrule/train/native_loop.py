@@ -94,10 +94,10 @@ class NativeLoop:
 
     def _compile(self) -> None:
         """Make the plan's network."""
-        self.native = native.compile_plan(self.plan, is_home=True)
+        self.told = native.described(self.plan)
+        self.native = native.compile_plan(self.plan, told=self.told, is_home=True)
         Keeper(self.plan, self.native, "train the model anew")
         self.native.refresh = partial(_refresh, weakref.ref(self))
-        self.program = native.program(self.plan)
         self.rows: tuple[Any, Any] | None = None
 
     def changed(self, name: str) -> None:
@@ -113,7 +113,7 @@ class NativeLoop:
         plan = self._lowered()
         require_same_parameters(self.model, list(plan.parameters))
         before, order = self.native, [id(parameter) for parameter in self.plan.parameters]
-        if native.program(plan) != self.program or [id(parameter) for parameter in plan.parameters] != order:
+        if native.described(plan) != self.told or [id(parameter) for parameter in plan.parameters] != order:
             best = dict(zip(order, _best(before, self.plan), strict=True))
             before.give_state()
             before.release()
@@ -183,7 +183,6 @@ class NativeLoop:
             outcome = self.native.run(**part.arguments, max_seconds=left)
             if watch.pauses():
                 break
-        self._tell_dropouts()
         return self.finished(part, outcome, begin, watch.elapsed_s)
 
     def part(self, first: int, end: int) -> Part:
@@ -219,6 +218,7 @@ class NativeLoop:
 
     def finished(self, part: Part, outcome: str, begin_s: float, end_s: float) -> list[Epoch]:
         """The epochs of a part that the engine has finished between two times of the run."""
+        self._tell_dropouts()
         lr, losses, validation = (part.arguments[name] for name in ("lr", "losses", "validation_losses"))
         n = self.position.epoch - part.first
         if outcome == "not finite":
@@ -243,6 +243,8 @@ class NativeLoop:
 
     def _by_head(self, losses: np.ndarray) -> list[tuple[float, ...]]:
         """The losses of the heads after each epoch, in the order of the loss; they come in that of the outputs."""
+        if not len(losses):  # nobody asked for them
+            return []
         rows = losses.reshape((-1, len(self.plan.heads)))[:, self._heads()].tolist()
         return [tuple(row) for row in rows]
 
@@ -298,7 +300,7 @@ class NativeLoop:
         """What it takes to go on from here; the numbers are handed to Python."""
         self._hand_over()
         at, best_epoch = self.position, self.native.best_epoch
-        sums = [at.losses[i] for i in self._heads()] if at.losses else []
+        sums = [at.losses[i] for i in self._heads()] if at.step else []
         place = Place(at.epoch, at.step, tuple(total for total, _ in sums), tuple(divides for _, divides in sums))
         best_loss = self.native.best_loss if best_epoch >= 0 else math.inf
         found = _best(self.native, self.plan)

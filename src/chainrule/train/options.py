@@ -19,6 +19,8 @@ from .history import History
 from .metrics import Metric, require_metrics
 
 if TYPE_CHECKING:
+    from typing_extensions import Required
+
     from .checkpoint import Checkpoint
     from .session import Run
 
@@ -108,7 +110,7 @@ OF_ONE_RUN = ("seed", "callbacks", "checkpoint", "resume")
 class ChosenOfMany(TypedDict, total=False):
     """The options of `fit_many` for type checkers; a test holds them against Options."""
 
-    epochs: int  # needed, which `takes_options` says at a call
+    epochs: "Required[int]"
     batch_size: int
     validation: Any
     optimizer: UpdateRule | None

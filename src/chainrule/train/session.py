@@ -67,9 +67,8 @@ class Session:
 
         self.loop = _loop(model, loss, optimizer, data, held_out, options)
         _rehearse(self.loop, data, held_out)
-        self.heads = (
-            [str(key) for key in loss.heads] if isinstance(loss, MultiLoss) else []
-        )  # as the History calls them
+        # As the History calls them.
+        self.heads = [str(key) for key in loss.heads] if isinstance(loss, MultiLoss) else []
         self.measured = counting(loss, data if held_out is None else held_out)
         modules = model.modules()
         reseed(modules, options.seed)

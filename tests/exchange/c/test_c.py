@@ -7,18 +7,19 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from cases import LAYERS, Case
+from c_programs import CHECKED, STRICT
+from cases import LAYERS, Case, exported_modules
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import chainrule as cr
 from chainrule.exchange.c import measure, to_c
+from chainrule.exchange.c.kinds import KINDS
+from chainrule.exchange.c.losses import LOSSES
 from chainrule.exchange.c.names import name_from, refusal
+from chainrule.structures import is_several
 
 pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")
-
-STRICT = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic", "-Wconversion", "-Wdouble-promotion", "-Wshadow"]
-CHECKED = ["-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 
 
 def run(folder, *arguments, name="network", flags=("-O2",), files=None):
@@ -35,20 +36,44 @@ def network(*layers, n_in=3, n_out=4):
     return cr.Sequential(cr.Linear(n_in, 5), *layers, cr.Linear(5, n_out))
 
 
-ONE_BY_ONE = [case for case in LAYERS if case.kind not in (cr.Linear, cr.Sequential)]
+BETWEEN = [case for case in LAYERS if not case.build((1, 1)).children() and case.kind is not cr.Linear]
+ONE_BY_ONE = [case for case in BETWEEN if not is_several(case.example((2, 5))[1][0])]
+
+
+# Modules that are no op of a plan, but only what is inside them, or another shape; and what C refuses, with a reason.
+NO_OP = {"Sequential", "Residual", "Parallel", "Graph", "Select", "Identity", "Flatten", "Unflatten", "MultiLoss"}
+REFUSED: dict[str, str] = {}
+
+
+@pytest.mark.parametrize("kind", exported_modules(), ids=lambda kind: kind.__name__)
+def test_every_module_is_something_in_c_or_is_refused_for_a_reason(kind):
+    known = {*KINDS, *LOSSES, *NO_OP}
+    assert (kind.__name__ in known) != (kind.__name__ in REFUSED)
+
+
+def test_what_the_plan_has_and_c_has_not_is_refused_by_name(tmp_path, monkeypatch):
+    monkeypatch.delitem(KINDS, "Tanh")
+    with pytest.raises(ValueError, match=r"^to_c: there is no C for Tanh\(\)$"):
+        to_c(network(cr.Tanh()), tmp_path)
+    monkeypatch.delitem(LOSSES, "MSELoss")
+    with pytest.raises(ValueError, match=r"^to_c: there is no C for MSELoss$"):
+        to_c(network(), tmp_path, loss=cr.MSELoss(), optimizer=cr.SGD())
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("case", ONE_BY_ONE, ids=str)
 def test_every_layer_agrees_with_python_inside_a_network_at_its_beginning_and_at_its_end(tmp_path, case: Case):
     layer = case.build((2, 5))
     cr.seed(0)
-    model = cr.Sequential(layer, cr.Linear(5, 5), layer, cr.Linear(5, 4), case.build((2, 4)))
+    flat, end = cr.Flatten(), case.build((2, 4))  # some give a row other axes
+    model = cr.Sequential(layer, flat, cr.Linear(5, 5), layer, flat, cr.Linear(5, 4), end)
     if isinstance(layer, cr.Dropout):
         model = cr.Sequential(layer, cr.Linear(5, 4))
     try:
-        to_c(model, tmp_path)
+        to_c(model, tmp_path, sample_shape=(5,))
     except ValueError as refused:
-        assert re.search(r"(Softmax|LogSoftmax) along dim 0|Flatten with other than its default axes", str(refused))  # noqa: PT017
+        expected = r"(Softmax|LogSoftmax) along dim 0|(Flatten|Unflatten|Permute)\(.*\) on samples of|on \d+ numbers"
+        assert re.search(expected, str(refused))  # noqa: PT017
         return
     done = run(tmp_path, flags=CHECKED)
     assert done.returncode == 0, done.stdout + done.stderr

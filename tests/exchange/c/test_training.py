@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from c_programs import CHECKED, STRICT, Learner, gcc, joined, learner
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
@@ -20,8 +21,6 @@ from chainrule.exchange.c.trajectory import BATCH, trajectory
 
 pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")
 
-STRICT = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic", "-Wconversion", "-Wdouble-promotion", "-Wshadow"]
-CHECKED = ["-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 N_OUT = 3
 
 ACTIVATIONS = [
@@ -90,66 +89,6 @@ def network(activation, n_in=3, hidden=5, n_out=N_OUT, **kept):
     return cr.Sequential(cr.Linear(n_in, hidden), activation, cr.Tanh(), cr.Linear(hidden, n_out, bias=False))
 
 
-def gcc(*arguments):
-    done = subprocess.run(["gcc", *STRICT, *map(str, arguments), "-lm"], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-
-
-def joined(texts):
-    """Files of C as one, which is quicker to compile; what they call the same and is not gets a name for each file."""
-    said = {}
-    for text in texts:
-        for block in text.split("\n\n"):
-            for name in re.findall(r"^static .*?(\w+)[(\[;]|^    (PARAMETER_\d+) =", block, re.MULTILINE):
-                said.setdefault("".join(name), set()).add(block)
-    own = {name for name, blocks in said.items() if len(blocks) > 1 or f"{name}(" not in min(blocks)}
-    while more := {name for name in said.keys() - own if own & set(re.findall(r"\w+", min(said[name])))}:
-        own |= more
-    lines, shared = [], set()
-    for i, text in enumerate(texts):
-        for block in text.split("\n\n"):
-            if block not in shared:
-                lines.append(re.sub(rf"\b({'|'.join(own)})\b", rf"\1_{i}", block) if own else block)
-            if any(block in said[name] for name in said.keys() - own):
-                shared.add(block)
-    return "\n\n".join(lines)
-
-
-class Learner:
-    """The C functions of a case, and its state."""
-
-    def __init__(self, library, header, model):
-        arrays = re.findall(r"^    float (\w+)\[", header.read_text(), re.MULTILINE)
-        fields = [(array, ctypes.c_float * model.num_parameters) for array in arrays]
-        fields += [("lr", ctypes.c_float), ("steps", ctypes.c_uint32), ("seed", ctypes.c_uint64)]
-        self.state = type("State", (ctypes.Structure,), {"_fields_": fields})()
-        self.model, self.library, self.name = model, library, header.stem
-        self.call("init")
-
-    def call(self, function, *arguments, returns=None):
-        function = getattr(self.library, f"{self.name}_{function}")
-        function.restype = returns
-        return function(ctypes.byref(self.state), *arguments)
-
-    def step(self, x, target):
-        target = target.astype(np.int32 if target.dtype.kind == "i" else np.float32)
-        pointers = (array.ctypes.data_as(ctypes.c_void_p) for array in (x, target))
-        return self.call("step", *pointers, len(x), returns=ctypes.c_float)
-
-    def predict(self, row):
-        y = np.empty(self.model(row[None]).shape[1], np.float32)
-        self.call("predict_with", *(array.ctypes.data_as(ctypes.c_void_p) for array in (row, y)))
-        return y
-
-    def arrays(self, name):
-        """Numbers of the state as arrays like the parameters."""
-        numbers, found = np.array(getattr(self.state, name)), []
-        for parameter in self.model.param():
-            part, numbers = np.split(numbers, [parameter.size])
-            found.append(part.reshape(parameter.shape[::-1]).T)
-        return found
-
-
 def trained(model, loss, optimizer, x, target, dtype):
     """By the loop in Python."""
     optimizer.forget()
@@ -178,7 +117,7 @@ def steps_in_python(model, loss, optimizer, x):
     """What the self-test would hold for these rows."""
     optimizer.forget()
     plan = lower(model, loss, optimizer, sample_shape=x.shape[1:], class_targets=loss.classes)
-    return trajectory(plan, x)
+    return trajectory(model, plan, x)
 
 
 def rows(steps):
@@ -194,7 +133,7 @@ def test_every_pair_of_activation_loss_and_optimizer_learns_what_python_learns(p
         model = network(activation)
         expected = steps_in_python(model, loss, optimizer, x)
         learner = Learner(library, folder / f"case_{i}.h", model)
-        losses = [learner.step(x[at : at + BATCH], expected.target[at : at + BATCH]) for at in (0, BATCH)]
+        losses = [learner.step(x[at : at + BATCH], expected.target[0][at : at + BATCH]) for at in (0, BATCH)]
         assert learner.state.steps == 2
         within([np.array(loss) for loss in losses], *expected.losses, f"losses of case {i}")
         within(learner.arrays("parameters"), *expected.parameters, f"parameters of case {i}")
@@ -209,10 +148,10 @@ def test_what_c_is_compared_with_is_what_fit_does(case):
     x = rows(5)
     expected = steps_in_python(network(activation), loss, optimizer, x)
     truth, bounds = expected.parameters
-    precise = trained(network(activation), loss, optimizer, x, expected.target, "float64")
+    precise = trained(network(activation), loss, optimizer, x, expected.target[0], "float64")
     for mine, parameter in zip(truth, precise, strict=True):
         np.testing.assert_allclose(mine, parameter, rtol=1e-9, atol=1e-12)
-    within(trained(network(activation), loss, optimizer, x, expected.target, "float32"), truth, bounds, "parameters")
+    within(trained(network(activation), loss, optimizer, x, expected.target[0], "float32"), truth, bounds, "parameters")
 
 
 def within(arrays, truth, bounds, what):
@@ -270,15 +209,6 @@ def test_networks_of_any_size_agree_with_python(tmp_path_factory, data):
         loss, optimizer = data.draw(st.sampled_from(fits_all)), data.draw(st.sampled_from(OPTIMIZERS))
         cases.append((cr.Sequential(cr.Flatten(), cr.Sequential(*layers)), loss, optimizer))
     run_with_tests(tmp_path_factory.mktemp("c"), cases)
-
-
-def learner(folder, model, loss, optimizer, *flags):
-    """The C functions of one network, and its state."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("chainrule.exchange.c.source.selftest", lambda *_: "")  # it is the functions that are looked at
-        to_c(model, folder, loss=loss, optimizer=optimizer)
-    gcc(*flags, "-shared", "-fPIC", folder / "network.c", "-o", folder / "network.so")
-    return Learner(ctypes.CDLL(str(folder / "network.so")), folder / "network.h", model)
 
 
 def test_the_masks_of_dropout_are_those_of_the_seed(tmp_path):
@@ -444,7 +374,7 @@ MUTANTS = [
     ("linear by b", cr.Identity(), MSE, SGD, "dbias[i] += ", "dbias[i] -= "),
     ("linear by x", cr.Identity(), MSE, SGD, "sum += weight[", "sum -= weight["),
     ("relu", cr.ReLU(), MSE, SGD, "y[i] > 0.0f ? dy", "y[i] < 0.0f ? dy"),
-    ("leaky relu", cr.LeakyReLU(0.2), MSE, SGD, "1.0f : slope", "slope : 1.0f"),
+    ("leaky relu", cr.LeakyReLU(0.2), MSE, SGD, "1.0f : negative_slope", "negative_slope : 1.0f"),
     ("elu", cr.ELU(), MSE, SGD, "alpha * expf(x[i])", "alpha * expf(-x[i])"),
     ("tanh", cr.Tanh(), MSE, SGD, "1.0f - y[i] * y[i]", "1.0f + y[i] * y[i]"),
     ("sigmoid", cr.Sigmoid(), MSE, SGD, "1.0f - y[i])", "1.0f + y[i])"),
@@ -460,7 +390,7 @@ MUTANTS = [
     ("l1", cr.Tanh(), cr.L1Loss(), SGD, "e > 0.0f ? 1.0f", "e > 0.0f ? -1.0f"),
     ("smooth l1", cr.Tanh(), cr.SmoothL1Loss(), SGD, "? e / beta", "? -e / beta"),
     ("huber", cr.Tanh(), cr.HuberLoss(), SGD, "size < delta ? e :", "size < delta ? -e :"),
-    ("quantile", cr.Tanh(), cr.QuantileLoss(0.9), SGD, "? 1.0f - q :", "? q - 1.0f :"),
+    ("quantile", cr.Tanh(), cr.QuantileLoss(0.9), SGD, "? 1.0f - quantile :", "? quantile - 1.0f :"),
     ("poisson", cr.Tanh(), cr.PoissonNLLLoss(), SGD, "(rate - target[i])", "(rate + target[i])"),
     ("bce", cr.Tanh(), cr.BCEWithLogitsLoss(), SGD, "1.0f - t - c", "1.0f - t + c"),
     ("cross-entropy", cr.Tanh(), cr.CrossEntropyLoss(), SGD, "dy[target] -= ", "dy[target] += "),

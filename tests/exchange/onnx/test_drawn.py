@@ -9,6 +9,7 @@ from collections import Counter
 import numpy as np
 import onnx
 import onnxruntime
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
@@ -16,33 +17,37 @@ from onnx.backend.test.case.node import _NodeTestCases
 from onnx.reference import ReferenceEvaluator
 
 import chainrule as cr
+from chainrule.structures import leaves
 
 onnxruntime.set_default_logger_severity(4)
 
 TYPES = {"float32": TensorProto.FLOAT, "float64": TensorProto.DOUBLE}
 
 
-def oracle(proto, x):
+def oracle(proto, feeds):
     """What onnxruntime says, or ONNX's own evaluator where it has no kernel; None where both refuse."""
-    [name] = [value.name for value in proto.graph.input if value.name not in {t.name for t in proto.graph.initializer}]
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
         session = onnxruntime.InferenceSession(proto.SerializeToString(), options, ["CPUExecutionProvider"])
-        return session.run(None, {name: x})[0]
+        return session.run(None, feeds)
     except Exception:
         try:
-            return ReferenceEvaluator(proto).run(None, {name: x})[0]
+            return ReferenceEvaluator(proto).run(None, feeds)
         except Exception:
             return None
 
 
 class Drawn:
-    """A graph that grows node by node; `shape` is what has come out of it so far."""
+    """A graph that grows node by node; `value` is what came out last, of the shape `shape`.
+
+    known : other values that nodes may read, with their shapes.
+    """
 
     def __init__(self, data, opset, dtype, shape):
         self.data, self.opset, self.dtype, self.shape = data, opset, dtype, shape
         self.nodes, self.numbers, self.value = [], [], "x"
+        self.known, self.inputs = [("x", shape)], {"x": shape}
         self.rng = np.random.default_rng(data.draw(st.integers(0, 9)))
 
     def draw(self, choices):
@@ -174,30 +179,78 @@ class Drawn:
             bent = self.add("Where", self.add("Greater", scaled, n(1.0)), x, bent)
         return bent
 
+    def transpose(self):
+        order = list(range(len(self.shape)))
+        if self.draw([True, False]):
+            order = [0, *self.data.draw(st.permutations(order[1:]))]
+        elif self.draw([True, False]):
+            order = self.data.draw(st.permutations(order))
+        else:
+            self.add("Transpose", self.value)
+            self.shape = self.shape[::-1]
+            return
+        self.add("Transpose", self.value, perm=order)
+        self.shape = tuple(self.shape[i] for i in order)
+
+    def fork(self):
+        """Go on from another value."""
+        self.value, self.shape = self.draw(self.known)
+
+    def another_input(self):
+        if len(self.inputs) < 3:
+            self.value = f"x{len(self.inputs)}"
+            self.inputs[self.value] = self.shape
+
+    def join(self):
+        """With a value of the same shape, or perhaps of another that broadcasts."""
+        fitting = [(name, shape) for name, shape in self.known if shape == self.shape]
+        other, shape = self.draw(fitting if fitting and self.draw([True, True, True, False]) else self.known)
+        op = self.draw(["Add", "Mul", "Sum", "Concat"])
+        names = [self.value, other][:: self.draw([1, -1])] + [self.value] * (op == "Sum")
+        if op == "Concat":
+            axis = self.draw(range(-len(self.shape) if self.opset >= 11 else 0, len(self.shape)))
+            here = axis % len(self.shape)
+            if (
+                len(shape) != len(self.shape)
+                or shape[:here] + shape[here + 1 :] != self.shape[:here] + self.shape[here + 1 :]
+            ):
+                return
+            self.add(op, *names, axis=axis)
+            self.shape = (*shape[:here], shape[here] + self.shape[here], *shape[here + 1 :])
+            return
+        try:
+            self.shape = np.broadcast_shapes(shape, self.shape)
+        except ValueError:
+            return
+        self.add(op, *names)
+
     def any(self):
-        getattr(
-            self, self.draw(["gemm", "matmul", "nothing", "softmax", "flatten", "reshape", "activation", "group"])
-        )()
+        chain = ["gemm", "matmul", "nothing", "softmax", "flatten", "reshape", "activation", "group", "transpose"]
+        getattr(self, self.draw([*chain, *["fork", "join", "join", "join", "another_input"] * self.branches]))()
+        self.known.append((self.value, self.shape))
 
     def proto(self, axes):
-        kind = TYPES[self.dtype]
+        kind, outputs = TYPES[self.dtype], {self.value: self.shape}
+        if self.branches and self.draw([True, False]):
+            outputs |= dict([self.draw(self.known)])
         graph = helper.make_graph(
             self.nodes,
             "drawn",
-            [helper.make_tensor_value_info("x", kind, axes)],
-            [helper.make_tensor_value_info(self.value, kind, [None] * len(self.shape))],
+            [helper.make_tensor_value_info(name, kind, axes(shape)) for name, shape in self.inputs.items()],
+            [helper.make_tensor_value_info(name, kind, [None] * len(shape)) for name, shape in outputs.items()],
             self.numbers,
         )
         return helper.make_model(graph, opset_imports=[helper.make_opsetid("", self.opset)], ir_version=8)
 
 
-def test_drawn_graphs_are_read_as_onnxruntime_reads_them_or_refused():
+@pytest.mark.parametrize("branches", [False, True])
+def test_drawn_graphs_are_read_as_onnxruntime_reads_them_or_refused(branches):
     count = Counter()
 
     @settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
     @given(data=st.data())
     def check(data):
-        opset = data.draw(st.integers(1, 25))
+        opset = data.draw(st.integers(7 if branches else 1, 25))
         dtype = data.draw(st.sampled_from(list(TYPES)))
         shape = tuple(data.draw(st.lists(st.integers(1, 3), min_size=1, max_size=4)))
         free = [
@@ -206,11 +259,18 @@ def test_drawn_graphs_are_read_as_onnxruntime_reads_them_or_refused():
         ]
         name = data.draw(st.sampled_from(["n", ""]))  # the same for all of them, or none
         drawn = Drawn(data, opset, dtype, shape)
-        for _ in range(data.draw(st.integers(1, 4))):
+        drawn.branches = branches
+        for _ in range(data.draw(st.integers(2, 8) if branches else st.integers(1, 4))):
             drawn.any()
-        if not drawn.nodes or drawn.value == "x":
+        if not drawn.nodes or drawn.value in drawn.inputs:
             return
-        proto = drawn.proto([name or None if is_free else n for n, is_free in zip(shape, free, strict=True)])
+
+        def axes(lengths):
+            kept = lengths == shape  # another input may have another shape, with a free batch
+            is_free = free if kept else [free[0]] + [False] * (len(lengths) - 1)
+            return [name or None if one else n for n, one in zip(lengths, is_free, strict=True)]
+
+        proto = drawn.proto(axes)
         try:
             model = cr.from_onnx(proto)
         except ValueError as refusal:
@@ -218,37 +278,49 @@ def test_drawn_graphs_are_read_as_onnxruntime_reads_them_or_refused():
             count["refused"] += 1
             return
         for batch in {shape[0], 2} if free[0] else {shape[0]}:
-            x = np.random.default_rng(0).normal(size=(batch, *shape[1:])).astype(dtype)
-            expected = oracle(proto, x)
+            rng = np.random.default_rng(0)
+            feeds = {
+                name: rng.normal(size=(batch if lengths[0] == shape[0] else lengths[0], *lengths[1:])).astype(dtype)
+                for name, lengths in drawn.inputs.items()
+            }
+            expected = oracle(proto, feeds)
             if expected is None:
                 count["for nobody"] += 1
                 continue
             tolerance = 2e-6 if dtype == "float32" else 1e-7  # ONNX's erf and Elu compute in float32 here and there
             try:
-                said = model(x)
-            except ValueError:  # a layer that takes rows refuses one axis when it is called
-                assert len(shape) == 1
+                said = model(feeds if len(feeds) > 1 else feeds["x"])
+            except ValueError:
+                # A layer that takes rows refuses one axis when it is called, and Sum does not repeat a batch of one.
+                assert len(shape) == 1 or branches
+                count["refused when called"] += 1
                 continue
-            assert said.shape == expected.shape
-            np.testing.assert_allclose(said, expected, rtol=tolerance, atol=tolerance)
+            assert isinstance(said, dict) == (len(expected) > 1)
+            for found, one in zip(leaves(said), expected, strict=True):
+                assert found.shape == one.shape
+                np.testing.assert_allclose(found, one, rtol=tolerance, atol=tolerance)
             count["read"] += 1
+            count["graphs"] += isinstance(model, cr.Graph)
 
     check()
     assert count["read"] > 100, count
     assert count["refused"] > 100, count
+    assert count["refused when called"] < count["read"] / 4, count
+    assert (count["graphs"] > 50) == branches, count
 
 
 OPERATORS = [
     *("Gemm", "MatMul", "Add", "Flatten", "Reshape", "Identity", "Dropout", "Relu", "LeakyRelu", "PRelu", "Elu"),
-    *("Tanh", "Sigmoid", "Softplus", "Gelu", "Softmax", "LogSoftmax"),
+    *("Tanh", "Sigmoid", "Softplus", "Gelu", "Softmax", "LogSoftmax", "Transpose"),
 ]
+JOINS = ["Concat", "Mul", "Sum"]
 
 
 def examples():
-    """ONNX's own examples for the operators that are read; all inputs but the first as constants."""
+    """ONNX's own examples for the operators that are read; all inputs but the first as constants, unless it joins."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of arithmetic, when the examples are made
-        for operator in OPERATORS:  # not all two thousand at once, which takes many seconds
+        for operator in OPERATORS + JOINS:  # not all two thousand at once, which takes many seconds
             importlib.import_module(f"onnx.backend.test.case.node.{operator.lower()}")
     for case in _NodeTestCases:
         inputs, outputs = case.data_sets[0]
@@ -256,26 +328,44 @@ def examples():
             continue  # sequences and optional values
         proto = onnx.ModelProto()
         proto.CopyFrom(case.model)
+        if proto.graph.node[0].op_type in (*JOINS, "Add"):
+            yield case.name.removeprefix("test_"), proto, inputs, outputs[0]
+            continue
         for value, array in zip(proto.graph.input[1:], inputs[1:], strict=True):
             proto.graph.initializer.append(numpy_helper.from_array(array, value.name))
         del proto.graph.input[1:]
-        yield case.name.removeprefix("test_"), proto, inputs[0], outputs[0]
+        yield case.name.removeprefix("test_"), proto, inputs[:1], outputs[0]
 
 
 def test_the_examples_of_onnx_are_read_rightly_or_refused():
     read, refused = set(), set()
-    for name, proto, x, expected in examples():
+    for name, proto, inputs, expected in examples():
         try:
             model = cr.from_onnx(proto)
         except ValueError as refusal:
             assert str(refusal).startswith("from_onnx: ")  # noqa: PT017 - that there is one is not demanded
             refused.add(name)
             continue
-        np.testing.assert_allclose(model(x), expected, rtol=1e-5, atol=1e-6, err_msg=name)
+        try:
+            said = model(tuple(inputs) if len(inputs) > 1 else inputs[0])
+        except ValueError:  # of a batch of one that is to be repeated
+            assert name.endswith("_bcast")
+            continue
+        np.testing.assert_allclose(said, expected, rtol=1e-5, atol=1e-6, err_msg=name)
         read.add(name)
     softmax = {f"softmax_{axis}" for axis in ("axis_0", "axis_1", "axis_2", "default_axis", "negative_axis")}
     gemm = {f"gemm_{kind}" for kind in ("alpha", "beta", "transposeB", "default_vector_bias", "default_no_bias")}
     plain = {"relu", "tanh", "sigmoid", "softplus", "elu", "leakyrelu", "gelu_default_1", "gelu_tanh_1", "matmul_2d"}
     shape = {"flatten_axis1", "flatten_default_axis", "dropout_default", "identity", "reshape_reduced_dims"}
-    assert softmax | {f"log{name}" for name in softmax} | gemm | plain | shape <= read
+    joins = {
+        "add",
+        "mul",
+        "sum_example",
+        "sum_two_inputs",
+        "concat_2d_axis_1",
+        "concat_3d_axis_2",
+        "concat_3d_axis_negative_1",
+    }
+    moved = {"transpose_all_permutations_0", "transpose_all_permutations_1", "reshape_reordered_last_dims"}
+    assert softmax | {f"log{name}" for name in softmax} | gemm | plain | shape | joins | moved <= read
     assert {"gemm_transposeA", "gemm_default_matrix_bias", "prelu_broadcast", "flatten_axis0"} <= refused

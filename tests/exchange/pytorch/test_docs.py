@@ -12,7 +12,7 @@ PAGE = (Path(__file__).parents[3] / "docs" / "pytorch.md").read_text()
 
 
 def test_the_python_of_the_page_runs_as_printed():
-    first, *others = re.findall(r"```python\n(.*?)```", PAGE, re.S)
+    first, both_ways, branches = re.findall(r"```python\n(.*?)```", PAGE, re.S)
     torch.manual_seed(0)
     names = {}
     exec(first, names)
@@ -20,6 +20,7 @@ def test_the_python_of_the_page_runs_as_printed():
     assert (history.epochs, history.engine.startswith("native")) == (200, True)
     said = cr.predict(cr.from_torch(names["network"]), test.x)
     assert (said.argmax(axis=1) != test.target).mean() < 0.03
-    for block in others:
-        exec(block, names)
+    exec(both_ways, names)
     np.testing.assert_array_equal(cr.predict(names["model"], test.x), said)
+    exec(branches, names)
+    assert f"```\n{names['model']!r}\n```" in PAGE

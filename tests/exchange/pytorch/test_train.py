@@ -201,7 +201,7 @@ OURS = {"optimizer": cr.SGD()}
         ({"loss": "mse"}, TypeError, "loss must be a module"),
         ({"loss": torch.nn.KLDivLoss()}, TypeError, "KLDivLoss is none of"),
         ({"optimizer": torch.optim.SGD(network().parameters())}, ValueError, "for all parameters of the module"),
-        ({"optimizer": torch.optim.LBFGS(MODULE.parameters())}, TypeError, "must be one of SGD, Adam"),
+        ({"optimizer": torch.optim.LBFGS(MODULE.parameters())}, TypeError, "must be one of SGD, Adagrad, Adam"),
         ({"optimizer": torch.optim.SGD(MODULE.parameters(), maximize=True)}, ValueError, "maximize=False"),
         ({"optimizer": None}, TypeError, "optimizer must be one of torch.optim or chainrule, got None"),
         (
@@ -240,3 +240,101 @@ def test_what_it_cannot_do_is_an_error_that_says_why_and_changes_nothing(changes
     with pytest.raises(error, match=says):
         cr.train_torch(module, arguments.pop("loss"), arguments.pop("data"), **arguments)
     same_as_before(module, before)
+
+
+# -- networks with branches
+
+
+class Branches(torch.nn.Module):
+    """Two inputs and two outputs; `form` is that of what comes out."""
+
+    def __init__(self, form=dict):
+        super().__init__()
+        torch.manual_seed(0)
+        self.form, self.left, self.right = form, torch.nn.Linear(2, 4), torch.nn.Linear(3, 4)
+        self.skip = torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.Tanh())
+        self.size, self.kind = torch.nn.Linear(8, 1), torch.nn.Linear(8, 3)
+
+    def forward(self, image, numbers):
+        h = torch.cat([torch.relu(self.left(image)), self.right(numbers)], dim=1)
+        h = h + self.skip(h)
+        return {"size": self.size(h), "kind": self.kind(h)} if self.form is dict else (self.size(h), self.kind(h))
+
+
+def branched_tensors(n=60):
+    generator = torch.Generator().manual_seed(1)
+    image, numbers = (torch.randn(n, width, generator=generator, dtype=torch.float64) for width in (2, 3))
+    return image, numbers, image[:, :1] * numbers[:, :1], (image[:, 0] > 0).long() + (numbers[:, 1] > 0).long()
+
+
+@pytest.mark.parametrize("form", [dict, tuple])
+def test_several_inputs_and_outputs_train_as_in_pytorch(form):
+    mine, theirs = Branches(form).double(), Branches(form).double()
+    optimizer, peer = (torch.optim.Adam(module.parameters(), lr=0.02) for module in (mine, theirs))
+    image, numbers_, size, kind = branched_tensors()
+    for _ in range(3):
+        for start in range(0, 60, 20):
+            rows = slice(start, start + 20)
+            y = theirs(image[rows], numbers_[rows])
+            y = list(y.values()) if form is dict else y
+            loss = torch.nn.functional.mse_loss(y[0], size[rows]) + torch.nn.functional.cross_entropy(y[1], kind[rows])
+            peer.zero_grad()
+            loss.backward()
+            peer.step()
+    losses = {"size": torch.nn.MSELoss(), "kind": cr.CrossEntropyLoss()}
+    losses = losses if form is dict else tuple(losses.values())
+    loader = DataLoader(TensorDataset(image, numbers_, size, kind), batch_size=20)
+    history = cr.train_torch(
+        mine, losses, loader, optimizer=optimizer, epochs=3, keep="last", validation=loader.dataset
+    )
+    assert history.steps == 9
+    for ours, expected in zip(numbers(mine), numbers(theirs), strict=True):
+        np.testing.assert_allclose(ours, expected, rtol=1e-9, atol=1e-11)
+
+
+def test_structures_of_tensors_are_data_too():
+    image, numbers_, size, kind = branched_tensors()
+    one, other = Branches().double(), Branches().double()
+    loss = cr.MultiLoss({"size": cr.MSELoss(), "kind": cr.CrossEntropyLoss()})
+    pair = ({"image": image, "numbers": numbers_}, {"size": size, "kind": kind})
+    how = {"optimizer": cr.SGD(lr=0.1), "epochs": 2, "batch_size": 20}
+    first = cr.train_torch(one, loss, pair, **how)
+    weight = torch.ones(60, dtype=torch.float64)
+    second = cr.train_torch(other, loss, TensorDataset(image, numbers_, size, kind, weight), **how)
+    np.testing.assert_allclose(first.losses, second.losses, rtol=1e-12)
+
+
+def test_tensors_that_are_not_one_for_each_input_and_output_are_refused():
+    image, numbers_, size, kind = branched_tensors()
+    module = Branches().double()
+    before, loss = numbers(module), {"size": torch.nn.MSELoss(), "kind": torch.nn.CrossEntropyLoss()}
+    with pytest.raises(TypeError, match="must be a TensorDataset of 2 inputs, 2 targets and perhaps sample_weight"):
+        cr.train_torch(module, loss, TensorDataset(image, size), optimizer=cr.SGD(), epochs=1)
+    with pytest.raises(TypeError, match=r"loss must be a module of torch\.nn or chainrule"):
+        cr.train_torch(module, {"size": 3}, TensorDataset(image, numbers_, size, kind), optimizer=cr.SGD(), epochs=1)
+    with pytest.raises((TypeError, ValueError)):
+        cr.train_torch(
+            module, torch.nn.MSELoss(), TensorDataset(image, numbers_, size, kind), optimizer=cr.SGD(), epochs=1
+        )
+    same_as_before(module, before)
+
+
+class Residual(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.body, self.out = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)
+
+    def forward(self, x):
+        return self.out(x + torch.tanh(self.body(x)))
+
+
+def test_a_forward_of_ones_own_trains_as_in_pytorch():
+    mine, theirs = Residual().double(), Residual().double()
+    optimizer, peer = (torch.optim.SGD(module.parameters(), lr=0.1, momentum=0.9) for module in (mine, theirs))
+    loop(theirs, peer, 4)
+    loader = DataLoader(DATA, batch_size=20)
+    cr.train_torch(mine, torch.nn.MSELoss(), loader, optimizer=optimizer, epochs=2, keep="last")
+    loop(mine, optimizer, 2)
+    for ours, expected in zip(numbers(mine), numbers(theirs), strict=True):
+        np.testing.assert_allclose(ours, expected, rtol=1e-9, atol=1e-11)

@@ -12,5 +12,4 @@ def _dropout(lowering: Lowering, layer: layers.Dropout, x: Structure) -> Handle:
     lowering.drawn.append(layer)
     if layer.p == 0 or (lowering.in_mode and not layer.training):
         return lowering.one(layer, x)
-    stream = next(i for i, known in enumerate(lowering.drawing) if known is layer)
-    return lowering.alike("Dropout", layer, x, p=layer.p, stream=stream)
+    return lowering.alike("Dropout", layer, x, p=layer.p, stream=lowering.stream(layer))

@@ -10,7 +10,7 @@ from ... import arrays, losses, signature
 from ...module import Buffer
 from ..plan import CannotLower
 
-LARGEST_INDEX = 2**53  # the largest of which a float64, in which numbers travel, holds every neighbour
+LARGEST_INDEX = 2**53  # numbers travel as float64, which holds every whole number up to here
 
 
 def settings(loss: Any, shape: tuple[int, ...], class_targets: bool) -> dict[str, Any]:
@@ -23,19 +23,16 @@ def settings(loss: Any, shape: tuple[int, ...], class_targets: bool) -> dict[str
 
     Raises CannotLower for a loss that the engine does not know, or does not know for such targets.
     """
-    name, rule = type(loss).__name__, RULES.get(type(loss))
-    if rule is None:
+    name, refuse = type(loss).__name__, RULES.get(type(loss))
+    if refuse is None:
         raise CannotLower(name)
     if loss.reduction == "none":
         raise CannotLower(f'{name} with reduction="none"')
     if class_targets and not loss.classes:
         raise CannotLower(f"{name} with class indices as targets")
-    rule(loss, shape, class_targets)
-    told: dict[str, Any] = {
-        argument.name: getattr(loss, argument.name) for argument in signature.parameters(type(loss))
-    }
-    mean = told.pop("reduction") == "mean"
-    return {"kind": name, "mean": mean} | {argument: _plain(value) for argument, value in told.items()}
+    refuse(loss, shape, class_targets)
+    told = {argument.name: _plain(getattr(loss, argument.name)) for argument in signature.parameters(type(loss))}
+    return {"kind": name, "mean": told.pop("reduction") == "mean"} | told
 
 
 def _plain(value: Any) -> Any:

@@ -9,30 +9,33 @@ layer writes in the same terms. It holds for exactly its class: a subclass may h
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from math import prod
 from typing import Any
 
 from ... import signature
 from ...module import Module, Parameter
-from ...structures import Structure, is_several
+from ...structures import Structure
 from ..plan import CannotLower as CannotLower
 from ..plan import Op, Value
 
 
-@dataclass(eq=False)
 class Unknown:
     """The shape of an input's samples, until a layer says what it takes."""
 
     found: tuple[int, ...] | None = None
 
 
-@dataclass(frozen=True)
 class Handle:
-    """A value of the plan, as layers see it: what shape its samples have to them, however the engine lays them out."""
+    """A value of the plan, as layers see it: what shape its samples have to them, however the engine lays them out.
 
-    number: int
-    shape: Any  # a tuple of lengths, or Unknown
+    number : of the value.
+    shape : a tuple of lengths, or Unknown.
+    """
+
+    __slots__ = ("number", "shape")
+
+    def __init__(self, number: int, shape: Any) -> None:
+        self.number, self.shape = number, shape
 
     def seen_as(self, shape: tuple[int, ...]) -> "Handle":
         """The same numbers in the same order, as samples of another shape."""
@@ -76,8 +79,9 @@ class Lowering:
         self.values: list[Value] = []
         self.ops: list[Op] = []
         self.parameters: list[Parameter] = []
-        self.drawing = [module for module in model.modules() if hasattr(module, "reseed")]
+        self.model = model
         self.drawn: list[Module] = []
+        self._places: dict[int, int] = {}
         self._laid_out: dict[tuple[int, Value], int] = {}
 
     def lower(self, layer: Module, x: Structure) -> Structure:
@@ -103,10 +107,10 @@ class Lowering:
         **settings: Any,
     ) -> Handle:
         """An op, and what it writes: a matrix `value`, whose samples have this shape to the layers."""
+        number = len(self.values)
         self.values.append(value)
-        places = tuple(self._place(parameter) for parameter in parameters)
-        number = len(self.values) - 1
-        self.ops.append(Op(kind, layer, tuple(x.number for x in inputs), number, places, settings))
+        read, places = tuple([x.number for x in inputs]), tuple([self._place(parameter) for parameter in parameters])
+        self.ops.append(Op(kind, layer, read, number, places, settings))
         return Handle(number, shape)
 
     def alike(self, kind: str, layer: Module, x: Structure, **settings: Any) -> Handle:
@@ -114,14 +118,19 @@ class Lowering:
         only = self.one(layer, x)
         return self.add(kind, layer, [only], self.values[only.number], only.shape, **settings)
 
+    def stream(self, layer: Module) -> int:
+        """The number of `layer` among those that draw random numbers, as `fit` counts them."""
+        drawing = [module for module in self.model.modules() if hasattr(module, "reseed")]
+        return next(i for i, module in enumerate(drawing) if module is layer)
+
     # -- what a layer reads
 
     def one(self, layer: Module, x: Structure) -> Handle:
         """x, where `layer` takes one array."""
-        x = x.one() if isinstance(x, Source) else x
-        if is_several(x):
+        if isinstance(x, Source):
+            x = x.one()
+        if not isinstance(x, Handle):
             raise CannotLower(f"{name_of(layer)} on several arrays")
-        assert isinstance(x, Handle)
         return x
 
     def parts(self, layer: Module, x: Structure, keys: Sequence[str] | int) -> list[Handle]:
@@ -175,11 +184,10 @@ class Lowering:
 
     def _place(self, parameter: Parameter) -> int:
         """Where `parameter` stands in the plan's list."""
-        for index, known in enumerate(self.parameters):
-            if known is parameter:
-                return index
-        self.parameters.append(parameter)
-        return len(self.parameters) - 1
+        place = self._places.setdefault(id(parameter), len(self.parameters))
+        if place == len(self.parameters):
+            self.parameters.append(parameter)
+        return place
 
 
 Rule = Callable[[Lowering, Any, Structure], Structure]

@@ -1,7 +1,9 @@
 """Dropout in C: the masks of Python and of the engine, bit for bit."""
 
-from ...engine.plan import Plan
-from ...layers import Dropout
+from ...engine.plan import Op, Plan, Value
+from .body import Body, Place, Way
+from .functions import COPY
+from .kind import Kind
 from .spelling import short
 
 PHILOX = """\
@@ -45,13 +47,35 @@ static void dropout(float *x, int n, uint32_t threshold, float scale, uint64_t s
 """
 
 
-def dropout_call(array: str, n: int, layer: Dropout, stream: int) -> str:
-    """The mask of the layer that is number `stream` among those that draw, put on a row."""
-    threshold = round(layer.p * 2**16)
-    scale = short(2**16 / max(2**16 - threshold, 1))
-    return f"dropout({array}, {n}, {threshold}, {scale}, state->seed, state->steps, {1 + stream}, row);"
+class Dropout(Kind):
+    """In place; the mask is not kept, but drawn again on the way back."""
+
+    def vanishes(self, learns: bool) -> bool:
+        return not learns
+
+    def offsets(self, op: Op, values: tuple[Value, ...]) -> list[int | None]:
+        return [0]
+
+    def forward(self, body: Body, op: Op, x: list[Place], y: Place) -> None:
+        if x[0] != y:
+            body.call((COPY,), x[0], y, body.values[op.output].size)
+        self._mask(body, op, y)
+
+    def backward(self, way: Way, op: Op, x: list[Place], y: Place) -> None:
+        self._mask(way, op, way.dy)
+        way.hand(0)
+
+    def _mask(self, body: Body, op: Op, place: Place) -> None:
+        """The mask of the layer that is number `stream` among those that draw, put on a row."""
+        threshold = round(op.settings["p"] * 2**16)
+        scale = short(2**16 / max(2**16 - threshold, 1))
+        address = "state->seed", "state->steps", 1 + op.settings["stream"], "row"
+        body.call((PHILOX, DROPOUT), place, body.values[op.output].size, threshold, scale, *address)
+
+
+KINDS = {"Dropout": Dropout()}
 
 
 def draws(plan: Plan) -> bool:
     """Whether a mask is drawn anywhere."""
-    return any(op.kind == "dropout" for op in plan.ops)
+    return any(isinstance(KINDS.get(op.kind), Dropout) for op in plan.ops)

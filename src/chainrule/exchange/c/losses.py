@@ -4,15 +4,19 @@
 1 / (what all rows count together). dy is `share` times the slope of the loss by y.
 """
 
-from collections.abc import Callable
-from typing import Any
+import re
+from collections.abc import Callable, Mapping
+from math import prod
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from ... import losses
-from ...arrays import to_numpy
-from .functions import LARGEST, SIGMOID_OF_ONE
-from .spelling import array, short
+from ...engine.plan import Plan
+from ...engine.rules.losses import settings
+from .activations import LARGEST, SIGMOID_OF_ONE
+from .spelling import array, short, statics
+
+Settings = Mapping[str, Any]
 
 
 def _elements(name: str, equation: str, terms: tuple[str, ...], loss: str, slope: str, arguments: str = "") -> str:
@@ -59,12 +63,12 @@ HUBER = _elements(
     ", float delta",
 )
 QUANTILE = _elements(
-    "quantile",
-    "l = -q e where e < 0, else (1 - q) e, e = y - target; its slope is -q, 1 - q, and 0 where e = 0",
+    "quantile_loss",
+    "l = -q e where e < 0, else (1 - q) e, e = y - target, q = quantile; its slope is -q, 1 - q, and 0 where e = 0",
     (_ERROR,),
-    "(e < 0.0f ? -q : 1.0f - q) * e",
-    "e < 0.0f ? -q : e > 0.0f ? 1.0f - q : 0.0f",
-    ", float q",
+    "(e < 0.0f ? -quantile : 1.0f - quantile) * e",
+    "e < 0.0f ? -quantile : e > 0.0f ? 1.0f - quantile : 0.0f",
+    ", float quantile",
 )
 POISSON_OF_LOG = _elements(
     "poisson_nll",
@@ -83,15 +87,15 @@ POISSON_OF_RATE = _elements(
 )
 
 
-def _bce(loss: losses.BCEWithLogitsLoss, n_out: int) -> tuple[str, ...]:
-    """What it needs: its weights, where it has any, as constant arrays."""
+def _bce(settings: Settings, n: int) -> tuple[str, ...]:
+    """With its weights, where it has any, as constant arrays."""
     arrays: list[str] = []
     equation, also, terms, factor = "c = 1", "", "1.0f", ""
-    if loss.pos_weight.value is not None:
-        arrays.append(array("pos_weight", np.broadcast_to(to_numpy(loss.pos_weight.value), (1, n_out))))
+    if settings["pos_weight"]:
+        arrays.append(array("pos_weight", np.broadcast_to(settings["pos_weight"], n)))
         equation, terms = "c = 1 + (pos_weight - 1) t", "1.0f + (pos_weight[i] - 1.0f) * t"
-    if loss.weight.value is not None:
-        arrays.append(array("element_weight", np.broadcast_to(to_numpy(loss.weight.value), (1, n_out))))
+    if settings["weight"]:
+        arrays.append(array("element_weight", np.broadcast_to(settings["weight"], n)))
         also, factor = ", both times element_weight", "element_weight[i] * "
     text = _elements(
         "bce_with_logits",
@@ -140,23 +144,23 @@ static float cross_entropy(const float *y, int target, float *dy, int n, float s
 """
 
 
-def _cross_entropy(loss: losses.CrossEntropyLoss, n_out: int) -> tuple[str, ...]:
-    eps, weights = loss.label_smoothing, class_weights(loss)
+def _cross_entropy(settings: Settings, n: int) -> tuple[str, ...]:
+    eps, weights = settings["label_smoothing"], _class_weights(settings)
     if not eps and not weights:
         return LARGEST, CROSS_ENTROPY
     factor = "class_weight[i] * " if weights else ""
     share = f"""\
-/* What class i is asked for: {factor}((1 - eps) [i = target] + eps / {n_out}), eps = {eps:g} */
+/* What class i is asked for: {factor}((1 - eps) [i = target] + eps / {n}), eps = {eps:g} */
 static float q_of(int i, int target)
 {{
-    return {factor}(i == target ? {short(1 - eps + eps / n_out)} : {short(eps / n_out)});
+    return {factor}(i == target ? {short(1 - eps + eps / n)} : {short(eps / n)});
 }}
 """
     return (*weights, LARGEST, share, CROSS_ENTROPY_OF_SHARES)
 
 
-def _nll(loss: losses.NLLLoss, n_out: int) -> tuple[str, ...]:
-    weights = class_weights(loss)
+def _nll(settings: Settings, n: int) -> tuple[str, ...]:
+    weights = _class_weights(settings)
     weight = " * class_weight[target]" if weights else ""
     text = f"""\
 /* l = -y[target]{weight}; its slope is {"-class_weight[target]" if weights else "-1"} there, 0 elsewhere */
@@ -172,26 +176,58 @@ static float nll(const float *y, int target, float *dy, int n, float share)
     return (*weights, text)
 
 
-def class_weights(loss: Any) -> tuple[str, ...]:
+def _class_weights(settings: Settings) -> tuple[str, ...]:
     """The weight of each class as a constant array, if there are any."""
-    return () if loss.weight.value is None else (array("class_weight", to_numpy(loss.weight.value)),)
+    return (array("class_weight", settings["weight"]),) if settings["weight"] else ()
 
 
-# For each loss and number of outputs: what it needs, the name of the function that is called, and its settings.
-Rule = Callable[[Any, int], tuple[tuple[str, ...], str, tuple[float, ...]]]
-
-LOSSES: dict[type, Rule] = {
-    losses.MSELoss: lambda loss, n_out: ((MSE,), "mse", ()),
-    losses.L1Loss: lambda loss, n_out: ((L1,), "l1", ()),
-    losses.SmoothL1Loss: lambda loss, n_out: (
-        ((SMOOTH_L1,), "smoothl1", (loss.beta,)) if loss.beta else ((L1,), "l1", ())
-    ),
-    losses.HuberLoss: lambda loss, n_out: ((HUBER,), "huber", (loss.delta,)),
-    losses.QuantileLoss: lambda loss, n_out: ((QUANTILE,), "quantile", (loss.quantile,)),
-    losses.PoissonNLLLoss: lambda loss, n_out: (
-        ((POISSON_OF_LOG,), "poisson_nll", ()) if loss.log_input else ((POISSON_OF_RATE,), "poisson_nll", (loss.eps,))
-    ),
-    losses.BCEWithLogitsLoss: lambda loss, n_out: (_bce(loss, n_out), "bce_with_logits", ()),
-    losses.CrossEntropyLoss: lambda loss, n_out: (_cross_entropy(loss, n_out), "cross_entropy", ()),
-    losses.NLLLoss: lambda loss, n_out: (_nll(loss, n_out), "nll", ()),
+# By the class in Python: the functions, those that are needed first, given the settings and the number of outputs.
+LOSSES: dict[str, Callable[[Settings, int], tuple[str, ...]]] = {
+    "MSELoss": lambda settings, n: (MSE,),
+    "L1Loss": lambda settings, n: (L1,),
+    "SmoothL1Loss": lambda settings, n: (SMOOTH_L1 if settings["beta"] else L1,),
+    "HuberLoss": lambda settings, n: (HUBER,),
+    "QuantileLoss": lambda settings, n: (QUANTILE,),
+    "PoissonNLLLoss": lambda settings, n: (POISSON_OF_LOG if settings["log_input"] else POISSON_OF_RATE,),
+    "BCEWithLogitsLoss": _bce,
+    "CrossEntropyLoss": _cross_entropy,
+    "NLLLoss": _nll,
 }
+
+
+class LossInC(NamedTuple):
+    """The loss of a head: its functions, of which the last is called, and its settings."""
+
+    texts: tuple[str, ...]
+    settings: Settings
+
+    @property
+    def class_weight(self) -> str:
+        """The name of the array with the weight of each class; empty if there is none."""
+        names = [name for text in self.texts for name in statics(text) if name.startswith("class_weight")]
+        return names[0] if names else ""
+
+
+def losses_of(plan: Plan) -> list[LossInC]:
+    """The loss of each head; where two say different things by one name, the second says it by a name with a number.
+
+    Raises ValueError for one that C does not know.
+    """
+    found: list[LossInC] = []
+    for i, (head, shape) in enumerate(zip(plan.heads, plan.y_shapes, strict=True)):
+        if type(head.loss).__name__ not in LOSSES:
+            raise ValueError(f"to_c: there is no C for {type(head.loss).__name__}")
+        said = settings(head.loss, shape, head.class_targets)
+        texts = LOSSES[said["kind"]](said, prod(shape))
+        known = {name: text for loss in found for text in loss.texts for name in statics(text)}
+        other = {name for text in texts for name in statics(text) if known.get(name, text) != text}
+        while more := {name for text in texts if _says(text, other) for name in statics(text)} - other:
+            other |= more
+        if other:
+            texts = tuple(re.sub(rf"\b({'|'.join(sorted(other))})\b", rf"\1_{i}", text) for text in texts)
+        found.append(LossInC(texts, said))
+    return found
+
+
+def _says(text: str, names: set[str]) -> bool:
+    return not names.isdisjoint(re.findall(r"\w+", text))

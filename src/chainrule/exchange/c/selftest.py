@@ -5,7 +5,11 @@ from typing import Any
 import numpy as np
 
 from ...engine.plan import Plan
-from .rounding import exact_and_bound
+from ...files import build, describe
+from ...module import Module
+from ...structures import Structure, leaves
+from .interface import Array, Interface
+from .rounding import bounds
 from .spelling import array, by_columns, places
 from .training import NO_FAST_MATH
 from .trajectory import BATCH, Trajectory, trajectory
@@ -13,12 +17,24 @@ from .trajectory import BATCH, Trajectory, trajectory
 MOST = 1024  # numbers that are compared of one parameter
 
 
-def selftest(name: str, plan: Plan, x: np.ndarray) -> str:
-    """The text of NAME_test.c: inputs x, (rows, n_in) float32, and what Python makes of them."""
-    upper = name.upper()
-    y, bound = exact_and_bound(plan, x)
-    learns = plan.loss is not None
-    data, functions = _learning(name, plan, trajectory(plan, x)) if learns else ("", "")
+def selftest(name: str, model: Module, plan: Plan, face: Interface, x: Structure) -> str:
+    """The text of NAME_test.c: inputs x in float32, and what Python makes of them.
+
+    model : in float32; the plan is what it lowers to.
+    """
+    y = leaves(build(*describe(model)).to(dtype="float64")(x))
+    rows, inputs = len(leaves(x)[0]), [part.reshape(len(part), -1) for part in leaves(x)]
+    off = bounds(plan, inputs)
+    learns = bool(plan.heads)
+    data, functions = _learning(name, plan, face, trajectory(model, plan, x)) if learns else ("", "")
+    xs, ys = numbered("x", face.inputs), numbered("y", face.outputs)
+    says, offs = numbered("expected", face.outputs), numbered("bound", face.outputs)
+    given = _arrays(xs, inputs, face.inputs)
+    expected, bound = (_arrays(n, v, face.outputs, "double") for n, v in ((says, y), (offs, off)))
+    declared = "\n".join(f"    float {n}[{a.macro}];" for n, a in zip(ys, face.outputs, strict=True))
+    arguments = [f"{n} + row * {a.macro}" for n, a in zip(xs, face.inputs, strict=True)]
+    call = f"{name}_predict({', '.join([*arguments, *ys])});"
+    compared = "".join(_compared(name, out, *parts) for out, *parts in zip(face.outputs, ys, says, offs, strict=True))
     return f"""\
 /* Compares {name}.c with what Python said, and with the argument "time" measures it.
  *
@@ -32,12 +48,12 @@ def selftest(name: str, plan: Plan, x: np.ndarray) -> str:
 #include <string.h>
 #include <time.h>
 
-{NO_FAST_MATH + chr(10) if learns else ""}#define ROWS {len(x)}
+{NO_FAST_MATH + chr(10) if learns else ""}#define ROWS {rows}
 
-{array("x", x, of="ROWS * " + upper + "_INPUTS")}
+{chr(10).join(given)}
 /* In float64, and below how far float32 may be from it: the roundings of every layer, carried on to the outputs. */
-{array("expected", y, of="ROWS * " + upper + "_OUTPUTS", kind="double")}
-{array("bound", bound, of="ROWS * " + upper + "_OUTPUTS", kind="double")}
+{chr(10).join(expected)}
+{chr(10).join(bound)}
 {data}/* Whether a number is NaN or infinite, by its bits: with -ffast-math gcc drops other tests. */
 static int broken(float number)
 {{
@@ -48,21 +64,12 @@ static int broken(float number)
 
 static int check(void)
 {{
-    float y[{upper}_OUTPUTS];
+{declared}
     double worst = 0.0;
     int row, i;
     for (row = 0; row < ROWS; row++) {{
-        {name}_predict(x + row * {upper}_INPUTS, y);
-        for (i = 0; i < {upper}_OUTPUTS; i++) {{
-            const int at = row * {upper}_OUTPUTS + i;
-            const double error = fabs((double)y[i] - expected[at]);
-            if (broken(y[i]) || error > bound[at]) {{
-                printf("{name}: row %d, output %d is %.9g, ", row, i, (double)y[i]);
-                printf("but Python says %.9g\\n", expected[at]);
-                return 1;
-            }}
-            worst = error > worst ? error : worst;
-        }}
+        {call}
+{compared}\
     }}
     printf("{name}: %d rows agree with Python, to %.2g at worst\\n", ROWS, worst);
     return 0;
@@ -70,15 +77,15 @@ static int check(void)
 
 static void measure(void)
 {{
-    float y[{upper}_OUTPUTS];
+{declared}
     float sum = 0.0f;
     long calls = 0;
     const clock_t begin = clock();
     while (clock() - begin < CLOCKS_PER_SEC / 5) {{
         int row;
         for (row = 0; row < ROWS; row++) {{
-            {name}_predict(x + row * {upper}_INPUTS, y);
-            sum += y[0];
+            {call}
+            sum += {" + ".join(f"{y}[0]" for y in ys)};
         }}
         calls += ROWS;
     }}
@@ -98,13 +105,44 @@ static void measure(void)
 """
 
 
-def _learning(name: str, plan: Plan, run: Trajectory) -> tuple[str, str]:
+def numbered(name: str, arrays: list[Array]) -> list[str]:
+    """The name, with numbers if there are several arrays."""
+    return [name] if len(arrays) == 1 else [f"{name}{i}" for i in range(len(arrays))]
+
+
+def _arrays(called: list[str], values: list[np.ndarray], arrays: list[Array], kind: str = "float") -> list[str]:
+    parts = zip(called, values, arrays, strict=True)
+    return [array(name, numbers, of=f"ROWS * {one.macro}", kind=kind) for name, numbers, one in parts]
+
+
+def _compared(name: str, output: Array, y: str, expected: str, bound: str) -> str:
+    """The comparison of one output."""
+    of = "" if output.name == "y" else f" of {output.name}"
+    return f"""\
+        for (i = 0; i < {output.macro}; i++) {{
+            const int at = row * {output.macro} + i;
+            const double error = fabs((double){y}[i] - {expected}[at]);
+            if (broken({y}[i]) || error > {bound}[at]) {{
+                printf("{name}: row %d, output %d{of} is %.9g, ", row, i, (double){y}[i]);
+                printf("but Python says %.9g\\n", {expected}[at]);
+                return 1;
+            }}
+            worst = error > worst ? error : worst;
+        }}
+"""
+
+
+def _learning(name: str, plan: Plan, face: Interface, run: Trajectory) -> tuple[str, str]:
     """The data of the training steps, and the functions that make them and compare."""
-    width, kind = ("1", "int") if plan.class_targets else (f"{name.upper()}_OUTPUTS", "float")
-    arrays = [array("target", run.target, of=f"LEARNED * {width}", kind=kind), *_pair("loss", run.losses)]
+    named = numbered("target", face.targets)
+    arrays = [
+        array(n, values, of=f"LEARNED * {target.width}", kind="int" if target.classes else "float")
+        for n, values, target in zip(named, run.target, face.targets, strict=True)
+    ]
+    arrays += _pair("loss", run.losses)
     calls = []
     for of in ("parameters", "gradients"):
-        pairs = zip(*(by_columns(plan, numbers) for numbers in getattr(run, of)), strict=True)
+        pairs = zip(*(by_columns(numbers) for numbers in getattr(run, of)), strict=True)
         for i, (begin, pair) in enumerate(zip(places(plan), pairs, strict=True)):
             apart = -(-len(pair[0]) // MOST)
             chosen = [numbers[::apart] for numbers in pair]
@@ -112,7 +150,7 @@ def _learning(name: str, plan: Plan, run: Trajectory) -> tuple[str, str]:
             calls.append(
                 f'near("{of}", state.{of}, {begin}, {apart}, {of}_{i}, {of}_{i}_bound, {len(chosen[0])}, &worst)'
             )
-    return _data(name, run, arrays), _functions(name, width, calls)
+    return _data(name, run, arrays), _functions(name, face, calls)
 
 
 def _pair(name: str, pair: Any) -> list[str]:
@@ -130,7 +168,7 @@ def _data(name: str, run: Trajectory, arrays: list[str]) -> str:
  * update, and what the state holds after the last. How far float32 may be from it: twice what Python was off at most
  * when all that it computed was moved, up or down at random, by the largest rounding that float32 could make. */
 #define BATCH {BATCH}
-#define LEARNED {len(run.x)}
+#define LEARNED {len(run.x[0])}
 #define STEPS {len(run.losses[0])}
 
 {chr(10).join(arrays)}
@@ -139,8 +177,10 @@ static {name}_state state;
 """
 
 
-def _functions(name: str, width: str, calls: list[str]) -> str:
-    upper = name.upper()
+def _functions(name: str, face: Interface, calls: list[str]) -> str:
+    xs, named = numbered("x", face.inputs), numbered("target", face.targets)
+    rows = [f"{n} + begin * {a.width}" for n, a in zip((*xs, *named), (*face.inputs, *face.targets), strict=True)]
+    widest = max(face.inputs, key=lambda one: one.size).macro
     return f"""/* Whether n numbers from `begin` on, `apart` from each other, are what Python says. */
 static int near(const char *what, const float *all, int begin, int apart, const double *says, const double *off, int n,
                 double *worst)
@@ -163,19 +203,19 @@ static float learn(int step)
 {{
     const int begin = step * BATCH;
     const int rows = LEARNED - begin < BATCH ? LEARNED - begin : BATCH;
-    return {name}_step(&state, x + begin * {upper}_INPUTS, target + begin * {width}, rows);
+    return {name}_step(&state, {", ".join(rows)}, rows);
 }}
 
 static int check_steps(void)
 {{
     const uint32_t bits = 0x7FC00000;
-    float losses[STEPS], nan[{upper}_INPUTS];
+    float losses[STEPS], nan[{widest}];
     double worst = 0.0;
     int step, good;
     {name}_init(&state);
-    for (step = 0; step < {upper}_INPUTS; step++)
+    for (step = 0; step < {widest}; step++)
         memcpy(nan + step, &bits, sizeof bits);
-    {name}_step(&state, nan, target, 1); /* must change nothing */
+    {name}_step(&state, {", ".join(["nan"] * len(xs) + named)}, 1); /* must change nothing */
     for (step = 0; step < STEPS; step++)
         losses[step] = learn(step);
     good = near("losses", losses, 0, 1, loss, loss_bound, STEPS, &worst);

@@ -1,26 +1,31 @@
 """A network as C99: one source file, one header, and a test of its own; with a loss, the training step too."""
 
-from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ...arguments import as_array, positive
+from ...arguments import as_arrays, positive
 from ...arrays import to_numpy
-from ...engine.lower import CannotLower, lower, sample_shape
+from ...engine.lower import CannotLower, checked_shapes, lower
+from ...engine.lower import sample_shape as least_shape
 from ...engine.plan import Plan
 from ...files import build, describe, write_text
 from ...files.description import build_rule, describe_rule
+from ...layers.networks import described
 from ...module import Module
 from ...optimizers import Optimizer, Schedule
+from ...structures import Structure, is_several, leaves, names, rebuild
 from ...train.prepare import require_finite
 from . import training
-from .functions import ACTIVATIONS, COPY, LINEAR
+from .header import about, header
+from .interface import Interface, interface
+from .layout import program_of
 from .names import refusal
+from .predict import prediction
 from .selftest import selftest
-from .spelling import about, add, array, by_columns, numbers, prefixed, rest, total, uses
+from .spelling import array, by_columns, folded, numbers, prefixed
 
 
 def to_c(
@@ -28,6 +33,7 @@ def to_c(
     folder: str | PathLike[str],
     *,
     name: str = "network",
+    sample_shape: Structure = None,
     test_rows: int = 32,
     test_inputs: Any = None,
     loss: Module | None = None,
@@ -45,18 +51,25 @@ def to_c(
         void NAME_predict_with(const NAME_state *state, const float *x, float *y);
         float NAME_step(NAME_state *state, const float *x, const float *target, int batch);
 
+    Several inputs, outputs and targets are as many arguments, called as in Python where C has nothing against it:
+
+        void NAME_predict(const float image[NAME_IMAGE_INPUTS], const float numbers[NAME_NUMBERS_INPUTS], float *y);
+
     Parameters
     ----------
-    model : Linear, activations, Dropout (which does nothing in prediction), Flatten and Identity in any chain.
+    model : made of this library's layers, in any chain or graph; Dropout does nothing in prediction.
     folder : for the files; made if it is not there.
     name : of the files, and the beginning of every name in them: an identifier of C that is no word of C or C++, and
         not the name of a header of the system.
+    sample_shape : the shape of one sample, or a tuple or dict of shapes; needed where the layers do not say it. In C a
+        sample's numbers lie one after the other, the last axis first.
     test_rows : how many random inputs the test compares. It holds what Python says of them in float64, and for each
         output how far float32 may be from that. A training step is tested on the first 31 of them at most.
-    test_inputs : (rows, inputs), what it compares instead of random inputs from a normal distribution: rows that
-        are like yours tell more of a network that takes other numbers than those around 0.
+    test_inputs : what it compares instead of random inputs from a normal distribution, in the form in which the network
+        takes them: rows that are like yours tell more of a network that takes other numbers than those around 0.
     loss : what a training step makes smaller; without one, the files only predict. Targets of CrossEntropyLoss and
-        NLLLoss are class indices, an int for each row; those of other losses are NAME_OUTPUTS floats for each row.
+        NLLLoss are class indices, an int for each row; those of other losses are floats, as many as there are outputs.
+        Several outputs need a MultiLoss.
     optimizer : the rule of the updates; the model's own unless given. It begins anew: no moments, no steps. Its lr, a
         number, is what state.lr starts from.
 
@@ -68,12 +81,15 @@ def to_c(
     test_rows = positive("to_c", "test_rows", test_rows)
     if expected := refusal(name):
         raise ValueError(f"to_c: name must be {expected}, got {name!r}")
-    plan = _plan(model, loss, _rule(model, loss, optimizer))
-    x = _test_inputs(test_inputs, test_rows, plan.n_in)
+    if sample_shape is not None:
+        sample_shape = checked_shapes("to_c", sample_shape)
+    twin, plan = _plan(model, sample_shape, loss, _rule(model, loss, optimizer))
+    x = _test_inputs(test_inputs, test_rows, plan)
+    face = interface(name, plan)
     texts = {
-        f"{name}.h": _header(name, plan),
-        f"{name}.c": _source(name, plan),
-        f"{name}_test.c": selftest(name, plan, x),
+        f"{name}.h": header(name, plan, face),
+        f"{name}.c": _source(name, plan, face),
+        f"{name}_test.c": selftest(name, twin, plan, face, x),
     }
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -82,16 +98,32 @@ def to_c(
     return [folder / file for file in texts]
 
 
-def _test_inputs(given: Any, rows: int, n_in: int) -> np.ndarray:
-    """What the test compares, (rows, n_in) float32."""
+def _test_inputs(given: Any, rows: int, plan: Plan) -> Structure:
+    """What the test compares: for each input (rows, …) in float32."""
     if given is None:
-        return np.random.default_rng(0).normal(size=(rows, n_in)).astype(np.float32)
-    x = to_numpy(as_array("to_c", "test_inputs", given))
-    if x.ndim != 2 or x.shape[0] == 0 or x.shape[1] != n_in:
-        raise ValueError(f"to_c: test_inputs must be (rows, {n_in}), got {x.shape}")
+        rng = np.random.default_rng(0)
+        return rebuild(plan.x, [rng.normal(size=(rows, *shape)).astype(np.float32) for shape in plan.x_shapes])
+    x, form = as_arrays("to_c", "test_inputs", given), plan.x
+    fits = len(leaves(x)) == len(leaves(form)) if type(x) is type(form) else not (is_several(x) or is_several(form))
+    if not fits or (isinstance(form, dict) and x.keys() != form.keys()):
+        expected, got = (described(one) if is_several(one) else "one array" for one in (form, x))
+        raise ValueError(f"to_c: test_inputs must be {expected}, got {got}")
+    named = zip(names(form), form if isinstance(form, dict) else range(len(plan.inputs)), plan.x_shapes, strict=True)
+    parts = x if is_several(x) else [x]
+    read = [_of_input(f"test_inputs{of}", parts[key], shape) for of, key, shape in named]
+    if len({len(part) for part in read}) > 1:
+        lengths = ", ".join(str(len(part)) for part in read)
+        raise ValueError(f"to_c: test_inputs must have as many rows each, got {lengths}")
+    return rebuild(form, read)
+
+
+def _of_input(name: str, given: Any, shape: tuple[int, ...]) -> np.ndarray:
+    x = to_numpy(given)
+    if x.shape[1:] != shape or len(x) == 0:
+        raise ValueError(f"to_c: {name} must be (rows, {', '.join(map(str, shape))}), got {x.shape}")
     with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused as such
         x = x.astype(np.float32)
-    require_finite("to_c", "test_inputs", x)
+    require_finite("to_c", name, x)
     return x
 
 
@@ -114,90 +146,40 @@ def _rule(model: Module, loss: Module | None, optimizer: Any) -> Any:
         raise ValueError(f"to_c: there is no C for {type(optimizer).__name__}: {reason}") from None
 
 
-def _plan(model: Module, loss: Module | None, optimizer: Any) -> Plan:
-    """The network as a flat program in float32, of a copy on NumPy arrays."""
+def _plan(model: Module, sample_shape: Structure, loss: Module | None, optimizer: Any) -> tuple[Module, Plan]:
+    """A copy on NumPy arrays in float32, and as a flat program."""
     try:
         twin = build(*describe(model)).to(dtype="float32")
-        classes = bool(getattr(loss, "classes", False))
-        plan = lower(twin, loss, optimizer, sample_shape=sample_shape(twin), class_targets=classes)
+        shape = least_shape(twin) if sample_shape is None else sample_shape
+        heads = getattr(loss, "heads", None)
+        classes: Any = bool(getattr(loss, "classes", False))
+        if heads is not None:
+            classes = {key: bool(getattr(head, "classes", False)) for key, head in heads.items()}
+        plan = lower(twin, loss, optimizer, sample_shape=shape, class_targets=classes)
     except CannotLower as reason:
         raise ValueError(f"to_c: there is no C for {reason}") from None
     except (TypeError, ValueError) as reason:
         raise ValueError(f"to_c: there is no C for this model: {reason}") from None
     for i, parameter in enumerate(plan.parameters):
         require_finite("to_c", f"parameter {i}", parameter.value)
-    return plan
+    return twin, plan
 
 
-def _header(name: str, plan: Plan) -> str:
-    upper = name.upper()
-    learns = f"{training.declarations(name, plan)}\n" if plan.loss else ""
-    sizes = [f"#define {upper}_INPUTS {plan.n_in}", f"#define {upper}_OUTPUTS {plan.n_out}"]
-    if plan.loss:
-        sizes = ["#include <stdint.h>\n", *sizes, f"#define {upper}_PARAMETERS {total(plan)}"]
-    return f"""\
-{about(name, plan)}
-#ifndef {upper}_H
-#define {upper}_H
-
-{chr(10).join(sizes)}
-
-#ifdef __cplusplus
-extern "C" {{
-#endif
-
-/* y = the network's outputs for x; x and y must not overlap. Takes about {8 * _widest(plan):,} bytes of stack. */
-void {name}_predict(const float *x, float *y);
-
-{learns}#ifdef __cplusplus
-}}
-#endif
-
-#endif
-"""
-
-
-def _source(name: str, plan: Plan) -> str:
+def _source(name: str, plan: Plan, face: Interface) -> str:
+    """The text of NAME.c."""
     functions: list[str] = []
-    if plan.loss is None:
-        body = _prediction(plan, functions, lambda i: f"parameter_{i}")
-        arrays = [array(f"parameter_{i}", values) for i, values in enumerate(by_columns(plan, numbers(plan)))]
-        last = f"void {name}_predict(const float *x, float *y)\n{body}"
+    if not plan.heads:
+        body, _ = prediction(plan, face, functions, lambda i: f"parameter_{i}")
+        used = {i for op in program_of(plan, learns=False).ops for i in op.parameters}
+        arrays = [array(f"parameter_{i}", by_columns(numbers(plan))[i]) for i in sorted(used)]
+        last = f"void {name}_predict({face.arguments})\n{body}"
     else:
-        body = _prediction(plan, functions, lambda i: f"w + PARAMETER_{i}")
+        body, _ = prediction(plan, face, functions, lambda i: f"w + PARAMETER_{i}")
         arrays = training.constants(name, plan)
-        last = f"static void forward(const float *w, const float *x, float *y)\n{body}\n"
-        last += training.definitions(name, plan, functions)
+        last = f"static void forward(const float *w, {face.arguments})\n{body}\n"
+        last += training.definitions(name, plan, face, functions)
     includes = [f'#include "{name}.h"\n', "#include <math.h>"]
-    if plan.loss:
+    if plan.heads:
         includes += ["#include <string.h>\n", training.NO_FAST_MATH.rstrip()]
     head = "\n".join([about(name, plan), *includes])
-    return "\n".join([head, "", prefixed(name, "\n".join([*arrays, *functions, last]))])
-
-
-def _prediction(plan: Plan, functions: list[str], place: Callable[[int], str]) -> str:
-    """The body of a function that maps x to y; `place` says where a parameter lies. What it calls is added."""
-    body: list[str] = []
-    last = max(i for i, op in enumerate(plan.ops) if op.kind == "linear")
-    here, there = "x", "a"  # where the numbers are, and where the next product goes
-    for i, op in enumerate(plan.ops):
-        if op.kind == "linear":
-            add(functions, LINEAR)
-            there = "y" if i == last else there
-            bias = place(op.bias) if op.bias >= 0 else "0"
-            body.append(f"linear({here}, {there}, {op.n_in}, {op.n_out}, {place(op.weight)}, {bias});")
-            here, there = there, "b" if there == "a" else "a"
-        elif op.kind == "activation":
-            if here == "x":  # which is not ours to write into
-                add(functions, COPY)
-                body.append(f"copy(x, a, {op.n_in});")
-                here, there = "a", "b"
-            needed, function, settings = ACTIVATIONS[type(op.layer)](op.layer)
-            add(functions, *needed)
-            body.append(f"{function}({here}, {op.n_out}{rest(settings)});")
-    buffers = [f"float {buffer}[{_widest(plan)}];" for buffer in "ab" if any(uses(line, buffer) for line in body)]
-    return "\n".join(["{", *(f"    {line}" for line in [*buffers, *body]), "}\n"])
-
-
-def _widest(plan: Plan) -> int:
-    return max([plan.n_in, *(op.n_out for op in plan.ops)])
+    return "\n".join([head, "", prefixed(name, folded("\n".join([*arrays, *functions, last])))])

@@ -1,21 +1,14 @@
-"""How numbers, arrays and the comment at the top are spelt in C, and in which order."""
+"""How numbers and arrays are spelt in C, and in which order."""
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
 from ...engine.plan import Plan
 
-
-def about(name: str, plan: Plan) -> str:
-    """The comment at the top: what the network is."""
-    from ... import __version__
-
-    layers = [f" *     {op.text:34} {op.n_in} -> {op.n_out}" for op in plan.ops if op.kind != "dropout"]
-    total = sum(parameter.size for parameter in plan.parameters)
-    lines = [f"/* {name}: written by chainrule {__version__}.", " *", *layers, " *"]
-    return "\n".join([*lines, f" * {total:,} parameters, {4 * total:,} bytes.", " */"])
+WIDTH = 120  # of a line
 
 
 def array(name: str, values: Any, *, of: str = "", kind: str = "float", digits: int = 17) -> str:
@@ -58,9 +51,20 @@ def _finite(value: Any) -> float:
     raise ValueError(f"to_c: all numbers must be finite in float32, got {value}")
 
 
-def rest(settings: tuple[float, ...]) -> str:
-    """Settings as the last arguments of a call."""
-    return "".join(f", {real(value)}" for value in settings)
+def name_of(text: str) -> str:
+    """The name of the function that a text defines."""
+    return statics(text)[-1]
+
+
+def arguments_of(text: str) -> list[str]:
+    """The names of its arguments."""
+    arguments = re.search(r"^static .*?\((.*?)\)", text, re.MULTILINE | re.DOTALL)
+    return re.findall(r"(\w+)(?:\[\d*\])?(?:,|$)", arguments[1]) if arguments else []
+
+
+def statics(text: str) -> list[str]:
+    """The names that a text keeps to itself: its functions and constant arrays."""
+    return re.findall(r"^static .*?(\w+)[(\[]", text, re.MULTILINE)
 
 
 def add(functions: list[str], *texts: str) -> None:
@@ -68,14 +72,25 @@ def add(functions: list[str], *texts: str) -> None:
     functions += [text for text in dict.fromkeys(texts) if text not in functions]
 
 
-def uses(line: str, name: str) -> bool:
-    """Whether a name stands in a line."""
-    return re.search(rf"\b{name}\b", line) is not None
+def folded(text: str) -> str:
+    """The text with calls and comments that are too long for a line broken: behind a comma, or between words."""
+    lines: list[str] = []
+    for line in text.split("\n"):
+        comment = line.startswith((" * ", "/* "))
+        begin, mark = (" * ", " ") if comment else (" " * (line.find("(") + 1), ", ")
+        while len(line) > WIDTH and '"' not in line and begin:
+            at = line.rfind(mark, len(begin) + 1, WIDTH)
+            if at < 0:
+                break
+            lines.append(line[: at + 1].rstrip())
+            line = begin + line[at + 1 :].lstrip()
+        lines.append(line)
+    return "\n".join(lines)
 
 
 def prefixed(name: str, source: str) -> str:
     """The source with the name of the network before everything that it keeps to itself: two may be in one file."""
-    own = set(re.findall(r"^static .*?(\w+)[(\[]", source, re.MULTILINE))
+    own = set(statics(source))
     spelt = dict.fromkeys(own, f"{name}_") | {f"PARAMETER_{i}": f"{name.upper()}_" for i in _numbered(source)}
     pattern = re.compile(rf"/\*.*?\*/|\b({'|'.join(sorted(spelt))})\b", re.DOTALL)  # comments stay as they are
     return pattern.sub(lambda found: found[0] if found[1] is None else spelt[found[1]] + found[1], source)
@@ -85,10 +100,9 @@ def _numbered(source: str) -> list[str]:
     return re.findall(r"^    PARAMETER_(\d+) = ", source, re.MULTILINE)
 
 
-def by_columns(plan: Plan, numbers: list[np.ndarray]) -> list[np.ndarray]:
-    """Arrays like the plan's parameters in the order in which C keeps them: those of weights column by column."""
-    weights = {op.weight for op in plan.ops if op.kind == "linear"}
-    return [(array.T if i in weights else array).reshape(-1) for i, array in enumerate(numbers)]
+def by_columns(numbers: Iterable[np.ndarray]) -> list[np.ndarray]:
+    """Arrays like parameters in the order in which C keeps them: those of weights column by column."""
+    return [array.T.reshape(-1) for array in numbers]  # what has one axis stays as it is
 
 
 def total(plan: Plan) -> int:

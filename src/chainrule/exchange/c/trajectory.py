@@ -7,14 +7,23 @@ rounding (cancellation, a kink that is near, a gradient close to zero that Adam 
 moves too.
 """
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
 
-from ... import layers, losses, signature
+from ... import losses, signature
 from ...engine.plan import Op, Plan
-from .rounding import LIBRARY, UNIT
+from ...module import Module
+from ...structures import Structure, each, leaves, rebuild
+from .activations import Elementwise, activation_of
+from .dropout import Dropout
+from .kind import LIBRARY, UNIT
+from .kinds import KINDS
+from .layout import program_of
 
 BATCH = 4  # rows of a step
 MOST_ROWS = 31  # so that the last step has a row less
@@ -28,31 +37,35 @@ Numbers = list[np.ndarray]
 class Trajectory:
     """What the test compares.
 
-    x, target : rows in the order of the steps, BATCH for each but perhaps the last.
+    x, target : rows in the order of the steps, BATCH for each but perhaps the last, for each input and each output.
     losses : of each step, before its update, and how far float32 may be from each.
     parameters, gradients : after the last step, as arrays in the order of the plan; and the same of them.
     """
 
-    x: np.ndarray
-    target: np.ndarray
+    x: Numbers
+    target: Numbers
     losses: tuple[Numbers, Numbers]
     parameters: tuple[Numbers, Numbers]
     gradients: tuple[Numbers, Numbers]
 
 
-def trajectory(plan: Plan, x: np.ndarray) -> Trajectory:
-    """Training steps over rows of x, from the plan's parameters on.
+def trajectory(model: Module, plan: Plan, x: Structure) -> Trajectory:
+    """Training steps of a model over rows of x, from the parameters on that it has; the plan is what it lowers to.
 
     Raises ValueError if a number does not stay finite.
     """
-    x = x[:MOST_ROWS]
-    target = _targets(plan, len(x))
+    x = each(lambda part: part[:MOST_ROWS], x)
+    rng = np.random.default_rng(1)
+    targets = [_target(plan, i, len(leaves(x)[0]), rng) for i in range(len(plan.heads))]
+    target = rebuild(plan.y, targets)
     start = [parameter.value for parameter in plan.parameters]
     try:
         with np.errstate(all="ignore"):
-            truth = _steps(plan, start, x, target, _Moves(0.0))
-            units = max(BATCH, *(op.n_in for op in plan.ops)) + LIBRARY
-            moved = [_steps(plan, start, x, target, _Moves(units, seed)) for seed in range(RUNS)]
+            truth = _steps(model, plan, start, x, target, _Moves(0.0))
+            widest = max(plan.values[i].columns for op in plan.ops for i in op.inputs)
+            rows = BATCH * max(plan.values[i].positions for op in plan.ops for i in op.inputs)
+            units = max(rows, widest) + LIBRARY
+            moved = [_steps(model, plan, start, x, target, _Moves(units, seed)) for seed in range(RUNS)]
     finally:
         for parameter, value in zip(plan.parameters, start, strict=True):
             parameter.value, parameter.grad = value, np.zeros_like(value)
@@ -60,7 +73,7 @@ def trajectory(plan: Plan, x: np.ndarray) -> Trajectory:
         if not all(np.isfinite(array).all() for array in arrays):
             rules = f"{signature.call(plan.loss)} and {signature.call(plan.optimizer)}"
             raise ValueError(f"to_c: {what} became NaN or infinite in training steps on random inputs by {rules}")
-    return Trajectory(x, target, *(_bounded(kind, *runs) for kind, *runs in zip(truth, *moved, strict=True)))
+    return Trajectory(leaves(x), targets, *(_bounded(kind, *runs) for kind, *runs in zip(truth, *moved, strict=True)))
 
 
 def _bounded(truth: Numbers, *runs: Numbers) -> tuple[Numbers, Numbers]:
@@ -96,45 +109,88 @@ class _Moves:
 
 
 def _steps(
-    plan: Plan, start: Numbers, x: np.ndarray, target: np.ndarray, moved: _Moves
+    model: Module, plan: Plan, start: Numbers, x: Structure, target: Structure, moved: _Moves
 ) -> tuple[Numbers, Numbers, Numbers]:
     """The losses, and the parameters and gradients after the last step."""
     for parameter, value in zip(plan.parameters, start, strict=True):
         parameter.value, parameter.grad = value.astype(np.float64), np.zeros(value.shape)
     for op in plan.ops:
-        if op.kind == "dropout":
-            op.layer.reseed(0, op.stream)
+        if isinstance(KINDS[op.kind], Dropout):
+            op.layer.reseed(0, op.settings["stream"])
     plan.optimizer.forget()
-    values = []
-    for begin in range(0, len(x), BATCH):
-        rows = slice(begin, begin + BATCH)
-        values.append(_loss_and_gradients(plan, x[rows].astype(np.float64), target[rows], moved))
-        _update(plan, moved)
+    values, n = [], len(leaves(x)[0])
+    with _moving(plan, moved):
+        for begin in range(0, n, BATCH):
+            here, wanted = (each(itemgetter(slice(begin, begin + BATCH)), part) for part in (x, target))
+            shown = each(lambda part: moved(part.astype(np.float64)), here)  # the roundings of the first product
+            values.append(_loss_and_gradients(model, plan, shown, wanted))
+            for parameter in plan.parameters:
+                parameter.grad = moved(parameter.grad)
+            _update(plan, moved)
     return values, [p.value for p in plan.parameters], [p.grad for p in plan.parameters]
 
 
-def _loss_and_gradients(plan: Plan, x: np.ndarray, target: np.ndarray, moved: _Moves) -> np.ndarray:
+def _loss_and_gradients(model: Module, plan: Plan, x: Structure, target: Structure) -> np.ndarray:
     """Forward and backward; returns the loss."""
-    saved: list[Any] = []
-    y = moved(x)  # the roundings of the first product
-    for op in plan.ops:
-        size = 1.0 if _together(op) else np.minimum(np.abs(y), 1.0)
-        y, kept = moved(op.layer.forward(y))
-        y = moved.inside(y, size) if op.kind == "activation" else y
-        saved.append(kept)
-    value, kept = moved(plan.loss.forward(y, target))
-    elements = y.size if plan.loss.reduction == "sum" else 1
-    value = moved.inside(np.asarray(value), elements * (1.0 + np.max(np.abs(y))))
+    y, saved = model.forward(x)
+    value, kept = plan.loss.forward(y, target)
     for parameter in plan.parameters:
         parameter.grad[...] = 0
-    dy = moved(plan.loss.backward(1.0, kept))
-    for op, kept in zip(reversed(plan.ops), reversed(saved), strict=True):
-        size = np.abs(dy).max(axis=1, keepdims=True) if _together(op) else np.abs(dy)
-        dy = moved(op.layer.backward(dy, kept))
-        dy = moved.inside(dy, size) if op.kind == "activation" else dy
-    for parameter in plan.parameters:
-        parameter.grad = moved(parameter.grad)
-    return value
+    model.backward(plan.loss.backward(1.0, kept), saved)
+    return np.asarray(value)
+
+
+@contextmanager
+def _moving(plan: Plan, moved: _Moves) -> Iterator[None]:
+    """Within the block, what each layer and each loss of the plan hands on is moved."""
+    things: dict[int, Any] = {id(head.loss): head.loss for head in plan.heads}
+    ways = {id(head.loss): _ways_of_loss(head.loss, moved) for head in plan.heads}
+    for op in program_of(plan, learns=True).ops:
+        if id(op.layer) not in things:
+            things[id(op.layer)], ways[id(op.layer)] = op.layer, _ways_of_layer(op, moved)
+    try:
+        for key, thing in things.items():
+            thing.forward, thing.backward = ways[key]
+        yield
+    finally:
+        for thing in things.values():
+            del thing.forward, thing.backward
+
+
+def _ways_of_layer(op: Op, moved: _Moves) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    there, back = op.layer.forward, op.layer.backward
+    activation = activation_of(op) if isinstance(KINDS[op.kind], Elementwise) else None
+    inside = bool(op.layer.children())  # and what is inside has moved what it keeps already
+
+    def forward(x: Structure) -> tuple[Any, Any]:
+        y, kept = there(x)
+        y, kept = moved(y), kept if inside else moved(kept)
+        if activation:
+            y = moved.inside(y, 1.0 if activation.together else np.minimum(np.abs(x), 1.0))
+        return y, kept
+
+    def backward(dy: np.ndarray, kept: Any) -> Structure:
+        dx = each(moved, back(dy, kept))
+        if activation:
+            size = np.abs(dy)
+            dx = moved.inside(dx, size.max(axis=-1, keepdims=True) if activation.together else size)
+        return dx
+
+    return forward, backward
+
+
+def _ways_of_loss(loss: Any, moved: _Moves) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    there, back = loss.forward, loss.backward
+
+    def forward(y: np.ndarray, target: np.ndarray) -> tuple[Any, Any]:
+        value, kept = moved(there(y, target))
+        elements = y.size if loss.reduction == "sum" else 1
+        return moved.inside(np.asarray(value), elements * (1.0 + np.max(np.abs(y)))), kept
+
+    def backward(dvalue: Any, kept: Any) -> Any:
+        return moved(back(dvalue, kept))
+
+    return forward, backward
 
 
 def _update(plan: Plan, moved: _Moves) -> None:
@@ -147,20 +203,16 @@ def _update(plan: Plan, moved: _Moves) -> None:
         state |= {name: moved(kept) for name, kept in state.items()}
 
 
-def _together(op: Op) -> bool:
-    """Whether every number of a row reaches every other."""
-    return isinstance(op.layer, layers.Softmax | layers.LogSoftmax)
-
-
-def _targets(plan: Plan, rows: int) -> np.ndarray:
-    """Random targets such as the loss is made for."""
-    rng, shape = np.random.default_rng(1), (rows, plan.n_out)
-    if plan.class_targets:
-        classes = [index for index in range(plan.n_out) if index != plan.loss.ignore_index] or [plan.loss.ignore_index]
+def _target(plan: Plan, i: int, rows: int, rng: np.random.Generator) -> np.ndarray:
+    """Random targets such as the loss of head i is made for."""
+    head, n = plan.heads[i], plan.values[plan.outputs[i]].size
+    if head.class_targets:
+        classes = [index for index in range(n) if index != head.loss.ignore_index] or [head.loss.ignore_index]
         return rng.choice(classes, size=rows)
-    if isinstance(plan.loss, losses.BCEWithLogitsLoss):
+    shape = (rows, *plan.y_shapes[i])
+    if isinstance(head.loss, losses.BCEWithLogitsLoss):
         target = rng.uniform(size=shape)
-    elif isinstance(plan.loss, losses.PoissonNLLLoss):
+    elif isinstance(head.loss, losses.PoissonNLLLoss):
         target = rng.poisson(2.0, size=shape).astype(np.float64)
     else:
         target = rng.normal(size=shape)

@@ -32,7 +32,8 @@ class Node:
 class Graph:
     """What happens between the inputs and the outputs.
 
-    consumers, producers : the nodes that a value goes into, and the one that it comes from.
+    producers : the node that a value comes from; in an order in which they can run.
+    inputs, outputs : the names of the values that go in and come out; of an output, and that of the same value within.
     constants : the values that are known, as arrays.
     shapes : of the other values, where they are known. Two free axes are never taken to be equal, whatever their names.
     sizes : what the nodes make that work with shapes only.
@@ -57,7 +58,6 @@ class Graph:
         }
         self.constants: dict[str, np.ndarray] = {}
         self.sizes: dict[str, np.ndarray] = {}
-        self.consumers: dict[str, list[Node]] = {}
         self.producers: dict[str, Node] = {}
         self.same: dict[str, str] = {}  # what comes out of a node that changes nothing, and what went in
         for tensor in proto.graph.initializer:
@@ -65,7 +65,7 @@ class Graph:
         for node in proto.graph.node:
             self._take(node)
         self.inputs = [value.name for value in proto.graph.input if value.name not in self.constants]
-        self.outputs = [self.same.get(value.name, value.name) for value in proto.graph.output]
+        self.outputs = {value.name: self.same.get(value.name, value.name) for value in proto.graph.output}
 
     def error(self, message: str) -> ValueError:
         """What cannot be read, as an error."""
@@ -88,8 +88,6 @@ class Graph:
             self.sizes[node.outputs[0]] = made
         else:
             self.producers.update((output, node) for output in node.outputs if output)
-            for name in dict.fromkeys(inputs):
-                self.consumers.setdefault(name, []).append(node)
 
     def _changes_nothing(self, node: Node) -> bool:
         if node.op == "Cast":

@@ -1,13 +1,16 @@
-"""Layers that stand in ONNX as several nodes: each as the tree that ends in the last of them.
+"""Layers in ONNX's words, read in both directions: `to_onnx` writes a layer so, and `from_onnx` knows it again.
 
-A tree is (op, arguments …); an argument is another tree, a list of trees that mean the same, X (the input of the
-layer), a number that must stand there, or a name for a number that is to be found. Mul and Add may have their arguments
-the other way round.
+Each stands as the tree of nodes that ends in its output. A tree is (op, arguments …); an argument is another tree, a
+list of trees that mean the same (of which the first is written), X (the input of the layer), a number that must stand
+there, or the name of the layer's argument whose number stands there. A last argument {attribute: name} does the same
+for the attributes of a node. Mul and Add may have their arguments the other way round.
+
+Layers whose meaning in ONNX depends on shapes or on the opset have functions in write.py and read.py instead.
 """
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from ... import layers
@@ -18,26 +21,33 @@ X: Any = object()
 
 @dataclass(frozen=True)
 class Pattern:
-    """A tree, and the layer for the numbers that were found in it."""
+    """A tree, and the layer that it is, with the arguments that do not stand in it.
+
+    since : the first opset that has it.
+    in_float64 : whether its definition has no constants in float32.
+    """
 
     tree: Any
-    make: Callable[[dict[str, float]], Module]
+    layer: type[Module]
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+    since: int = 1
+    in_float64: bool = True
 
     @property
-    def depth(self) -> int:
-        """How many nodes lie between the input and the output at most."""
-        return _depth(self.tree)
+    def size(self) -> int:
+        """How many nodes it has."""
+        return _size(self.tree)
 
 
-def _depth(tree: Any) -> int:
+def _size(tree: Any) -> int:
     if isinstance(tree, list):
-        return max(map(_depth, tree))
-    return 1 + max(map(_depth, tree[1:])) if isinstance(tree, tuple) else 0
+        return _size(tree[0])
+    return 1 + sum(map(_size, tree[1:])) if isinstance(tree, tuple) else 0
 
 
 def _halved(normal: Any) -> Any:
     """X times half of `normal`, in any order."""
-    return [("Mul", X, ("Mul", normal, 0.5)), ("Mul", ("Mul", X, normal), 0.5), ("Mul", ("Mul", X, 0.5), normal)]
+    return [("Mul", ("Mul", X, 0.5), normal), ("Mul", X, ("Mul", normal, 0.5)), ("Mul", ("Mul", X, normal), 0.5)]
 
 
 _SCALED = ("Mul", X, "beta")
@@ -48,19 +58,27 @@ _CUBE = [("Mul", X, ("Mul", X, X)), ("Pow", X, 3.0)]
 _BENT = ("Mul", math.sqrt(2 / math.pi), ("Add", X, ("Mul", 0.044715, _CUBE)))
 _NEARLY_NORMAL = ("Add", ("Tanh", _BENT), 1.0)
 
-PATTERNS = [
-    Pattern(("Mul", X, ("Sigmoid", X)), lambda found: layers.SiLU()),
-    Pattern(
-        ("Where", ("Greater", _SCALED, "threshold"), X, ("Div", ("Softplus", _SCALED), "beta")),
-        lambda found: layers.Softplus(found["beta"], found["threshold"]),
-    ),
-    Pattern(
-        ("Where", ("Greater", X, "threshold"), X, ("Softplus", X)),
-        lambda found: layers.Softplus(threshold=found["threshold"]),
-    ),
-    Pattern(("Div", ("Softplus", _SCALED), "beta"), lambda found: layers.Softplus(found["beta"])),
-    Pattern(("Where", ("Greater", X, 0.0), X, ("Mul", "alpha", ("Elu", X))), lambda found: layers.ELU(found["alpha"])),
-    Pattern(("PRelu", X, "slope"), lambda found: layers.LeakyReLU(found["slope"])),
-    Pattern(_halved(_NORMAL), lambda found: layers.GELU()),
-    Pattern(_halved(_NEARLY_NORMAL), lambda found: layers.GELU("tanh")),
+PATTERNS = [  # of one layer, the first that says everything is written
+    Pattern(("Relu", X), layers.ReLU),
+    Pattern(("Tanh", X), layers.Tanh),
+    Pattern(("Sigmoid", X), layers.Sigmoid),
+    Pattern(("LeakyRelu", X, {"alpha": "negative_slope"}), layers.LeakyReLU),
+    Pattern(("PRelu", X, "negative_slope"), layers.LeakyReLU),
+    Pattern(("Elu", X, {"alpha": "alpha"}), layers.ELU),
+    Pattern(("Where", ("Greater", X, 0.0), X, ("Mul", "alpha", ("Elu", X))), layers.ELU),
+    Pattern(("Mul", X, ("Sigmoid", X)), layers.SiLU),
+    Pattern(("Where", ("Greater", _SCALED, "threshold"), X, ("Div", ("Softplus", _SCALED), "beta")), layers.Softplus),
+    Pattern(("Where", ("Greater", X, "threshold"), X, ("Softplus", X)), layers.Softplus),
+    Pattern(("Div", ("Softplus", _SCALED), "beta"), layers.Softplus),
+    Pattern(("Softplus", X), layers.Softplus),
+    Pattern(("Gelu", X, {"approximate": "approximate"}), layers.GELU, since=20, in_float64=False),
+    Pattern(_halved(_NORMAL), layers.GELU, {"approximate": "none"}),
+    Pattern(_halved(_NEARLY_NORMAL), layers.GELU, {"approximate": "tanh"}),
 ]
+
+
+def operators(tree: Any) -> set[str]:
+    """The operators of a tree."""
+    if isinstance(tree, list):
+        return set().union(*map(operators, tree))
+    return {tree[0]}.union(*map(operators, tree[1:])) if isinstance(tree, tuple) else set()

@@ -1,6 +1,6 @@
-"""A chain of ONNX nodes as a network: single nodes, and the groups of nodes that stand for one layer."""
+"""ONNX nodes as a network: single nodes, and the groups of nodes that stand for one layer."""
 
-from collections.abc import Iterator
+from collections import Counter
 from math import prod
 from os import PathLike
 from pathlib import Path
@@ -13,23 +13,29 @@ from ...extras import require
 from ...layers import Linear, Sequential
 from ...module import Module, Parameter
 from .graph import Graph, Node, NotReadable
-from .patterns import PATTERNS, X
+from .patterns import PATTERNS, Pattern, X, operators
 from .sizes import Shape
 
-KNOWN = (
-    "Gemm, MatMul, Add, Flatten, Reshape, Identity, Cast, Dropout, Relu, LeakyRelu, PRelu, Elu, Tanh, Sigmoid, "
-    "Softplus, Gelu, Softmax, LogSoftmax, and what SiLU, GELU and Softplus are written as"
+Names = str | tuple[str, ...]
+KNOWN = ", ".join(
+    [
+        *("Gemm", "MatMul", "Add", "Sum", "Mul", "Concat", "Flatten", "Reshape", "Transpose", "Softmax", "LogSoftmax"),
+        *("Identity", "Cast", "Dropout"),
+        *sorted({operator for pattern in PATTERNS if pattern.size == 1 for operator in operators(pattern.tree)}),
+        "and what SiLU, GELU and Softplus are written as",
+    ]
 )
 
 
-def from_onnx(source: str | PathLike[str] | Any) -> Sequential:
-    """An ONNX network that is a chain of layers, as a Sequential with copies of its numbers.
+def from_onnx(source: str | PathLike[str] | Any) -> Module:
+    """An ONNX network with copies of its numbers: a Sequential if it is a chain of layers, or else a Graph.
 
     Parameters
     ----------
     source : a path, or an onnx.ModelProto.
 
-    Returns   the Sequential. Initializers that are shared become shared Parameters
+    Returns   the Sequential or Graph. Initializers that are shared become shared Parameters. Several inputs and outputs
+              have the names that they have there; nodes are called as their initializers are, such as h.weight
 
     Raises ValueError for a file that is damaged, keeps its numbers elsewhere, is of an opset before 7, or has a node
     that chainrule has no layer for; the message names the node. OSError if it cannot be read.
@@ -71,125 +77,228 @@ def _with_shapes(onnx: Any, proto: Any) -> Any:
 
 
 class _Reader:
+    """Goes from the outputs to the inputs; what no output needs is not looked at.
+
+    came_from : the initializer of each Parameter, by its id.
+    """
+
     def __init__(self, graph: Graph) -> None:
         self.graph, self.error = graph, graph.error
         self.parameters: dict[tuple[Any, ...], Parameter] = {}
+        self.came_from: dict[int, str] = {}
 
-    def network(self) -> Sequential:
-        """The chain from the input to the output."""
+    def network(self) -> Module:
+        """A Sequential if the nodes are a chain, or else a Graph."""
         inputs, outputs = self.graph.inputs, self.graph.outputs
-        if len(inputs) != 1 or len(outputs) != 1:
-            raise self.error(f"must have one input and one output, has {len(inputs)} and {len(outputs)}")
-        value, chain, seen = inputs[0], list[Module](), set[str]()
-        while value not in seen:
-            seen.add(value)
-            consumers = self._consumers(value)
-            if value == outputs[0] and not consumers:
-                return Sequential(*chain)
-            if not consumers:
-                raise self.error(f"nothing follows {value!r}, which is not the output")
-            layer, value = self._next(value, consumers)
-            if layer is not None:
-                chain.append(layer)
-        raise self.error("is no chain")
+        if not inputs or not outputs:
+            raise self.error(f"must have inputs and outputs, has {len(inputs)} and {len(outputs)}")
+        needed = set(outputs.values())
+        found: dict[str, tuple[Module, Names]] = {}  # by the value that comes out, the last first
+        same: dict[str, str] = {}
+        for value, node in reversed(self.graph.producers.items()):
+            if value not in needed:
+                continue
+            if value != node.outputs[0]:
+                raise self.error(f"{node} must be read by its first output alone, not by {value!r}")
+            layer, sources = self._layer(node)
+            needed.update(_tuple(sources))
+            if layer is None:  # the sources are one value, which it does not change
+                same[value] = str(sources)
+            else:
+                found[value] = layer, sources
+        if unknown := sorted(needed - found.keys() - same.keys() - set(inputs)):
+            raise self.error(f"{unknown[0]!r} does not depend on the input")
 
-    def _consumers(self, value: str) -> list[Node]:
-        return self.graph.consumers.get(value, [])
+        def origin(value: str) -> str:
+            while value in same:
+                value = same[value]
+            return value
 
-    def _next(self, value: str, consumers: list[Node]) -> tuple[Module | None, str]:
-        """The layer that `value` goes into, and what comes out."""
-        for pattern in PATTERNS:
-            for output in self._after(consumers, pattern.depth):
-                found: dict[str, float] = {}
-                inside: set[str] = set()
-                if self._matches(pattern.tree, output, value, found, inside) and self._closed(value, output, inside):
-                    return pattern.make(found), output
-        if len(consumers) > 1:
-            names = " and ".join(map(str, consumers[:3]))
-            raise self.error(f"{value!r} goes into {names}, which together are no layer that chainrule has")
-        return self._single(consumers[0], value)
+        steps = {
+            value: (layer, origin(read) if isinstance(read, str) else tuple(map(origin, read)))
+            for value, (layer, read) in reversed(found.items())
+        }
+        results = {name: origin(value) for name, value in outputs.items()}
+        chain = self._chain(steps, list(results.values()))
+        return self._graph(steps, results) if chain is None else chain
 
-    def _after(self, nodes: list[Node], depth: int) -> Iterator[str]:
-        """The outputs of these nodes and of those that follow, up to so many steps away."""
-        seen: dict[str, None] = {}
-        for _ in range(depth):
-            outputs = dict.fromkeys(node.outputs[0] for node in nodes if node.outputs[0] not in seen)
-            seen.update(outputs)
-            nodes = [node for output in outputs for node in self._consumers(output)]
-        yield from seen
+    def _chain(self, steps: dict[str, tuple[Module, Names]], results: list[str]) -> Sequential | None:
+        before: Names = self.graph.inputs[0]
+        for value, (_, sources) in steps.items():
+            if sources != before:
+                return None
+            before = value
+        alone = len(self.graph.inputs) == 1 and results == [before]
+        return Sequential(*(layer for layer, _ in steps.values())) if alone else None
 
-    def _matches(self, tree: Any, name: str, value: str, found: dict[str, float], inside: set[str]) -> bool:
-        """Whether what makes `name` is what the tree says, with `value` at its leaves."""
+    def _graph(self, steps: dict[str, tuple[Module, Names]], results: dict[str, str]) -> layers.Graph:
+        """The nodes have the names of outputs, of initializers such as h.weight, or of their layers."""
+        inputs = self.graph.inputs
+        several = {name: name.replace(".", "_") for name in results} if len(results) > 1 else {}
+        called = {value: several[name] for name, value in reversed(results.items()) if name in several}
+        taken, names = {*inputs, *several.values()}, {name: name for name in inputs}
+
+        numbers = Counter[str]()  # the next one behind each name
+
+        def unique(first: str) -> str:
+            name = first
+            while name in taken:
+                numbers[first] += 1
+                name = f"{first}_{numbers[first]}"
+            taken.add(name)
+            return name
+
+        nodes: dict[str, tuple[Module, Names]] = {}
+        for value, (layer, sources) in steps.items():
+            name = names[value] = called.get(value) or unique(self._stem(layer))
+            nodes[name] = layer, names[sources] if isinstance(sources, str) else tuple(names[s] for s in sources)
+        for name, value in results.items():  # what is an input, or an output by another name
+            wanted = several.get(name, names[value])
+            if wanted in inputs or wanted != names[value]:
+                wanted = several.get(name) or unique("output")
+                nodes[wanted] = layers.Identity(), names[value]
+                names = names if several else {**names, value: wanted}
+        outputs: Any = tuple(several.values()) if several else names[next(iter(results.values()))]
+        return layers.Graph(nodes, inputs[0] if len(inputs) == 1 else tuple(inputs), outputs)
+
+    def _stem(self, layer: Module) -> str:
+        """What a node of a layer is called: as in the state_dict that its weight comes from, if it does."""
+        name = self.came_from.get(id(getattr(layer, "weight", None)), "")
+        stem = name.removesuffix(".weight").replace(".", "_") if name.endswith(".weight") else ""
+        return stem or type(layer).__name__.lower()
+
+    def _layer(self, node: Node) -> tuple[Module | None, Names]:
+        """The layer whose output a node gives, and what it reads; None for one that changes nothing."""
+        for pattern in _BY_OPERATOR.get(node.op, ()):
+            found: dict[Any, Any] = {}
+            if self._matches(pattern.tree, node.outputs[0], found) and X in found:
+                value, axes = found.pop(X), found.pop(_AXES, 0)
+                rank = self.graph.rank(value)
+                if axes <= (1 if rank is None else rank):  # else numbers would give the value more axes
+                    options = {name: self._option(number, value) for name, number in found.items()}
+                    return pattern.layer(**pattern.fixed, **options), value
+        if node.op in ("Softmax", "LogSoftmax"):
+            return self._softmax(node, self._computed(node, 0)), node.inputs[0]
+        if node.op == "Flatten":
+            axis, rank = node.attributes.get("axis", 1), self.graph.rank(self._computed(node, 0))
+            if axis != 1 and not (axis < 0 and rank is not None and axis + rank == 1):
+                raise self.error(f"{node} must have axis=1, got {axis}")
+            return layers.Flatten(), node.inputs[0]
+        if node.op == "Reshape":
+            return self._reshape(node, self._computed(node, 0)), node.inputs[0]
+        if node.op == "Transpose":
+            return self._transpose(node, self._computed(node, 0)), node.inputs[0]
+        if node.op == "Gemm":
+            self._computed(node, 0)
+            return self._gemm(node), node.inputs[0]
+        if node.op == "MatMul":
+            return self._matmul(node, None), node.inputs[0]
+        if node.op == "Add" and any(name in self.graph.constants for name in node.inputs):
+            return self._matmul_and_add(node)
+        if node.op in ("Add", "Sum", "Mul"):
+            return (layers.Multiply() if node.op == "Mul" else layers.Sum()), self._of_one_shape(node)
+        if node.op == "Concat":
+            return self._concat(node)
+        if node.op == "Cast":
+            raise self.error(f"{node} changes the dtype, which chainrule does not do within a network")
+        raise self.error(f"{node} is no layer that chainrule has; known are {KNOWN}")
+
+    # -- groups of nodes
+
+    def _matches(self, tree: Any, name: str, found: dict[Any, Any]) -> bool:
+        """Whether what makes `name` is what the tree says; `found` gets X and the numbers."""
         if tree is X:
-            return name == value
+            return self._is_computed(name) and found.setdefault(X, name) == name
         if isinstance(tree, list):
-            return any(self._matches(one, name, value, found, inside) for one in tree)
+            return any(self._matches(one, name, found) for one in tree)
         if not isinstance(tree, tuple):
-            number = self._number(name, value)
-            if number is None:
-                return False
-            if isinstance(tree, str):  # the name of a number to be found
-                return found.setdefault(tree, _shortest(number)) == _shortest(number)
-            # A number that must be there, to the last bit or the one before.
-            eps = np.finfo(number.dtype).eps if number.dtype.kind == "f" else 0
-            return bool(abs(float(number) - tree) <= 2 * eps * abs(tree))
+            return self._number(tree, name, found)
         op, *arguments = tree
+        told = arguments.pop() if isinstance(arguments[-1], dict) else {}
         node = self.graph.producers.get(name)
-        if node is None or node.op != op or len(node.inputs) != len(arguments):
+        if node is None or node.op != op or len(node.inputs) != len(arguments) or name != node.outputs[0]:
             return False
-        if op == "Elu" and node.attributes.get("alpha", 1.0) != 1.0:
+        defaults = self._defaults(op)
+        if any(value != defaults.get(key) for key, value in node.attributes.items() if key not in told):
             return False
         orders = [arguments, arguments[::-1]] if op in ("Mul", "Add") else [arguments]
         for order in orders:
-            trial, within = dict(found), set(inside)
-            pairs = zip(order, node.inputs, strict=True)
-            if all(self._matches(argument, input_name, value, trial, within) for argument, input_name in pairs):
+            trial = dict(found)
+            if all(self._matches(one, given, trial) for one, given in zip(order, node.inputs, strict=True)):
                 found.update(trial)
-                inside |= within | {name}
+                found.update({name: node.attributes.get(key, defaults.get(key)) for key, name in told.items()})
                 return True
         return False
 
-    def _number(self, name: str, value: str) -> Any:
-        """The one number of a constant, if it is one and does not give `value` more axes than it has."""
+    def _number(self, tree: Any, name: str, found: dict[Any, Any]) -> bool:
+        """Whether a constant is one number: that of the tree, or one that the tree gives a name."""
         constant = self.graph.constants.get(name)
-        rank = self.graph.rank(value)
-        if constant is None or constant.size != 1 or constant.ndim > (1 if rank is None else rank):
-            return None
-        return constant.reshape(())[()]
+        if constant is None or constant.size != 1:
+            return False
+        number = constant.reshape(())[()]
+        found[_AXES] = max(found.get(_AXES, 0), constant.ndim)
+        if isinstance(tree, str):
+            return bool(_shortest(found.setdefault(tree, number)) == _shortest(number))
+        # To the last bit or the one before.
+        eps = np.finfo(number.dtype).eps if number.dtype.kind == "f" else 0
+        return bool(abs(float(number) - tree) <= 2 * eps * abs(tree))
 
-    def _closed(self, value: str, output: str, inside: set[str]) -> bool:
-        """Whether nobody outside of a group uses what is inside of it."""
-        used = [node for name in (inside - {output}) | {value} for node in self._consumers(name)]
-        return all(node.outputs[0] in inside for node in used) and not {*self.graph.outputs} & (inside - {output})
+    def _option(self, found: Any, value: str) -> Any:
+        """What was found, as an argument of a layer."""
+        if isinstance(found, str):
+            return found
+        return _shortest(self._typed(found, value) if isinstance(found, float) else found)
 
-    def _single(self, node: Node, value: str) -> tuple[Module | None, str]:
-        attributes, output, op = node.attributes, node.outputs[0], node.op
-        if node.inputs[0] != value and op != "Add":
-            raise self.error(f"{node} must take what comes before as its first input")
-        if op in _PLAIN:
-            return _PLAIN[op](), output
-        if op == "LeakyRelu":
-            return layers.LeakyReLU(_shortest(self._typed(attributes.get("alpha", 0.01), value))), output
-        if op == "Elu":
-            return layers.ELU(_shortest(self._typed(attributes.get("alpha", 1.0), value))), output
-        if op == "Gelu":
-            return layers.GELU(attributes.get("approximate", "none")), output
-        if op in ("Softmax", "LogSoftmax"):
-            return self._softmax(node, value), output
-        if op == "Flatten":
-            axis, rank = attributes.get("axis", 1), self.graph.rank(value)
-            if axis != 1 and not (axis < 0 and rank is not None and axis + rank == 1):
-                raise self.error(f"{node} must have axis=1, got {axis}")
-            return layers.Flatten(), output
-        if op == "Reshape":
-            return self._reshape(node, value), output
-        if op == "Gemm":
-            return self._gemm(node), output
-        if op == "MatMul":
-            return self._matmul(node)
-        if op == "Cast":
-            raise self.error(f"{node} changes the dtype, which chainrule does not do within a network")
-        raise self.error(f"{node} is no layer that chainrule has; known are {KNOWN}")
+    def _defaults(self, op: str) -> dict[str, Any]:
+        """What attributes are that a node does not tell."""
+        known = self.graph.onnx.defs.get_schema(op, self.graph.opset, "").attributes
+        told = {name: attribute.default_value for name, attribute in known.items() if attribute.default_value.type}
+        read = self.graph.onnx.helper.get_attribute_value
+        values = {name: read(value) for name, value in told.items()}
+        return {name: value.decode() if isinstance(value, bytes) else value for name, value in values.items()}
+
+    # -- what is read
+
+    def _is_computed(self, name: str) -> bool:
+        return name in self.graph.producers or name in self.graph.inputs
+
+    def _computed(self, node: Node, place: int) -> str:
+        """An input of a node that comes from the inputs of the network."""
+        name = node.inputs[place]
+        if not self._is_computed(name):
+            raise self.error(f"{node} must take what the network computes, but its input {name!r} is not that")
+        return name
+
+    def _of_one_shape(self, node: Node) -> tuple[str, ...]:
+        """The inputs of a node, none of which is repeated to fit another."""
+        names = tuple(self._computed(node, place) for place in range(len(node.inputs)))
+        known = [self.graph.shapes[name] for name in names if name in self.graph.shapes]
+        for shape in known[1:]:
+            pairs = zip(known[0], shape, strict=False)
+            differ = any(isinstance(a, int) and isinstance(b, int) and a != b for a, b in pairs)
+            if differ or len(shape) != len(known[0]):
+                raise self.error(f"{node} must take values of one shape, got {known[0]} and {shape}")
+        return names
+
+    # -- single nodes
+
+    def _concat(self, node: Node) -> tuple[Module, Names]:
+        names = tuple(self._computed(node, place) for place in range(len(node.inputs)))
+        axis = node.attributes["axis"]
+        ranks = {rank for name in names if (rank := self.graph.rank(name)) is not None}
+        dim = axis + min(ranks) if axis < 0 and ranks else axis
+        if dim == 0:
+            raise self.error(f"{node} must not lay samples behind each other, got axis={axis}")
+        return layers.Concat(dim), names
+
+    def _transpose(self, node: Node, value: str) -> Module:
+        perm, rank = node.attributes.get("perm"), self.graph.rank(value)
+        if perm is None and rank is None:
+            raise self.error(f"{node} must say in which order it puts the axes")
+        dims = [*reversed(range(rank or 0))] if perm is None else perm
+        if dims[:1] != [0]:
+            raise self.error(f"{node} must keep the batch axis, got perm={dims}")
+        return layers.Permute(*dims)
 
     def _typed(self, number: float, value: str) -> Any:
         """A number of an attribute, which is a float32, in the dtype of the value that it is for."""
@@ -217,16 +326,17 @@ class _Reader:
             what = "the shape of what comes" if before is None else "what it is told"
             raise self.error(f"{node} must keep the batch axis, but {what} is not known")
         after = told.ravel().tolist()
-        merged = None if node.attributes.get("allowzero", 0) and 0 in after else _merged(before, after)
-        if merged is None:
-            raise self.error(
-                f"{node} must keep the batch axis and lay out others as one, as Flatten does; "
-                f"it makes {after} of {before}"
-            )
-        start, end = merged
-        if start == end:
-            return None
-        return layers.Flatten() if (start, end) == (1, len(before) - 1) else layers.Flatten(start, end)
+        if not (node.attributes.get("allowzero", 0) and 0 in after):
+            if (merged := _merged(before, after)) is not None:
+                start, end = merged
+                if start == end:
+                    return None
+                return layers.Flatten() if (start, end) == (1, len(before) - 1) else layers.Flatten(start, end)
+            if (shape := _of_a_sample(before, after)) is not None:
+                return layers.Reshape(*shape)
+        raise self.error(
+            f"{node} must keep the batch axis and give each sample one shape; it makes {after} of {before}"
+        )
 
     def _gemm(self, node: Node) -> Linear:
         attributes = node.attributes
@@ -238,21 +348,25 @@ class _Reader:
         bias = self._bias(node, 2, weight.shape[0], rank=2, factor=beta) if has_bias else False
         return Linear(weight.shape[1], weight.shape[0], bias, weight=weight)
 
-    def _matmul(self, node: Node) -> tuple[Module, str]:
-        """A MatMul, and the Add of a bias if there is one."""
-        weight, output = self._weight(node, 1.0, turned=True), node.outputs[0]
-        rank = self.graph.rank(node.inputs[0])
+    def _matmul(self, node: Node, add: Node | None) -> Linear:
+        """A MatMul, with the Add of a bias if there is one."""
+        weight = self._weight(node, 1.0, turned=True)
+        rank = self.graph.rank(self._computed(node, 0))
         if rank == 1:
             raise self.error(f"{node} must take rows, and gets one axis")
         bias: Any = False
-        following = self._consumers(output)
-        if len(following) == 1 and following[0].op == "Add":
-            add = following[0]
-            place = next((i for i, name in enumerate(add.inputs) if name in self.graph.constants), None)
-            if place is not None:
-                bias = self._bias(add, place, weight.shape[0], rank=rank or 2)
-                output = add.outputs[0]
-        return Linear(weight.shape[1], weight.shape[0], bias, weight=weight), output
+        if add is not None:
+            place = next(place for place, name in enumerate(add.inputs) if name in self.graph.constants)
+            bias = self._bias(add, place, weight.shape[0], rank=rank or 2)
+        return Linear(weight.shape[1], weight.shape[0], bias, weight=weight)
+
+    def _matmul_and_add(self, add: Node) -> tuple[Module, Names]:
+        """The Add of a constant, which is the bias of a MatMul."""
+        for name in add.inputs:
+            node = self.graph.producers.get(name)
+            if node is not None and node.op == "MatMul":
+                return self._matmul(node, add), node.inputs[0]
+        raise self.error(f"{add} must add what the network computes, or a bias to what a MatMul gives")
 
     def _weight(self, node: Node, factor: float, *, turned: bool) -> Parameter:
         value = self._constant(node, 1)
@@ -280,16 +394,36 @@ class _Reader:
     def _parameter(self, key: tuple[Any, ...], value: np.ndarray, factor: float) -> Parameter:
         """The Parameter of these numbers, the same one for the same key."""
         if key not in self.parameters:
-            self.parameters[key] = Parameter(np.ascontiguousarray(value * value.dtype.type(factor)))
+            made = self.parameters[key] = Parameter(np.ascontiguousarray(value * value.dtype.type(factor)))
+            self.came_from[id(made)] = key[0]
         return self.parameters[key]
 
 
-_PLAIN: dict[str, type[Module]] = {
-    "Relu": layers.ReLU,
-    "Tanh": layers.Tanh,
-    "Sigmoid": layers.Sigmoid,
-    "Softplus": layers.Softplus,
-}
+# The patterns by the operator that they end in, the largest first.
+_BY_OPERATOR: dict[str, list[Pattern]] = {}
+for _pattern in sorted(PATTERNS, key=lambda pattern: -pattern.size):
+    _tree = _pattern.tree[0] if isinstance(_pattern.tree, list) else _pattern.tree
+    _BY_OPERATOR.setdefault(_tree[0], []).append(_pattern)
+_AXES = object()  # how many axes numbers of a pattern have at most
+
+
+def _tuple(names: Names) -> tuple[str, ...]:
+    return (names,) if isinstance(names, str) else names
+
+
+def _of_a_sample(before: Shape, after: list[Any]) -> list[Any] | None:
+    """The shape that a Reshape gives each sample, if it keeps the batch axis whatever the length of that is."""
+    if not before or not after:
+        return None
+    first, *rest = after
+    lengths: list[Any] = [before[i] if length == 0 and i < len(before) else length for i, length in enumerate(rest, 1)]
+    if not all(isinstance(length, int) and length != 0 for length in lengths) or lengths.count(-1) > 1:
+        return None
+    if first == 0 or first == before[0]:
+        return lengths
+    fixed = [length for length in before[1:] if isinstance(length, int)]
+    is_known = first == -1 and -1 not in lengths and len(fixed) == len(before) - 1
+    return lengths if is_known and prod(fixed) == prod(lengths) else None
 
 
 def _merged(before: Shape, after: Shape) -> tuple[int, int] | None:

@@ -1,55 +1,26 @@
-"""PyTorch's modules and losses as ours, and ours as PyTorch's: one table, read in both directions."""
+"""PyTorch's modules and losses as ours, and ours as PyTorch's."""
 
+from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from inspect import signature
 from typing import Any
-
-import numpy as np
 
 from ... import arrays, layers, losses
 from ...extras import require
-from ...layers import Linear, Sequential
-from ...module import Buffer, Module, Parameter
+from ...layers import Graph, Parallel, Sequential
+from ...losses import MultiLoss
+from ...module import Module, Parameter
+from .pairs import Pair, call_of_ours, call_of_theirs, copy, pairs
 
-
-@dataclass(frozen=True)
-class Pair:
-    """A class of ours and PyTorch's of the same name; `arguments` are those of the constructor that both keep."""
-
-    ours: type
-    arguments: tuple[str, ...] = ()
-
-    @property
-    def name(self) -> str:
-        """The name that both have."""
-        return self.ours.__name__
-
-
-MODULES = [
-    Pair(layers.Identity),
-    Pair(layers.Flatten, ("start_dim", "end_dim")),
-    Pair(layers.ReLU),
-    Pair(layers.LeakyReLU, ("negative_slope",)),
-    Pair(layers.ELU, ("alpha",)),
-    Pair(layers.Tanh),
-    Pair(layers.Sigmoid),
-    Pair(layers.SiLU),
-    Pair(layers.GELU, ("approximate",)),
-    Pair(layers.Softplus, ("beta", "threshold")),
-    Pair(layers.Softmax, ("dim",)),
-    Pair(layers.LogSoftmax, ("dim",)),
-    Pair(layers.Dropout, ("p",)),
-    Pair(losses.MSELoss, ("reduction",)),
-    Pair(losses.L1Loss, ("reduction",)),
-    Pair(losses.SmoothL1Loss, ("reduction", "beta")),
-    Pair(losses.HuberLoss, ("reduction", "delta")),
-    Pair(losses.PoissonNLLLoss, ("log_input", "full", "eps", "reduction")),
-    Pair(losses.CrossEntropyLoss, ("weight", "ignore_index", "reduction", "label_smoothing")),
-    Pair(losses.NLLLoss, ("weight", "ignore_index", "reduction")),
-    Pair(losses.BCEWithLogitsLoss, ("weight", "reduction", "pos_weight")),
-]
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")  # of a torch.nn.Module
+
+
+def modules(torch: Any) -> list[Pair]:
+    """The layers and losses that PyTorch has too, and those for which there is a class in networks.py."""
+    from . import networks  # here, because it imports torch
+
+    return [pair for theirs in (torch.nn, networks) for ours in (layers, losses) for pair in pairs(ours, theirs)]
 
 
 def from_torch(module: Any) -> Module:
@@ -57,13 +28,17 @@ def from_torch(module: Any) -> Module:
 
     Parameters
     ----------
-    module : of torch.nn: a Sequential (nested ones too), Linear, Flatten, Identity, Dropout, an activation, or a loss.
+    module : of torch.nn: a Sequential (nested ones too), Linear, Flatten, Identity, Dropout, an activation, or a loss;
+        or of a class of your own whose forward calls such modules, adds, multiplies, concatenates and reshapes what
+        comes out, and takes and returns tensors, or a tuple or dict of them. torch.fx runs it on stand-ins for tensors.
 
     Returns   the Module. Parameters that are shared stay shared, a module that stands twice is one, names, dtype and
-              training mode are kept
+              training mode are kept. A forward becomes a Sequential if it is a chain, a Residual if it is
+              x + self.body(x), and else a Graph, whose nodes are called as the modules are, and its inputs as the
+              arguments
 
-    Raises TypeError for a module that chainrule does not have, and ValueError for an option that it does not have; both
-    name its place.
+    Raises TypeError for a module that chainrule does not have, and ValueError for an option or a call in a forward that
+    it does not have; both name the place, and of a call the line.
     """
     return borrow(module)[0]
 
@@ -87,7 +62,8 @@ def to_torch(model: Module, *, dtype: Any = None, device: Any = None) -> Any:
 
     Parameters
     ----------
-    model : made of modules that PyTorch has too.
+    model : made of modules that PyTorch has too, and of networks with branches, which become modules of
+        `chainrule.exchange.pytorch.networks` under the same names, and take and give what they do here.
     dtype, device : of PyTorch, to convert to; float32 or float64 on the CPU stay what they are.
 
     Raises TypeError for a module that PyTorch does not have, ValueError for a name that it does not allow; both name
@@ -111,8 +87,11 @@ def nesting(owner: str) -> Iterator[None]:
 
 class _FromTorch:
     def __init__(self, torch: Any) -> None:
-        self.nn = torch.nn
-        self.pairs = {getattr(torch.nn, pair.name): pair for pair in MODULES}
+        from . import trace  # here, because it imports torch
+
+        self.nn, self.trace = torch.nn, trace
+        self.changing: set[int] = set()  # modules that write into the tensors that they get
+        self.pairs = {pair.theirs: pair for pair in modules(torch)}
         self.modules: dict[int, Module] = {}
         self.parameters: dict[int, Parameter] = {}
 
@@ -131,21 +110,39 @@ class _FromTorch:
             raise ValueError(
                 f"from_torch: {_place(name, module)} has a forward of its own, which chainrule cannot call"
             )
-        if kind is self.nn.Sequential:
-            # Not named_children(), which leaves out a module that comes again.
-            inside = zip(module._modules, module, strict=True)
-            return Sequential({n: self.module(m, f"{name}.{n}" if name else n) for n, m in inside})
-        if kind is self.nn.Linear:
-            bias = False if module.bias is None else self.parameter(module.bias, name)
-            return Linear(module.in_features, module.out_features, bias, weight=self.parameter(module.weight, name))
         pair = self.pairs.get(kind)
+        if pair is None and self.trace.is_somebodys_own(module):
+            inner = lambda n: self.module(module.get_submodule(n), _joined(name, n))  # noqa: E731
+            return self.trace.read(module, _place(name, module), inner, self.changing)
         if pair is None:
-            known = ", ".join(["Sequential", "Linear", *(pair.name for pair in MODULES)])
+            known = ", ".join(pair.name for pair in self.pairs.values())
             raise TypeError(f"from_torch: {_place(name, module)} is none of the modules that chainrule has: {known}")
-        options = {key: option(getattr(module, key)) for key in pair.arguments}
+        # Not named_children(), which leaves out a module that comes again.
+        inside = {n: self.module(m, _joined(name, n)) for n, m in module._modules.items() if m is not None}
+        if pair.ours is Sequential:
+            return Sequential(inside)
+        if any(self.trace.may_change_its_input(m, self.changing) for m in module._modules.values() if m is not None):
+            raise ValueError(
+                f"from_torch: {_place(name, module)} has modules inside that change in place what others read; make "
+                f"them with inplace=False"
+            )
+        if pair.ours is Parallel:
+            return Parallel(inside) if module._named else Parallel(*inside.values())
+        if pair.ours is MultiLoss:
+            return MultiLoss(*([inside] if module._named else inside.values()), weights=module.weights)
+        if pair.ours is Graph:
+            nodes = {n: (inside[n], sources) for n, sources in module._sources.items()}
+            return Graph(nodes, module._inputs, module._outputs)
+        try:
+            in_a_row, options = call_of_ours(pair, module)
+        except ValueError as reason:
+            raise ValueError(f"from_torch: {_place(name, module)} {reason}") from None
         if options.get("dim", 0) is None:
             raise ValueError(f"from_torch: {_place(name, module)} must have a dim; PyTorch would guess it")
-        made: Module = pair.ours(**options)
+        for key, value in options.items():
+            if isinstance(value, self.nn.Parameter):
+                options[key] = self.parameter(value, name)
+        made: Module = pair.ours(*in_a_row, **options | inside)
         return made
 
     def parameter(self, parameter: Any, name: str) -> Parameter:
@@ -161,7 +158,7 @@ class _FromTorch:
 class _ToTorch:
     def __init__(self, torch: Any) -> None:
         self.torch = torch
-        self.pairs = {pair.ours: pair for pair in MODULES}
+        self.pairs = {pair.ours: pair for pair in modules(torch)}
         self.modules: dict[int, Any] = {}
         self.parameters: dict[int, Any] = {}
 
@@ -173,32 +170,38 @@ class _ToTorch:
         return self.modules[id(module)]
 
     def _make(self, module: Module, name: str) -> Any:
-        nn = self.torch.nn
-        if type(module) is Sequential:
-            made = nn.Sequential()
-            for n, m in module.named_children():
-                place = f"{name}.{n}" if name else n
-                inner = self.module(m, place)
-                try:
-                    made.add_module(n, inner)
-                except KeyError:  # a name that an attribute has, such as "forward"
-                    raise ValueError(f"to_torch: {_place(place, m)} has a name that PyTorch does not allow") from None
-            return made
-        if type(module) is Linear:
-            # On the device "meta" PyTorch draws no initial weights, which are replaced at once.
-            made = nn.Linear(module.in_features, module.out_features, bias=module.bias is not None, device="meta")
-            made.weight = self.parameter(module.weight)
-            if module.bias is not None:
-                made.bias = self.parameter(module.bias)
-            return made
         pair = self.pairs.get(type(module))
         if pair is None:
             raise TypeError(f"to_torch: {_place(name, module)} is no module that PyTorch has")
-        return getattr(nn, pair.name)(**{key: self._option(getattr(module, key)) for key in pair.arguments})
-
-    def _option(self, value: Any) -> Any:
-        value = value.value if isinstance(value, Buffer) else value
-        return self.torch.tensor(arrays.to_numpy(value)) if arrays.is_array(value) else value
+        inside = {n: self.module(m, _joined(name, n)) for n, m in module.named_children()}
+        try:
+            if isinstance(module, Sequential):
+                return pair.theirs(OrderedDict(inside))
+            if isinstance(module, Parallel):
+                return pair.theirs(inside) if module.names else pair.theirs(*inside.values())
+            if isinstance(module, MultiLoss):
+                return pair.theirs(*([inside] if module.names else inside.values()), weights=module.weights)
+            if isinstance(module, Graph):
+                nodes = {n: (inside[n], sources) for n, (_, sources) in module.nodes.items()}
+                return pair.theirs(nodes, module.inputs, module.outputs)
+        except KeyError as problem:  # a name that an attribute has, such as "forward"
+            n, m = next((n, m) for n, m in module.named_children() if repr(n) in str(problem))
+            place = _place(_joined(name, n), m)
+            raise ValueError(f"to_torch: {place} has a name that PyTorch does not allow") from None
+        try:
+            in_a_row, options = call_of_theirs(pair, module)
+        except ValueError as reason:
+            raise ValueError(f"to_torch: {_place(name, module)} {reason}") from None
+        for key, value in options.items():
+            if arrays.is_array(value):
+                options[key] = self.torch.tensor(arrays.to_numpy(value))
+        if "device" in signature(pair.theirs).parameters:
+            options["device"] = "meta"  # where PyTorch draws no initial weights, which are replaced at once
+        made = pair.theirs(*in_a_row, **options | inside)
+        for key, value in vars(module).items():
+            if isinstance(value, Parameter):
+                setattr(made, key, self.parameter(value))
+        return made
 
     def parameter(self, parameter: Parameter) -> Any:
         """A torch Parameter with a copy of the numbers; the same one for the same one."""
@@ -208,16 +211,8 @@ class _ToTorch:
         return self.parameters[id(parameter)]
 
 
-def option(value: Any) -> Any:
-    """An option as a plain value, where PyTorch may have kept it as a tensor."""
-    if hasattr(value, "detach"):
-        return float(value) if value.ndim == 0 else copy(value)
-    return value
-
-
-def copy(tensor: Any) -> np.ndarray:
-    """The numbers of a tensor as an array of its own, row after row."""
-    return np.array(tensor.detach().cpu().numpy(), order="C")
+def _joined(prefix: str, name: str) -> str:
+    return f"{prefix}.{name}" if prefix else name
 
 
 def _place(name: str, module: Any) -> str:

@@ -6,16 +6,12 @@ from typing import Any
 from ... import optimizers
 from ...extras import require
 from ...module import Parameter
-from .modules import Pair, copy, option
+from .pairs import Pair, copy, pairs, plain
 
-# In PyTorch these are keys of a parameter group.
-OPTIMIZERS = [
-    Pair(optimizers.SGD, ("lr", "momentum", "dampening", "weight_decay", "nesterov")),
-    Pair(optimizers.Adam, ("lr", "betas", "eps", "weight_decay", "amsgrad")),
-    Pair(optimizers.AdamW, ("lr", "betas", "eps", "weight_decay", "amsgrad")),
-    Pair(optimizers.RMSprop, ("lr", "alpha", "eps", "weight_decay", "momentum", "centered")),
-    Pair(optimizers.Adagrad, ("lr", "lr_decay", "weight_decay", "initial_accumulator_value", "eps")),
-]
+
+def rules(torch: Any) -> list[Pair]:
+    """The optimizers that PyTorch has too; their arguments are keys of a parameter group there."""
+    return [pair for pair in pairs(optimizers, torch.optim) if pair.ours is not optimizers.Optimizer]
 
 
 COUNTED_THERE = (optimizers.RMSprop,)  # PyTorch counts the updates of each parameter; ours need no such count
@@ -27,9 +23,9 @@ def optimizer_from_torch(optimizer: Any) -> Any:
     Raises TypeError or ValueError for what ours cannot do.
     """
     torch = require("torch", "torch")
-    pair = next((pair for pair in OPTIMIZERS if type(optimizer) is getattr(torch.optim, pair.name)), None)
+    pair = next((pair for pair in rules(torch) if type(optimizer) is pair.theirs), None)
     if pair is None:
-        known = ", ".join(pair.name for pair in OPTIMIZERS)
+        known = ", ".join(pair.name for pair in rules(torch))
         raise TypeError(f"from_torch: optimizer must be one of {known}, got {type(optimizer).__name__}")
     groups = optimizer.param_groups
     options = [{key: group[key] for key in pair.arguments} for group in groups]
@@ -41,7 +37,7 @@ def optimizer_from_torch(optimizer: Any) -> Any:
         raise ValueError(f"from_torch: {pair.name} has hooks, which chainrule cannot call; remove them")
     if pair.ours is optimizers.Adam and any(group.get("decoupled_weight_decay") for group in groups):
         raise ValueError("from_torch: Adam with decoupled_weight_decay=True is AdamW; use that")
-    return pair.ours(**{key: option(value) for key, value in options[0].items()})
+    return pair.ours(**{key: plain(value) for key, value in options[0].items()})
 
 
 def state_from_torch(theirs: Any, ours: Any, parameters: Iterable[tuple[Any, Parameter]]) -> None:

@@ -8,8 +8,10 @@ from typing import Any
 from ... import losses, optimizers
 from ...data import Dataset
 from ...extras import require
+from ...layers import Graph, Parallel, Residual, Sequential
 from ...module import Module, Parameter, is_update_rule
 from ...roles import told
+from ...structures import Structure, each, is_several, leaves, rebuild
 from ...train import History, fit
 from .modules import borrow, from_torch
 from .optimizers import optimizer_from_torch, state_for_torch, state_from_torch
@@ -20,10 +22,12 @@ def train_torch(module: Any, loss: Any, data: Any, *, optimizer: Any, epochs: in
 
     Parameters
     ----------
-    module : a torch.nn.Module that `from_torch` knows, on any device.
-    loss : of torch.nn or of chainrule.
-    data : a DataLoader over a TensorDataset, whose batch size and shuffling are taken; a TensorDataset; or what `fit`
-        takes.
+    module : a torch.nn.Module that `from_torch` knows, on any device; several inputs are the arguments of its forward,
+        or the parts of the only one.
+    loss : of torch.nn or of chainrule; for several outputs a MultiLoss, or a tuple or dict of losses like what forward
+        returns, which are added up.
+    data : a DataLoader over a TensorDataset, whose batch size and shuffling are taken; a TensorDataset of one tensor
+        for each input, one for each output, and perhaps sample_weight; or what `fit` takes.
     optimizer : of torch.optim, for just the parameters of the module, whose state is taken and given back, so that
         training can go on on either side; or of chainrule, which begins anew at each call, with its schedule too.
     epochs : how often every sample is visited.
@@ -43,12 +47,10 @@ def train_torch(module: Any, loss: Any, data: Any, *, optimizer: Any, epochs: in
         raise ValueError("train_torch: the module has no parameters to train")
     _require_plain(module)
     _require_memory_of_their_own(module)
-    loss = from_torch(loss) if isinstance(loss, torch.nn.Module) else loss
-    if not isinstance(loss, Module):
-        raise TypeError(f"train_torch: loss must be a module of torch.nn or chainrule, got {told(loss, losses)}")
-    data, found = _data("data", data)
+    loss = _loss(torch, loss)
+    data, found = _data("data", data, model)
     if options.get("validation") is not None:
-        options["validation"] = _data("validation", options["validation"])[0]
+        options["validation"] = _data("validation", options["validation"], model)[0]
     if isinstance(optimizer, torch.optim.Optimizer):
         rule = optimizer_from_torch(optimizer)
         _require_parameters(optimizer, [parameter for parameter, _ in parameters])
@@ -100,18 +102,54 @@ def _require_plain(module: Any) -> None:
             raise ValueError(f"train_torch: {name} has hooks, which chainrule cannot call; remove them")
 
 
-def _data(name: str, data: Any) -> tuple[Any, dict[str, Any]]:
+def _loss(torch: Any, loss: Any) -> Module:
+    """A loss of PyTorch's or ours as one of ours; several as a MultiLoss."""
+    if is_several(loss):
+        parts = each(lambda one: _loss(torch, one), loss)
+        return losses.MultiLoss(*([parts] if isinstance(parts, dict) else parts))
+    loss = from_torch(loss) if isinstance(loss, torch.nn.Module) else loss
+    if not isinstance(loss, Module):
+        raise TypeError(f"train_torch: loss must be a module of torch.nn or chainrule, got {told(loss, losses)}")
+    return loss
+
+
+def _inputs(model: Module) -> Structure:
+    """What a network takes, with None in the place of each array."""
+    if isinstance(model, Sequential) and len(model):
+        return _inputs(model[0])
+    if isinstance(model, Graph):
+        return None if isinstance(model.inputs, str) else dict.fromkeys(model.inputs)
+    return _inputs(model.body) if isinstance(model, Residual) else None
+
+
+def _outputs(model: Module) -> Structure:
+    """What a network gives, with None in the place of each array."""
+    if isinstance(model, Sequential) and len(model):
+        return _outputs(model[-1])
+    if isinstance(model, Graph):
+        return _outputs(model[model.outputs]) if isinstance(model.outputs, str) else dict.fromkeys(model.outputs)
+    if isinstance(model, Parallel):
+        return dict.fromkeys(model.names) if model.names else (None,) * len(model)
+    return None
+
+
+def _data(name: str, data: Any, model: Module) -> tuple[Any, dict[str, Any]]:
     """Data of PyTorch as a Dataset, and what `fit` is to be told of the batches; other data as they are."""
     utils = require("torch.utils.data", "torch")
     if not isinstance(data, utils.DataLoader | utils.Dataset):
         return data, {}
     source = data.dataset if isinstance(data, utils.DataLoader) else data
-    if type(source) is not utils.TensorDataset or len(source.tensors) not in (2, 3):
+    x, target = _inputs(model), _outputs(model)
+    n = len(leaves(x)) + len(leaves(target))
+    if type(source) is not utils.TensorDataset or len(source.tensors) not in (n, n + 1):
+        named = "x, target" if n == 2 else f"{len(leaves(x))} inputs, {len(leaves(target))} targets"
         raise TypeError(
-            f"train_torch: {name} must be a TensorDataset of x, target and perhaps sample_weight, or a DataLoader over "
+            f"train_torch: {name} must be a TensorDataset of {named} and perhaps sample_weight, or a DataLoader over "
             f"one, got {type(source).__name__}; datasets of other kinds can be read into one"
         )
-    samples = Dataset(*source.tensors)
+    tensors = list(source.tensors)
+    shown, asked, weight = (tensors[: len(leaves(x))], tensors[len(leaves(x)) : n], tensors[n:])
+    samples = Dataset(rebuild(x, shown), rebuild(target, asked), *weight)
     if source is data:
         return samples, {}
     if type(data) is not utils.DataLoader or data.collate_fn is not utils.default_collate:
