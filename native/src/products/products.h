@@ -230,6 +230,8 @@ void gradient_transposed(const Matrix<T>& x, const Matrix<T>& dy, const LinearGr
                 const int64_t panel_end = x.is_narrow() ? end : in - in % panel<T> + panel<T>;
                 const int64_t stop = panel_end < end ? panel_end : end;
                 const T* x_block = at_column(x, in) + k * x_width;
+                if (go_on && (stop < end || j + tile_columns<T> < dy.columns))  // what the next tiles start from may lie far away
+                    fetch(stop < end ? to.weight + offset + stop * width : at_column(weight, j + tile_columns<T>) + begin * width, (stop - in) * width);
                 split_evenly(stop - in, in == 0 && to.bias ? max_rows_with_sum(vectors) : max_tile_rows,
                              [&](int64_t i, int rows) ALWAYS_INLINE {
                                  const bool sum = in + i == 0 && to.bias;
