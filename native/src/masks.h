@@ -19,8 +19,8 @@ class Halfwords {
 public:
     static constexpr int64_t most = 1024;  // in a stretch: they stay in the nearest cache until they are used
 
-    Halfwords(uint64_t seed, uint32_t layer) : seed_(seed), stream_(1 + layer) {}
-    Halfwords another() const { return Halfwords(seed_, stream_ - 1); }  // with nothing drawn yet
+    Halfwords(uint64_t seed, uint32_t layer) : key_(seed), stream_(1 + layer) {}
+    Halfwords another() const { return Halfwords(key_, stream_); }  // with nothing drawn yet
 
     // Is a mask of so many elements drawn together with those of the passes to come? Alone it would be one chain of
     // multiplications, each waiting for the last.
@@ -40,6 +40,8 @@ public:
     }
 
 private:
+    using Key = PhiloxKey<philox::rounds_for_dropout>;
+    Halfwords(const Key& key, uint32_t stream) : key_(key), stream_(stream) {}
     using Words = UnsignedVec<double>;
     static constexpr int64_t per_block = 8, in_set = lanes<double>;
     static constexpr int64_t together = philox::sets * in_set;
@@ -68,19 +70,17 @@ private:
     // Blocks 0 … n - 1 of those whose numbers are next(i, block, index) for i, i + 1, …
     template <class Next>
     FORCE_INLINE void fill(int64_t n, Next next) {
-        const uint64_t seed = seed_;  // copies, so that the stores do not make the compiler read them again
-        const uint32_t stream = stream_;
         int64_t i = 0;
-        for (; n - i > together / 2; i += together) draw_set<philox::sets>(seed, stream, i, halfword_ + i * per_block, next);
-        for (; i < n; i += in_set) draw_set<1>(seed, stream, i, halfword_ + i * per_block, next);
+        for (; n - i > together / 2; i += together) draw_set<philox::sets>(i, halfword_ + i * per_block, next);
+        for (; i < n; i += in_set) draw_set<1>(i, halfword_ + i * per_block, next);
     }
     template <int Sets, class Next>
-    FORCE_INLINE static void draw_set(uint64_t seed, uint32_t stream, int64_t i, uint16_t* to, Next next) {
+    FORCE_INLINE void draw_set(int64_t i, uint16_t* to, Next next) const {
         Words block[Sets], index[Sets];
         PhiloxWords r[Sets];
 #pragma GCC unroll 4
         for (int s = 0; s < Sets; ++s) next(i + s * in_set, block[s], index[s]);
-        philox4x32<philox::rounds_for_dropout, Sets>(seed, block, index, stream, r);
+        philox4x32<philox::rounds_for_dropout, Sets>(key_, block, index, stream_, r);
 #pragma GCC unroll 4
         for (int s = 0; s < Sets; ++s) store_pairs(to + s * in_set * per_block, r[s], std::make_integer_sequence<int, lanes<double>>{});
     }
@@ -95,7 +95,7 @@ private:
         std::memcpy(to, parts, sizeof parts);
     }
 
-    uint64_t seed_;
+    Key key_;
     uint32_t stream_;
     uint64_t pass_ = 0, passes_ = 0;
     int64_t first_ = 0, blocks_ = 0;

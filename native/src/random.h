@@ -46,34 +46,43 @@ FORCE_INLINE UnsignedVec<double> multiply_low(UnsignedVec<double> a, UnsignedVec
 
 }  // namespace philox
 
+// What the key is in each round.
+template <int Rounds = philox::rounds>
+struct PhiloxKey {
+    uint64_t k0[Rounds], k1[Rounds];
+    explicit PhiloxKey(uint64_t seed) {
+        for (int round = 0; round < Rounds; ++round) {
+            k0[round] = uint32_t(seed) + uint32_t(round) * philox::weyl0;
+            k1[round] = uint32_t(seed >> 32) + uint32_t(round) * philox::weyl1;
+        }
+    }
+};
+
 // Sets of blocks side by side, one in each element of the arrays. A set is one chain of multiplications, each of which waits
 // for the last: with several the wait is put to use.
 template <int Rounds, int Sets>
-FORCE_INLINE void philox4x32(uint64_t seed, const UnsignedVec<double> (&block)[Sets], const UnsignedVec<double> (&index)[Sets],
-                             uint32_t stream, PhiloxWords (&r)[Sets]) {
+FORCE_INLINE void philox4x32(const PhiloxKey<Rounds>& key, const UnsignedVec<double> (&block)[Sets],
+                             const UnsignedVec<double> (&index)[Sets], uint32_t stream, PhiloxWords (&r)[Sets]) {
     using namespace philox;
     const UnsignedVec<double> m0 = broadcast<uint64_t>(multiplier0), m1 = broadcast<uint64_t>(multiplier1);
     UnsignedVec<double> p0[Sets], p1[Sets];
 #pragma GCC unroll 4
     for (int s = 0; s < Sets; ++s) r[s] = {{block[s], index[s], index[s] >> 32, broadcast<uint64_t>(stream)}};
-    uint32_t k0 = uint32_t(seed), k1 = uint32_t(seed >> 32);
 #pragma GCC unroll 10
     for (int round = 0; round < Rounds; ++round) {
 #pragma GCC unroll 4
         for (int s = 0; s < Sets; ++s) p0[s] = multiply_low(m0, r[s].w[0]), p1[s] = multiply_low(m1, r[s].w[2]);
+        const UnsignedVec<double> k0 = broadcast<uint64_t>(key.k0[round]), k1 = broadcast<uint64_t>(key.k1[round]);
 #pragma GCC unroll 4
         for (int s = 0; s < Sets; ++s)
-            r[s] = {{(p1[s] >> 32) ^ r[s].w[1] ^ broadcast<uint64_t>(k0), p1[s],
-                     (p0[s] >> 32) ^ r[s].w[3] ^ broadcast<uint64_t>(k1), p0[s]}};
-        k0 += weyl0;
-        k1 += weyl1;
+            r[s] = {{(p1[s] >> 32) ^ r[s].w[1] ^ k0, p1[s], (p0[s] >> 32) ^ r[s].w[3] ^ k1, p0[s]}};
     }
 }
 
 template <int Rounds = philox::rounds>
 FORCE_INLINE PhiloxWords philox4x32(uint64_t seed, UnsignedVec<double> block, uint64_t index, uint32_t stream) {
     PhiloxWords r[1];
-    philox4x32<Rounds, 1>(seed, {block}, {broadcast<uint64_t>(index)}, stream, r);
+    philox4x32<Rounds, 1>(PhiloxKey<Rounds>(seed), {block}, {broadcast<uint64_t>(index)}, stream, r);
     return r[0];
 }
 
@@ -153,6 +162,7 @@ inline void sample_order(uint64_t seed, uint64_t epoch, int64_t n, int64_t* orde
     uint32_t* places = reinterpret_cast<uint32_t*>(sorted + padded);
 
     const Words random_bits = broadcast<uint64_t>(~uint64_t(index_mask));
+    const PhiloxKey<> key(seed);
     const auto draw = [&](auto sets, int64_t b) ALWAYS_INLINE {
         constexpr int n = decltype(sets)::value;
         Words block[n], index[n];
@@ -162,7 +172,7 @@ inline void sample_order(uint64_t seed, uint64_t epoch, int64_t n, int64_t* orde
             block[s] = iota<uint64_t>() + broadcast<uint64_t>(uint64_t(b + s * lanes<double>));
             index[s] = broadcast<uint64_t>(epoch);
         }
-        philox4x32<philox::rounds, n>(seed, block, index, 0, r);
+        philox4x32<philox::rounds, n>(key, block, index, 0, r);
 #pragma GCC unroll 4
         for (int s = 0; s < n; ++s) {
             int64_t* to = keys + 2 * (b + s * lanes<double>);
