@@ -195,9 +195,7 @@ def test_what_only_lanes_without_a_row_could_overflow_is_finite(rows, dtype, hug
         second.bias.value[...] = 0.5
         model = cr.Sequential(first, cr.ReLU(), second, cr.ReLU(), last)
         data = np.full((rows, 1), -1.0, dtype), np.full((rows, 1), 0.3, dtype)
-        history = cr.fit(
-            model, cr.MSELoss(), data, epochs=3, batch_size=rows, optimizer=cr.SGD(lr=1e-3), engine=engine
-        )
+        history = cr.fit(model, cr.MSELoss(), data, epochs=3, batch_size=rows, optimizer=cr.SGD(lr=1e-3), engine=engine)
         found.append(history.losses)
     assert found[1] == pytest.approx(found[0], rel=1e-5)
 
