@@ -54,7 +54,7 @@ class Graph:
 @st.composite
 def graphs(draw: Any, activations: tuple[str, ...] = SMOOTH + KINKED, dropout: bool = True) -> Graph:
     """Up to three inputs, ten nodes and three heads."""
-    width = st.integers(1, 12)
+    width = st.one_of(st.integers(1, 12), st.sampled_from([17, 33]))  # more than one panel
     widths = {f"x{i}": draw(width) for i in range(draw(st.integers(1, 3)))}
     sizes = dict(widths)
     nodes: dict[str, tuple[str, Any]] = {}
