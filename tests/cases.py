@@ -270,6 +270,14 @@ LAYERS = [
     ),
 ]
 
+# Those that work element by element: tests of the engine, of C and of ONNX, and drawn networks, take them from here.
+ELEMENTWISE = [case for case in LAYERS if case.kind.__module__ == cr.layers.activations.__name__]
+
+
+def elementwise() -> list[Module]:
+    """One of each of them."""
+    return [case.build(()) for case in ELEMENTWISE]
+
 
 # -- networks with branches, next to the same written for PyTorch
 

@@ -33,7 +33,8 @@ inline chainrule::Plan random_plan(uint64_t seed, chainrule::DType dtype, Drawin
         return all;
     };
     for (int i = 1 + below(3); i > 0; --i) values.push_back(net.input(width()));
-    static const char* const activations[] = {"ReLU", "ReLU", "ReLU", "Tanh", "Tanh", "Sigmoid", "SiLU", "GELU", "LeakyReLU", "ELU", "Softplus", "Softmax", "LogSoftmax"};
+    std::vector<std::string> activations{"ReLU", "ReLU", "Tanh", "Softmax", "LogSoftmax"};
+    activations.insert(activations.end(), elementwise_kinds.begin(), elementwise_kinds.end());
     for (int i = 0; i < how.ops; ++i) {
         const int x = any();
         switch (below(12)) {
@@ -52,8 +53,8 @@ inline chainrule::Plan random_plan(uint64_t seed, chainrule::DType dtype, Drawin
                 break;
             }
             case 4: case 5: case 6: {
-                const char* kind = activations[below(13)];
-                values.push_back(net.add(how.smooth && std::string(kind).ends_with("ReLU") ? "Tanh" : kind, {x}));
+                const std::string& kind = activations[size_t(below(activations.size()))];
+                values.push_back(net.add(how.smooth && kind.ends_with("ReLU") ? "Tanh" : kind, {x}));
                 break;
             }
             case 7: case 8: {  // a residual block, or whatever fits

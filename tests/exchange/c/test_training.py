@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from c_programs import CHECKED, STRICT, Learner, gcc, joined, learner
+from cases import elementwise
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
@@ -23,22 +24,8 @@ pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")
 
 N_OUT = 3
 
-ACTIVATIONS = [
-    cr.ReLU(),
-    cr.LeakyReLU(0.2),
-    cr.ELU(0.5),
-    cr.Tanh(),
-    cr.Sigmoid(),
-    cr.SiLU(),
-    cr.GELU(),
-    cr.GELU("tanh"),
-    cr.Softplus(),
-    cr.Softplus(2.0, 1.0),
-    cr.Softmax(),
-    cr.LogSoftmax(),
-    cr.Dropout(0.3),
-    cr.Identity(),
-]
+ACTIVATIONS = [*elementwise(), cr.Softmax(), cr.LogSoftmax()]
+LAYERS = [*ACTIVATIONS, cr.Dropout(0.3), cr.Identity()]
 WEIGHT = [0.5, 1.0, 2.0]
 LOSSES = [
     cr.MSELoss(),
@@ -79,7 +66,7 @@ OPTIMIZERS = [
 def every_pair():
     """Activations, losses and optimizers such that any two of different kinds meet somewhere."""
     n = len(OPTIMIZERS)
-    for (i, activation), (j, loss) in itertools.product(enumerate(ACTIVATIONS), enumerate(LOSSES)):
+    for (i, activation), (j, loss) in itertools.product(enumerate(LAYERS), enumerate(LOSSES)):
         yield activation, loss, OPTIMIZERS[(i + j) % n]
 
 
@@ -161,7 +148,7 @@ def within(arrays, truth, bounds, what):
 
 def one_each():
     """Every activation, loss and optimizer at least once."""
-    kinds = ACTIVATIONS, LOSSES, OPTIMIZERS
+    kinds = LAYERS, LOSSES, OPTIMIZERS
     return [tuple(kind[i % len(kind)] for kind in kinds) for i in range(max(map(len, kinds)))]
 
 
@@ -200,11 +187,11 @@ def test_networks_of_any_size_agree_with_python(tmp_path_factory, data):
         sizes, layers = data.draw(st.lists(widths, min_size=2, max_size=5)), []
         for n_in, n_out in pairwise(sizes):
             layers += [
-                *data.draw(st.lists(st.sampled_from(ACTIVATIONS[:12]), max_size=2)),
+                *data.draw(st.lists(st.sampled_from(ACTIVATIONS), max_size=2)),
                 *[cr.Dropout(0.4)] * data.draw(st.booleans()),
                 cr.Linear(n_in, n_out, bias=data.draw(st.booleans()), rng=0),
             ]
-        layers += data.draw(st.lists(st.sampled_from(ACTIVATIONS[:12]), max_size=2))
+        layers += data.draw(st.lists(st.sampled_from(ACTIVATIONS), max_size=2))
         fits_all = [loss for loss in LOSSES if getattr(loss, "weight", None) is None or loss.weight.value is None]
         loss, optimizer = data.draw(st.sampled_from(fits_all)), data.draw(st.sampled_from(OPTIMIZERS))
         cases.append((cr.Sequential(cr.Flatten(), cr.Sequential(*layers)), loss, optimizer))

@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 import onnx
 import pytest
-from cases import BRANCHES, LAYERS, Case
+from cases import BRANCHES, LAYERS, Case, elementwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, numpy_helper
@@ -86,18 +86,7 @@ def test_every_layer_agrees_with_onnxruntime_and_comes_back(case: Case, dtype):
 
 
 widths = st.integers(1, 20)
-activations = st.sampled_from(
-    [
-        cr.ReLU(),
-        cr.Tanh(),
-        cr.GELU(),
-        cr.GELU("tanh"),
-        cr.SiLU(),
-        cr.Softplus(2.0, 5.0),
-        cr.ELU(0.3),
-        cr.LeakyReLU(0.05),
-    ]
-)
+activations = st.sampled_from(elementwise())
 
 
 @settings(max_examples=25, deadline=None)
