@@ -214,6 +214,7 @@ LAYERS = [
     layer("GELU", approximate="tanh"),
     layer("Softplus"),
     layer("Softplus", beta=2.0, threshold=3.0),
+    layer("Mish"),
     layer("Softmax", peer={"dim": -1}),
     layer("Softmax", dim=1),
     layer("Softmax", dim=0, row_by_row=False),

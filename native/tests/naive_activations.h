@@ -28,6 +28,7 @@ R activation(const Settings& s, R x) {
         const R z = option("beta") * x;
         return z > option("threshold") ? x : std::log1p(std::exp(z)) / option("beta");
     }
+    if (s.kind == "Mish") return x * std::tanh(std::log1p(std::exp(x)));
     throw std::invalid_argument(s.kind);
 }
 
@@ -50,6 +51,10 @@ R activation_derivative(const Settings& s, R x) {
     if (s.kind == "Softplus") {
         const R z = option("beta") * x;
         return z > option("threshold") ? 1 : 1 / (1 + std::exp(-z));
+    }
+    if (s.kind == "Mish") {
+        const R softplus = std::log1p(std::exp(x));
+        return std::tanh(softplus) + x * sigmoid / (std::cosh(softplus) * std::cosh(softplus));
     }
     throw std::invalid_argument(s.kind);
 }

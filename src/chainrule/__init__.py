@@ -25,6 +25,7 @@ from .layers import (
     LeakyReLU,
     Linear,
     LogSoftmax,
+    Mish,
     Multiply,
     Parallel,
     Permute,

@@ -24,7 +24,7 @@ ACTIVATIONS = {
 ALONG_ROWS = ("Softmax()", "LogSoftmax()")
 # Sums such as 1 + erf(x) or 1 - y² cancel, here or in PyTorch, each in its own way; what is left is x times a rounding
 # of 1. An activation with such a sum stands here.
-CANCEL = (cr.Tanh, cr.Sigmoid, cr.SiLU, cr.GELU)
+CANCEL = (cr.Tanh, cr.Sigmoid, cr.SiLU, cr.GELU, cr.Mish)
 
 
 def made(text):

@@ -1,6 +1,6 @@
 """Layers, activations, and the networks that they make."""
 
-from .activations import ELU, GELU, LeakyReLU, ReLU, Sigmoid, SiLU, Softplus, Tanh
+from .activations import ELU, GELU, LeakyReLU, Mish, ReLU, Sigmoid, SiLU, Softplus, Tanh
 from .dropout import Dropout
 from .graph import Graph
 from .joins import Concat, Multiply, Sum
@@ -23,6 +23,7 @@ __all__ = [
     "LeakyReLU",
     "Linear",
     "LogSoftmax",
+    "Mish",
     "Multiply",
     "Parallel",
     "Permute",

@@ -12,4 +12,5 @@ elementwise(
     layers.SiLU,
     layers.GELU,
     layers.Softplus,
+    layers.Mish,
 )
