@@ -215,6 +215,7 @@ LAYERS = [
     layer("Softplus"),
     layer("Softplus", beta=2.0, threshold=3.0),
     layer("Mish"),
+    layer("Softsign"),
     layer("Softmax", peer={"dim": -1}),
     layer("Softmax", dim=1),
     layer("Softmax", dim=0, row_by_row=False),

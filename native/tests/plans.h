@@ -18,7 +18,7 @@
 using Numbers = std::map<std::string, double>;
 
 // The activations that work element by element, as `settings` calls them: what stands here all tests have.
-inline const std::vector<std::string> elementwise_kinds{"ReLU", "LeakyReLU", "ELU", "Tanh", "Sigmoid", "SiLU", "GELU", "Softplus", "Mish"};
+inline const std::vector<std::string> elementwise_kinds{"ReLU", "LeakyReLU", "ELU", "Tanh", "Sigmoid", "SiLU", "GELU", "Softplus", "Mish", "Softsign"};
 
 // Settings of a layer or a loss as Python sends them: the defaults of its class, and what is to differ.
 inline chainrule::Settings settings(const std::string& kind, const Numbers& changes = {}) {

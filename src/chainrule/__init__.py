@@ -38,6 +38,7 @@ from .layers import (
     SiLU,
     Softmax,
     Softplus,
+    Softsign,
     Sum,
     Tanh,
     Unflatten,

@@ -24,7 +24,7 @@ ACTIVATIONS = {
 ALONG_ROWS = ("Softmax()", "LogSoftmax()")
 # Sums such as 1 + erf(x) or 1 - y² cancel, here or in PyTorch, each in its own way; what is left is x times a rounding
 # of 1. An activation with such a sum stands here.
-CANCEL = (cr.Tanh, cr.Sigmoid, cr.SiLU, cr.GELU, cr.Mish)
+CANCEL = (cr.Tanh, cr.Sigmoid, cr.SiLU, cr.GELU, cr.Mish, cr.Softsign)
 
 
 def made(text):
@@ -95,6 +95,8 @@ def test_nan_and_infinity_come_out_of_activations_as_in_pytorch(name, n, dtype):
             np.testing.assert_array_equal(np.isinf(found[0]), np.isinf(reference[0]))
             # at a NaN itself PyTorch gives some the slope of a side; elsewhere the slopes agree
             sound = ~np.isnan(row.reshape(1, -1))
+            if name == "Softsign()":  # whose slope is 0 at infinity, and NaN in PyTorch
+                sound &= np.isfinite(row.reshape(1, -1))
             np.testing.assert_array_equal(np.isnan(found[1])[sound], np.isnan(reference[1])[sound])
 
 

@@ -157,6 +157,19 @@ struct Mish {
     }
 };
 
+// y = x / (1 + |x|); dx = dy / (1 + |x|)²
+template <class T>
+struct Softsign {
+    static bool is(const Settings& s) { return s.kind == "Softsign"; }
+    static constexpr bool saves_output = false;
+    explicit Softsign(const Settings&) {}
+    FORCE_INLINE Vec<T> forward(Vec<T> x) const { return x / (broadcast<T>(1) + abs<T>(x)); }
+    FORCE_INLINE Vec<T> backward(Vec<T> dy, Vec<T> x) const {
+        const Vec<T> slope = broadcast<T>(1) / (broadcast<T>(1) + abs<T>(x));
+        return dy * slope * slope;
+    }
+};
+
 // All of them. with_activation calls function(f) with the one that Python speaks of; false: there is none.
 template <template <class> class... F>
 struct ActivationList {
@@ -165,7 +178,7 @@ struct ActivationList {
         return ((F<T>::is(settings) && (function(F<T>(settings)), true)) || ...);
     }
 };
-using Activations = ActivationList<ReLU, LeakyReLU, ELU, Tanh, Sigmoid, SiLU, GELU, GELUTanh, Softplus, Mish>;
+using Activations = ActivationList<ReLU, LeakyReLU, ELU, Tanh, Sigmoid, SiLU, GELU, GELUTanh, Softplus, Mish, Softsign>;
 
 template <class T, class Function>
 bool with_activation(const Settings& settings, Function function) { return Activations::find<T>(settings, function); }

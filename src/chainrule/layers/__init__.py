@@ -1,6 +1,6 @@
 """Layers, activations, and the networks that they make."""
 
-from .activations import ELU, GELU, LeakyReLU, Mish, ReLU, Sigmoid, SiLU, Softplus, Tanh
+from .activations import ELU, GELU, LeakyReLU, Mish, ReLU, Sigmoid, SiLU, Softplus, Softsign, Tanh
 from .dropout import Dropout
 from .graph import Graph
 from .joins import Concat, Multiply, Sum
@@ -36,6 +36,7 @@ __all__ = [
     "Sigmoid",
     "Softmax",
     "Softplus",
+    "Softsign",
     "Sum",
     "Tanh",
     "Unflatten",

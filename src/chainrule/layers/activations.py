@@ -203,3 +203,20 @@ def _tanh_softplus(x: Array) -> Array:
     tail = xp.exp(-xp.abs(x))
     above = 2 * tail + xp.where(x < 0, tail * tail, 1)
     return above / (above + 2 * xp.where(x < 0, 1, tail * tail))
+
+
+class Softsign(Module):
+    """Squash into (-1, 1) like Tanh, but with tails that end slowly.
+
+    Equation  y = x / (1 + |x|);  dx = dy / (1 + |x|)²
+    Saves     x
+    Source    Glorot, Bengio 2010, "Understanding the difficulty of training deep feedforward neural networks"
+    Note      where x is infinite, dx is 0; PyTorch's is NaN
+    """
+
+    def forward(self, x: Array) -> tuple[Array, Array]:
+        return x / (1 + self.namespace(x).abs(x)), x
+
+    def backward(self, dy: Array, x: Array) -> Array:
+        slope = 1 / (1 + namespace(x).abs(x))  # not by its square, which might overflow
+        return dy * slope * slope

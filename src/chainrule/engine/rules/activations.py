@@ -13,4 +13,5 @@ elementwise(
     layers.GELU,
     layers.Softplus,
     layers.Mish,
+    layers.Softsign,
 )

@@ -168,6 +168,19 @@ static void mish_backward(float *dy, const float *x, int n)
 }
 """
 
+SOFTSIGN = _forward("softsign", "x / (1 + |x|)", "x[i] /= 1.0f + fabsf(x[i]);")
+SOFTSIGN_BACKWARD = """\
+/* dy / (1 + |x|)^2, written so that the square never overflows */
+static void softsign_backward(float *dy, const float *x, int n)
+{
+    int i;
+    for (i = 0; i < n; i++) {
+        const float slope = 1.0f / (1.0f + fabsf(x[i]));
+        dy[i] *= slope * slope;
+    }
+}
+"""
+
 LARGEST = """\
 static float largest(const float *x, int n)
 {
@@ -260,6 +273,7 @@ ACTIVATIONS = {
     "Mish": Activation(
         (TANH_SOFTPLUS_OF_ONE, MISH), (TANH_SOFTPLUS_OF_ONE, SIGMOID_OF_ONE, MISH_BACKWARD), lambda settings: 1.09
     ),
+    "Softsign": Activation((SOFTSIGN,), (SOFTSIGN_BACKWARD,)),
     "Softmax": Activation((LARGEST, SOFTMAX), (SOFTMAX_BACKWARD,), together=True),
     "LogSoftmax": Activation((LARGEST, LOG_SOFTMAX), (LOG_SOFTMAX_BACKWARD,), lambda settings: 2.0, together=True),
 }

@@ -76,6 +76,7 @@ PATTERNS = [  # of one layer, the first that says everything is written
     Pattern(_halved(_NEARLY_NORMAL), layers.GELU, {"approximate": "tanh"}),
     Pattern(("Mish", X), layers.Mish, since=18),
     Pattern(("Mul", X, ("Tanh", ("Softplus", X))), layers.Mish),
+    Pattern(("Softsign", X), layers.Softsign),
 ]
 
 
