@@ -58,6 +58,17 @@ def shapes(least_axes: int = 2, most_axes: int = 4, most: int = 5) -> st.SearchS
     return axes.map(tuple).filter(lambda shape: math.prod(shape) <= MOST_ELEMENTS)
 
 
+def even(axis: int) -> st.SearchStrategy[Shape]:
+    """The same with an axis of even length."""
+
+    def doubled(shape: Shape) -> Shape:
+        lengths = list(shape)
+        lengths[axis] *= 2
+        return tuple(lengths)
+
+    return shapes(most=3).map(doubled)
+
+
 def seeds() -> st.SearchStrategy[int]:
     """Seeds of the inputs' values."""
     return st.integers(0, 2**32 - 1)
@@ -222,6 +233,8 @@ LAYERS = [
     layer("LogSoftmax", peer={"dim": -1}),
     layer("LogSoftmax", dim=1),
     layer("LogSoftmax", dim=0, row_by_row=False),
+    layer("GLU", shapes=even(-1), fixed=((1, 2), (4, 6))),
+    layer("GLU", dim=1, shapes=even(1), fixed=((1, 2), (4, 6), (2, 4, 3))),
     layer("Flatten"),
     layer("Flatten", start_dim=0, end_dim=1, row_by_row=False),
     layer("Flatten", 1, 2, shapes=shapes(3), fixed=((1, 1, 1), (4, 2, 3))),
@@ -733,8 +746,10 @@ REFUSED: dict[str, dict[type, str]] = {
         kind: f"there is no ONNX for {kind.__name__}"
         for kind in vars(cr.losses).values()
         if isinstance(kind, type) and issubclass(kind, cr.Loss) and kind is not cr.Loss
-    },
+    }
+    | {cr.GLU: "there is no ONNX for GLU"},
 }
+IN_ONNX = [case for case in LAYERS + BRANCHES if case.kind not in REFUSED["ONNX"]]
 WHERE = {  # what the test says of a class that goes through none
     "files": "keep each argument of the constructor in an attribute of its name",
     "PyTorch": "write its twin in src/chainrule/exchange/pytorch/networks.py, under the same name",

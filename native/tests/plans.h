@@ -76,6 +76,7 @@ struct Builder {
         for (int v : x) columns += shape(v).columns;
         return op(settings("Concat"), x, {columns, shape(x[0]).positions});
     }
+    int glu(int x) { return op(settings("GLU"), {x}, {shape(x).columns / 2, shape(x).positions}); }
     // The same numbers in the same order, over so many positions.
     int reshape(int x, int64_t positions) { return op(settings("Reshape"), {x}, {shape(x).size() / positions, positions}); }
     // y[c] = x[columns[c]], of values with one position.

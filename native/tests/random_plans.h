@@ -37,7 +37,7 @@ inline chainrule::Plan random_plan(uint64_t seed, chainrule::DType dtype, Drawin
     activations.insert(activations.end(), elementwise_kinds.begin(), elementwise_kinds.end());
     for (int i = 0; i < how.ops; ++i) {
         const int x = any();
-        switch (below(12)) {
+        switch (below(13)) {
             case 0: case 1: case 2: {
                 products.push_back(net.linear(x, width(), below(4) > 0));
                 values.push_back(products.back());
@@ -98,6 +98,11 @@ inline chainrule::Plan random_plan(uint64_t seed, chainrule::DType dtype, Drawin
                 } else {
                     values.push_back(net.linear(x, width()));
                 }
+                break;
+            }
+            case 11: {
+                const int h = net.shape(x).columns % 2 ? net.linear(x, 2 * width()) : x;
+                values.push_back(net.glu(h));
                 break;
             }
             default: values.push_back(how.dropout > 0 ? net.dropout(x, how.dropout) : net.add("Tanh", {x}));

@@ -17,6 +17,7 @@ from .engine import Compiled, compile  # noqa: A004 - the name that the field gi
 from .layers import (
     ELU,
     GELU,
+    GLU,
     Concat,
     Dropout,
     Flatten,

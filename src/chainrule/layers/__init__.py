@@ -2,6 +2,7 @@
 
 from .activations import ELU, GELU, LeakyReLU, Mish, ReLU, Sigmoid, SiLU, Softplus, Softsign, Tanh
 from .dropout import Dropout
+from .glu import GLU
 from .graph import Graph
 from .joins import Concat, Multiply, Sum
 from .linear import Linear
@@ -15,6 +16,7 @@ from .softmax import LogSoftmax, Softmax
 __all__ = [
     "ELU",
     "GELU",
+    "GLU",
     "Concat",
     "Dropout",
     "Flatten",
