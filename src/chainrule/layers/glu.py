@@ -25,8 +25,9 @@ class GLU(Module):
         dim = self.dim + x.ndim if self.dim < 0 else self.dim
         if not 0 <= dim < x.ndim or x.shape[dim] % 2:
             self.refuse_shape(f"must have an axis {self.dim} of even length", x, one_sample=self.dim == x.ndim)
-        n, before = x.shape[dim] // 2, (slice(None),) * dim
-        a, s = x[(*before, slice(n))], sigmoid(x[(*before, slice(n, None))])
+        n, before = x.shape[dim] // 2, (slice(None),) * dim  # all of the axes in front
+        first, second = (*before, slice(n)), (*before, slice(n, None))
+        a, s = x[first], sigmoid(x[second])
         return a * s, (a, s)
 
     def backward(self, dy: Array, saved: Any) -> Array:
