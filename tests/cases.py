@@ -535,6 +535,11 @@ def rates_and_counts(rng: np.random.Generator, shape: Shape) -> tuple[np.ndarray
     return rng.uniform(0.1, 3, size=shape), rng.poisson(2.0, size=shape).astype(np.float64)
 
 
+def logits_and_signs(rng: np.random.Generator, shape: Shape) -> tuple[np.ndarray, ...]:
+    """Logits, and 1 for "yes", -1 for "no"."""
+    return 2 * rng.normal(size=shape), rng.choice([-1.0, 1.0], size=shape)
+
+
 def logits_and_answers(rng: np.random.Generator, shape: Shape) -> tuple[np.ndarray, ...]:
     """Logits, and probabilities of "yes"."""
     return 2 * rng.normal(size=shape), rng.uniform(size=shape)
@@ -646,6 +651,7 @@ LOSSES = [
         arrays={"weight": element_weights, "pos_weight": element_weights},
         reductions=("mean", "none"),
     ),
+    *losses("SoftMarginLoss", logits_and_signs, shapes=shapes(1)),
     *losses("CrossEntropyLoss", logits_and_classes),
     *losses("CrossEntropyLoss", logits_and_probabilities, label=", probabilities"),
     *losses(

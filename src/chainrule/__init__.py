@@ -56,6 +56,7 @@ from .losses import (
     PoissonNLLLoss,
     QuantileLoss,
     SmoothL1Loss,
+    SoftMarginLoss,
 )
 from .many import Ensemble, Result, Results, fit_many
 from .module import Buffer, Module, Parameter

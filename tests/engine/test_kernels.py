@@ -106,6 +106,7 @@ LOSSES = {
     "SmoothL1Loss(beta=0.5)": torch.nn.SmoothL1Loss(beta=0.5),
     "HuberLoss(delta=0.5)": torch.nn.HuberLoss(delta=0.5),
     "PoissonNLLLoss()": torch.nn.PoissonNLLLoss(),
+    "SoftMarginLoss()": torch.nn.SoftMarginLoss(),
     "BCEWithLogitsLoss()": torch.nn.BCEWithLogitsLoss(),
     "CrossEntropyLoss()": torch.nn.CrossEntropyLoss(),
     "CrossEntropyLoss(label_smoothing=0.1)": torch.nn.CrossEntropyLoss(label_smoothing=0.1),
