@@ -80,6 +80,7 @@ def graphs(draw: Any, activations: tuple[str, ...] = SMOOTH + KINKED, dropout: b
         "Concat",
         "Residual",
         "fork",
+        "GLU",
         "join",
         "rows",
         "Permute",
@@ -113,6 +114,8 @@ def graphs(draw: Any, activations: tuple[str, ...] = SMOOTH + KINKED, dropout: b
             shortcut = f", Linear({n}, {m})" if draw(st.booleans()) else ""
             size = m if shortcut else n
             add(f"Residual(Sequential(Linear({n}, {size}), Tanh()){shortcut})", a, size)
+        elif kind == "GLU":
+            add(f"Sequential(Linear({n}, {2 * m}), GLU())", a, m)
         elif kind == "fork":
             add(f"Sequential(Parallel(Linear({n}, {m}), Sequential(Linear({n}, 3), SiLU())), Concat())", a, m + 3)
         elif kind == "join":
