@@ -270,7 +270,7 @@ class Training:
         elif self.task.target == "classes":
             target = rng.integers(n_out, size=rows)
             if "ignore_index=-1" in self.task.loss:
-                target[rng.uniform(size=rows) < 0.3] = -1
+                target[(rng.uniform(size=rows) < 0.3) & (np.arange(rows) > 0)] = -1
         # Some samples weigh nothing, but the first always counts: weights that are all zero are refused.
         weight = rng.uniform(0.5, 2, rows) * ((rng.uniform(size=rows) < 0.8) | (np.arange(rows) == 0))
         floating = target if target.dtype.kind == "i" else target.astype(dtype)
