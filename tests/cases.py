@@ -58,6 +58,17 @@ def shapes(least_axes: int = 2, most_axes: int = 4, most: int = 5) -> st.SearchS
     return axes.map(tuple).filter(lambda shape: math.prod(shape) <= MOST_ELEMENTS)
 
 
+def even(axis: int) -> st.SearchStrategy[Shape]:
+    """The same with an axis of even length."""
+
+    def doubled(shape: Shape) -> Shape:
+        lengths = list(shape)
+        lengths[axis] *= 2
+        return tuple(lengths)
+
+    return shapes(most=3).map(doubled)
+
+
 def seeds() -> st.SearchStrategy[int]:
     """Seeds of the inputs' values."""
     return st.integers(0, 2**32 - 1)
@@ -214,12 +225,16 @@ LAYERS = [
     layer("GELU", approximate="tanh"),
     layer("Softplus"),
     layer("Softplus", beta=2.0, threshold=3.0),
+    layer("Mish"),
+    layer("Softsign"),
     layer("Softmax", peer={"dim": -1}),
     layer("Softmax", dim=1),
     layer("Softmax", dim=0, row_by_row=False),
     layer("LogSoftmax", peer={"dim": -1}),
     layer("LogSoftmax", dim=1),
     layer("LogSoftmax", dim=0, row_by_row=False),
+    layer("GLU", shapes=even(-1), fixed=((1, 2), (4, 6))),
+    layer("GLU", dim=1, shapes=even(1), fixed=((1, 2), (4, 6), (2, 4, 3))),
     layer("Flatten"),
     layer("Flatten", start_dim=0, end_dim=1, row_by_row=False),
     layer("Flatten", 1, 2, shapes=shapes(3), fixed=((1, 1, 1), (4, 2, 3))),
@@ -269,6 +284,14 @@ LAYERS = [
         shapes(),
     ),
 ]
+
+# Those that work element by element: tests of the engine, of C and of ONNX, and drawn networks, take them from here.
+ELEMENTWISE = [case for case in LAYERS if case.kind.__module__ == cr.layers.activations.__name__]
+
+
+def elementwise() -> list[Module]:
+    """One of each of them."""
+    return [case.build(()) for case in ELEMENTWISE]
 
 
 # -- networks with branches, next to the same written for PyTorch
@@ -512,6 +535,11 @@ def rates_and_counts(rng: np.random.Generator, shape: Shape) -> tuple[np.ndarray
     return rng.uniform(0.1, 3, size=shape), rng.poisson(2.0, size=shape).astype(np.float64)
 
 
+def logits_and_signs(rng: np.random.Generator, shape: Shape) -> tuple[np.ndarray, ...]:
+    """Logits, and 1 for "yes", -1 for "no"."""
+    return 2 * rng.normal(size=shape), rng.choice([-1.0, 1.0], size=shape)
+
+
 def logits_and_answers(rng: np.random.Generator, shape: Shape) -> tuple[np.ndarray, ...]:
     """Logits, and probabilities of "yes"."""
     return 2 * rng.normal(size=shape), rng.uniform(size=shape)
@@ -623,6 +651,7 @@ LOSSES = [
         arrays={"weight": element_weights, "pos_weight": element_weights},
         reductions=("mean", "none"),
     ),
+    *losses("SoftMarginLoss", logits_and_signs, shapes=shapes(1)),
     *losses("CrossEntropyLoss", logits_and_classes),
     *losses("CrossEntropyLoss", logits_and_probabilities, label=", probabilities"),
     *losses(
@@ -723,8 +752,10 @@ REFUSED: dict[str, dict[type, str]] = {
         kind: f"there is no ONNX for {kind.__name__}"
         for kind in vars(cr.losses).values()
         if isinstance(kind, type) and issubclass(kind, cr.Loss) and kind is not cr.Loss
-    },
+    }
+    | {cr.GLU: "there is no ONNX for GLU"},
 }
+IN_ONNX = [case for case in LAYERS + BRANCHES if case.kind not in REFUSED["ONNX"]]
 WHERE = {  # what the test says of a class that goes through none
     "files": "keep each argument of the constructor in an attribute of its name",
     "PyTorch": "write its twin in src/chainrule/exchange/pytorch/networks.py, under the same name",

@@ -1,21 +1,17 @@
 """Networks that hypothesis draws: forks, joins, layers that stand twice, networks within networks, and what goes with
 them: several inputs and outputs, in a tuple or by name, and a loss."""
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
+from cases import ELEMENTWISE
 from hypothesis import strategies as st
 
 import chainrule as cr
 from chainrule.structures import each, rebuild
 
-ACTIVATIONS = (
-    *(cr.Tanh, cr.Sigmoid, cr.SiLU, cr.GELU, cr.ReLU, cr.Identity, cr.Softmax, cr.LogSoftmax, cr.Softplus),
-    lambda: cr.ELU(0.3),
-    lambda: cr.LeakyReLU(0.05),
-    lambda: cr.GELU("tanh"),
-    lambda: cr.Softplus(2.0, 3.0),
-)
+ACTIVATIONS = (cr.Identity, cr.Softmax, cr.LogSoftmax, *(partial(case.build, ()) for case in ELEMENTWISE))
 MOST = 12  # columns, but for what Concat makes
 
 

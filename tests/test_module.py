@@ -361,3 +361,32 @@ def test_a_move_that_fails_leaves_the_module_whole(
 def test_refuse_says_who_what_and_what_came() -> None:
     with pytest.raises(TypeError, match=re.escape("ELU(alpha=2.0).forward: x must be nice, got 5")):
         cr.ELU(2.0).refuse("forward", "x must be nice", 5, TypeError)
+
+
+# -- who is told of changes
+
+
+def test_all_are_told_of_a_change_that_began_to_watch_at_once() -> None:
+    class Listener:
+        def __init__(self) -> None:
+            self.heard: list[str] = []
+
+        def changed(self, name: str) -> None:
+            self.heard.append(name)
+
+    layer, listeners = cr.Tanh(), [[Listener() for _ in range(300)] for _ in range(4)]
+    together = threading.Barrier(len(listeners))
+
+    def watch(mine: list[Listener]) -> None:
+        together.wait()
+        for listener in mine:
+            layer.watch(listener)
+
+    threads = [threading.Thread(target=watch, args=(mine,)) for mine in listeners]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    layer.note = "set"  # type: ignore[attr-defined]
+    del layer.note  # type: ignore[attr-defined]
+    assert all(listener.heard == ["note", "note"] for mine in listeners for listener in mine)

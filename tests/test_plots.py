@@ -103,6 +103,11 @@ def test_a_graph_is_drawn_with_every_layer_and_arrow(tmp_path):
     assert plots.graph(network(), ax=axes[0, 0]) is figure
 
 
+def test_what_is_no_network_is_refused():
+    with pytest.raises(TypeError, match=r"plots\.graph: model must be a Module.*got several; make one of them"):
+        plots.graph([cr.Linear(2, 3), cr.Tanh()])
+
+
 def test_the_text_of_a_box_stays_inside_of_it():
     model = cr.Sequential(cr.Linear(1000, 1000, bias=False), cr.LeakyReLU(0.123456), cr.Unflatten(1, (10, 100)))
     figure = plots.graph(model)

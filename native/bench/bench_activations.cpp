@@ -22,14 +22,15 @@ template <class T>
 void time_all(int64_t rows, int64_t columns, bool per_row) {
     Matrix<T> x = allocate<T>(rows, columns), y = allocate<T>(rows, columns), dy = allocate<T>(rows, columns), dx = allocate<T>(rows, columns);
     const double units = double(per_row ? rows : rows * columns);
-    const std::vector<const char*> all{"Softmax", "LogSoftmax", "ReLU", "LeakyReLU", "ELU", "Tanh", "Sigmoid", "SiLU", "GELU", "Softplus"};
+    std::vector<std::string> all{"Softmax", "LogSoftmax"};
+    all.insert(all.end(), elementwise_kinds.begin(), elementwise_kinds.end());
     for (size_t i = 0; i < (per_row ? 2 : all.size()); ++i) {
-        const char* const kind = all[i];
+        const std::string& kind = all[i];
         const Settings a = settings(kind);
         const Matrix<T>& saved = saves_output<T>(a) ? y : x;
         double forward = median_seconds([&] { activation_forward(a, x, y); touch(y.data); });
         double backward = median_seconds([&] { activation_backward(a, dy, saved, dx); touch(dx.data); });
-        std::printf("%-6s %-10s %4ld x %-3ld forward %6.3f ns, backward %6.3f ns per %s\n", sizeof(T) == 4 ? "float" : "double", kind, long(rows),
+        std::printf("%-6s %-10s %4ld x %-3ld forward %6.3f ns, backward %6.3f ns per %s\n", sizeof(T) == 4 ? "float" : "double", kind.c_str(), long(rows),
                     long(columns), forward / units * 1e9, backward / units * 1e9, per_row ? "row" : "element");
     }
 }

@@ -240,14 +240,15 @@ private:
     FORCE_INLINE static void put(T* to, const Lanes16<T>& a) {
         for (int j = 0; j < Lanes16<T>::vectors; ++j) store_unaligned(to + j * lanes<T>, a.v[j]);
     }
-    // Columns of n rows to lanes. Those beyond become 0: what they held may be NaN, which times a gradient of 0 is no 0.
+    // Columns of n rows to lanes. Those beyond become the first row again: whatever else passed through the layers there might
+    // become infinite, which times a gradient of 0 is no 0.
     FORCE_INLINE static void gather(T* to, const T* data, int columns, const int64_t* order, int64_t first, int n) {
         for (int r = 0; r < n; ++r) {
             const T* row = data + (order ? order[first + r] : first + r) * columns;
             for (int c = 0; c < columns; ++c) to[c * virtual_lanes + r] = row[c];
         }
         if (n == virtual_lanes) return;
-        for (int c = 0; c < columns; ++c) std::fill(to + c * virtual_lanes + n, to + (c + 1) * virtual_lanes, T(0));
+        for (int c = 0; c < columns; ++c) std::fill(to + c * virtual_lanes + n, to + (c + 1) * virtual_lanes, to[c * virtual_lanes]);
     }
 
     std::vector<TinyLayer<T>> layers_;

@@ -28,6 +28,8 @@ R activation(const Settings& s, R x) {
         const R z = option("beta") * x;
         return z > option("threshold") ? x : std::log1p(std::exp(z)) / option("beta");
     }
+    if (s.kind == "Mish") return x * std::tanh(std::log1p(std::exp(x)));
+    if (s.kind == "Softsign") return x / (1 + std::fabs(x));
     throw std::invalid_argument(s.kind);
 }
 
@@ -51,6 +53,11 @@ R activation_derivative(const Settings& s, R x) {
         const R z = option("beta") * x;
         return z > option("threshold") ? 1 : 1 / (1 + std::exp(-z));
     }
+    if (s.kind == "Mish") {
+        const R softplus = std::log1p(std::exp(x));
+        return std::tanh(softplus) + x * sigmoid / (std::cosh(softplus) * std::cosh(softplus));
+    }
+    if (s.kind == "Softsign") return 1 / ((1 + std::fabs(x)) * (1 + std::fabs(x)));
     throw std::invalid_argument(s.kind);
 }
 

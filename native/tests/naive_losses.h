@@ -90,6 +90,7 @@ R row_loss(const LossOptions<R>& o, const Batch<R>& batch, size_t i, std::vector
             if (o.log_input) value = std::exp(y[c]) - t * y[c], slope = std::exp(y[c]) - t;
             else value = y[c] - t * std::log(y[c] + o.eps), slope = 1 - t / (y[c] + o.eps);
         }
+        if (o.kind == "SoftMarginLoss") value = std::log1p(std::exp(-t * y[c])), slope = -t / (1 + std::exp(t * y[c]));
         if (o.kind == "BCEWithLogitsLoss") {
             const R w = pick(o.weight, c), positive = pick(o.pos_weight, c), p = 1 / (1 + std::exp(-y[c]));
             // -log(1 / (1 + e^-y)) = log(1 + e^-y)

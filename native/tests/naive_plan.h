@@ -84,6 +84,9 @@ private:
                     const int64_t n = columns_of(op.inputs[k]);
                     y.insert(y.end(), inputs[k]->begin() + r * n, inputs[k]->begin() + (r + 1) * n);
                 }
+        } else if (kind == "GLU") {
+            y.clear();
+            for (int64_t i = 0; i < rows * columns; ++i) y.push_back(x[gated(columns, i)] / (1 + std::exp(-x[gate(columns, i)])));
         } else if (kind == "Permute") {
             for (size_t i = 0; i < y.size(); ++i) y[i] = x[size_t(source(op, int64_t(i)))];
         } else if (kind == "Dropout") {
@@ -124,6 +127,12 @@ private:
             for (int64_t r = 0; r < rows; ++r)
                 for (int v : op.inputs)
                     for (int64_t c = 0; c < columns_of(v); ++c) dvalues[size_t(v)][size_t(r * columns_of(v) + c)] += dy[at++];
+        } else if (kind == "GLU") {
+            for (size_t i = 0; i < dy.size(); ++i) {
+                const size_t a = gated(columns, int64_t(i)), b = gate(columns, int64_t(i));
+                const double s = 1 / (1 + std::exp(-x[b]));
+                dx[a] += dy[i] * s, dx[b] += dy[i] * x[a] * s * (1 - s);
+            }
         } else if (kind == "Permute") {
             for (size_t i = 0; i < dy.size(); ++i) dx[size_t(source(op, int64_t(i)))] += dy[i];
         } else if (kind == "Dropout") {
@@ -138,6 +147,10 @@ private:
             for (size_t i = 0; i < dy.size(); ++i) dx[i] += dy[i] * activation_derivative<double>(op.settings, x[i]);
         }
     }
+
+    // Where the two numbers lie that make number i of a GLU.
+    static size_t gated(int64_t columns, int64_t i) { return size_t(i / columns * 2 * columns + i % columns); }
+    static size_t gate(int64_t columns, int64_t i) { return gated(columns, i) + size_t(columns); }
 
     // Where number i of a permuted value comes from.
     int64_t source(const chainrule::Op& op, int64_t i) const {

@@ -17,6 +17,9 @@
 
 using Numbers = std::map<std::string, double>;
 
+// The activations that work element by element, as `settings` calls them: what stands here all tests have.
+inline const std::vector<std::string> elementwise_kinds{"ReLU", "LeakyReLU", "ELU", "Tanh", "Sigmoid", "SiLU", "GELU", "Softplus", "Mish", "Softsign"};
+
 // Settings of a layer or a loss as Python sends them: the defaults of its class, and what is to differ.
 inline chainrule::Settings settings(const std::string& kind, const Numbers& changes = {}) {
     chainrule::Settings s;
@@ -73,6 +76,7 @@ struct Builder {
         for (int v : x) columns += shape(v).columns;
         return op(settings("Concat"), x, {columns, shape(x[0]).positions});
     }
+    int glu(int x) { return op(settings("GLU"), {x}, {shape(x).columns / 2, shape(x).positions}); }
     // The same numbers in the same order, over so many positions.
     int reshape(int x, int64_t positions) { return op(settings("Reshape"), {x}, {shape(x).size() / positions, positions}); }
     // y[c] = x[columns[c]], of values with one position.

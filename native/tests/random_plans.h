@@ -33,10 +33,11 @@ inline chainrule::Plan random_plan(uint64_t seed, chainrule::DType dtype, Drawin
         return all;
     };
     for (int i = 1 + below(3); i > 0; --i) values.push_back(net.input(width()));
-    static const char* const activations[] = {"ReLU", "ReLU", "ReLU", "Tanh", "Tanh", "Sigmoid", "SiLU", "GELU", "LeakyReLU", "ELU", "Softplus", "Softmax", "LogSoftmax"};
+    std::vector<std::string> activations{"ReLU", "ReLU", "Tanh", "Softmax", "LogSoftmax"};
+    activations.insert(activations.end(), elementwise_kinds.begin(), elementwise_kinds.end());
     for (int i = 0; i < how.ops; ++i) {
         const int x = any();
-        switch (below(12)) {
+        switch (below(13)) {
             case 0: case 1: case 2: {
                 products.push_back(net.linear(x, width(), below(4) > 0));
                 values.push_back(products.back());
@@ -52,8 +53,8 @@ inline chainrule::Plan random_plan(uint64_t seed, chainrule::DType dtype, Drawin
                 break;
             }
             case 4: case 5: case 6: {
-                const char* kind = activations[below(13)];
-                values.push_back(net.add(how.smooth && std::string(kind).ends_with("ReLU") ? "Tanh" : kind, {x}));
+                const std::string& kind = activations[size_t(below(activations.size()))];
+                values.push_back(net.add(how.smooth && kind.ends_with("ReLU") ? "Tanh" : kind, {x}));
                 break;
             }
             case 7: case 8: {  // a residual block, or whatever fits
@@ -97,6 +98,11 @@ inline chainrule::Plan random_plan(uint64_t seed, chainrule::DType dtype, Drawin
                 } else {
                     values.push_back(net.linear(x, width()));
                 }
+                break;
+            }
+            case 11: {
+                const int h = net.shape(x).columns % 2 ? net.linear(x, 2 * width()) : x;
+                values.push_back(net.glu(h));
                 break;
             }
             default: values.push_back(how.dropout > 0 ? net.dropout(x, how.dropout) : net.add("Tanh", {x}));

@@ -16,7 +16,7 @@ const int64_t sizes[] = {1, 2, 3, 7, 8, 9, 16, 17, 25, 33, 50, 64, 100, 257};
 
 std::vector<Settings> elementwise() {
     std::vector<Settings> all;
-    for (const char* kind : {"ReLU", "LeakyReLU", "ELU", "Tanh", "Sigmoid", "SiLU", "GELU", "Softplus"}) all.push_back(settings(kind));
+    for (const std::string& kind : elementwise_kinds) all.push_back(settings(kind));
     all.push_back(settings("LeakyReLU", {{"negative_slope", 0.3}}));
     all.push_back(settings("ELU", {{"alpha", 1.7}}));
     all.push_back(settings("Softplus", {{"beta", 2.5}, {"threshold", 3}}));

@@ -407,7 +407,9 @@ TEST("an engine that takes over another's parameters goes on with the same bits,
         CHECK(y.values == y2.values && dx.values == dx2.values && read_all<T>(*first) == read_all<T>(*second),
               "%s, batch %d, %d-%d, %d threads", activation.kind.c_str(), batch, widths[0], widths[1], threads);
     };
-    for (const char* kind : {"ReLU", "LeakyReLU", "ELU", "Tanh", "Sigmoid", "SiLU", "GELU", "Softplus", "Softmax", "LogSoftmax"})
+    std::vector<std::string> kinds = elementwise_kinds;
+    kinds.insert(kinds.end(), {"Softmax", "LogSoftmax"});
+    for (const std::string& kind : kinds)
         for (const auto& widths : {std::vector<int>{2, 25, 25, 2}, {3, 5, 3}, {9, 33, 17, 40}, {20, 9, 1}, {4, 6, 30, 4}})
             for (int batch : {1, 10}) {
                 compare(float(), settings(kind), widths, batch, 1);

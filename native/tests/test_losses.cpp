@@ -27,6 +27,7 @@ std::vector<naive::LossOptions<R>> variants(int64_t columns) {
         add({.kind = "HuberLoss", .delta = R(2.5)});
         add({.kind = "QuantileLoss", .quantile = R(0.125)});
         add({.kind = "PoissonNLLLoss"});
+        add({.kind = "SoftMarginLoss"});
         add({.kind = "BCEWithLogitsLoss"});
         add({.kind = "BCEWithLogitsLoss", .weight = weights});
         add({.kind = "BCEWithLogitsLoss", .weight = {R(1.5)}, .pos_weight = pos_weights});

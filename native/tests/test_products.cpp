@@ -175,6 +175,11 @@ void one_shape(int64_t batch, int64_t n_in, int64_t n_out, std::mt19937& rng) {
         compare("dW of a row", G.m, dw, batch, batch, n_in, n_out, transposed);
         compare("db of a row", Matrix<T>(GB.data, 1, n_out), db, batch, batch, n_in, n_out);
         compare("dx of a row, not masked", DX.m, dx, n_out, batch, n_in, n_out);
+        Owned<T> more(3, n_in);  // whose panels lie further apart
+        Matrix<T> apart = more.m;
+        apart.rows = 1;
+        linear_row_backward<T>(X.m, DY.m, W.m, apart, {}, to);
+        compare("dx of a row, in memory for more rows", apart, dx, n_out, batch, n_in, n_out);
         to.add = true;
         linear_row_backward<T>(X.m, DY.m, W.m, DX.m, {}, to);
         compare("dW of a row, added", G.m, twice, 2 * batch, batch, n_in, n_out, transposed);

@@ -17,6 +17,7 @@ from .engine import Compiled, compile  # noqa: A004 - the name that the field gi
 from .layers import (
     ELU,
     GELU,
+    GLU,
     Concat,
     Dropout,
     Flatten,
@@ -25,6 +26,7 @@ from .layers import (
     LeakyReLU,
     Linear,
     LogSoftmax,
+    Mish,
     Multiply,
     Parallel,
     Permute,
@@ -37,6 +39,7 @@ from .layers import (
     SiLU,
     Softmax,
     Softplus,
+    Softsign,
     Sum,
     Tanh,
     Unflatten,
@@ -53,6 +56,7 @@ from .losses import (
     PoissonNLLLoss,
     QuantileLoss,
     SmoothL1Loss,
+    SoftMarginLoss,
 )
 from .many import Ensemble, Result, Results, fit_many
 from .module import Buffer, Module, Parameter

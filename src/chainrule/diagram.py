@@ -22,7 +22,8 @@ from .structures import Structure, is_several, leaves, rebuild
 SIGNS: dict[type, str] = {Sum: "+", Multiply: "×"}  # joins that are drawn as a sign
 HEIGHT, SIGN, GAP, ASIDE = 0.42, 0.26, 0.3, 0.22  # inches: of a box, of a sign, between levels, between boxes
 STRAIGHT = 1000.0  # how much more an arrow between neighbouring levels wants to be straight than a long one
-SWEEPS = 100  # over all columns, each of which goes to the mean of its neighbours
+SWEEPS = 100  # at most, over all columns, each of which goes to the mean of its neighbours
+STILL = 1e-4  # inches: where no column goes farther in a sweep, all have arrived
 
 
 @dataclass
@@ -165,8 +166,8 @@ class Column:
 
     boxes: list[Box] = field(default_factory=list)
     near: list[tuple["Column", float]] = field(default_factory=list)  # joined by an arrow, and how strongly
-    left: list[tuple["Column", float]] = field(default_factory=list)  # that stand beside it, and how far off at least
-    right: list[tuple["Column", float]] = field(default_factory=list)
+    left: dict["Column", float] = field(default_factory=dict)  # that stand beside it, and how far off at least
+    right: dict["Column", float] = field(default_factory=dict)
     x: float = 0.0
 
     @property
@@ -175,30 +176,43 @@ class Column:
         return 1.0 if self.boxes[0].kind == "pass" else STRAIGHT
 
     def pull(self) -> float:
-        """How far off the mean is of those that it is joined to."""
+        """How far off the mean is of those that it is joined to, times its weight."""
         total = sum(weight for _, weight in self.near)
-        return sum(other.x * weight for other, weight in self.near) / total - self.x if total else 0.0
+        mean = sum(other.x * weight for other, weight in self.near) / total if total else self.x
+        return self.weight * (mean - self.x)
 
-    def go(self, side: int) -> None:
-        """Go right (1) or left (-1) as far as it is pulled, and push those in the way as far as they give."""
-        together = [self]
+    def go(self, side: int) -> float:
+        """Go right (1) or left (-1) as far as it is pulled, and push those in the way as far as they give.
+
+        Returns how far it went.
+        """
+        together: set[Column] = set()
+        ahead: dict[Column, float] = {}  # at how much of the way each stands in it
+        weight = pull = gone = 0.0
+        joining = [self]
         while True:
-            total = sum(column.weight for column in together)
-            way = side * sum(column.weight * column.pull() for column in together) / total
+            for column in joining:
+                together.add(column)
+                ahead.pop(column, None)
+                weight += column.weight
+                pull += side * column.pull()
+                for other, room in (column.right if side > 0 else column.left).items():
+                    if other not in together:
+                        at = gone + side * (other.x - column.x) - room
+                        ahead[other] = min(at, ahead.get(other, math.inf))
+            way = pull / weight
             if way <= 0:
-                return
-            ahead = [
-                (side * (other.x - column.x) - room, other)
-                for column in together
-                for other, room in (column.right if side > 0 else column.left)
-                if other not in together
-            ]
-            free = min((free for free, _ in ahead), default=math.inf)
-            for column in together:
-                column.x += side * min(way, max(free, 0.0))
+                return gone
+            free = min(ahead.values(), default=math.inf) - gone
+            step = min(way, max(free, 0.0))
+            if step > 0:
+                for column in together:
+                    column.x += side * step
+                gone += step
+                pull = side * sum(column.pull() for column in together)
             if way <= free:
-                return
-            together += {id(other): other for slack, other in ahead if slack <= free + 1e-9}.values()
+                return gone
+            joining = [other for other, at in ahead.items() if at <= gone + 1e-9]
 
 
 def arranged(found: list[Box]) -> list[list[Box]]:
@@ -216,11 +230,10 @@ def arranged(found: list[Box]) -> list[list[Box]]:
     columns.sort(key=lambda column: sum(box.x for box in column.boxes) / len(column.boxes))
     _stand_beside(columns, last + 1)
     for column in columns:
-        column.x = max((other.x + room for other, room in column.left), default=0.0)
+        column.x = max((other.x + room for other, room in column.left.items()), default=0.0)
     for _ in range(SWEEPS):
-        for column in (*columns, *reversed(columns)):
-            column.go(1)
-            column.go(-1)
+        if max(column.go(1) + column.go(-1) for column in (*columns, *reversed(columns))) < STILL:
+            break
     for column in columns:
         for box in column.boxes:
             box.x = column.x
@@ -279,7 +292,6 @@ def _stand_beside(columns: list[Column], depth: int) -> None:
     for column in columns:
         for box in column.boxes:
             if (beside := rightmost[box.level]) is not None:
-                room = (beside[1].width + box.width) / 2 + ASIDE
-                column.left.append((beside[0], room))
-                beside[0].right.append((column, room))
+                room = max((beside[1].width + box.width) / 2 + ASIDE, column.left.get(beside[0], 0.0))
+                column.left[beside[0]] = beside[0].right[column] = room
             rightmost[box.level] = (column, box)

@@ -11,7 +11,7 @@ itself, so one layer may stand twice in a network, or in two networks at once.
 
 import copy
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from itertools import repeat
@@ -220,18 +220,29 @@ def outside_inference() -> Iterator[None]:
 
 
 class Watched:
-    """Something that networks are compiled from, and that tells them when one of its attributes is set."""
+    """Something that networks are compiled from, and that tells them when one of its attributes is set or deleted."""
 
-    watchers: tuple[ref[Any], ...] = ()
+    watchers: Collection[ref[Any]] = ()
 
     def watch(self, network: Any) -> None:
-        """Call `network.changed(name)` from here on, after each attribute that is set."""
-        others = (known for known in self.watchers if known() not in (None, network))
-        vars(self)["watchers"] = (*others, ref(network))
+        """Call `network.changed(name)` from here on, after each attribute that is set or deleted."""
+        # One dict, which grows in place: of two threads that watch at once, neither takes out what the other put in.
+        watchers: dict[ref[Any], None] = vars(self).setdefault("watchers", {})
+        for known in list(watchers):
+            if known() is None:
+                watchers.pop(known, None)
+        watchers[ref(network)] = None
 
     def __setattr__(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
-        for watcher in self.watchers:
+        self._tell(name)
+
+    def __delattr__(self, name: str) -> None:
+        object.__delattr__(self, name)
+        self._tell(name)
+
+    def _tell(self, name: str) -> None:
+        for watcher in tuple(self.watchers):
             if (network := watcher()) is not None:
                 network.changed(name)
 

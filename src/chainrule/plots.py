@@ -17,6 +17,7 @@ from .data import Dataset
 from .diagram import GAP, HEIGHT, SIGN, SIGNS, Box, arranged, boxes
 from .extras import require
 from .module import Module
+from .roles import require_model
 from .train import History, predict
 from .train.metrics import classes, labels
 
@@ -117,7 +118,7 @@ def graph(model: Module, x: Any = None, *, title: str = "", ax: Any = None) -> A
     model : any network of Sequential, Residual, Parallel and Graph; a Module of another kind is one box.
     x : what the network is shown, if that is a tuple or a dict and the model is no Graph, which knows it.
     """
-    found = boxes(model, x)
+    found = boxes(require_model("plots.graph", model), x)
     arrows = arranged(found)
     drawn = [*found, *(box for arrow in arrows for box in arrow)]
     low = min(box.x - box.width / 2 for box in drawn) - 0.15

@@ -66,6 +66,23 @@ def test_export_tries_all_inputs_and_outputs_of_a_network_with_branches(tmp_path
     assert float(result.output.split(", to ")[1]) < 1e-6
 
 
+@pytest.mark.parametrize(
+    ("model", "inputs"),
+    [
+        (cr.Sequential(cr.Parallel(cr.Linear(4, 3), cr.Linear(2, 3)), cr.Sum()), "x_0 (batch, 4), x_1 (batch, 2)"),
+        (cr.Graph({"h": (cr.Linear(4, 3), "a")}, inputs=("a",)), "a (batch, 4)"),
+    ],
+    ids=["a tuple", "a dict of one"],
+)
+def test_export_tries_onnx_on_inputs_in_the_form_that_the_network_takes(tmp_path, model, inputs):
+    pytest.importorskip("onnxruntime")
+    model.save(tmp_path / "two.safetensors")
+    result = run("export", tmp_path / "two.safetensors", "--to", "onnx")
+    assert result.exit_code == 0, result.output
+    assert inputs in result.output
+    assert float(result.output.split(", to ")[1]) < 1e-6
+
+
 @pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
 def test_export_writes_c_and_tries_it(tmp_path, model):
     model.save(tmp_path / "my-disk.safetensors")

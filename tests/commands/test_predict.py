@@ -8,6 +8,7 @@ from frames import houses
 
 import chainrule as cr
 from chainrule.commands import main
+from chainrule.structures import leaves
 from chainrule.tables import train_table
 
 
@@ -101,6 +102,25 @@ def test_a_plain_network_takes_a_table_of_numbers(tmp_path):
     assert "this network does not know its classes" in result.output
     (tmp_path / "t.csv").write_text("a,b,c\n1,2,3\n")
     assert "must have 2 columns" in run("predict", tmp_path / "a.safetensors", tmp_path / "t.csv").output
+
+
+@pytest.mark.parametrize(
+    ("heads", "columns"),
+    [
+        (cr.Parallel({"kind": cr.Linear(2, 3, rng=0), "size": cr.Linear(2, 1, rng=1)}), "kind0 kind1 kind2 size0"),
+        (cr.Parallel(cr.Linear(2, 3, rng=0), cr.Linear(2, 1, rng=1)), "y0_0 y0_1 y0_2 y1_0"),
+    ],
+    ids=["named", "a tuple"],
+)
+def test_a_plain_network_with_several_heads_gives_the_columns_of_all(tmp_path, heads, columns):
+    heads.save(tmp_path / "heads.safetensors")
+    x = np.random.default_rng(0).normal(size=(5, 2)).astype("float32")
+    np.savez(tmp_path / "x.npz", x=x)
+    result = run("predict", tmp_path / "heads.safetensors", tmp_path / "x.npz")
+    assert result.exit_code == 0, result.output
+    found = pl.read_csv(io.StringIO(result.stdout))
+    assert found.columns == columns.split()
+    np.testing.assert_allclose(found.to_numpy(), np.hstack(leaves(heads(x))), rtol=1e-5, atol=1e-6)
 
 
 def test_dates_need_a_form_here(folder):

@@ -54,7 +54,7 @@ class Graph:
 @st.composite
 def graphs(draw: Any, activations: tuple[str, ...] = SMOOTH + KINKED, dropout: bool = True) -> Graph:
     """Up to three inputs, ten nodes and three heads."""
-    width = st.integers(1, 12)
+    width = st.one_of(st.integers(1, 12), st.sampled_from([17, 33]))  # more than one panel
     widths = {f"x{i}": draw(width) for i in range(draw(st.integers(1, 3)))}
     sizes = dict(widths)
     nodes: dict[str, tuple[str, Any]] = {}
@@ -80,6 +80,7 @@ def graphs(draw: Any, activations: tuple[str, ...] = SMOOTH + KINKED, dropout: b
         "Concat",
         "Residual",
         "fork",
+        "GLU",
         "join",
         "rows",
         "Permute",
@@ -113,6 +114,8 @@ def graphs(draw: Any, activations: tuple[str, ...] = SMOOTH + KINKED, dropout: b
             shortcut = f", Linear({n}, {m})" if draw(st.booleans()) else ""
             size = m if shortcut else n
             add(f"Residual(Sequential(Linear({n}, {size}), Tanh()){shortcut})", a, size)
+        elif kind == "GLU":
+            add(f"Sequential(Linear({n}, {2 * m}), GLU())", a, m)
         elif kind == "fork":
             add(f"Sequential(Parallel(Linear({n}, {m}), Sequential(Linear({n}, 3), SiLU())), Concat())", a, m + 3)
         elif kind == "join":

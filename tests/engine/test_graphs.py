@@ -39,12 +39,12 @@ def test_parameters_losses_and_state_are_those_of_the_python_loop(training: Grap
 
 
 @settings(max_examples=100)
-@given(graphs(dropout=False), st.integers(0, 100), st.integers(1, 20))
-def test_a_compiled_graph_does_what_the_model_does(graph, seed, rows):
+@given(graphs(dropout=False), st.integers(0, 100), st.integers(1, 20), st.sampled_from([0, 1, 30]))
+def test_a_compiled_graph_does_what_the_model_does(graph, seed, rows, more):
     model = graph.build("float64", seed)
     x = graph.samples(rows, "float64", np.random.default_rng(seed))
     shapes = each(lambda part: part.shape[1:], x)
-    network = cr.compile(model, batch_size=rows, sample_shape=shapes)
+    network = cr.compile(model, batch_size=rows + more, sample_shape=shapes)
     y, saved = model.forward(x)
     assert_same(network.predict(x), y)
     assert_same(network.predict(x, each(np.empty_like, y)), y)
@@ -80,6 +80,23 @@ def assert_same(found, expected):
     for one, other in zip(leaves(found), leaves(expected), strict=True):
         assert one.shape == other.shape
         assert_near(one, other)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("width", [8, 16, 17, 33, 70])
+def test_a_last_batch_of_one_row_adds_up_at_a_fork(width, dtype):
+    """Its gradients lie in memory that is laid out for more rows."""
+    rng = np.random.default_rng(0)
+    data = rng.normal(size=(33, width)).astype(dtype), rng.normal(size=(33, 2)).astype(dtype)
+    found, eps = [], np.finfo(dtype).eps
+    for engine in ("python", "native"):
+        first, body, last = (cr.Linear(width, n, dtype=dtype, rng=n) for n in (width, width, 2))
+        model = cr.Sequential(first, cr.Residual(cr.Sequential(body, cr.Tanh())), last)
+        how = {"epochs": 3, "batch_size": 32, "optimizer": cr.SGD(lr=0.05), "keep": "last", "engine": engine}
+        cr.fit(model, cr.MSELoss(), data, **how)
+        found.append([parameter.value for parameter in model.param()])
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(other, one, rtol=1e4 * eps, atol=1e3 * eps)
 
 
 @pytest.mark.parametrize("shuffle", [False, True])

@@ -258,6 +258,14 @@ def test_a_subclass_is_never_taken_for_its_base(kind):
         lower(cr.Sequential(_linear(2, 2), own), sample_shape=(2,))
 
 
+@pytest.mark.parametrize("name", ["forward", "backward"])
+def test_a_pass_that_is_set_on_an_object_is_not_passed_over(name):
+    model = cr.Sequential(_linear(2, 2), cr.Tanh())
+    setattr(model[1], name, lambda *args: args)
+    with pytest.raises(CannotLower, match="Tanh with a pass of its own"):
+        lower(model, sample_shape=(2,))
+
+
 def test_an_argument_that_is_no_plain_value_is_refused_by_name():
     layer = cr.ELU()
     layer.alpha = np.ones(2)

@@ -99,6 +99,14 @@ def test_a_change_of_the_model_is_obeyed(change):
     assert not np.array_equal(before, outputs(model, X))
 
 
+def test_an_attribute_that_is_gone_is_missed():
+    model = small_network()
+    assert_outputs(model)
+    del model[0].bias
+    with pytest.raises(AttributeError, match="bias"):
+        outputs(model, X)
+
+
 def test_arrays_of_another_kind_are_compiled_anew():
     model = small_network()
     assert_outputs(model)

@@ -281,6 +281,18 @@ def test_an_estimator_with_inputs_is_one_like_any_other():
     assert len(fitted.history_.validation_losses) == 0
 
 
+def test_going_on_with_other_inputs_is_refused():
+    frame, y = weather()
+    estimator = NetworkRegressor(rides, inputs=INPUTS, epochs=2, warm_start=True, random_state=0).fit(frame, y)
+    before = estimator.predict(frame)
+    estimator.set_params(inputs={"weather": ["temp", "spare"], "calendar": ["month"]})
+    for go_on in (estimator.fit, estimator.partial_fit):
+        with pytest.raises(ValueError, match="inputs must be those that network_ has"):
+            go_on(frame, y)
+    np.testing.assert_array_equal(estimator.predict(frame), before)
+    estimator.set_params(inputs=INPUTS).fit(frame, y)
+
+
 @pytest.mark.parametrize(
     ("inputs", "error", "says"),
     [
@@ -294,6 +306,9 @@ def test_an_estimator_with_inputs_is_one_like_any_other():
             r"\['weather'\] must be columns of X, month, wind, spare, temp, got 'rain'",
         ),
         ({"weather": ["temp", "temp"]}, ValueError, r"inputs\['weather'\] must name each column once"),
+        ({"weather": ["temp", 3]}, ValueError, r"inputs\['weather'\] must name each column once, got \['temp', 3\]"),
+        ({"weather": [False, True]}, ValueError, r"\['weather'\] must be columns of X, .*, got False"),
+        ({"weather": [["temp"]]}, ValueError, r"\['weather'\] must be columns of X, .*, got \['temp'\]"),
     ],
 )
 def test_inputs_that_are_no_columns_are_refused(inputs, error, says):

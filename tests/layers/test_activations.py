@@ -4,22 +4,11 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from cases import LIBRARIES, array, numpy
+from cases import ELEMENTWISE, LIBRARIES, array, numpy
 
 import chainrule as cr
 
-ACTIVATIONS = [
-    (cr.ReLU(), torch.nn.ReLU()),
-    (cr.LeakyReLU(0.1), torch.nn.LeakyReLU(0.1)),
-    (cr.ELU(0.5), torch.nn.ELU(0.5)),
-    (cr.Tanh(), torch.nn.Tanh()),
-    (cr.Sigmoid(), torch.nn.Sigmoid()),
-    (cr.SiLU(), torch.nn.SiLU()),
-    (cr.GELU(), torch.nn.GELU()),
-    (cr.GELU("tanh"), torch.nn.GELU("tanh")),
-    (cr.Softplus(), torch.nn.Softplus()),
-    (cr.Softplus(2.0, 5.0), torch.nn.Softplus(2.0, 5.0)),
-]
+ACTIVATIONS = [(case.build(()), case.peer(())) for case in ELEMENTWISE]
 every_activation = pytest.mark.parametrize(("module", "peer"), ACTIVATIONS, ids=lambda value: repr(value))
 every_library = pytest.mark.parametrize("library", LIBRARIES)
 every_dtype = pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -286,3 +286,11 @@ def test_a_smoothing_outside_zero_to_one_is_refused(smoothing: float) -> None:
     message = f"CrossEntropyLoss: label_smoothing must be at least 0 and at most 1, got {smoothing}"
     with pytest.raises(ValueError, match=message):
         cr.CrossEntropyLoss(label_smoothing=smoothing)
+
+
+def test_soft_margin_by_hand_and_where_exp_would_overflow() -> None:
+    y, target = np.array([[np.log(3.0), 1e4]]), np.array([[1.0, -1.0]])
+    loss = cr.SoftMarginLoss(reduction="none")
+    value, saved = loss.forward(y, target)
+    np.testing.assert_allclose(value, [[np.log(4 / 3), 1e4]], rtol=1e-15)  # log(1 + 1/3); PyTorch's second is infinite
+    np.testing.assert_allclose(loss.backward(np.ones((1, 2)), saved), [[-0.25, 1.0]], rtol=1e-15)

@@ -183,6 +183,23 @@ def test_what_the_engine_does_not_know_runs_in_python_and_says_why(reason, optio
     assert found[0] == found[1]
 
 
+@pytest.mark.parametrize(("dtype", "huge"), [("float32", 1e20), ("float64", 1e160)])
+@pytest.mark.parametrize("rows", [1, 9, 16, 17])
+def test_what_only_lanes_without_a_row_could_overflow_is_finite(rows, dtype, huge):
+    """Without an input, huge biases times huge weights are infinite; of these rows every unit is 0."""
+    found = []
+    for engine in ("python", "native"):
+        first, second, last = (cr.Linear(n_in, n_out, dtype=dtype, rng=0) for n_in, n_out in ((1, 2), (2, 2), (2, 1)))
+        for value in (first.weight.value, first.bias.value, second.weight.value):
+            value[...] = huge
+        second.bias.value[...] = 0.5
+        model = cr.Sequential(first, cr.ReLU(), second, cr.ReLU(), last)
+        data = np.full((rows, 1), -1.0, dtype), np.full((rows, 1), 0.3, dtype)
+        history = cr.fit(model, cr.MSELoss(), data, epochs=3, batch_size=rows, optimizer=cr.SGD(lr=1e-3), engine=engine)
+        found.append(history.losses)
+    assert found[1] == pytest.approx(found[0], rel=1e-5)
+
+
 def test_read_only_parameters_are_refused_before_anything_is_changed():
     for engine in ("auto", "python"):
         model = small_network(cr.SGD(lr=0.1))

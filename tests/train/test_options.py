@@ -3,6 +3,7 @@
 import inspect
 from dataclasses import MISSING, FrozenInstanceError, fields, replace
 
+import numpy as np
 import pytest
 
 import chainrule as cr
@@ -87,6 +88,8 @@ def test_options_are_checked_when_they_are_made_and_stay():
         ({"epochs": 1, "keep": "all"}, ValueError, 'who: keep must be "best" or "last", got \'all\''),
         ({"epochs": 1, "engine": "gpu"}, ValueError, 'who: engine must be "auto", "native" or "python", got \'gpu\''),
         ({"epochs": 1, "max_seconds": 0}, ValueError, "who: max_seconds must be a positive number, got 0"),
+        ({"epochs": 1, "shuffle": "no"}, TypeError, "who: shuffle must be True or False, got 'no'"),
+        ({"epochs": 1, "resume": "run"}, TypeError, "who: resume must be True or False, got 'run'"),
         ({"epochs": 1, "resume": True}, ValueError, "who: resume=True needs to know from where"),
         ({"epochs": 1, "stop": 3}, TypeError, "who: stop must be a function, got 3"),
         ({"epochs": 1, "metrics": "mae"}, TypeError, "who: metrics must be a list of functions, got 'mae'"),
@@ -100,6 +103,17 @@ def test_options_are_checked_when_they_are_made_and_stay():
 def test_what_no_option_can_be_is_refused(given, error, says):
     with pytest.raises(error, match=says):
         chosen("who", given)
+
+
+@pytest.mark.parametrize("engine", ["python", "native"])
+def test_a_switch_may_be_numpys(engine):
+    x = np.arange(12.0).reshape(6, 2)
+    losses = []
+    for shuffle in (False, np.False_, 0):
+        model = cr.Linear(2, 1, dtype="float64", rng=0)
+        how = {"epochs": 2, "batch_size": 2, "optimizer": cr.SGD(lr=0.001), "engine": engine}
+        losses.append(cr.fit(model, cr.MSELoss(), (x, x[:, :1]), shuffle=shuffle, **how).losses)
+    assert losses[0] == losses[1] == losses[2]
 
 
 def test_many_networks_share_no_seed_and_no_checkpoint():

@@ -199,6 +199,19 @@ def test_what_is_written_of_a_place_has_a_number_for_each_head(tmp_path):
     assert len(place["loss_sum"]) == (2 if place["step"] else 0)
 
 
+@pytest.mark.parametrize("metric", [(), (metrics.r2,)])
+def test_validation_data_may_have_another_form_than_the_training_data(metric):
+    rng = np.random.default_rng(0)
+    a, b, target = rng.normal(size=(20, 2)), rng.normal(size=(20, 2)), rng.normal(size=(20, 1))
+    backwards, plain = {"b": b, "a": a}, (a, b)
+    for x, held_out in ((plain, backwards), (backwards, plain)):
+        joined = cr.Parallel({name: cr.Linear(2, 1, dtype="float64", rng=i) for i, name in enumerate(["a", "b"])})
+        model = cr.Sequential(cr.SGD(lr=0.0), joined, cr.Sum())
+        history = cr.fit(model, cr.MSELoss(), (x, target), validation=(held_out, target), epochs=1, metrics=metric)
+        # Nothing moves, and they are the same samples.
+        assert history.validation_losses == pytest.approx(history.losses, rel=1e-13)
+
+
 def test_outputs_have_the_form_that_the_network_gives():
     model, _ = trained()
     y = cr.predict(model, DATA.x, batch_size=7)

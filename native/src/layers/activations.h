@@ -136,6 +136,40 @@ struct Softplus {
     }
 };
 
+// y = x t with t = tanh(log(1 + e^x)) = a / (a + 2 b); dx = dy (t + x s (1 - t²)), s = sigmoid(x) (Misra, 2020). With
+// u = e^-|x| it is a = u² + 2 u, b = 1 where x is negative, else, both divided by e^(2 x), a = 1 + 2 u, b = u²: no overflow.
+template <class T>
+struct Mish {
+    static bool is(const Settings& s) { return s.kind == "Mish"; }
+    static constexpr bool saves_output = false;
+    explicit Mish(const Settings&) {}
+    FORCE_INLINE static Vec<T> gate(Vec<T> x) {
+        const Vec<T> one = broadcast<T>(1), two = broadcast<T>(2);
+        const Vec<T> u = elementary::exp_negative<T>(-abs<T>(x)), uu = u * u;
+        const Mask<T> negative = x < zero<T>();
+        const Vec<T> a = fma(two, u, negative ? uu : one);
+        return a / fma(two, negative ? one : uu, a);
+    }
+    FORCE_INLINE Vec<T> forward(Vec<T> x) const { return x * gate(x); }
+    FORCE_INLINE Vec<T> backward(Vec<T> dy, Vec<T> x) const {
+        const Vec<T> t = gate(x);
+        return dy * fma(x * sigmoid<T>(x), fma(-t, t, broadcast<T>(1)), t);
+    }
+};
+
+// y = x / (1 + |x|); dx = dy / (1 + |x|)²
+template <class T>
+struct Softsign {
+    static bool is(const Settings& s) { return s.kind == "Softsign"; }
+    static constexpr bool saves_output = false;
+    explicit Softsign(const Settings&) {}
+    FORCE_INLINE Vec<T> forward(Vec<T> x) const { return x / (broadcast<T>(1) + abs<T>(x)); }
+    FORCE_INLINE Vec<T> backward(Vec<T> dy, Vec<T> x) const {
+        const Vec<T> slope = broadcast<T>(1) / (broadcast<T>(1) + abs<T>(x));
+        return dy * slope * slope;
+    }
+};
+
 // All of them. with_activation calls function(f) with the one that Python speaks of; false: there is none.
 template <template <class> class... F>
 struct ActivationList {
@@ -144,7 +178,7 @@ struct ActivationList {
         return ((F<T>::is(settings) && (function(F<T>(settings)), true)) || ...);
     }
 };
-using Activations = ActivationList<ReLU, LeakyReLU, ELU, Tanh, Sigmoid, SiLU, GELU, GELUTanh, Softplus>;
+using Activations = ActivationList<ReLU, LeakyReLU, ELU, Tanh, Sigmoid, SiLU, GELU, GELUTanh, Softplus, Mish, Softsign>;
 
 template <class T, class Function>
 bool with_activation(const Settings& settings, Function function) { return Activations::find<T>(settings, function); }

@@ -252,6 +252,16 @@ private:
     }
 };
 
+// log(1 + e^m), m = -target y
+template <class T>
+struct SoftMarginLoss {
+    explicit SoftMarginLoss(const Settings&) {}
+    FORCE_INLINE Element<T> operator()(Vec<T> y, Vec<T> target, int64_t) const {
+        const Vec<T> margin = -target * y;
+        return {log1p_exp<T>(margin), -target * sigmoid<T>(margin)};
+    }
+};
+
 }  // namespace losses_detail
 
 template <class T>
@@ -260,6 +270,7 @@ std::unique_ptr<Loss<T>> make_classification_loss(const Settings& settings, int6
     const auto is = [&](const char* name) { return settings.kind == name; };
     if (is("BCEWithLogitsLoss")) return std::make_unique<BCEWithLogitsLoss<T>>(settings, columns);
     if (is("CrossEntropyLoss")) return std::make_unique<CrossEntropyLoss<T>>(settings, columns);
+    if (is("SoftMarginLoss")) return std::make_unique<ElementLoss<T, SoftMarginLoss<T>>>(settings);
     if (is("NLLLoss")) return std::make_unique<NLLLoss<T>>(settings, columns);
     return nullptr;
 }

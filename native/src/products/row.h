@@ -142,7 +142,7 @@ NO_INLINE void backward(const Matrix<T>& x, const Matrix<T>& dy, const Matrix<T>
         if constexpr (WithDx) {
             Vec<T> dx_group = sum_each<T>(sums);
             dx_group = linear::finished<T>(finish, dx_group, mask.at + x_offset, &mask.scale);
-            T* at = dx.data + x_offset;
+            T* at = dx.data + k0 / XS * dx.pitch + k0 % XS;  // aside it has rows of its own
             if constexpr (L > XS) {
                 store_partial(at, dx_group, XS);
             } else {

@@ -8,6 +8,7 @@ import click
 import numpy as np
 
 from .. import losses
+from ..engine.lower import each_shape, sample_shape
 from ..exchange.c import measure, to_c
 from ..exchange.c.losses import LOSSES
 from ..exchange.c.names import name_from
@@ -112,12 +113,14 @@ def _onnx(model: Module, out: Path, rows: np.ndarray | None = None) -> None:
         feeds = {name: rng.normal(size=(100, *shape[1:])).astype(dtype) for name, shape in inputs.items()}
         if rows is not None:
             feeds = {"x": rows.astype(dtype)}
+        arrays = iter(feeds.values())
+        x = each_shape(lambda _: next(arrays), sample_shape(model))  # in the form that the network takes
         try:
             said = onnxruntime.InferenceSession(str(out), providers=["CPUExecutionProvider"]).run(None, feeds)
         except Exception as problem:  # its errors have no common base; most often it lacks a kernel of float64
             click.echo(f"onnxruntime does not run it: {str(problem).splitlines()[0]}")
             return
-        expected = leaves(model(feeds if len(feeds) > 1 else feeds[next(iter(feeds))]))
+        expected = leaves(model(x))
         most = max(np.abs(one - other).max() for one, other in zip(said, expected, strict=True))
         click.echo(f"onnxruntime says the same of 100 random inputs, to {most:.2g}")
 

@@ -10,6 +10,7 @@ import numpy as np
 from ..extras import require
 from ..files import load, write_bytes
 from ..module import Module
+from ..structures import is_several
 from ..tables import Table, TableModel, read_table
 from ..tables.plain import plain_inputs
 from ..train import predict as outputs_of
@@ -43,7 +44,7 @@ def predict(
     MODEL is what `chainrule train` has written, and TABLE has the columns that it was trained with, as they were. What
     is in the table that training did not have is told on standard error. MODEL may also be a network that
     model.save(path) has written, if TABLE has nothing but numbers, a column for each of its inputs; of an .npz file the
-    array x.
+    array x. What it says are the columns y0, y1, …; those of an output with a name have that before their numbers.
     """
     with table_errors():
         if out is not None and out.suffix not in (".csv", ".parquet"):
@@ -73,8 +74,15 @@ def _of_network(model: Module, rows: Table, proba: bool) -> Any:
         raise ValueError(
             "--proba takes a model that `chainrule train` has written: this network does not know its classes"
         )
-    y = np.asarray(outputs_of(model, plain_inputs(model, rows)))
-    return require("polars", "tables").DataFrame({f"y{i}": column for i, column in enumerate(y.reshape(len(y), -1).T)})
+    y = outputs_of(model, plain_inputs(model, rows))
+    heads = y if isinstance(y, dict) else {f"y{i}_": head for i, head in enumerate(y)} if is_several(y) else {"y": y}
+    columns: dict[str, np.ndarray] = {}
+    for name, head in heads.items():
+        for i, column in enumerate(np.asarray(head).reshape(len(head), -1).T):
+            if f"{name}{i}" in columns:
+                raise ValueError(f"two outputs of the network would both make a column called {name}{i}")
+            columns[f"{name}{i}"] = column
+    return require("polars", "tables").DataFrame(columns)
 
 
 def _write(frame: Any, out: Path | None) -> None:

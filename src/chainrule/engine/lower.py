@@ -44,7 +44,7 @@ def lower(
     Raises CannotLower for what the engine does not know.
     """
     lowering = Lowering(model, in_mode)
-    x = _each_shape(lowering.input, sample_shape)
+    x = each_shape(lowering.input, sample_shape)
     y = lowering.lower(model, x)
     if any(not isinstance(part, Handle) for part in leaves(y)):
         raise CannotLower("outputs inside of outputs")
@@ -98,14 +98,14 @@ def sample_shape(model: Module) -> Structure:
 def checked_shapes(owner: str, shapes: Any) -> Structure:
     """The shape of one sample, or a tuple or dict of shapes, if lengths are what they hold."""
     try:
-        return _each_shape(lambda shape: tuple(positive(owner, "sample_shape", length) for length in shape), shapes)
+        return each_shape(lambda shape: tuple(positive(owner, "sample_shape", length) for length in shape), shapes)
     except TypeError:
         raise TypeError(
             f"{owner}: sample_shape must be a tuple of lengths, or a tuple or dict of such tuples, got {shapes!r}"
         ) from None
 
 
-def _each_shape(function: Callable[[tuple[int, ...]], Any], shapes: Structure) -> Structure:
+def each_shape(function: Callable[[tuple[int, ...]], Any], shapes: Structure) -> Structure:
     """What `function` makes of a shape, or of each of a tuple or dict of shapes."""
     if isinstance(shapes, dict):
         return {name: function(tuple(shape)) for name, shape in shapes.items()}

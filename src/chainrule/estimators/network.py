@@ -1,7 +1,7 @@
 """NetworkClassifier and NetworkRegressor: any network of chainrule's as a scikit-learn estimator."""
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from copy import deepcopy
 from typing import Any
 
@@ -92,16 +92,18 @@ class AnyNetwork(NetworkEstimator):
             raise TypeError(f'{who} must map names to columns, such as {{"weather": ["wind"]}}, got {self.inputs!r}')
         known = list(getattr(self, "feature_names_in_", ()))
         places = {name: i for i, name in enumerate(known)} | {i: i for i in range(n_features)}
+        found: dict[str, list[int]] = {}
         for name, columns in self.inputs.items():
             if isinstance(columns, str) or not isinstance(columns, Iterable) or len(listed := list(columns)) == 0:
                 raise TypeError(f"{who}[{name!r}] must be a list of columns, got {columns!r}")
-            if len(set(listed)) < len(listed):
-                raise ValueError(f"{who}[{name!r}] must name each column once, got {columns!r}")
             for column in listed:
-                if column not in places:
+                if isinstance(column, bool | np.bool) or not isinstance(column, Hashable) or column not in places:
                     columns_of_x = ", ".join(known) or f"0 … {n_features - 1} (X has no names)"
                     raise ValueError(f"{who}[{name!r}] must be columns of X, {columns_of_x}, got {column!r}")
-        return {name: [places[column] for column in columns] for name, columns in self.inputs.items()}
+            found[name] = [places[column] for column in listed]
+            if len(set(found[name])) < len(listed):
+                raise ValueError(f"{who}[{name!r}] must name each column once, got {columns!r}")
+        return found
 
     def _fit(
         self, X: Any, y: Any, sample_weight: Any, *validation: Any, classes: Any = None, only_one: bool = False
@@ -114,6 +116,8 @@ class AnyNetwork(NetworkEstimator):
             )
         new = not hasattr(self, "network_") or not (self.warm_start or only_one)
         samples = self._samples(X, y, sample_weight, reset=new)
+        if not new and self._columns_of_inputs(samples.x.shape[1]) != self._parts:
+            raise ValueError(f"{type(self).__name__}: inputs must be those that network_ has, to go on with it")
         held_out = self._held_out(*validation) if validation else None
         n_outputs = self._learn(samples.y, classes, new=new, only_one=only_one)
         samples, generator = counting(self._weighted(samples)), check_random_state(self.random_state)

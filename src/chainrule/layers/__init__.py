@@ -1,7 +1,8 @@
 """Layers, activations, and the networks that they make."""
 
-from .activations import ELU, GELU, LeakyReLU, ReLU, Sigmoid, SiLU, Softplus, Tanh
+from .activations import ELU, GELU, LeakyReLU, Mish, ReLU, Sigmoid, SiLU, Softplus, Softsign, Tanh
 from .dropout import Dropout
+from .glu import GLU
 from .graph import Graph
 from .joins import Concat, Multiply, Sum
 from .linear import Linear
@@ -15,6 +16,7 @@ from .softmax import LogSoftmax, Softmax
 __all__ = [
     "ELU",
     "GELU",
+    "GLU",
     "Concat",
     "Dropout",
     "Flatten",
@@ -23,6 +25,7 @@ __all__ = [
     "LeakyReLU",
     "Linear",
     "LogSoftmax",
+    "Mish",
     "Multiply",
     "Parallel",
     "Permute",
@@ -35,6 +38,7 @@ __all__ = [
     "Sigmoid",
     "Softmax",
     "Softplus",
+    "Softsign",
     "Sum",
     "Tanh",
     "Unflatten",

@@ -1,6 +1,6 @@
 """Losses: Modules that compare what a network says with what it should have said."""
 
-from .classification import BCEWithLogitsLoss, CrossEntropyLoss, NLLLoss
+from .classification import BCEWithLogitsLoss, CrossEntropyLoss, NLLLoss, SoftMarginLoss
 from .loss import Loss
 from .multi import MultiLoss
 from .regression import HuberLoss, L1Loss, MSELoss, PoissonNLLLoss, QuantileLoss, SmoothL1Loss
@@ -17,4 +17,5 @@ __all__ = [
     "PoissonNLLLoss",
     "QuantileLoss",
     "SmoothL1Loss",
+    "SoftMarginLoss",
 ]

@@ -237,3 +237,23 @@ class BCEWithLogitsLoss(Loss):
         if not fits:
             self.refuse("forward", f"{name} must broadcast against y {tuple(y.shape)}", tuple(weight.shape))
         return arrays.convert_like(weight, y)
+
+
+class SoftMarginLoss(Loss):
+    """The cross-entropy of independent answers that are -1 and 1; y are logits.
+
+    Equation  l = log(1 + exp(-t y)), t = target;  dl/dy = -t σ(-t y)
+    Shapes    y, target (batch, …); sample_weight (batch,); the mean is per element
+    Saves     -t y, the target, and the share of each element
+    Note      where -t y is so large that exp overflows, l is -t y; PyTorch's is infinite
+    """
+
+    def forward(self, y: Array, target: Array, sample_weight: Array | None = None) -> tuple[Array, Any]:
+        self.check(y, target, sample_weight)
+        xp, margin, share = namespace(y), -target * y, self.share(y, sample_weight)
+        losses = xp.log1p(xp.exp(-xp.abs(margin))) + xp.where(margin < 0, 0, margin)
+        return self.reduce(losses * share), (margin, target, share)
+
+    def backward(self, dvalue: Any, saved: Any) -> Array:
+        margin, target, share = saved
+        return dvalue * (-target * sigmoid(margin) * share)

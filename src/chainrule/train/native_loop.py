@@ -67,6 +67,8 @@ class NativeLoop:
         class_targets = each(_holds_classes, data.target)
         if held_out is not None and each(_holds_classes, held_out.target) != class_targets:
             raise CannotLower("validation targets of another kind than the training targets")
+        if held_out is not None and _form(held_out.x) != _form(data.x):
+            raise CannotLower("validation data in another form than the training data")
         self.model, self.loss, self.optimizer = model, loss, optimizer
         self.data, self.held_out = data, held_out
         self.seed, self.shuffle = seed, shuffle
@@ -366,6 +368,11 @@ def _weights(loss: Any) -> list[Any]:
 def in_order(value: Structure, like: Structure) -> list[Any]:
     """The arrays of `value` as `like` has them: dicts may hold the same names in another order."""
     return [value[name] for name in like] if isinstance(like, dict) else leaves(value)
+
+
+def _form(x: Structure) -> Any:
+    """What tells an array, a tuple of so many and a dict of these names apart; the names may come in any order."""
+    return each(lambda part: None, x)
 
 
 def _holds_classes(target: np.ndarray) -> bool:

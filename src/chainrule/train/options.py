@@ -12,7 +12,7 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 from .. import random
-from ..arguments import choice, positive
+from ..arguments import choice, flag, positive
 from ..module import UpdateRule
 from ..roles import require_function, require_functions
 from .history import History
@@ -84,17 +84,20 @@ class Options:
         """Refuse what no option can be; what depends on the model and the data is for the session."""
         choice(who, "engine", self.engine, ("auto", "native", "python"))
         choice(who, "keep", self.keep, ("best", "last"))
+        shuffle, resume = flag(who, "shuffle", self.shuffle), flag(who, "resume", self.resume)
         seconds = self.max_seconds
         if seconds is not None and (not isinstance(seconds, numbers.Real) or not seconds > 0):
             raise ValueError(f"{who}: max_seconds must be a positive number, got {seconds!r}")
         if self.stop is not None:
             require_function(who, "stop", self.stop)
         random.check_seed(self.seed)
-        if self.resume and self.checkpoint is None:
+        if resume and self.checkpoint is None:
             raise ValueError(f"{who}: resume=True needs to know from where: checkpoint=…")
-        vars(self).update(  # lists and plain integers from here on
+        vars(self).update(  # lists, plain integers and truth values from here on
             epochs=positive(who, "epochs", self.epochs),
             batch_size=positive(who, "batch_size", self.batch_size),
+            shuffle=shuffle,
+            resume=resume,
             threads=None if self.threads is None else positive(who, "threads", self.threads),
             metrics=require_metrics(who, self.metrics),
             callbacks=require_functions(who, "callbacks", self.callbacks),

@@ -3,12 +3,13 @@
 import re
 import shutil
 import subprocess
+from functools import partial
 from math import prod
 
 import numpy as np
 import pytest
 from c_programs import CHECKED, gcc, joined, learner
-from cases import BRANCHES, Case
+from cases import BRANCHES, ELEMENTWISE, Case
 
 import chainrule as cr
 from chainrule.engine.lower import lower
@@ -21,7 +22,7 @@ from chainrule.structures import each, is_several, leaves, rebuild
 
 pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")
 
-ACTIVATIONS = [cr.ReLU, cr.LeakyReLU, cr.ELU, cr.Tanh, cr.Sigmoid, cr.SiLU, cr.GELU, cr.Softplus, cr.Softmax]
+ACTIVATIONS = [*(partial(case.build, ()) for case in ELEMENTWISE), cr.Softmax]
 OPTIMIZERS = [cr.SGD(0.05), cr.SGD(0.05, momentum=0.9), cr.Adam(), cr.RMSprop(0.003), cr.Adagrad(0.03)]
 SEEDS = range(40)
 

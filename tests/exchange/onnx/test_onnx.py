@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 import onnx
 import pytest
-from cases import BRANCHES, LAYERS, Case
+from cases import BRANCHES, IN_ONNX, Case, elementwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, numpy_helper
@@ -49,7 +49,7 @@ def assert_close(said, y, **tolerance):
         np.testing.assert_allclose(said[name], part, **tolerance)
 
 
-@pytest.mark.parametrize("case", LAYERS + BRANCHES, ids=str)
+@pytest.mark.parametrize("case", IN_ONNX, ids=str)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_every_layer_agrees_with_onnxruntime_and_comes_back(case: Case, dtype):
     for shape in case.fixed:
@@ -86,18 +86,7 @@ def test_every_layer_agrees_with_onnxruntime_and_comes_back(case: Case, dtype):
 
 
 widths = st.integers(1, 20)
-activations = st.sampled_from(
-    [
-        cr.ReLU(),
-        cr.Tanh(),
-        cr.GELU(),
-        cr.GELU("tanh"),
-        cr.SiLU(),
-        cr.Softplus(2.0, 5.0),
-        cr.ELU(0.3),
-        cr.LeakyReLU(0.05),
-    ]
-)
+activations = st.sampled_from(elementwise())
 
 
 @settings(max_examples=25, deadline=None)

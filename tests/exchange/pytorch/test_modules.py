@@ -190,6 +190,23 @@ def test_hooks_are_refused_because_nobody_would_call_them(kind):
         cr.from_torch(module)
 
 
+def test_hooks_of_all_modules_are_refused():
+    hook = torch.nn.modules.module.register_module_forward_hook(lambda module, args, y: 2 * y)
+    try:
+        with pytest.raises(ValueError, match="there are hooks for all modules"):
+            cr.from_torch(torch.nn.ReLU())
+    finally:
+        hook.remove()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_compiled_modules_are_refused():
+    module = torch.nn.Sequential(torch.nn.Linear(2, 2))
+    for compiled in (torch.jit.script(module), torch.jit.trace(module, torch.ones(1, 2))):
+        with pytest.raises(ValueError, match="Module is compiled; give the module that it was made of"):
+            cr.from_torch(compiled)
+
+
 def test_so_is_a_forward_of_its_own():
     module = torch.nn.Sequential(torch.nn.ReLU())
     module[0].forward = torch.neg
@@ -200,7 +217,7 @@ def test_so_is_a_forward_of_its_own():
 def test_no_parameter_is_left_behind():
     module = torch.nn.Sequential(torch.nn.Linear(2, 2))
     module[0].register_parameter("scale", torch.nn.Parameter(torch.ones(2)))
-    with pytest.raises(ValueError, match=r"0\.scale is a parameter that no layer of chainrule's has"):
+    with pytest.raises(ValueError, match=r"0\.scale is a parameter that would be lost"):
         cr.from_torch(module)
 
 

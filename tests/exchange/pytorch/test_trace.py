@@ -1,5 +1,6 @@
 """Modules of somebody's own: their forward becomes a network that says the same, or an error that names the call."""
 
+import random
 from collections import OrderedDict
 
 import numpy as np
@@ -203,6 +204,18 @@ class Nothing(nn.Module):
         return x
 
 
+class OneAsTwo(nn.Module):
+    """What comes out has two names, of which one is that of the input."""
+
+    def __init__(self):
+        super().__init__()
+        self.h = nn.Linear(4, 4)
+
+    def forward(self, x):
+        y = self.h(x)
+        return {"x": y, "h": y}
+
+
 class Networks(nn.Module):
     """Our own modules within somebody's."""
 
@@ -243,6 +256,7 @@ X, OTHER, THREE = RNG.normal(size=(5, 4)), RNG.normal(size=(5, 4)), RNG.normal(s
         (InPlace, X, cr.Graph),
         (Perceptron, X, cr.Sequential),
         (Nothing, X, cr.Sequential),
+        (OneAsTwo, X, cr.Graph),
         (Networks, X, cr.Graph),
         (lambda: torch.fx.symbolic_trace(Block()), X, cr.Graph),
         (lambda: nn.Sequential(Block(), Skip(), Perceptron()), X, cr.Sequential),
@@ -413,6 +427,29 @@ def bears_the_name(self, x):
     return relu(x)
 
 
+CHANCES = [lambda: torch.rand(1).item(), random.random, lambda: np.random.rand()]  # noqa: NPY002
+
+
+def skips_by_chance(draw):
+    """Stochastic depth; most often it does in training what it does in evaluation."""
+    return lambda self, x: x if self.training and draw() < 1e-9 else x + self.m0(x)
+
+
+def autocast(self, x):
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        return self.m0(x)
+
+
+class Counts(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("calls", torch.tensor([0.0, float("nan")]))
+
+    def forward(self, x):
+        self.calls += 1
+        return torch.relu(x)
+
+
 @pytest.mark.parametrize(
     ("module", "says"),
     [
@@ -429,7 +466,10 @@ def bears_the_name(self, x):
         (forward(lambda self, x: x.transpose(1, 2)), "transpose is none of the functions"),
         (forward(lambda self, x: F.relu_(x)), "relu_ is none of the functions"),
         (forward(lambda self, x: F.dropout(x)), "dropout is none of the functions"),
-        (forward(lambda self, x: F.softmax(x, 1, dtype=torch.float64)), "softmax: .*unexpected keyword.*dtype"),
+        (
+            forward(lambda self, x: F.softmax(x, 1, dtype=torch.float64)),
+            "softmax takes other arguments in .*dtype",
+        ),
         (forward(lambda self, x: F.softmax(x)), "softmax: "),
         (forward(torch_sum), "stack is none of the functions"),
         (forward(bears_the_name), "relu is none of the functions"),
@@ -450,6 +490,9 @@ def bears_the_name(self, x):
         (forward(statement, nn.Linear(4, 4)), "relu changes in place"),
         (forward(drops), "Written does something in training that it leaves in evaluation"),
         (forward(skips_in_training, nn.Linear(4, 4)), "Written does something in training"),
+        *((forward(skips_by_chance(draw), nn.Linear(4, 4)), "Written draws random numbers") for draw in CHANCES),
+        (forward(autocast, nn.Linear(4, 4)), "m0 is called under autocast"),
+        (Counts(), "Counts changes its tensor calls in its forward"),
         (forward(defaults), "arguments are its inputs, each with a name and none with a default, got mask=None"),
         (forward(lambda self, *x: x[0]), r"each with a name and none with a default, got \*x"),
         (forward(lambda self: torch.ones(2)), "has a forward without inputs"),
@@ -483,7 +526,7 @@ def test_what_stands_inside_is_refused_by_its_place():
         cr.from_torch(module)
     module = forward(on_its_input, nn.Linear(4, 4))
     module.more = nn.Linear(2, 2)
-    with pytest.raises(ValueError, match=r"from_torch: more\.weight is a parameter that no layer of chainrule's has"):
+    with pytest.raises(ValueError, match=r"from_torch: more\.weight is a parameter that would be lost"):
         cr.from_torch(module)
 
 
@@ -498,6 +541,18 @@ def test_a_program_without_gradients_reads_modules_too():
     with torch.no_grad():
         assert type(cr.from_torch(Block())) is cr.Graph
         assert not torch.is_grad_enabled()
+
+
+def test_a_program_under_autocast_reads_modules_too():
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert type(cr.from_torch(Block())) is cr.Graph
+
+
+def test_a_module_that_is_refused_has_the_numbers_that_it_had():
+    module = Counts()
+    with pytest.raises(ValueError, match="changes its tensor calls"):
+        cr.from_torch(module)
+    assert module.calls[0] == 0
 
 
 def test_reading_a_module_leaves_it_as_it_was():

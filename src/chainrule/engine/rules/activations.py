@@ -12,4 +12,6 @@ elementwise(
     layers.SiLU,
     layers.GELU,
     layers.Softplus,
+    layers.Mish,
+    layers.Softsign,
 )

@@ -56,7 +56,7 @@ def rule(*kinds: type) -> Callable[[Rule], Rule]:
     return register
 
 
-@rule(losses.MSELoss, losses.L1Loss, losses.SmoothL1Loss, losses.HuberLoss, losses.QuantileLoss)
+@rule(losses.MSELoss, losses.L1Loss, losses.SmoothL1Loss, losses.HuberLoss, losses.QuantileLoss, losses.SoftMarginLoss)
 def _any(loss: Any, shape: tuple[int, ...], class_targets: bool) -> None:
     pass
 

@@ -18,6 +18,8 @@ from ...structures import Structure
 from ..plan import CannotLower as CannotLower
 from ..plan import Op, Value
 
+PASSES = frozenset(("forward", "backward", "_infer"))  # methods that a rule is about
+
 
 class Unknown:
     """The shape of an input's samples, until a layer says what it takes."""
@@ -89,6 +91,8 @@ class Lowering:
         known = _rules.get(type(layer))
         if known is None:
             raise CannotLower(name_of(layer))
+        if not PASSES.isdisjoint(vars(layer)):
+            raise CannotLower(f"{name_of(layer)} with a pass of its own, set on this object")
         return known(self, layer, x)
 
     def input(self, shape: Any) -> Handle:

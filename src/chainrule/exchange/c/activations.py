@@ -145,6 +145,42 @@ SOFTPLUS_BACKWARD = _backward(
     ", float beta, float threshold",
 )
 
+TANH_SOFTPLUS_OF_ONE = """\
+/* tanh(log(1 + exp(x))), written so that exp never overflows */
+static float tanh_softplus_of(float x)
+{
+    const float tail = expf(-fabsf(x));
+    const float above = 2.0f * tail + (x < 0.0f ? tail * tail : 1.0f);
+    return above / (above + 2.0f * (x < 0.0f ? 1.0f : tail * tail));
+}
+"""
+
+MISH = _forward("mish", "x tanh(log(1 + exp(x)))", "x[i] *= tanh_softplus_of(x[i]);")
+MISH_BACKWARD = """\
+/* dy (t + x s (1 - t^2)), t = tanh(log(1 + exp(x))), s = 1 / (1 + exp(-x)) */
+static void mish_backward(float *dy, const float *x, int n)
+{
+    int i;
+    for (i = 0; i < n; i++) {
+        const float t = tanh_softplus_of(x[i]);
+        dy[i] *= t + x[i] * sigmoid_of(x[i]) * (1.0f - t * t);
+    }
+}
+"""
+
+SOFTSIGN = _forward("softsign", "x / (1 + |x|)", "x[i] /= 1.0f + fabsf(x[i]);")
+SOFTSIGN_BACKWARD = """\
+/* dy / (1 + |x|)^2, written so that the square never overflows */
+static void softsign_backward(float *dy, const float *x, int n)
+{
+    int i;
+    for (i = 0; i < n; i++) {
+        const float slope = 1.0f / (1.0f + fabsf(x[i]));
+        dy[i] *= slope * slope;
+    }
+}
+"""
+
 LARGEST = """\
 static float largest(const float *x, int n)
 {
@@ -234,6 +270,10 @@ ACTIVATIONS = {
     "GELU none": Activation((GELU,), (GELU_BACKWARD,), lambda settings: 1.13),
     "GELU tanh": Activation((GELU_TANH,), (GELU_TANH_BACKWARD,), lambda settings: 1.13),
     "Softplus": Activation((SOFTPLUS,), (SIGMOID_OF_ONE, SOFTPLUS_BACKWARD)),
+    "Mish": Activation(
+        (TANH_SOFTPLUS_OF_ONE, MISH), (TANH_SOFTPLUS_OF_ONE, SIGMOID_OF_ONE, MISH_BACKWARD), lambda settings: 1.09
+    ),
+    "Softsign": Activation((SOFTSIGN,), (SOFTSIGN_BACKWARD,)),
     "Softmax": Activation((LARGEST, SOFTMAX), (SOFTMAX_BACKWARD,), together=True),
     "LogSoftmax": Activation((LARGEST, LOG_SOFTMAX), (LOG_SOFTMAX_BACKWARD,), lambda settings: 2.0, together=True),
 }

@@ -8,9 +8,8 @@ from typing import Any, NamedTuple
 
 from ...engine.plan import Op
 from .functions import ADD
-from .interface import COUNTERS
 from .program import Program
-from .spelling import add, arguments_of, name_of, real
+from .spelling import COUNTERS, add, arguments_of, name_of, real
 
 
 class Place(NamedTuple):

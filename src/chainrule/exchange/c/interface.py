@@ -8,19 +8,20 @@ from typing import NamedTuple
 
 from ...engine.plan import Plan
 from ...structures import Structure
+from .activations import ACTIVATIONS
 from .names import refusal
+from .spelling import COUNTERS, statics
 
-# Names that functions which see these arrays use for something else: functions, other arguments, variables. Numbers may
-# follow them.
+# Names that functions which see these arrays use for something else: functions (those of the activations are added
+# below), other arguments, variables. Numbers may follow them.
 TAKEN = {
     "add", "all_finite", "batch", "bce_with_logits", "class_weight", "clip_norm", "clip_value", "copy", "counts",
-    "cross_entropy", "dropout", "element_weight", "elu", "forward", "g", "gelu", "gelu_tanh", "good", "huber",
-    "is_finite", "l1", "largest", "learn", "leakyrelu", "linear", "logsoftmax", "loss", "mse", "multiply", "nll",
-    "parameter", "philox", "poisson_nll", "pos_weight", "q_of", "quantile_loss", "relu", "row", "share",
-    "sigmoid", "sigmoid_of", "silu", "smoothl1", "softmax", "softplus", "state", "tanh", "target", "trained", "update",
+    "cross_entropy", "dropout", "element_weight", "forward", "g", "glu", "good", "huber", "is_finite", "l1", "learn",
+    "linear", "loss", "mse", "multiply", "nll", "parameter", "philox", "poisson_nll", "pos_weight", "q_of",
+    "quantile_loss", "row", "share", "smoothl1", "soft_margin", "state", "tanh", "target", "trained", "update",
     "update_all", "w", "zero",
 }  # fmt: skip
-COUNTERS = "ijklmnpq"  # of loops
+TAKEN |= {name for one in ACTIVATIONS.values() for text in (*one.forward, *one.backward) for name in statics(text)}
 
 
 class Array(NamedTuple):

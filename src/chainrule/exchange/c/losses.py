@@ -86,6 +86,14 @@ POISSON_OF_RATE = _elements(
     ", float eps",
 )
 
+SOFT_MARGIN = _elements(
+    "soft_margin",
+    "l = log(1 + exp(m)), m = -target y, written so that exp never overflows; its slope is -target / (1 + exp(-m))",
+    ("m = -target[i] * y[i]",),
+    "log1pf(expf(-fabsf(m))) + (m < 0.0f ? 0.0f : m)",
+    "-target[i] * sigmoid_of(m)",
+)
+
 
 def _bce(settings: Settings, n: int) -> tuple[str, ...]:
     """With its weights, where it has any, as constant arrays."""
@@ -190,6 +198,7 @@ LOSSES: dict[str, Callable[[Settings, int], tuple[str, ...]]] = {
     "QuantileLoss": lambda settings, n: (QUANTILE,),
     "PoissonNLLLoss": lambda settings, n: (POISSON_OF_LOG if settings["log_input"] else POISSON_OF_RATE,),
     "BCEWithLogitsLoss": _bce,
+    "SoftMarginLoss": lambda settings, n: (SIGMOID_OF_ONE, SOFT_MARGIN),
     "CrossEntropyLoss": _cross_entropy,
     "NLLLoss": _nll,
 }

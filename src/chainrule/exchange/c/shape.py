@@ -7,8 +7,8 @@ import numpy as np
 
 from ...engine.plan import Op
 from .body import Body, Place, Way
-from .interface import COUNTERS
 from .kind import Bounded, Kind
+from .spelling import COUNTERS
 
 
 class Same(Kind):

@@ -9,6 +9,7 @@ import numpy as np
 from ...engine.plan import Plan
 
 WIDTH = 120  # of a line
+COUNTERS = "ijklmnpq"  # of loops
 
 
 def array(name: str, values: Any, *, of: str = "", kind: str = "float", digits: int = 17) -> str:

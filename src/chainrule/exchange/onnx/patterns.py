@@ -74,6 +74,9 @@ PATTERNS = [  # of one layer, the first that says everything is written
     Pattern(("Gelu", X, {"approximate": "approximate"}), layers.GELU, since=20, in_float64=False),
     Pattern(_halved(_NORMAL), layers.GELU, {"approximate": "none"}),
     Pattern(_halved(_NEARLY_NORMAL), layers.GELU, {"approximate": "tanh"}),
+    Pattern(("Mish", X), layers.Mish, since=18),
+    Pattern(("Mul", X, ("Tanh", ("Softplus", X))), layers.Mish),
+    Pattern(("Softsign", X), layers.Softsign),
 ]
 
 

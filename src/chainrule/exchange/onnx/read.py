@@ -22,7 +22,9 @@ KNOWN = ", ".join(
         *("Gemm", "MatMul", "Add", "Sum", "Mul", "Concat", "Flatten", "Reshape", "Transpose", "Softmax", "LogSoftmax"),
         *("Identity", "Cast", "Dropout"),
         *sorted({operator for pattern in PATTERNS if pattern.size == 1 for operator in operators(pattern.tree)}),
-        "and what SiLU, GELU and Softplus are written as",
+        "and what "
+        + ", ".join(dict.fromkeys(pattern.layer.__name__ for pattern in PATTERNS if pattern.size > 1))
+        + " are written as",
     ]
 )
 

@@ -14,6 +14,7 @@ from ...module import Module, Parameter
 from .pairs import Pair, call_of_ours, call_of_theirs, copy, pairs
 
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")  # of a torch.nn.Module
+OF_ALL = tuple(f"_global{hooks}" for hooks in HOOKS)  # of torch.nn.modules.module, for all of them
 
 
 def modules(torch: Any) -> list[Pair]:
@@ -48,12 +49,14 @@ def borrow(module: Any) -> tuple[Module, list[tuple[Any, Parameter]]]:
     torch = require("torch", "torch")
     if not isinstance(module, torch.nn.Module):
         raise TypeError(f"from_torch: module must be a torch.nn.Module, got a {type(module).__name__}")
+    if any(getattr(torch.nn.modules.module, hooks) for hooks in OF_ALL):
+        raise ValueError("from_torch: there are hooks for all modules, which chainrule cannot call; remove them")
     reader = _FromTorch(torch)
     with nesting("from_torch"):
         model = reader.module(module, "")
     for name, parameter in module.named_parameters():
         if id(parameter) not in reader.parameters:
-            raise ValueError(f"from_torch: {name} is a parameter that no layer of chainrule's has")
+            raise ValueError(f"from_torch: {name} is a parameter that would be lost: nothing that is called has it")
     return model, [(parameter, reader.parameters[id(parameter)]) for parameter in module.parameters()]
 
 
@@ -89,7 +92,7 @@ class _FromTorch:
     def __init__(self, torch: Any) -> None:
         from . import trace  # here, because it imports torch
 
-        self.nn, self.trace = torch.nn, trace
+        self.nn, self.jit, self.trace = torch.nn, torch.jit, trace
         self.changing: set[int] = set()  # modules that write into the tensors that they get
         self.pairs = {pair.theirs: pair for pair in modules(torch)}
         self.modules: dict[int, Module] = {}
@@ -106,6 +109,8 @@ class _FromTorch:
         kind = type(module)
         if any(getattr(module, hooks) for hooks in HOOKS):
             raise ValueError(f"from_torch: {_place(name, module)} has hooks, which chainrule cannot call; remove them")
+        if isinstance(module, self.jit.ScriptModule):
+            raise ValueError(f"from_torch: {_place(name, module)} is compiled; give the module that it was made of")
         if "forward" in vars(module):
             raise ValueError(
                 f"from_torch: {_place(name, module)} has a forward of its own, which chainrule cannot call"

@@ -9,6 +9,8 @@ import copy
 import inspect
 import linecache
 import operator
+import random
+import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,6 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
 
+import numpy as np
 import torch
 from torch import fx, nn
 
@@ -72,11 +75,20 @@ def read(module: nn.Module, place: str, make: Make, changing: set[int]) -> Modul
     """
     if type(module).__call__ is not nn.Module.__call__ and not isinstance(module, fx.GraphModule):
         raise ValueError(f"from_torch: {place} has a __call__ of its own, which chainrule cannot call")
-    graphs = []
+    graphs, generators = [], _generators()
     for training in (module.training, not module.training):
         twin = copy.copy(module)  # the modules inside are the same
         twin.training = training
+        twin._buffers = {name: None if buffer is None else buffer.clone() for name, buffer in module._buffers.items()}
         graphs.append(_traced(twin, place))
+        for name, buffer in module._buffers.items():
+            if not _alike(buffer, twin._buffers.get(name)):
+                raise ValueError(f"from_torch: {place} changes its tensor {name} in its forward, which no layer does")
+    if _generators() != generators:
+        raise ValueError(
+            f"from_torch: {place} draws random numbers in its forward; of chainrule's layers only Dropout does, for "
+            f"which there is torch.nn.Dropout"
+        )
     if str(graphs[0]) != str(graphs[1]):
         raise ValueError(
             f"from_torch: {place} does something in training that it leaves in evaluation; of chainrule's layers only "
@@ -88,6 +100,18 @@ def read(module: nn.Module, place: str, make: Make, changing: set[int]) -> Modul
         if str(reason).startswith("from_torch: "):
             raise
         raise ValueError(f"from_torch: {place}: {reason}") from None  # of a Graph that cannot be
+
+
+def _generators() -> Any:
+    """Where the generators of random numbers stand that a forward may draw from."""
+    of_numpy = np.random.get_state(legacy=False)  # noqa: NPY002 - the one that a forward may have drawn from
+    return torch.random.get_rng_state().tolist(), random.getstate(), repr(of_numpy)
+
+
+def _alike(one: Any, other: Any) -> bool:
+    if one is None or other is None:
+        return one is other
+    return one.shape == other.shape and bool(((one == other) | ((one != one) & (other != other))).all())
 
 
 def may_change_its_input(module: nn.Module, changing: set[int]) -> bool:
@@ -209,7 +233,14 @@ class _StandIn(fx.Proxy):
         return self.tracer.create_proxy("call_function", operator.imul, (self, other), {})
 
 
+def _casts() -> bool:
+    """Whether PyTorch computes in another dtype than that of the tensors, for now."""
+    return any(torch.is_autocast_enabled(device) for device in ("cpu", "cuda"))
+
+
 class _Tracer(fx.Tracer):
+    casts = False  # around the whole
+
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return True
 
@@ -222,6 +253,7 @@ class _Tracer(fx.Tracer):
         while frame.f_back is not None and frame.f_code.co_filename.startswith(NOT_THE_USERS):
             frame = frame.f_back
         node.meta["differentiated"] = torch.is_grad_enabled()
+        node.meta["cast"] = _casts() and not self.casts
         node.meta["line"] = _line(frame.f_code.co_filename, frame.f_lineno)
         return node
 
@@ -235,7 +267,9 @@ def _traced(module: nn.Module, place: str) -> fx.Graph:
             )
     try:
         with torch.enable_grad():
-            return _Tracer().trace(module)
+            tracer = _Tracer()
+            tracer.casts = _casts()
+            return tracer.trace(module)
     except Exception as problem:  # whatever the forward does with what is no tensor
         steps, trace = [], problem.__traceback__
         while trace is not None:
@@ -276,7 +310,7 @@ class _Reader:
         # What comes out as a dict is called as there; modules inside are called as there if nothing else is.
         self.keys: dict[Any, str] = {node: key for key, node in self.told.items()} if _is_dict(self.told) else {}
         self.inside = {_plain(node) for node in graph.nodes if node.op == "call_module"}
-        self.reserved = {*self.keys.values(), *self.inside}
+        self.reserved = {*(self.told if self.keys else ()), *self.inside}
 
     def network(self) -> Module:
         """The whole, as the simplest of our networks that says it and keeps the names of parameters."""
@@ -358,8 +392,8 @@ class _Reader:
 
     def input(self, name: str) -> Value:
         """A new input."""
-        if name in self.keys.values():  # then a last node gives the names to what comes out
-            self.reserved -= set(self.keys.values()) - self.inside
+        if self.keys and name in self.told:  # then a last node gives the names to what comes out
+            self.reserved -= set(self.told) - self.inside
             self.keys = {}
         self.reserved.discard(name)  # a module inside that is called so gets another name
         self.inputs.append(name)
@@ -410,6 +444,8 @@ class _Reader:
         """What a call gives."""
         if not node.meta["differentiated"]:
             raise NotReadable("is called without gradients, which no layer of chainrule's leaves out")
+        if node.meta["cast"]:
+            raise NotReadable("is called under autocast, and a network of chainrule's computes in one dtype")
         args, options = fx.map_arg((node.args, node.kwargs), lambda inner: self.values[inner])
         if node.op == "call_module":
             return self.inner(node, args, options)
@@ -428,7 +464,12 @@ class _Reader:
                 raise NotReadable(
                     "must keep the first axis by the shape of what it takes, as another may have moved it"
                 )
-        made = function(*args, **options)
+        try:
+            made = function(*args, **options)
+        except TypeError as problem:
+            if (what := re.search(r"\(\) ((got|takes|missing) .*)", str(problem))) is None:
+                raise
+            raise NotReadable(f"takes other arguments in chainrule: {what[1]}") from None
         if not isinstance(made, tuple):
             return made
         module, reads = made

@@ -109,7 +109,10 @@ def _loss(torch: Any, loss: Any) -> Module:
         return losses.MultiLoss(*([parts] if isinstance(parts, dict) else parts))
     loss = from_torch(loss) if isinstance(loss, torch.nn.Module) else loss
     if not isinstance(loss, Module):
-        raise TypeError(f"train_torch: loss must be a module of torch.nn or chainrule, got {told(loss, losses)}")
+        raise TypeError(
+            f"train_torch: loss must be a module of torch.nn or chainrule, or a tuple or dict of them, got "
+            f"{told(loss, losses)}"
+        )
     return loss
 
 
