@@ -15,7 +15,7 @@ from chainrule.structures import leaves
 
 STEPS = 50
 
-# Not all of them: two Mish in a row and Adam take what BLAS rounds otherwise from run to run further than one nudge shows.
+# Not all: two Mish in a row and Adam take what BLAS rounds otherwise from run to run further than a nudge shows.
 SMOOTH = (
     "ELU()",
     "ELU(alpha=0.5)",
