@@ -83,7 +83,7 @@ public:
                 for (int64_t r = 0; r < rows; ++r) one.indices[r] = indices[order ? order[first + r] : first + r];
             }
             if (!weighted_ && !one.class_targets && one.of_rows == rows) continue;  // it depends on nothing else
-            one.denominator = one.loss->denominator(target_of(one, one.targets, batch_, 0, 0, rows), rows, one.columns);
+            one.denominator = one.loss->denominator(target_of(one, 0, 0, rows), rows, one.columns);
             one.of_rows = weighted_ || one.class_targets ? -1 : rows;
         }
     }
@@ -96,7 +96,7 @@ public:
     // Losses and gradients of rows begin … end - 1 of the memory, which are the batch's from first_row + begin on.
     void rows(int64_t begin, int64_t end, int64_t first_row) {
         for (One& one : heads_)
-            one.loss->rows(one.output->rows(begin, end), target_of(one, one.targets, batch_, begin, first_row + begin, end - begin),
+            one.loss->rows(one.output->rows(begin, end), target_of(one, begin, first_row + begin, end - begin),
                            one.output->gradient_rows(begin, end), one.weight == 1 ? one.denominator : one.denominator / one.weight,
                            one.partial + (first_row + begin) / row_block);
     }
@@ -175,10 +175,10 @@ private:
         return value.rows(begin, end);
     }
     // memory_row: where values lie; row: of the batch, where indices and weights do.
-    Target<T> target_of(const One& one, T* values, int64_t capacity, int64_t memory_row, int64_t row, int64_t rows) const {
+    Target<T> target_of(const One& one, int64_t memory_row, int64_t row, int64_t rows) const {
         Target<T> target{};
         if (one.class_targets) target.indices = one.indices + row;
-        else target.values = view(one, values, capacity, memory_row, memory_row + rows);
+        else target.values = view(one, one.targets, batch_, memory_row, memory_row + rows);
         if (weighted_) target.sample_weight = sample_weights_ + row;
         return target;
     }

@@ -5,7 +5,7 @@
 //   counter = (block; index, low; index, high; stream)
 //
 // Stream 0, index e: the order of samples in epoch e. Stream 1 + layer, index s: the dropout mask of a layer in its
-// pass s (layers/dropout.h).
+// pass s (masks.h).
 #pragma once
 
 #include "panels.h"

@@ -5,7 +5,8 @@
 
 namespace chainrule {
 
-// What one thread does: rows, inputs or numbers are split, nothing is ever summed across threads.
+// What one thread does: rows, inputs or numbers are split, nothing is ever summed across threads. The first part is never
+// empty: who has a layer's first inputs makes its bias, and layers of any width that share one have to leave it to the same.
 struct Share {
     int index = 0, count = 1;
 
@@ -15,7 +16,7 @@ struct Share {
 
 private:
     int64_t bound(int64_t n, int64_t unit, int part) const {
-        int64_t units = (n + unit - 1) / unit, at = units * part / count * unit;
+        int64_t units = (n + unit - 1) / unit, at = (units * part + count - 1) / count * unit;
         return at < n ? at : n;
     }
 };

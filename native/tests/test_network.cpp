@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "../src/engine.h"
+#include "../src/share.h"
 #include "check.h"
 #include "naive_losses.h"
 #include "naive_plan.h"
@@ -310,6 +311,52 @@ void same_bits(Plan plan, int64_t batch, const std::string& optimizer, int seed)
         for (int64_t slice : {-1, 1, 2})
             CHECK(equal(train(threads, slice)), "%d threads, slices of %d, batch %d, %s, seed %d%s", threads, int(slice), int(batch), optimizer.c_str(),
                   seed, text_of(plan).c_str());
+}
+
+TEST("the first part of any division holds the first unit, and all parts together everything once") {
+    for (int count = 1; count <= 7; ++count)
+        for (int64_t n = 1; n <= 130; ++n)
+            for (int64_t unit : {1, 16, 32}) {
+                int64_t at = 0;
+                for (int part = 0; part < count; ++part) {
+                    const Share share{part, count};
+                    CHECK(share.begin(n, unit) == at);
+                    at = share.end(n, unit);
+                    CHECK(part > 0 || at > 0);
+                }
+                CHECK(at == n);
+            }
+}
+
+// Two threads made the bias of a narrow layer and that of a wide one at the same time, and lost what one of them added.
+TEST("a bias that layers of different widths share has the same bits for any number of threads") {
+    Builder net(DType::float32);
+    int y = net.add("Tanh", {net.linear(net.input(6), 63)});
+    const int bias = net.plan.ops[0].parameters[1];
+    for (int i = 0; i < 4; ++i) {
+        net.plan.parameters.push_back({63, 63});
+        y = net.add("Tanh", {net.linear_with(y, {int(net.plan.parameters.size()) - 1, bias})});
+    }
+    net.head(net.linear(y, 63));
+    net.optimizer("Adam");
+    net.plan.batch = net.plan.samples = 50;
+    const Problem<float> problem(net.plan, 50, 3);
+    const std::vector<double> rates(300, 1e-3);
+    std::vector<float> alone;
+    for (int threads : {1, 2, 2, 2, 3, 3}) {
+        net.plan.threads = threads;
+        auto engine = chainrule_engine.create(net.plan);
+        problem.write(*engine);
+        Training training;
+        training.batch = 50;
+        training.lr = rates.data();
+        training.end_epoch = 300;
+        Position at;
+        engine->run(problem.data, training, at);
+        const std::vector<float> found = read_all<float>(*engine);
+        if (threads == 1) alone = found;
+        CHECK(found == alone);
+    }
 }
 
 TEST("random networks give the same bits for any number of threads and for slices") {

@@ -52,14 +52,17 @@ using RowsTile = void (*)(const T* a, int64_t a_pitch, const T* b, int64_t b_ste
 template <class T, int MR, int NV, int S>
 NO_INLINE void rows_tile(const T* a, int64_t a_pitch, const T* b, int64_t b_step, int64_t depth, T* c, int64_t c_step,
                          const T* start, Finish finish, int64_t mask_offset, const T* mask_scale) {
+    const bool half = lanes<T> > narrow_panel && NV == 1 && c_step == narrow_panel;  // beyond it lies a row of somebody else's
     auto begin = [&](int i, int v) ALWAYS_INLINE {
-        return load_unaligned(start ? start + v * lanes<T> : c + i * c_step + v * lanes<T>);
+        if (start) return load_unaligned(start + v * lanes<T>);
+        const T* at = c + i * c_step + v * lanes<T>;
+        return half ? load_partial(at, narrow_panel) : load_unaligned(at);
     };
     auto put = [&](auto finish_kind) ALWAYS_INLINE {
         return [=](int i, int v, Vec<T> value) ALWAYS_INLINE {
             T* at = c + i * c_step + v * lanes<T>;
             value = finished<T>(finish_kind(), value, at + mask_offset, mask_scale);
-            if (lanes<T> > narrow_panel && NV == 1 && c_step == narrow_panel) store_partial(at, value, narrow_panel);
+            if (half) store_partial(at, value, narrow_panel);
             else store_unaligned(at, value);
         };
     };

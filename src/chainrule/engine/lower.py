@@ -51,8 +51,7 @@ def lower(
     y = each(lambda part: lowering.flat(model, part), y)
     y_shapes = tuple(lowering.shape(model, part) for part in leaves(y))
     heads = () if loss is None else _heads(loss, y, y_shapes, class_targets)
-    if optimizer is not None:
-        optimizer_rules.settings(optimizer)
+    rule = None if optimizer is None else optimizer_rules.settings(optimizer)
     if len(lowering.parameters) != len(model.param()):
         raise CannotLower("parameters outside the layers")
     dtype = _common_dtype(lowering.parameters)
@@ -70,6 +69,7 @@ def lower(
         loss,
         heads,
         optimizer,
+        rule,
         **sizes,
     )
 
@@ -133,8 +133,8 @@ def _heads(loss: Any, y: Structure, shapes: tuple[tuple[int, ...], ...], class_t
     heads = []
     for key, shape in zip(keys, shapes, strict=True):
         classes = _of_head(class_targets, key)
-        loss_rules.settings(parts[key], shape, classes)
-        heads.append(Head(parts[key], float(weights[key]), classes))
+        settings = loss_rules.settings(parts[key], shape, classes)
+        heads.append(Head(parts[key], float(weights[key]), classes, settings))
     return tuple(heads)
 
 

@@ -11,8 +11,6 @@ import numpy as np
 
 from ..structures import Structure
 from .plan import Plan
-from .rules import losses as loss_rules
-from .rules import optimizers as optimizer_rules
 
 INSTRUCTION_SETS = ("avx512", "avx2", "baseline")  # the best first
 VARIABLE = "CHAINRULE_INSTRUCTION_SET"
@@ -120,11 +118,8 @@ def described(plan: Plan) -> dict[str, Any]:
         "x": _form(plan.x, plan.x_shapes),
         "y": _form(plan.y, plan.y_shapes),
         "ops": [({"kind": op.kind} | op.settings, op.inputs, op.output, op.parameters) for op in plan.ops],
-        "heads": [
-            (loss_rules.settings(head.loss, shape, head.class_targets), head.weight, head.class_targets)
-            for head, shape in zip(plan.heads, plan.y_shapes, strict=False)
-        ],
-        "optimizer": None if plan.optimizer is None else optimizer_rules.settings(plan.optimizer),
+        "heads": [(head.settings, head.weight, head.class_targets) for head in plan.heads],
+        "optimizer": plan.rule,
         "batch": plan.batch,
         "samples": plan.samples,
         "seed": plan.seed,

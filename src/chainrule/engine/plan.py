@@ -49,11 +49,15 @@ class Op(NamedTuple):
 
 
 class Head(NamedTuple):
-    """A loss on one output: its share in the loss of the network is weight · loss."""
+    """A loss on one output: its share in the loss of the network is weight · loss.
+
+    settings : what travels of the loss, by name, as of an op.
+    """
 
     loss: Any
-    weight: float = 1.0
-    class_targets: bool = False
+    weight: float
+    class_targets: bool
+    settings: dict[str, Any]
 
     def __str__(self) -> str:
         times = "" if self.weight == 1 else f"{self.weight:g} · "
@@ -73,6 +77,7 @@ class Plan:
     x_shapes, y_shapes : the shape of one sample of each of them.
     loss, optimizer : the Python objects whose twins the engine runs; None for a network that only predicts.
     heads : the loss of each output.
+    rule : what travels of the optimizer, by name; None if there is none.
     batch, samples : the most rows of a training step, and of the training data; 0 samples are not shuffled.
     seed : of the dropout masks.
     threads : the most threads that a step may use.
@@ -90,6 +95,7 @@ class Plan:
     loss: Any = None
     heads: tuple[Head, ...] = ()
     optimizer: Any = None
+    rule: dict[str, Any] | None = None
     batch: int = 1
     samples: int = 0
     seed: int = 0

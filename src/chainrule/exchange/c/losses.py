@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...engine.plan import Plan
-from ...engine.rules.losses import settings
 from .activations import LARGEST, SIGMOID_OF_ONE
 from .spelling import array, short, statics
 
@@ -226,7 +225,7 @@ def losses_of(plan: Plan) -> list[LossInC]:
     for i, (head, shape) in enumerate(zip(plan.heads, plan.y_shapes, strict=True)):
         if type(head.loss).__name__ not in LOSSES:
             raise ValueError(f"to_c: there is no C for {type(head.loss).__name__}")
-        said = settings(head.loss, shape, head.class_targets)
+        said = head.settings
         texts = LOSSES[said["kind"]](said, prod(shape))
         known = {name: text for loss in found for text in loss.texts for name in statics(text)}
         other = {name for text in texts for name in statics(text) if known.get(name, text) != text}
