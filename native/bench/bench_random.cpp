@@ -1,5 +1,5 @@
 // Microseconds for the order of samples, and for a dropout mask over a batch.
-#include "../src/layers/dropout.h"
+#include "../src/masks.h"
 
 #include <cstdio>
 #include <cstdlib>
@@ -14,7 +14,9 @@ void time_dropout(int64_t rows, int64_t columns) {
     Matrix<T> x(memory, rows, columns);
     for (int64_t i = 0; i < Matrix<T>::size(rows, columns); ++i) memory[i] = 1;
     uint64_t pass = 0;
-    double s = median_seconds([&] { dropout<T>(1, 0, pass++, 0.0001, x, x, 0); touch(memory); });
+    Halfwords drawn(1, 0);
+    const Kept<T> kept(0.0001);
+    double s = median_seconds([&] { dropout(drawn, pass++, kept, x, x, 0); touch(memory); });
     std::printf("dropout %-6s %4ld x %-4ld %8.3f us  %.3f ns an element\n", sizeof(T) == 4 ? "float" : "double", long(rows), long(columns), s * 1e6,
                 s * 1e9 / double(rows * columns));
     std::free(memory);

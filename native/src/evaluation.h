@@ -12,9 +12,11 @@ namespace chainrule {
 template <class T>
 class Evaluation {
 public:
-    static constexpr int64_t most_rows = 512 / int64_t(sizeof(T));  // a chunk, smaller of doubles
+    // Losses add up over so many rows; and so many pass through the network at once, unless its weights come from afar for each
+    // chunk.
+    static constexpr int64_t few_rows = 512 / int64_t(sizeof(T));
 
-    explicit Evaluation(const Network<T>& network) : layers_(network.layers()) {
+    explicit Evaluation(const Network<T>& network) : layers_(network.layers()), most_rows_(network.is_big() ? k_block : few_rows) {
         const Fusion& fusion = network.fusion();
         std::vector<int> last_read(fusion.slots.size(), -1), cell(fusion.slots.size(), -1);
         for (size_t n = 0; n < fusion.ops.size(); ++n)
@@ -68,6 +70,12 @@ public:
         for (size_t k = 0; k < outputs_.size(); ++k) matrices_[k] = outputs_[k].matrix;
     }
 
+    // How many of the rows that are left pass next. One row alone takes other kernels, whose sums have another order: the last one
+    // does so if it is alone in chunks of a few rows, in larger ones too.
+    int64_t next(int64_t left) const {
+        const int64_t n = left < most_rows_ ? left : most_rows_;
+        return n > few_rows && n % few_rows == 1 ? n - 1 : n;
+    }
     // Where so many rows are to be written before run(rows).
     Matrix<T> input(size_t i, int64_t rows) {
         Matrix<T> m = inputs_[i].matrix;
@@ -101,13 +109,14 @@ private:
         View v;
         v.cell = cell;
         v.positions = shape.positions;
-        v.matrix = Matrix<T>(nullptr, checked_product(most_rows, shape.positions), shape.columns);
+        v.matrix = Matrix<T>(nullptr, checked_product(most_rows_, shape.positions), shape.columns);
         const int64_t size = matrix_size<T>(v.matrix.rows, shape.columns) + matrix_size<T>(v.matrix.rows, 1);
         sizes_[size_t(cell)] = std::max(sizes_[size_t(cell)], size);
         return v;
     }
 
     const std::vector<Layer<T>*>& layers_;
+    int64_t most_rows_;
     std::vector<int64_t> sizes_;  // of the cells
     std::vector<View> inputs_, outputs_;
     std::vector<Step> steps_;

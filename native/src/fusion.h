@@ -5,7 +5,7 @@
 //
 //   rides        a ReLU on the product that makes its input: it is applied as the product is written
 //   in place     y over x, if nobody else reads x and no backward pass needs it
-//   over a ReLU  Dropout over what a ReLU made: what it drops is 0, and one mask serves both
+//   over a ReLU  Dropout over what a ReLU made: what it drops is 0, and one mask serves both, which scales as well
 //   dx over x    the gradient of a value in its own place, if its only reader can do that and its writer has no need of it
 //   given        dx of a Sum is dy: the same memory, unless somebody changes it before all have read it
 #pragma once
@@ -29,6 +29,7 @@ struct FusedOp {
 struct Slot {
     ValueShape shape;
     bool is_relu = false, reader_masks = false;
+    double scale = 1;  // of the ReLU's mask
     bool gradient_over_value = false;
     int gradient_of = -1;  // the slot whose gradient's memory it has; -1: its own
 };
@@ -89,10 +90,11 @@ private:
                 notes[i] = "rides on op " + std::to_string(ops[size_t(before)].op);
                 continue;
             }
-            fused.over_relu = alone && mine.keeps_zeros && slots[size_t(s)].is_relu;
+            fused.over_relu = alone && mine.keeps_zeros && slots[size_t(s)].is_relu && writers_[size_t(s)].size() == 1;
             const bool in_place = alone && mine.works_in_place && !mine.reads_x && !manner(before).reads_y && !slots[size_t(s)].is_relu;
             if (fused.over_relu || in_place) {
                 slot[size_t(op.output)] = s;
+                if (fused.over_relu) slots[size_t(s)].scale = mine.scale;
                 notes[i] = fused.over_relu ? "in place, with the ReLU's mask" : "in place";
             } else {
                 add_slot(op.output);

@@ -110,25 +110,13 @@ public:
         }
     }
 
-    // ---- evaluation of at most evaluation_rows
+    // ---- evaluation
 
+    // Adds the losses of rows first … of the data, whose outputs these are, evaluation_rows_ of them at a time.
     void evaluate(const Dataset& data, int64_t first, int64_t rows, const std::vector<Matrix<T>>& outputs, LossSum* losses) {
-        for (size_t k = 0; k < heads_.size(); ++k) {
-            One& one = heads_[k];
-            Target<T> target{};
-            if (one.class_targets) {
-                // A copy, because other threads may write to what lies in Python's arrays.
-                std::memcpy(one.indices, static_cast<const int64_t*>(data.targets[k]) + first, size_t(rows) * sizeof(int64_t));
-                target.indices = one.indices;
-            } else {
-                target.values = view(one, one.evaluation_targets, evaluation_rows_, 0, rows);
-                gather<T>(target.values, static_cast<const T*>(data.targets[k]), nullptr, first);
-            }
-            if (data.sample_weight) target.sample_weight = static_cast<const T*>(data.sample_weight) + first;
-            const double denominator = one.loss->denominator(target, rows, one.columns);
-            one.loss->rows(outputs[k], target, Matrix<T>{}, denominator, one.partial);
-            for (int64_t b = 0; b < (rows + row_block - 1) / row_block; ++b) losses[k].sum += one.partial[b];
-            losses[k].denominator += denominator;
+        for (int64_t begin = 0; begin < rows; begin += evaluation_rows_) {
+            const int64_t end = rows - begin < evaluation_rows_ ? rows : begin + evaluation_rows_;
+            evaluate(data, first + begin, begin, end, outputs, losses);
         }
     }
 
@@ -156,6 +144,28 @@ private:
         int64_t* indices = nullptr;
         double* partial = nullptr;  // sums of blocks of rows
     };
+
+    // Rows begin … end - 1 of the outputs, which are those of the data from `first` on.
+    void evaluate(const Dataset& data, int64_t first, int64_t begin, int64_t end, const std::vector<Matrix<T>>& outputs, LossSum* losses) {
+        const int64_t rows = end - begin;
+        for (size_t k = 0; k < heads_.size(); ++k) {
+            One& one = heads_[k];
+            Target<T> target{};
+            if (one.class_targets) {
+                // A copy, because other threads may write to what lies in Python's arrays.
+                std::memcpy(one.indices, static_cast<const int64_t*>(data.targets[k]) + first, size_t(rows) * sizeof(int64_t));
+                target.indices = one.indices;
+            } else {
+                target.values = view(one, one.evaluation_targets, evaluation_rows_, 0, rows);
+                gather<T>(target.values, static_cast<const T*>(data.targets[k]), nullptr, first);
+            }
+            if (data.sample_weight) target.sample_weight = static_cast<const T*>(data.sample_weight) + first;
+            const double denominator = one.loss->denominator(target, rows, one.columns);
+            one.loss->rows(outputs[k].slice(begin, end), target, Matrix<T>{}, denominator, one.partial);
+            for (int64_t b = 0; b < (rows + row_block - 1) / row_block; ++b) losses[k].sum += one.partial[b];
+            losses[k].denominator += denominator;
+        }
+    }
 
     static Matrix<T> view(const One& one, T* data, int64_t capacity, int64_t begin, int64_t end) {
         Value<T> value;

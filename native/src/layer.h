@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "arena.h"
+#include "matrices.h"
 #include "parameters.h"
 #include "plan.h"
 #include "share.h"
@@ -23,11 +24,16 @@ struct Value {
     T* gradient = nullptr;
     bool is_relu = false;      // what a ReLU made, its negative part is 0: the gradient has to be masked by it,
     bool reader_masks = false;  // which its only reader does as it writes the gradient; else its writer, before it reads that
+    T scale = 1;                // of what the mask lets through: a Dropout's over the ReLU, in training
 
     // Of samples begin … end - 1.
     FORCE_INLINE Matrix<T> rows(int64_t begin, int64_t end) const { return view(data, begin, end); }
     FORCE_INLINE Matrix<T> gradient_rows(int64_t begin, int64_t end) const { return view(gradient, begin, end); }
-    const T* mask(int64_t begin) const { return reader_masks ? data + begin * positions * panel_width<T>(columns) : nullptr; }
+    T scale_in(bool training) const { return training ? scale : T(1); }
+    // What its reader has to apply.
+    ReluMask<T> mask(bool training, int64_t begin) const {
+        return {reader_masks ? data + begin * positions * panel_width<T>(columns) : nullptr, scale_in(training)};
+    }
 
 private:
     FORCE_INLINE Matrix<T> view(T* from, int64_t begin, int64_t end) const {
@@ -62,7 +68,8 @@ struct Manners {
     bool is_relu = false;           // it is the ReLU that others carry
     bool masks_dx = false;          // it can apply the mask of a ReLU to dx as it writes it
     bool writes_dx_over_x = false;  // backward may write dx over x
-    bool keeps_zeros = false;       // y is 0 where x is, so that behind a ReLU one mask serves both
+    bool keeps_zeros = false;       // y is 0 where x is, and dx / dy is `scale` where it is not: behind a ReLU one mask serves both
+    double scale = 1;
     bool passes_dy = false;         // dx is dy itself, for every x
 };
 

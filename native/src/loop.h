@@ -46,7 +46,7 @@ class Loop final : public Engine {
 public:
     explicit Loop(const Plan& plan)
         : plan_(checked(plan)), tiny_(make_tiny<T>(plan)), network_(settled(plan, tiny_ != nullptr)),
-          heads_(plan, network_, Evaluation<T>::most_rows), evaluation_(network_), step_(network_, heads_, tiny_.get()), sums_(plan.heads.size()) {
+          heads_(plan, network_, Evaluation<T>::few_rows), evaluation_(network_), step_(network_, heads_, tiny_.get()), sums_(plan.heads.size()) {
         lay_out();
         arena_.allocate(plan.limit_bytes);
         lay_out();
@@ -155,8 +155,8 @@ public:
 
     void predict(const void* const* x, int64_t rows, void* const* y) override {
         const FlushDenormals flush;
-        for (int64_t first = 0; first < rows; first += Evaluation<T>::most_rows) {
-            const int64_t n = rows - first < Evaluation<T>::most_rows ? rows - first : Evaluation<T>::most_rows;
+        for (int64_t first = 0, n; first < rows; first += n) {
+            n = evaluation_.next(rows - first);
             give_out(outputs_of(x, first, n), first, y);
         }
     }
@@ -283,8 +283,8 @@ private:
     }
     void evaluate_chunks(const Dataset& data, LossSum* losses, void* const* y) {
         const FlushDenormals flush;
-        for (int64_t first = 0; first < data.rows; first += Evaluation<T>::most_rows) {
-            const int64_t rows = data.rows - first < Evaluation<T>::most_rows ? data.rows - first : Evaluation<T>::most_rows;
+        for (int64_t first = 0, rows; first < data.rows; first += rows) {
+            rows = evaluation_.next(data.rows - first);
             const std::vector<Matrix<T>>& outputs = outputs_of(data.x.data(), first, rows);
             heads_.evaluate(data, first, rows, outputs, losses);
             if (y) give_out(outputs, first, y);

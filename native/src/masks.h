@@ -1,7 +1,7 @@
 // The masks of Dropout: y = x · mask / (1 - p), and the same for dx.
 //
-// A mask is not stored: it is a function of (seed, layer, pass), drawn anew wherever it is needed. A block of Philox is
-// eight halfwords (the low half of each word first), and
+// A mask is a function of (seed, layer, pass), so none is kept for the way back: it is drawn anew. A block of Philox is eight
+// halfwords (the low half of each word first), and
 //
 //   element (row, column) has number e = row · columns + column, and halfword e % 8 of block e / 8.
 //
@@ -9,103 +9,163 @@
 // 65536 / (65536 - t).
 #pragma once
 
+#include "matrices.h"
 #include "random.h"
 
 namespace chainrule {
 
-// A stretch of the halfwords that belong to one mask, drawn as they are needed, up to element `end`.
+// The halfwords of a layer's masks, a stretch at a time. Each thread needs one of its own.
 class Halfwords {
 public:
-    Halfwords(uint64_t seed, uint32_t layer, uint64_t pass, int64_t end)
-        : seed_(seed), pass_(pass), stream_(1 + layer), end_(end) {}
+    static constexpr int64_t most = 1024;  // in a stretch: they stay in the nearest cache until they are used
 
-    // Those of the elements e … e + n - 1. Ascending e; n at most a few dozen.
-    FORCE_INLINE const uint16_t* at(int64_t e, int64_t n) {
-        if (e + n > drawn_) draw(e, n);
-        return halfword_ + (e - first_);
+    Halfwords(uint64_t seed, uint32_t layer) : key_(seed), stream_(1 + layer) {}
+    Halfwords another() const { return Halfwords(key_, stream_); }  // with nothing drawn yet
+
+    // Is a mask of so many elements drawn together with those of the passes to come? Alone it would be one chain of
+    // multiplications, each waiting for the last.
+    static bool draws_ahead(int64_t elements) { return elements <= (together - 1) * per_block; }
+
+    // Those of the elements e … e + n - 1 of a pass, and something behind them that vectors may read; n <= most.
+    FORCE_INLINE const uint16_t* at(uint64_t pass, int64_t e, int64_t n) {
+        const int64_t first = e / per_block, blocks = (e + n + per_block - 1) / per_block - first;
+        if (first != first_ || blocks != blocks_ || pass - pass_ >= passes_) {
+            pass_ = pass;
+            first_ = first;
+            blocks_ = blocks;
+            if (e == 0 && draws_ahead(n)) draw_ahead();
+            else draw();
+        }
+        return halfword_ + int64_t(pass - pass_) * blocks * per_block + e % per_block;
     }
 
 private:
-    static constexpr int64_t per_block = 8, window = 1024, step = per_block * lanes<double>;
+    using Key = PhiloxKey<philox::rounds_for_dropout>;
+    Halfwords(const Key& key, uint32_t stream) : key_(key), stream_(stream) {}
+    using Words = UnsignedVec<double>;
+    static constexpr int64_t per_block = 8, in_set = lanes<double>;
+    static constexpr int64_t together = philox::sets * in_set;
 
-    NO_INLINE void draw(int64_t e, int64_t n) {
-        const int64_t wanted = end_ - e < window ? end_ - e : window;
-        first_ = e / per_block * per_block;
-        drawn_ = first_;
-        for (uint16_t* to = halfword_; drawn_ < e + (wanted > n ? wanted : n); drawn_ += step, to += step) {
-            const UnsignedVec<double> block = iota<uint64_t>() + broadcast<uint64_t>(uint64_t(drawn_ / per_block));
-            store_pairs(to, philox4x32<philox::rounds_for_dropout>(seed_, block, pass_, stream_),
-                        std::make_integer_sequence<int, lanes<double>>{});
-        }
+    NO_INLINE void draw() {
+        passes_ = 1;
+        const uint64_t pass = pass_, first = uint64_t(first_);
+        fill(blocks_, [&](int64_t i, Words& block, Words& index) ALWAYS_INLINE {
+            block = iota<uint64_t>() + broadcast<uint64_t>(first + uint64_t(i));
+            index = broadcast<uint64_t>(pass);
+        });
+    }
+    // Number i is block i % blocks of pass i / blocks, which is i · (2^16 / blocks) / 2^16 for numbers as small as these.
+    NO_INLINE void draw_ahead() {
+        passes_ = uint64_t(most / per_block / blocks_);
+        const Words pass = broadcast<uint64_t>(pass_), blocks = broadcast<uint64_t>(uint64_t(blocks_));
+        const Words inverse = broadcast<uint64_t>(uint64_t(65536 / blocks_ + 1));
+        fill(int64_t(passes_) * blocks_, [&](int64_t i, Words& block, Words& index) ALWAYS_INLINE {
+            const Words number = iota<uint64_t>() + broadcast<uint64_t>(uint64_t(i));
+            const Words ahead = philox::multiply_low(number, inverse) >> 16;
+            block = number - philox::multiply_low(ahead, blocks);
+            index = ahead + pass;
+        });
+    }
+
+    // Blocks 0 … n - 1 of those whose numbers are next(i, block, index) for i, i + 1, …
+    template <class Next>
+    FORCE_INLINE void fill(int64_t n, Next next) {
+        int64_t i = 0;
+        for (; n - i > together / 2; i += together) draw_set<philox::sets>(i, halfword_ + i * per_block, next);
+        for (; i < n; i += in_set) draw_set<1>(i, halfword_ + i * per_block, next);
+    }
+    template <int Sets, class Next>
+    FORCE_INLINE void draw_set(int64_t i, uint16_t* to, Next next) const {
+        Words block[Sets], index[Sets];
+        PhiloxWords r[Sets];
+#pragma GCC unroll 4
+        for (int s = 0; s < Sets; ++s) next(i + s * in_set, block[s], index[s]);
+        philox4x32<philox::rounds_for_dropout, Sets>(key_, block, index, stream_, r);
+#pragma GCC unroll 4
+        for (int s = 0; s < Sets; ++s) store_pairs(to + s * in_set * per_block, r[s], std::make_integer_sequence<int, lanes<double>>{});
     }
 
     // Block after block.
     template <int... I>
     FORCE_INLINE static void store_pairs(uint16_t* to, const PhiloxWords& r, std::integer_sequence<int, I...>) {
         constexpr int L = lanes<double>;
-        const UnsignedVec<double> a = first_pair(r), b = second_pair(r);
-        const UnsignedVec<double> parts[2] = {__builtin_shufflevector(a, b, (I / 2 + I % 2 * L)...),
-                                              __builtin_shufflevector(a, b, (L / 2 + I / 2 + I % 2 * L)...)};
+        const Words a = first_pair(r), b = second_pair(r);
+        const Words parts[2] = {__builtin_shufflevector(a, b, (I / 2 + I % 2 * L)...),
+                                __builtin_shufflevector(a, b, (L / 2 + I / 2 + I % 2 * L)...)};
         std::memcpy(to, parts, sizeof parts);
     }
 
-    uint64_t seed_, pass_;
+    Key key_;
     uint32_t stream_;
-    int64_t end_, first_ = 0, drawn_ = 0;
-    alignas(64) uint16_t halfword_[window + 2 * step];
+    uint64_t pass_ = 0, passes_ = 0;
+    int64_t first_ = 0, blocks_ = 0;
+    alignas(64) uint16_t halfword_[most + (1 + together) * per_block + 64];
 };
 
-namespace dropout_detail {
-
-// round(65536 p), halves to even, as Python.
-inline int64_t threshold(double p) { return int64_t(__builtin_nearbyint(p * 65536)); }
-
+// What p comes to: what a halfword must be at least, and the factor of what is kept.
 template <class T>
-Vec<T> factor(double p) {
-    const int64_t t = threshold(p);
-    return broadcast<T>(t < 65536 ? T(65536.0 / double(65536 - t)) : T(0));
-}
+struct Kept {
+    int64_t least;
+    T factor;
+    explicit Kept(double p) : least(int64_t(__builtin_nearbyint(p * 65536))) {  // halves to even, as Python
+        factor = least < 65536 ? T(65536.0 / double(65536 - least)) : T(0);
+        if (least == 65536) least = 65535;  // of no matter then, and a halfword
+    }
 
-// y = f(row, column, vector of x, vector of y), vector by vector along the rows.
-template <class T, class F>
-FORCE_INLINE void each_vector(const Matrix<T>& x, const Matrix<T>& y, F f) {
-    const int width = x.width();
-    for (int64_t r = 0; r < x.rows; ++r)
-        for (int64_t p = 0, c = 0; c < x.columns; ++p) {
-            const T* from = x.row(p, r);
-            T* to = y.row(p, r);
-            if (width < lanes<T>) {
-                store_partial(to, f(r, c, load_partial(from, narrow_panel), load_partial(to, narrow_panel)), narrow_panel);
-                c += width;
-            } else {
-                for (int v = 0; v < width && c < x.columns; v += lanes<T>, c += lanes<T>)
-                    store_unaligned(to + v, f(r, c, load_unaligned(from + v), load_unaligned(to + v)));
-            }
+    // The factors of a vector of elements: 0 for those that are dropped.
+    FORCE_INLINE Vec<T> mask(const uint16_t* drawn) const {
+#if defined(__AVX512BW__) && defined(__AVX512VL__)  // GCC would widen the halfwords before it compares them
+        const Vec<T> all = broadcast<T>(factor);
+        if constexpr (sizeof(T) == 4) {
+            const __m256i halfwords = _mm256_loadu_si256(reinterpret_cast<const __m256i_u*>(drawn));
+            return (Vec<T>)_mm512_maskz_mov_ps(_mm256_cmpge_epu16_mask(halfwords, _mm256_set1_epi16(int16_t(least))), (__m512)all);
+        } else {
+            const __m128i halfwords = _mm_loadu_si128(reinterpret_cast<const __m128i_u*>(drawn));
+            return (Vec<T>)_mm512_maskz_mov_pd(_mm_cmpge_epu16_mask(halfwords, _mm_set1_epi16(int16_t(least))), (__m512d)all);
         }
-}
-
-}  // namespace dropout_detail
+#else
+        typedef uint16_t Drawn __attribute__((vector_size(2 * lanes<T>)));
+        Drawn halfwords;
+        std::memcpy(&halfwords, drawn, sizeof halfwords);
+        return keep<T>(__builtin_convertvector(halfwords, IntVec<T>) >= broadcast<Integer<T>>(Integer<T>(least)), broadcast<T>(factor));
+#endif
+    }
+};
 
 // y = x · mask · factor, or added to y. The rows of x are the rows first_row … of the batch; y may be x.
 template <bool adds = false, class T>
-void dropout(uint64_t seed, uint32_t layer, uint64_t pass, double p, const Matrix<T>& x, const Matrix<T>& y, int64_t first_row) {
-    typedef uint16_t Drawn __attribute__((vector_size(2 * lanes<T>)));
-    const IntVec<T> threshold = broadcast<Integer<T>>(Integer<T>(dropout_detail::threshold(p)));
-    const Vec<T> factor = dropout_detail::factor<T>(p);
-    Halfwords halfwords(seed, layer, pass, (first_row + x.rows) * x.columns);
-    dropout_detail::each_vector<T>(x, y, [&](int64_t r, int64_t c, Vec<T> value, Vec<T> held) ALWAYS_INLINE {
-        Drawn drawn;
-        std::memcpy(&drawn, halfwords.at((first_row + r) * x.columns + c, lanes<T>), sizeof drawn);
-        const Vec<T> mine = value * keep<T>(__builtin_convertvector(drawn, IntVec<T>) >= threshold, factor);
-        return adds ? held + mine : mine;
-    });
-}
-
-// dx = dy · factor, where zeros of the output are mask enough: behind a ReLU.
-template <class T>
-void dropout_scale(double p, const Matrix<T>& dy) {
-    const Vec<T> factor = dropout_detail::factor<T>(p);
-    dropout_detail::each_vector<T>(dy, dy, [&](int64_t, int64_t, Vec<T> value, Vec<T>) ALWAYS_INLINE { return value * factor; });
+void dropout(Halfwords& halfwords, uint64_t pass, Kept<T> kept, const Matrix<T>& x, const Matrix<T>& y, int64_t first_row) {
+    const int64_t columns = x.columns, x_pitch = x.pitch, y_pitch = y.pitch;
+    const int width = x.width();
+    // A stretch: all rows, or as many as fit, or a part of one.
+    const int64_t across = columns < Halfwords::most ? columns : Halfwords::most;
+    const int64_t down = x.rows * columns <= Halfwords::most ? x.rows : Halfwords::most / across;
+    for (int64_t r = 0; r < x.rows; r += down)
+        for (int64_t c = 0; c < columns; c += across) {
+            const int64_t rows = x.rows - r < down ? x.rows - r : down, count = columns - c < across ? columns - c : across;
+            const uint16_t* drawn = halfwords.at(pass, (first_row + r) * columns + c, (rows - 1) * columns + count);
+            const T* from = x.data + x.column_offset(c) + r * width;
+            T* to = y.data + y.column_offset(c) + r * width;
+            if (width < lanes<T>) {
+                for (int64_t i = 0; i < rows; ++i, from += width, to += width, drawn += columns) {
+                    const Vec<T> mine = load_partial(from, narrow_panel) * kept.mask(drawn);
+                    store_partial(to, adds ? load_partial(to, narrow_panel) + mine : mine, narrow_panel);
+                }
+                continue;
+            }
+            for (int64_t left = count; left > 0; left -= width, from += x_pitch, to += y_pitch, drawn += width) {
+                const auto each_row = [&](auto end) ALWAYS_INLINE {
+                    for (int64_t i = 0; i < rows; ++i)
+                        for (int v = 0; v < end; v += lanes<T>) {
+                            T* at = to + i * width + v;
+                            const Vec<T> mine = load_unaligned(from + i * width + v) * kept.mask(drawn + i * columns + v);
+                            store_unaligned(at, adds ? load_unaligned(at) + mine : mine);
+                        }
+                };
+                if (left > panel<T> - lanes<T>) each_row(std::integral_constant<int, panel<T>>{});
+                else each_row(int(left));
+            }
+        }
 }
 
 }  // namespace chainrule

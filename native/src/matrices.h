@@ -38,13 +38,22 @@ void add_rows_of(const Matrix<T>& x, const Matrix<T>& to) {
     });
 }
 
-// dy becomes 0 where y, which a ReLU made, is.
+// The way back through a ReLU, and through a Dropout that lies over what it made: dy · scale where y is not 0. `at` is where
+// y lies; null: there is no ReLU.
 template <class T>
-void mask_by_relu(const Matrix<T>& dy, const Matrix<T>& y) {
+struct ReluMask {
+    const T* at = nullptr;
+    T scale = 1;
+    FORCE_INLINE Vec<T> operator()(Vec<T> dy, Vec<T> y) const { return keep<T>(passes_relu<T>(y), dy * broadcast<T>(scale)); }
+};
+
+template <class T>
+void mask_by_relu(const Matrix<T>& dy, const Matrix<T>& y, T scale) {
     const Matrix<T> d = dy, made = y;
+    const ReluMask<T> mask{y.data, scale};
     each_run(d, [&](int64_t p, int64_t i) ALWAYS_INLINE {
         T* at = d.data + p * d.pitch + i;
-        store_unaligned(at, keep<T>(passes_relu<T>(load_unaligned(made.data + p * made.pitch + i)), load_unaligned(at)));
+        store_unaligned(at, mask(load_unaligned(at), load_unaligned(made.data + p * made.pitch + i)));
     });
 }
 

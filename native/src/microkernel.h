@@ -27,6 +27,9 @@ inline constexpr int tile_columns = 2 * lanes<T>;
 // multiple of every panel width.
 inline constexpr int64_t k_block = 256;
 
+// Bytes that a core's own cache keeps from one use to the next.
+inline constexpr int64_t near_cache = int64_t(1) << 20;
+
 // How A is walked. Rows<S>: A(i, k) is element (i, k) of a matrix with panels of S. Columns: A(i, k) is element (k, i).
 template <int S>
 struct Rows {

@@ -101,6 +101,7 @@ public:
     // A batch passes through the network in chunks of so many samples, so that what a layer has written is still in cache
     // when the next one reads it. Gradients add up block of k after block in any case: the same bits.
     int64_t chunk_rows() const { return is_big_ ? 2 * k_block : k_block; }
+    bool is_big() const { return is_big_; }  // has a layer whose weights come from afar for each chunk
 
     void forward(const Pass& pass, int64_t begin, int64_t end) {
         for (Layer<T>* layer : layers_) layer->forward(pass, begin, end);
@@ -169,6 +170,7 @@ private:
             value.capacity = checked_product(plan_.batch, slot.shape.positions);
             value.is_relu = slot.is_relu;
             value.reader_masks = slot.reader_masks;
+            value.scale = T(slot.scale);
             gradient_of_.push_back(slot.gradient_over_value ? over_value
                                    : slot.gradient_of >= 0  ? slot.gradient_of
                                                             : int(values_.size()));

@@ -25,6 +25,9 @@ inline constexpr uint64_t multiplier0 = 0xD2511F53, multiplier1 = 0xCD9E8D57;
 inline constexpr uint32_t weyl0 = 0x9E3779B9, weyl1 = 0xBB67AE85;
 // Ten rounds are the paper's choice with a margin; seven pass every test of BigCrush (its table 2), and do for dropout.
 inline constexpr int rounds = 10, rounds_for_dropout = 7;
+// Sets of blocks that are drawn together: a 25-wide mask of 100 rows takes 0.24 us so with AVX-512, 0.63 with AVX2, and 0.27 and
+// 0.69 with two of them.
+inline constexpr int sets = 4;
 
 // The 64-bit products of the low halves.
 FORCE_INLINE UnsignedVec<double> multiply_low(UnsignedVec<double> a, UnsignedVec<double> b) {
@@ -44,24 +47,44 @@ FORCE_INLINE UnsignedVec<double> multiply_low(UnsignedVec<double> a, UnsignedVec
 
 }  // namespace philox
 
+// What the key is in each round.
 template <int Rounds = philox::rounds>
-FORCE_INLINE PhiloxWords philox4x32(uint64_t seed, UnsignedVec<double> block, uint64_t index, uint32_t stream) {
+struct PhiloxKey {
+    uint64_t k0[Rounds], k1[Rounds];
+    explicit PhiloxKey(uint64_t seed) {
+        for (int round = 0; round < Rounds; ++round) {
+            k0[round] = uint32_t(seed) + uint32_t(round) * philox::weyl0;
+            k1[round] = uint32_t(seed >> 32) + uint32_t(round) * philox::weyl1;
+        }
+    }
+};
+
+// Sets of blocks side by side, one in each element of the arrays. A set is one chain of multiplications, each of which waits
+// for the last: with several the wait is put to use.
+template <int Rounds, int Sets>
+FORCE_INLINE void philox4x32(const PhiloxKey<Rounds>& key, const UnsignedVec<double> (&block)[Sets],
+                             const UnsignedVec<double> (&index)[Sets], uint32_t stream, PhiloxWords (&r)[Sets]) {
     using namespace philox;
-    UnsignedVec<double> c0 = block, c1 = broadcast<uint64_t>(index), c2 = broadcast<uint64_t>(index >> 32),
-                        c3 = broadcast<uint64_t>(stream);
     const UnsignedVec<double> m0 = broadcast<uint64_t>(multiplier0), m1 = broadcast<uint64_t>(multiplier1);
-    uint32_t k0 = uint32_t(seed), k1 = uint32_t(seed >> 32);
+    UnsignedVec<double> p0[Sets], p1[Sets];
+#pragma GCC unroll 4
+    for (int s = 0; s < Sets; ++s) r[s] = {{block[s], index[s], index[s] >> 32, broadcast<uint64_t>(stream)}};
 #pragma GCC unroll 10
     for (int round = 0; round < Rounds; ++round) {
-        const UnsignedVec<double> p0 = multiply_low(m0, c0), p1 = multiply_low(m1, c2);
-        c0 = (p1 >> 32) ^ c1 ^ broadcast<uint64_t>(k0);
-        c2 = (p0 >> 32) ^ c3 ^ broadcast<uint64_t>(k1);
-        c1 = p1;
-        c3 = p0;
-        k0 += weyl0;
-        k1 += weyl1;
+#pragma GCC unroll 4
+        for (int s = 0; s < Sets; ++s) p0[s] = multiply_low(m0, r[s].w[0]), p1[s] = multiply_low(m1, r[s].w[2]);
+        const UnsignedVec<double> k0 = broadcast<uint64_t>(key.k0[round]), k1 = broadcast<uint64_t>(key.k1[round]);
+#pragma GCC unroll 4
+        for (int s = 0; s < Sets; ++s)
+            r[s] = {{(p1[s] >> 32) ^ r[s].w[1] ^ k0, p1[s], (p0[s] >> 32) ^ r[s].w[3] ^ k1, p0[s]}};
     }
-    return {{c0, c1, c2, c3}};
+}
+
+template <int Rounds = philox::rounds>
+FORCE_INLINE PhiloxWords philox4x32(uint64_t seed, UnsignedVec<double> block, uint64_t index, uint32_t stream) {
+    PhiloxWords r[1];
+    philox4x32<Rounds, 1>(PhiloxKey<Rounds>(seed), {block}, {broadcast<uint64_t>(index)}, stream, r);
+    return r[0];
 }
 
 // The first two words of each block as one number, and the last two.
@@ -140,12 +163,27 @@ inline void sample_order(uint64_t seed, uint64_t epoch, int64_t n, int64_t* orde
     uint32_t* places = reinterpret_cast<uint32_t*>(sorted + padded);
 
     const Words random_bits = broadcast<uint64_t>(~uint64_t(index_mask));
-    for (int64_t b = 0; 2 * b < padded; b += lanes<double>) {
-        const Words block = iota<uint64_t>() + broadcast<uint64_t>(uint64_t(b));
-        const PhiloxWords r = philox4x32(seed, block, epoch, 0);
-        store_unaligned(keys + 2 * b, Vec<int64_t>((first_pair(r) >> 1 & random_bits) | (block << 1)));
-        store_unaligned(keys + 2 * b + lanes<double>, Vec<int64_t>((second_pair(r) >> 1 & random_bits) | (block << 1) | 1));
-    }
+    const PhiloxKey<> key(seed);
+    const auto draw = [&](auto sets, int64_t b) ALWAYS_INLINE {
+        constexpr int n = decltype(sets)::value;
+        Words block[n], index[n];
+        PhiloxWords r[n];
+#pragma GCC unroll 4
+        for (int s = 0; s < n; ++s) {
+            block[s] = iota<uint64_t>() + broadcast<uint64_t>(uint64_t(b + s * lanes<double>));
+            index[s] = broadcast<uint64_t>(epoch);
+        }
+        philox4x32<philox::rounds, n>(key, block, index, 0, r);
+#pragma GCC unroll 4
+        for (int s = 0; s < n; ++s) {
+            int64_t* to = keys + 2 * (b + s * lanes<double>);
+            store_unaligned(to, Vec<int64_t>((first_pair(r[s]) >> 1 & random_bits) | (block[s] << 1)));
+            store_unaligned(to + lanes<double>, Vec<int64_t>((second_pair(r[s]) >> 1 & random_bits) | (block[s] << 1) | 1));
+        }
+    };
+    int64_t b = 0;
+    for (; 2 * (b + philox::sets * lanes<double>) <= padded; b += philox::sets * lanes<double>) draw(std::integral_constant<int, philox::sets>{}, b);
+    for (; 2 * b < padded; b += lanes<double>) draw(std::integral_constant<int, 1>{}, b);
     for (int64_t i = padded - virtual_lanes; i < padded; ++i)  // what is there only to fill vectors comes last
         if ((keys[i] & index_mask) >= n) keys[i] |= INT64_MAX ^ index_mask;
 
@@ -158,12 +196,15 @@ inline void sample_order(uint64_t seed, uint64_t epoch, int64_t n, int64_t* orde
     // insertion, which never leaves a bucket.
     sorting::order_pairs(sorted, padded);
     sorting::order_pairs(sorted + 1, padded - 1);
-    for (int64_t i = 1; i < padded; ++i) {
-        const int64_t key = sorted[i];
-        if (sorted[i - 1] <= key) continue;
-        int64_t at = i;
-        for (; at > 0 && sorted[at - 1] > key; --at) sorted[at] = sorted[at - 1];
-        sorted[at] = key;
+    for (int64_t begin = 1; begin < padded; begin += lanes<double>) {
+        const int64_t end = padded - begin < lanes<double> ? padded : begin + lanes<double>;
+        if (end - begin == lanes<double> && !any<double>(load_unaligned(sorted + begin - 1) > load_unaligned(sorted + begin))) continue;
+        for (int64_t i = begin; i < end; ++i) {
+            const int64_t key = sorted[i];
+            int64_t at = i;
+            for (; at > 0 && sorted[at - 1] > key; --at) sorted[at] = sorted[at - 1];
+            sorted[at] = key;
+        }
     }
     for (int64_t i = 0; i < n; ++i) order[i] = sorted[i] & index_mask;
 }

@@ -125,17 +125,22 @@ TEST("nothing lies over what a backward pass reads") {
     CHECK(fuse(dropped.plan).slot[size_t(a)] != fuse(dropped.plan).slot[size_t(d)]);
 }
 
-TEST("Dropout behind a ReLU that rides shares its mask") {
+TEST("Dropout behind a ReLU that rides shares its mask, which scales for both") {
     Builder net;
     const int r = net.add("ReLU", {net.linear(net.input(3), 20)}), d = net.dropout(r, 0.5);
     net.head(net.linear(d, 2));
     for (bool threaded : {false, true}) {
         const Fusion f = fuse(net.plan, threaded);
         CHECK(running(f, 2)->over_relu && f.slot[size_t(r)] == f.slot[size_t(d)] && slot_of(f, d).reader_masks);
+        CHECK(slot_of(f, d).scale == 2, "%g", slot_of(f, d).scale);
         CHECK(f.notes[2] == "in place, with the ReLU's mask", "%s", f.notes[2].c_str());
     }
     net.head(r);
-    CHECK(!running(fuse(net.plan), 2)->over_relu);
+    CHECK(!running(fuse(net.plan), 2)->over_relu && slot_of(fuse(net.plan), r).scale == 1);
+    Builder twice;
+    const int one = twice.dropout(twice.add("ReLU", {twice.linear(twice.input(3), 20)}), 0.5), other = twice.dropout(one, 0.75);
+    twice.head(twice.linear(other, 2));
+    CHECK(running(fuse(twice.plan), 2)->over_relu && !running(fuse(twice.plan), 3)->over_relu, "a mask has one scale");
 }
 
 TEST("a skip: the last reader writes, the others add, and a Sum gives") {
@@ -219,7 +224,7 @@ public:
         for (const Op& op : plan.ops)
             if (fusion.slot[size_t(op.output)] >= 0 && is_relu(op)) masks_[size_t(op.output)] = factor(op, 0);
         for (const FusedOp& op : fusion.ops)
-            if (op.over_relu) masks_[size_t(of(op).output)] = masks_[size_t(of(op).inputs[0])] * factor(of(op), 1);
+            if (op.over_relu) masks_[size_t(of(op).output)] = masks_[size_t(of(op).inputs[0])] * slope(of(op), 0);
         find_what_is_wanted();
     }
 
@@ -272,10 +277,9 @@ private:
     }
     uint64_t factor(const Op& op, size_t k) const { return mix(uint64_t(&op - plan_.ops.data()), k + 7); }
     static uint64_t seed_of(int v) { return mix(uint64_t(v), 1000); }
-    // dx / dy. Dropout's is its mask (1) times its factor (2).
+    // dx / dy
     uint64_t slope(const Op& op, size_t k) const {
         if (manner(op).passes_dy) return 1;
-        if (manner(op).keeps_zeros) return factor(op, 1) * factor(op, 2);
         return factor(op, k);
     }
 
@@ -319,7 +323,7 @@ private:
             if (op.dx[k].input_only && !wants_input_) continue;
             const size_t s = size_t(op.x[k]);
             Cell& dx = gradient(s);
-            const uint64_t mine = op.over_relu ? *dy.gradient * factor(of(op), 2) : *dy.gradient * slope(of(op), k);
+            const uint64_t mine = op.over_relu ? *dy.gradient : *dy.gradient * slope(of(op), k);  // there the mask does all
             if (int(s) == op.y) {
                 dx.gradient = mine;
                 continue;

@@ -92,22 +92,27 @@ void one_shape(int64_t batch, int64_t n_in, int64_t n_out, std::mt19937& rng) {
 
     auto dx = naive::linear_dx(dyd, wd, batch, n_in, n_out);
     if (dx_needs_transpose(n_in, n_out)) transpose<T>(W.m, WT.m, 0, n_out);
-    linear_dx<T>(DY.m, W.m, WT.m, zeros.data, DX.m, nullptr);
+    linear_dx<T>(DY.m, W.m, WT.m, zeros.data, DX.m, {});
     compare("dx", DX.m, dx, n_out, batch, n_in, n_out);
     padding_is_zero("dx", DX.m);
     auto masked = dx;
+    const T scale = T(1.25);  // of a Dropout over the ReLU
     for (size_t i = 0; i < masked.size(); ++i) masked[i] = x[i] > 0 ? masked[i] : 0;
+    auto scaled = masked;
+    for (auto& a : scaled) a *= double(scale);
     if (n_out <= k_block) {
-        linear_dx<T>(DY.m, W.m, WT.m, zeros.data, X2.m, X2.m.data);
+        linear_dx<T>(DY.m, W.m, WT.m, zeros.data, X2.m, {X2.m.data});
         compare("dx over x", X2.m, masked, n_out, batch, n_in, n_out);
         pack(X2.m, x.data(), n_in);
     }
-    linear_dx<T>(DY.m, W.m, WT.m, zeros.data, DX.m, X.m.data);
+    linear_dx<T>(DY.m, W.m, WT.m, zeros.data, DX.m, {X.m.data});
     compare("masked dx", DX.m, masked, n_out, batch, n_in, n_out);
+    linear_dx<T>(DY.m, W.m, WT.m, zeros.data, DX.m, {X.m.data, scale});
+    compare("masked and scaled dx", DX.m, scaled, n_out, batch, n_in, n_out);
 
     if (n_out > 8 ? n_in > 8 : n_in <= 8) {  // products of tiles go on from what dx holds, if they are not told where to start
         pack(DX.m, x.data(), n_in);
-        linear_dx<T>(DY.m, W.m, WT.m, nullptr, DX.m, nullptr);
+        linear_dx<T>(DY.m, W.m, WT.m, nullptr, DX.m, {});
         auto sum = dx;
         for (size_t i = 0; i < sum.size(); ++i) sum[i] += xd[i];
         compare("dx added", DX.m, sum, n_out + 1, batch, n_in, n_out);
@@ -142,17 +147,17 @@ void one_shape(int64_t batch, int64_t n_in, int64_t n_out, std::mt19937& rng) {
     compare("b updated", Matrix<T>(B2.data, 1, n_out), updated_bias, batch + 1, batch, n_in, n_out);
     if (!transposed) {
         for (int64_t i = 0; i < Matrix<T>::size(wr, wc); ++i) W2.buffer.data[i] = W.buffer.data[i];
-        linear_backward_narrow<T>(X2.m, DY.m, W2.m, X2.m, X2.m.data, to);
+        linear_backward_narrow<T>(X2.m, DY.m, W2.m, X2.m, {X2.m.data, scale}, to);
         compare("W updated in one pass", W2.m, updated, batch + 1, batch, n_in, n_out, transposed);
-        compare("dx in one pass", X2.m, masked, n_out, batch, n_in, n_out);
+        compare("dx in one pass", X2.m, scaled, n_out, batch, n_in, n_out);
     }
     if (n_in > 8 && n_out > 8) {
         pack(X2.m, x.data(), n_in);
         for (int64_t i = 0; i < Matrix<T>::size(wr, wc); ++i) W2.buffer.data[i] = W.buffer.data[i];
         Owned<T> packed(k_block + narrow_panel, panel<T>);
-        linear_backward_blocks<T>(X.m, DY.m, W2.m, packed.m.data, zeros.data, DX.m, X.m.data, to, 0, n_in);
+        linear_backward_blocks<T>(X.m, DY.m, W2.m, packed.m.data, zeros.data, DX.m, {X.m.data, scale}, to, 0, n_in);
         compare("W updated in blocks", W2.m, updated, batch + 1, batch, n_in, n_out, transposed);
-        compare("dx in blocks", DX.m, masked, n_out, batch, n_in, n_out);
+        compare("dx in blocks", DX.m, scaled, n_out, batch, n_in, n_out);
     }
     if (batch == 1) {  // kernels of its own
         linear_row_forward<T>(X.m, W.m, B.data, Y.m, Finish::plain);
@@ -161,22 +166,22 @@ void one_shape(int64_t batch, int64_t n_in, int64_t n_out, std::mt19937& rng) {
         compare("relu of a row", Y.m, relu, n_in + 1, batch, n_in, n_out);
         for (bool with_dx : {true, false}) {
             for (int64_t i = 0; i < Matrix<T>::size(wr, wc); ++i) W2.buffer.data[i] = W.buffer.data[i];
-            linear_row_backward<T>(X.m, DY.m, W2.m, with_dx ? DX.m : Matrix<T>{}, X.m.data, to);
+            linear_row_backward<T>(X.m, DY.m, W2.m, with_dx ? DX.m : Matrix<T>{}, {X.m.data, scale}, to);
             compare("W updated by a row", W2.m, updated, batch + 1, batch, n_in, n_out, transposed);
-            if (with_dx) compare("dx of a row", DX.m, masked, n_out, batch, n_in, n_out);
+            if (with_dx) compare("dx of a row", DX.m, scaled, n_out, batch, n_in, n_out);
         }
         to.update = false;
-        linear_row_backward<T>(X.m, DY.m, W.m, DX.m, nullptr, to);
+        linear_row_backward<T>(X.m, DY.m, W.m, DX.m, {}, to);
         compare("dW of a row", G.m, dw, batch, batch, n_in, n_out, transposed);
         compare("db of a row", Matrix<T>(GB.data, 1, n_out), db, batch, batch, n_in, n_out);
         compare("dx of a row, not masked", DX.m, dx, n_out, batch, n_in, n_out);
         Owned<T> more(3, n_in);  // whose panels lie further apart
         Matrix<T> apart = more.m;
         apart.rows = 1;
-        linear_row_backward<T>(X.m, DY.m, W.m, apart, nullptr, to);
+        linear_row_backward<T>(X.m, DY.m, W.m, apart, {}, to);
         compare("dx of a row, in memory for more rows", apart, dx, n_out, batch, n_in, n_out);
         to.add = true;
-        linear_row_backward<T>(X.m, DY.m, W.m, DX.m, nullptr, to);
+        linear_row_backward<T>(X.m, DY.m, W.m, DX.m, {}, to);
         compare("dW of a row, added", G.m, twice, 2 * batch, batch, n_in, n_out, transposed);
     }
 }

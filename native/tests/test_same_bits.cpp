@@ -119,7 +119,8 @@ Hash dropouts() {
     for (int64_t columns : {1, 8, 10, 25, 100}) {
         Storage<T> x(33, columns);
         x.fill([&](int64_t r, int64_t c) { return number(r * columns + c); });
-        dropout(42, 1, 2, 0.3, x.matrix, x.matrix, 0);
+        Halfwords drawn(42, 1);
+        dropout(drawn, 2, Kept<T>(0.3), x.matrix, x.matrix, 0);
         hash.add_matrix(x.matrix);
     }
     return hash;

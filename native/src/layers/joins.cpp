@@ -64,13 +64,13 @@ public:
     }
     void backward_inputs(const Pass& pass, int64_t begin, int64_t end) override {
         const Matrix<T> dy = y().gradient_rows(begin, end);
-        if (this->place_.carries_relu && !y().reader_masks) mask_by_relu<T>(dy, y().rows(begin, end));
+        if (this->place_.carries_relu && !y().reader_masks) mask_by_relu<T>(dy, y().rows(begin, end), y().scale_in(pass.training));
         for (size_t k = 0; k < inputs(); ++k) {
             if (!wants_dx(pass, k) || this->coming(k).how == Coming::How::given) continue;
             const Matrix<T> dx = x(k).gradient_rows(begin, end);
             if (adds_dx(k)) add_rows_of<T>(dy, dx);
             else if (x(k).reader_masks)  // what it reads is laid out as its gradient
-                this->combine(dy, x(k).rows(begin, end), dx, [](auto d, auto made) ALWAYS_INLINE { return keep<T>(passes_relu<T>(made), d); });
+                this->combine(dy, x(k).rows(begin, end), dx, x(k).mask(pass.training, begin));
             else copy_rows<T>(dy, dx);
         }
     }

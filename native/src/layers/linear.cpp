@@ -14,8 +14,6 @@ class Linear final : public Layer<T> {
     using Layer<T>::x, Layer<T>::y, Layer<T>::place_, Layer<T>::wants_dx, Layer<T>::adds_dx, Layer<T>::by_rows;
 
 public:
-    static constexpr int64_t big_weight = int64_t(1) << 20;  // bytes: more than a core's cache keeps from pass to pass
-
     explicit Linear(const Making& making)
         : Layer<T>(making.parameters), n_in_(making.x[0].columns), n_out_(making.y.columns),
           positions_(making.x[0].positions), has_bias_(making.parameters.size() == 2) {
@@ -33,7 +31,7 @@ public:
         return m;
     }
     double operations() const override { return 6.0 * double(positions_) * double(n_in_) * double(n_out_); }
-    bool is_big() const override { return checked_product(n_in_, n_out_) * int64_t(sizeof(T)) > big_weight; }
+    bool is_big() const override { return checked_product(n_in_, n_out_) * int64_t(sizeof(T)) > near_cache; }
 
     void settle(Parameters<T>& all, Seen& seen) override {
         const int weight = this->parameters_[0], bias = this->parameters_.back();
@@ -64,7 +62,7 @@ public:
         if (!transposed_.data) transposed_ = Matrix<T>(memory.shared_scratch, n_out_, n_in_);
         row_x_ = x().rows(0, 1), row_y_ = y().rows(0, 1), row_dy_ = y().gradient_rows(0, 1);
         row_dx_ = adds_dx() ? aside(0, 1) : x().gradient_rows(0, 1);
-        row_mask_ = x().mask(0);
+        row_mask_ = x().mask(true, 0).at;
         row_gradient_ = gradient({});
         clears_row_ = place_.dx_over_x && !weight_is_transposed(n_in_, n_out_);
     }
@@ -81,12 +79,12 @@ public:
     }
 
     void backward(const Pass& pass, int64_t samples) override {
-        mask_own_relu(0, samples);
+        mask_own_relu(pass, 0, samples);
         if (samples > 1 || positions_ > 1) return backward_all(pass, samples);
         row_gradient_.add = pass.add || adds_;
         row_gradient_.update = pass.update && fuses_update_;
         row_gradient_.lr = T(pass.lr);
-        linear_row_backward<T>(row_x_, row_dy_, weight_, wants_dx(pass) ? row_dx_ : no_dx_, row_mask_, row_gradient_);
+        linear_row_backward<T>(row_x_, row_dy_, weight_, wants_dx(pass) ? row_dx_ : no_dx_, {row_mask_, x().scale_in(pass.training)}, row_gradient_);
         if (clears_row_ && wants_dx(pass)) linear::clear_unwritten_padding<T>(row_dx_);
         if (adds_dx() && wants_dx(pass)) add_rows_of<T>(row_dx_, x().gradient_rows(0, 1));
     }
@@ -95,8 +93,8 @@ public:
         if (!this->coming().input_only) transpose_inputs(share.begin(n_in_, panel<T>), share.end(n_in_, panel<T>));
     }
     void backward_inputs(const Pass& pass, int64_t begin, int64_t end) override {
-        mask_own_relu(begin, end);
-        if (wants_dx(pass)) dx_of(begin, end);
+        mask_own_relu(pass, begin, end);
+        if (wants_dx(pass)) dx_of(pass, begin, end);
     }
     void backward_parameters(const Pass& pass, int64_t samples, Share share, bool prepare_next) override {
         const int64_t begin = share.begin(n_in_, panel<T>), end = share.end(n_in_, panel<T>);
@@ -119,7 +117,7 @@ public:
     int backward_phases() const override { return masks_own_relu() ? 2 : 1; }
     void backward_part(const Pass& pass, int64_t samples, int phase, Share share) override {
         if (phase + 1 < backward_phases()) {
-            by_rows(samples, share, [&](int64_t begin, int64_t end) { mask_own_relu(begin, end); });
+            by_rows(samples, share, [&](int64_t begin, int64_t end) { mask_own_relu(pass, begin, end); });
         } else if (goes_by_blocks()) {
             const int64_t begin = share.begin(n_in_, panel<T>), end = share.end(n_in_, panel<T>);
             if (begin < end) backward_blocks(pass, samples, begin, end);
@@ -138,10 +136,10 @@ private:
     }
 
     bool masks_own_relu() const { return place_.carries_relu && !y().reader_masks; }
-    FORCE_INLINE void mask_own_relu(int64_t begin, int64_t end) const {
+    FORCE_INLINE void mask_own_relu(const Pass& pass, int64_t begin, int64_t end) const {
         if (!masks_own_relu()) return;
         const Matrix<T> dy = y().gradient_rows(begin, end);
-        mask_by_relu<T>(dy, y().rows(begin, end));
+        mask_by_relu<T>(dy, y().rows(begin, end), y().scale_in(pass.training));
     }
 
     LinearGradient<T> gradient(const Pass& pass) const {
@@ -172,7 +170,7 @@ private:
     void backward_blocks(const Pass& pass, int64_t samples, int64_t begin, int64_t end) {
         T* packed = transposed_.data + transposed_.column_offset(begin);  // another place for every thread
         linear_backward_blocks<T>(x().rows(0, samples), y().gradient_rows(0, samples), weight_, packed, start(),
-                                  wants_dx(pass) ? x().gradient_rows(0, samples) : Matrix<T>{}, x().mask(0), gradient(pass), begin, end);
+                                  wants_dx(pass) ? x().gradient_rows(0, samples) : Matrix<T>{}, x().mask(pass.training, 0), gradient(pass), begin, end);
     }
 
     // Products that go on from what dx holds are those of tiles; the others make dx aside, and it is added.
@@ -190,11 +188,11 @@ private:
         return value.rows(begin, end);
     }
 
-    void dx_of(int64_t begin, int64_t end) {
+    void dx_of(const Pass& pass, int64_t begin, int64_t end) {
         const Matrix<T> dy = y().gradient_rows(begin, end), dx = x().gradient_rows(begin, end);
-        if (adds_in_place()) return linear_dx<T>(dy, weight_, transposed_, start(), dx, x().mask(begin));
+        if (adds_in_place()) return linear_dx<T>(dy, weight_, transposed_, start(), dx, x().mask(pass.training, begin));
         const Matrix<T> part = aside(begin, end);
-        linear_dx<T>(dy, weight_, transposed_, zeros_, part, nullptr);
+        linear_dx<T>(dy, weight_, transposed_, zeros_, part, {});
         add_rows_of<T>(part, dx);
     }
 
@@ -205,24 +203,24 @@ private:
         if (!wants_dx(pass)) return linear_gradient<T>(from, dy, to, 0, n_in_);
         const Matrix<T> dx = x().gradient_rows(0, samples);
         if (!weight_is_transposed(n_in_, n_out_) && !adds_dx()) {
-            linear_backward_narrow<T>(from, dy, weight_, dx, x().mask(0), to);
+            linear_backward_narrow<T>(from, dy, weight_, dx, x().mask(pass.training, 0), to);
             // A dy of NaN makes NaN of dx's padding; over x, whoever writes x next leaves it there.
             if (place_.dx_over_x) linear::clear_unwritten_padding<T>(dx);
         } else if (place_.dx_over_x && dx_needs_transpose(n_in_, n_out_)) {
             transpose<T>(weight_, transposed_, 0, n_out_);
             linear_gradient<T>(from, dy, to, 0, n_in_);
-            dx_of(0, samples);
+            dx_of(pass, 0, samples);
         } else if (place_.dx_over_x) {
             // dx reads the weights themselves, and both the weights and x will be overwritten: x waits.
             const Matrix<T> kept = aside(0, samples);
             copy_rows<T>(from, kept);
-            dx_of(0, samples);
+            dx_of(pass, 0, samples);
             linear_gradient<T>(kept, dy, to, 0, n_in_);
         } else if (goes_by_blocks()) {
             backward_blocks(pass, samples, 0, n_in_);
         } else {
             if (dx_needs_transpose(n_in_, n_out_)) transpose<T>(weight_, transposed_, 0, n_out_);
-            dx_of(0, samples);
+            dx_of(pass, 0, samples);
             linear_gradient<T>(from, dy, to, 0, n_in_);
         }
     }

@@ -9,6 +9,7 @@
 //     n_out, n_in <= 8       Wᵀ again, in panels of 8: "tiny".
 #pragma once
 
+#include "../matrices.h"
 #include "../microkernel.h"
 
 namespace chainrule {
@@ -21,15 +22,22 @@ Matrix<T> weight_matrix(T* data, int64_t n_in, int64_t n_out) {
     return weight_is_transposed(n_in, n_out) ? Matrix<T>(data, n_in, n_out) : Matrix<T>(data, n_out, n_in);
 }
 
-// What rides on the last step of a product: nothing, y = max(0, y), or ReLU's derivative: dx where y > 0 (or NaN), else 0.
-enum class Finish { plain, relu, relu_mask };
+// What rides on the last step of a product: nothing, y = max(0, y), or a ReLU's mask on dx, with its scale or without (a
+// multiplication by 1 in every tile would take 3 % of a step of 25-wide layers).
+enum class Finish { plain, relu, relu_mask, scaled_relu_mask };
+
+template <class T>
+FORCE_INLINE Finish finish_with(const ReluMask<T>& mask) {
+    return !mask.at ? Finish::plain : mask.scale == 1 ? Finish::relu_mask : Finish::scaled_relu_mask;
+}
 
 namespace linear {
 
 template <class T>
-FORCE_INLINE Vec<T> finished(Finish finish, Vec<T> value, const T* mask_at) {
+FORCE_INLINE Vec<T> finished(Finish finish, Vec<T> value, const T* mask_at, const T* mask_scale) {
     if (finish == Finish::relu) return positive_part<T>(value);
     if (finish == Finish::relu_mask) return keep<T>(passes_relu<T>(load_unaligned(mask_at)), value);
+    if (finish == Finish::scaled_relu_mask) return ReluMask<T>{mask_at, *mask_scale}(value, load_unaligned(mask_at));
     return value;
 }
 
@@ -37,12 +45,13 @@ FORCE_INLINE Vec<T> finished(Finish finish, Vec<T> value, const T* mask_at) {
 
 template <class T>
 using RowsTile = void (*)(const T* a, int64_t a_pitch, const T* b, int64_t b_step, int64_t depth, T* c, int64_t c_step,
-                          const T* start, Finish finish, int64_t mask_offset);
+                          const T* start, Finish finish, int64_t mask_offset, const T* mask_scale);
 
-// start: one vector for all rows (a bias), or null to go on from what C holds. mask: at C's place + mask_offset.
+// start: one vector for all rows (a bias), or null to go on from what C holds. mask: at C's place + mask_offset; its scale
+// stays in memory, as the accumulators need all registers.
 template <class T, int MR, int NV, int S>
 NO_INLINE void rows_tile(const T* a, int64_t a_pitch, const T* b, int64_t b_step, int64_t depth, T* c, int64_t c_step,
-                         const T* start, Finish finish, int64_t mask_offset) {
+                         const T* start, Finish finish, int64_t mask_offset, const T* mask_scale) {
     const bool half = lanes<T> > narrow_panel && NV == 1 && c_step == narrow_panel;  // beyond it lies a row of somebody else's
     auto begin = [&](int i, int v) ALWAYS_INLINE {
         if (start) return load_unaligned(start + v * lanes<T>);
@@ -52,7 +61,7 @@ NO_INLINE void rows_tile(const T* a, int64_t a_pitch, const T* b, int64_t b_step
     auto put = [&](auto finish_kind) ALWAYS_INLINE {
         return [=](int i, int v, Vec<T> value) ALWAYS_INLINE {
             T* at = c + i * c_step + v * lanes<T>;
-            value = finished<T>(finish_kind(), value, at + mask_offset);
+            value = finished<T>(finish_kind(), value, at + mask_offset, mask_scale);
             if (half) store_partial(at, value, narrow_panel);
             else store_unaligned(at, value);
         };
@@ -88,24 +97,35 @@ FORCE_INLINE void each_column_tile(int64_t columns, F each) {
 template <class T>
 FORCE_INLINE T* at_column(const Matrix<T>& m, int64_t j) { return m.data + m.column_offset(j); }
 
+// Where b is larger than a core's own cache, each tile fetches its part of the block of b that comes next, which lies right
+// behind: predictions of 1024-1024-1024 in double take 20 % less with AVX2. (Where rows are few, b is all that takes time,
+// and it comes as fast by itself: 10 rows took 7 % more.)
+template <class T>
+FORCE_INLINE void fetch(const T* from, int64_t count) {
+    for (int64_t i = 0; i < count; i += 64 / int64_t(sizeof(T))) __builtin_prefetch(from + i);
+}
+
 // c = bias + a b for rows of a; without a bias, c + a b. mask: the matrix whose sign is ReLU's mask, laid out as c (it
 // may be c itself unless a's columns exceed a block of k).
 template <class T>
 void multiply(const Matrix<T>& a, const Matrix<T>& b, const Matrix<T>& c, const T* bias, Finish finish,
-              const T* mask = nullptr) {
+              ReluMask<T> mask = {}) {
     const int64_t depth = a.columns;
     const int a_width = a.width(), b_width = b.width(), c_width = c.width();
-    const int64_t mask_offset = mask ? mask - c.data : 0;
+    const int64_t mask_offset = mask.at ? mask.at - c.data : 0;
+    const int64_t block = k_block * b_width;
+    const bool far = c.rows > 2 * max_tile_rows && depth * c.columns * int64_t(sizeof(T)) > near_cache;
     each_column_tile<T>(c.columns, [&](int64_t j, int vectors) ALWAYS_INLINE {
         const T* b_tile = at_column(b, j);
         T* c_tile = at_column(c, j);
         for (int64_t k = 0; k < depth; k += k_block) {
             const bool last = k + k_block >= depth;
             split_evenly(c.rows, max_tile_rows, [&](int64_t row, int rows) ALWAYS_INLINE {
+                if (far) fetch(b_tile + k * b_width + block + block * row / c.rows, block * rows / c.rows);
                 rows_tile_for<T>(rows, vectors, a_width)(
                     a.data + a.column_offset(k) + row * a_width, a.pitch, b_tile + k * b_width, b_width,
                     last ? depth - k : k_block, c_tile + row * c_width, c_width, k == 0 && bias ? bias + j : nullptr,
-                    last ? finish : Finish::plain, mask_offset);
+                    last ? finish : Finish::plain, mask_offset, &mask.scale);
             });
         }
     });
@@ -214,6 +234,8 @@ void gradient_transposed(const Matrix<T>& x, const Matrix<T>& dy, const LinearGr
                 const int64_t panel_end = x.is_narrow() ? end : in - in % panel<T> + panel<T>;
                 const int64_t stop = panel_end < end ? panel_end : end;
                 const T* x_block = at_column(x, in) + k * x_width;
+                if (go_on && (stop < end || j + tile_columns<T> < dy.columns))  // what the next tiles start from may lie far away
+                    fetch(stop < end ? to.weight + offset + stop * width : at_column(weight, j + tile_columns<T>) + begin * width, (stop - in) * width);
                 split_evenly(stop - in, in == 0 && to.bias ? max_rows_with_sum(vectors) : max_tile_rows,
                              [&](int64_t i, int rows) ALWAYS_INLINE {
                                  const bool sum = in + i == 0 && to.bias;
@@ -237,7 +259,7 @@ void gradient_transposed(const Matrix<T>& x, const Matrix<T>& dy, const LinearGr
 // is summed by the halving tree (vec.h); `lanes` of them are summed at once by transposing.
 template <class T, int N>
 NO_INLINE void dots(const Matrix<T>& x, const Matrix<T>& w, const Matrix<T>& y, const T* bias, Finish finish,
-                    const T* mask) {
+                    ReluMask<T> mask) {
     constexpr int L = lanes<T>;
     constexpr int padded = N <= 1 ? 1 : N <= 2 ? 2 : N <= 4 ? 4 : 8;  // outputs, as a power of two
     constexpr int per_row = padded < L ? padded : L;                 // sums of one row in a vector
@@ -279,16 +301,17 @@ NO_INLINE void dots(const Matrix<T>& x, const Matrix<T>& w, const Matrix<T>& y, 
                 }
             Vec<T> value = sum_each<T>(sums) + load_unaligned(biases + j0);
             if (finish == Finish::relu) value = positive_part<T>(value);
+            if (finish == Finish::scaled_relu_mask) value *= broadcast<T>(mask.scale);
             T lane[L];
             store_unaligned(lane, value);
             for (int g = 0; g < in_group; ++g) {
                 T* at = y_data + (r + g) * narrow_panel + j0;
-                const T* mask_at = mask + (at - y_data);
+                const T* mask_at = mask.at + (at - y_data);
 #pragma GCC unroll 8
                 for (int j = 0; j < per_row; ++j) {
                     if (j >= outputs) continue;
                     const T one = lane[g * per_row + j];
-                    at[j] = finish == Finish::relu_mask && mask_at[j] <= 0 ? T(0) : one;
+                    at[j] = mask.at && mask_at[j] <= 0 ? T(0) : one;
                 }
             }
         }
@@ -313,7 +336,7 @@ FORCE_INLINE void with_count(int n, F f) {
 // Columns begin … end - 1 of x (multiples of a vector).
 template <class T, int N, bool WithDx, bool WithGradient>
 NO_INLINE void narrow_backward(const Matrix<T>& x, const Matrix<T>& dy, const Matrix<T>& w, const Matrix<T>& dx,
-                               const T* mask, const LinearGradient<T>& to, int64_t begin, int64_t end) {
+                               ReluMask<T> mask, const LinearGradient<T>& to, int64_t begin, int64_t end) {
     constexpr int NV = N <= 4 ? 2 : 1;
     const Vec<T> minus_lr = broadcast<T>(-to.lr);
     for (int64_t c = begin; c < end; c += NV * lanes<T>) {
@@ -330,31 +353,38 @@ NO_INLINE void narrow_backward(const Matrix<T>& x, const Matrix<T>& dy, const Ma
                 gradient[j][v] = WithGradient && to.add ? load_unaligned(to.weight + at) : Vec<T>{};
             }
         T* dx_tile = WithDx ? at_column(dx, c) : nullptr;
-        const int64_t mask_offset = WithDx && mask ? mask - dx.data : 0;
-        for (int64_t r = 0; r < rows; ++r) {
-            Vec<T> xr[NV], dxr[NV];
+        const int64_t mask_offset = WithDx && mask.at ? mask.at - dx.data : 0;
+        const auto each_row = [&](auto finish) ALWAYS_INLINE {
+            for (int64_t r = 0; r < rows; ++r) {
+                Vec<T> xr[NV], dxr[NV];
 #pragma GCC unroll 2
-            for (int v = 0; v < NV; ++v) {
-                if (WithGradient) xr[v] = load_unaligned(x_tile + r * width + v * lanes<T>);
-                dxr[v] = Vec<T>{};
-            }
+                for (int v = 0; v < NV; ++v) {
+                    if (WithGradient) xr[v] = load_unaligned(x_tile + r * width + v * lanes<T>);
+                    dxr[v] = Vec<T>{};
+                }
 #pragma GCC unroll 8
-            for (int j = 0; j < N; ++j) {
-                const Vec<T> dyj = broadcast<T>(dy_data[r * narrow_panel + j]);
+                for (int j = 0; j < N; ++j) {
+                    const Vec<T> dyj = broadcast<T>(dy_data[r * narrow_panel + j]);
 #pragma GCC unroll 2
-                for (int v = 0; v < NV; ++v) {
-                    if (WithDx) dxr[v] = fma(dyj, weight[j][v], dxr[v]);
-                    if (WithGradient) gradient[j][v] = fma(dyj, xr[v], gradient[j][v]);
+                    for (int v = 0; v < NV; ++v) {
+                        if (WithDx) dxr[v] = fma(dyj, weight[j][v], dxr[v]);
+                        if (WithGradient) gradient[j][v] = fma(dyj, xr[v], gradient[j][v]);
+                    }
+                }
+                if (WithDx) {
+#pragma GCC unroll 2
+                    for (int v = 0; v < NV; ++v) {
+                        T* at = dx_tile + r * width + v * lanes<T>;
+                        store_unaligned(at, finished<T>(decltype(finish)::value, dxr[v], at + mask_offset, &mask.scale));
+                    }
                 }
             }
-            if (WithDx) {
-#pragma GCC unroll 2
-                for (int v = 0; v < NV; ++v) {
-                    T* at = dx_tile + r * width + v * lanes<T>;
-                    store_unaligned(at, mask ? keep<T>(passes_relu<T>(load_unaligned(at + mask_offset)), dxr[v]) : dxr[v]);
-                }
-            }
-        }
+        };
+        // A loop for each: one test or multiplication more in a row takes 3 % of a step of 25-wide layers with 10 samples.
+        const Finish finish = WithDx ? finish_with(mask) : Finish::plain;
+        if (finish == Finish::relu_mask) each_row(std::integral_constant<Finish, Finish::relu_mask>{});
+        else if (finish == Finish::scaled_relu_mask) each_row(std::integral_constant<Finish, Finish::scaled_relu_mask>{});
+        else each_row(std::integral_constant<Finish, Finish::plain>{});
         if (WithGradient) {
             if (c + NV * lanes<T> > w.columns) {  // x's padding may be other than 0 (a sigmoid's is 1/2), the weights' may not
 #pragma GCC unroll 2
@@ -417,7 +447,7 @@ template <class T>
 void linear_forward(const Matrix<T>& x, const Matrix<T>& weight, const T* bias, const Matrix<T>& y, Finish finish) {
     if (weight_is_transposed(x.columns, y.columns)) return linear::multiply<T>(x, weight, y, bias, finish);
     linear::with_count(int(y.columns), [&](auto n) ALWAYS_INLINE {
-        linear::dots<T, decltype(n)::value>(x, weight, y, bias, finish, nullptr);
+        linear::dots<T, decltype(n)::value>(x, weight, y, bias, finish, {});
     });
 }
 
@@ -425,8 +455,8 @@ void linear_forward(const Matrix<T>& x, const Matrix<T>& weight, const T* bias, 
 // `transposed` is W as n_out × n_in if n_out > 8 and n_in > 8, or both are at most 8 (see linear_transpose).
 template <class T>
 void linear_dx(const Matrix<T>& dy, const Matrix<T>& weight, const Matrix<T>& transposed, const T* zeros,
-               const Matrix<T>& dx, const T* mask) {
-    const Finish finish = mask ? Finish::relu_mask : Finish::plain;
+               const Matrix<T>& dx, ReluMask<T> mask) {
+    const Finish finish = finish_with(mask);
     const int64_t n_in = dx.columns, n_out = dy.columns;
     if (!weight_is_transposed(n_in, n_out)) {
         linear::with_count(int(n_out), [&](auto n) ALWAYS_INLINE {
@@ -454,7 +484,7 @@ void linear_gradient(const Matrix<T>& x, const Matrix<T>& dy, const LinearGradie
     const Matrix<T> weight(to.update ? to.weight_value : to.weight, dy.columns, x.columns);
     if (begin == 0 && to.bias) linear::narrow_bias_gradient(dy, to);
     linear::with_count(int(dy.columns), [&](auto n) ALWAYS_INLINE {
-        linear::narrow_backward<T, decltype(n)::value, false, true>(x, dy, weight, x, nullptr, to, begin,
+        linear::narrow_backward<T, decltype(n)::value, false, true>(x, dy, weight, x, {}, to, begin,
                                                                     round_up(end, panel<T>));
     });
 }
@@ -464,7 +494,7 @@ void linear_gradient(const Matrix<T>& x, const Matrix<T>& dy, const LinearGradie
 // more than a narrow panel on either side; dx must not be x's memory. packed: a panel of k_block + narrow_panel rows.
 template <class T>
 void linear_backward_blocks(const Matrix<T>& x, const Matrix<T>& dy, const Matrix<T>& weight, T* packed, const T* zeros,
-                            const Matrix<T>& dx, const T* mask, const LinearGradient<T>& to, int64_t begin, int64_t end) {
+                            const Matrix<T>& dx, ReluMask<T> mask, const LinearGradient<T>& to, int64_t begin, int64_t end) {
     const int64_t n_out = dy.columns;
     auto outputs = [](Matrix<T> m, int64_t from, int64_t count) {
         m.data += m.column_offset(from);
@@ -482,9 +512,9 @@ void linear_backward_blocks(const Matrix<T>& x, const Matrix<T>& dy, const Matri
                 Matrix<T> part = dx;
                 part.data += dx.column_offset(c);
                 part.columns = panel<T>;  // the padding of the last panel comes out as 0
-                const Finish finish = mask && k + depth == n_out ? Finish::relu_mask : Finish::plain;
+                const Finish finish = k + depth == n_out ? finish_with(mask) : Finish::plain;
                 linear::multiply<T>(dy_block, w, part, k == 0 ? zeros : nullptr, finish,
-                                    mask ? mask + (part.data - dx.data) : nullptr);
+                                    {mask.at ? mask.at + (part.data - dx.data) : nullptr, mask.scale});
             }
             LinearGradient<T> block = to;
             const int64_t offset = weight.column_offset(k);
@@ -500,7 +530,7 @@ void linear_backward_blocks(const Matrix<T>& x, const Matrix<T>& dy, const Matri
 // Everything at once for a narrow layer, in one pass; dx may be x's memory.
 template <class T>
 void linear_backward_narrow(const Matrix<T>& x, const Matrix<T>& dy, const Matrix<T>& weight, const Matrix<T>& dx,
-                            const T* mask, const LinearGradient<T>& to) {
+                            ReluMask<T> mask, const LinearGradient<T>& to) {
     if (to.bias) linear::narrow_bias_gradient(dy, to);
     linear::with_count(int(dy.columns), [&](auto n) ALWAYS_INLINE {
         linear::narrow_backward<T, decltype(n)::value, true, true>(x, dy, weight, dx, mask, to, 0,
@@ -509,14 +539,14 @@ void linear_backward_narrow(const Matrix<T>& x, const Matrix<T>& dy, const Matri
 }
 
 #define LINEAR(LINKAGE, T) \
-    LINKAGE template void linear::multiply<T>(const Matrix<T>&, const Matrix<T>&, const Matrix<T>&, const T*, Finish, const T*); \
+    LINKAGE template void linear::multiply<T>(const Matrix<T>&, const Matrix<T>&, const Matrix<T>&, const T*, Finish, ReluMask<T>); \
     LINKAGE template void linear_forward<T>(const Matrix<T>&, const Matrix<T>&, const T*, const Matrix<T>&, Finish); \
-    LINKAGE template void linear_dx<T>(const Matrix<T>&, const Matrix<T>&, const Matrix<T>&, const T*, const Matrix<T>&, const T*); \
+    LINKAGE template void linear_dx<T>(const Matrix<T>&, const Matrix<T>&, const Matrix<T>&, const T*, const Matrix<T>&, ReluMask<T>); \
     LINKAGE template void linear_gradient<T>(const Matrix<T>&, const Matrix<T>&, const LinearGradient<T>&, int64_t, int64_t); \
     LINKAGE template void linear_backward_blocks<T>(const Matrix<T>&, const Matrix<T>&, const Matrix<T>&, T*, const T*, \
-                                                     const Matrix<T>&, const T*, const LinearGradient<T>&, int64_t, int64_t); \
+                                                     const Matrix<T>&, ReluMask<T>, const LinearGradient<T>&, int64_t, int64_t); \
     LINKAGE template void linear_backward_narrow<T>(const Matrix<T>&, const Matrix<T>&, const Matrix<T>&, const Matrix<T>&, \
-                                                     const T*, const LinearGradient<T>&)
+                                                     ReluMask<T>, const LinearGradient<T>&)
 LINEAR(extern, float);  // here only announced: layers/linear.cpp makes them
 LINEAR(extern, double);
 

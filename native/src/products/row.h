@@ -80,7 +80,7 @@ enum class Into { gradient, gradient_sum, weight };
 // dx (if wanted) and dW, all of one row: stored, added to earlier gradients, or as a step of the weights. W is transposed (n_in × n_out); XS and WS are the panel widths of x and W.
 template <class T, bool WithDx, Into into, int XS, int WS>
 NO_INLINE void backward(const Matrix<T>& x, const Matrix<T>& dy, const Matrix<T>& weight, const Matrix<T>& dx,
-                        const T* mask, const LinearGradient<T>& to) {
+                        const ReluMask<T>& mask, const LinearGradient<T>& to) {
     constexpr int L = lanes<T>;
     constexpr int chunk = WS < virtual_lanes ? WS : virtual_lanes;  // a panel of 8 fills half of the virtual lanes
     constexpr int V = Lanes16<T>::vectors;
@@ -91,6 +91,7 @@ NO_INLINE void backward(const Matrix<T>& x, const Matrix<T>& dy, const Matrix<T>
     // A step of -lr dy, so that one multiply-add updates a weight; or dy itself, for the gradient.
     const Vec<T> factor = broadcast<T>(to.update ? -to.lr : T(1));
     T* const out = to.update ? to.weight_value : to.weight;
+    const Finish finish = finish_with(mask);
     for (int64_t k0 = 0; k0 < n_in; k0 += L) {
         const int n = int(n_in - k0 < L ? n_in - k0 : L);
         const int64_t x_offset = k0 / XS * x_pitch + k0 % XS;
@@ -140,7 +141,7 @@ NO_INLINE void backward(const Matrix<T>& x, const Matrix<T>& dy, const Matrix<T>
             }
         if constexpr (WithDx) {
             Vec<T> dx_group = sum_each<T>(sums);
-            if (mask) dx_group = keep<T>(passes_relu<T>(load_unaligned(mask + x_offset)), dx_group);
+            dx_group = linear::finished<T>(finish, dx_group, mask.at + x_offset, &mask.scale);
             T* at = dx.data + k0 / XS * dx.pitch + k0 % XS;  // aside it has rows of its own
             if constexpr (L > XS) {
                 store_partial(at, dx_group, XS);
@@ -155,7 +156,7 @@ NO_INLINE void backward(const Matrix<T>& x, const Matrix<T>& dy, const Matrix<T>
 
 template <class T, bool WithDx>
 FORCE_INLINE void backward_by_width(const Matrix<T>& x, const Matrix<T>& dy, const Matrix<T>& weight, const Matrix<T>& dx,
-                                    const T* mask, const LinearGradient<T>& to) {
+                                    const ReluMask<T>& mask, const LinearGradient<T>& to) {
     auto go = [&](auto where) ALWAYS_INLINE {
         constexpr Into into = decltype(where)::value;
         if (!x.is_narrow()) backward<T, WithDx, into, panel<T>, panel<T>>(x, dy, weight, dx, mask, to);
@@ -194,7 +195,7 @@ FORCE_INLINE void linear_row_forward(const Matrix<T>& x, const Matrix<T>& weight
 // Everything that goes back through a Linear for one row; dx.data null: not wanted. dx may be x's memory.
 template <class T>
 FORCE_INLINE void linear_row_backward(const Matrix<T>& x, const Matrix<T>& dy, const Matrix<T>& weight, const Matrix<T>& dx,
-                         const T* mask, const LinearGradient<T>& to) {
+                         const ReluMask<T>& mask, const LinearGradient<T>& to) {
     if (!weight_is_transposed(x.columns, dy.columns)) {
         if (dx.data) return linear_backward_narrow<T>(x, dy, weight, dx, mask, to);
         return linear_gradient<T>(x, dy, to, 0, x.columns);
