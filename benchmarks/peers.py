@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-LR = {"SGD": 1e-2, "Adam": 1e-3}
+LR = {"SGD": 1e-3, "Adam": 1e-3}
 Layers = list[tuple[np.ndarray, np.ndarray]]
 
 
