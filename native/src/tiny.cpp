@@ -49,6 +49,7 @@ class TinyNetwork final : public Tiny<T> {
 public:
     explicit TinyNetwork(std::vector<TinyLayer<T>> layers) : layers_(std::move(layers)) {
         for (const TinyLayer<T>& layer : layers_) weights_ += layer.n_in * layer.n_out;
+        for (const TinyLayer<T>& layer : layers_) of_one_unit_ = of_one_unit_ && layer.n_in == 1 && layer.n_out == 1;
     }
 
     // Many weights, and few samples unless a layer has hardly any weights, are better off in products/ (measured with AVX2
@@ -77,6 +78,7 @@ public:
     double step(const T* x, const T* target, const int64_t* order, int64_t first, int64_t rows, double denominator, bool update, T lr) override {
         if (rows > 1) return many(x, target, order, first, rows, denominator, update, lr);
         const int64_t from = order ? order[first] : first;
+        if (of_one_unit_) return number(x[from], target[from], denominator, update, lr);
         return one(x + from * layers_.front().n_in, target + from * layers_.back().n_out, denominator, update, lr);
     }
 
@@ -145,6 +147,38 @@ private:
             else dy.store(layer.b_gradient);
         }
         return Eight<T>::load(dx);
+    }
+
+    // ---- one sample of layers with one unit each: numbers, with the bits of their lane
+
+    double number(const T x, const T target, double denominator, bool update, T lr) {
+        T from = x;
+        for (const TinyLayer<T>& layer : layers_) {
+            T y = chainrule::fma(from, layer.w[0], layer.b[0]);
+            if (layer.relu && y <= 0) y = 0;
+            layer.z[0] = y;
+            if (layer.bend) layer.bend->forward(layer.z, layer.y, 1);
+            from = layer.y[0];
+        }
+        const T e = from - target;
+        T dy = (denominator != 0 ? T(1 / denominator) : T(0)) * (e + e);
+        const T factor = update ? -lr : T(1);
+        for (size_t i = layers_.size(); i-- > 0;) {
+            const TinyLayer<T>& layer = layers_[i];
+            if (layer.relu && layer.y[0] <= 0) dy = 0;
+            if (layer.bend) {
+                d_[0] = dy;
+                layer.bend->backward(d_, layer.bend->saves_output ? layer.y : layer.z, d_, 1);
+                dy = d_[0];
+            }
+            const T in = i == 0 ? x : layers_[i - 1].y[0], step = dy * factor, w = layer.w[0];
+            if (update) layer.w[0] = chainrule::fma(in, step, w);
+            else layer.w_gradient[0] = in * step;
+            if (layer.b_gradient && update) layer.b[0] = chainrule::fma(dy, factor, layer.b[0]);
+            else if (layer.b_gradient) layer.b_gradient[0] = dy;
+            dy *= w;
+        }
+        return double(e * e);
     }
 
     // ---- many: sixteen samples in the lanes
@@ -253,6 +287,7 @@ private:
 
     std::vector<TinyLayer<T>> layers_;
     int weights_ = 0;
+    bool of_one_unit_ = true;
     T *x_ = nullptr, *d_ = nullptr, *zeros_ = nullptr;
 };
 

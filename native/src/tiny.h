@@ -3,7 +3,8 @@
 // There a step is a few dozen instructions, and the way from layer to layer takes longer than the layers. So a step is one
 // function here, over numbers that stay in registers and the nearest cache, in the same memory as everywhere else:
 //
-//     one sample        a layer's units lie in the lanes; the data set's row is read where it lies
+//     one sample        a layer's units lie in the lanes; the data set's row is read where it lies. Where each layer has one
+//                       unit, there are no lanes.
 //     many samples      sixteen samples lie in the lanes, and every weight is one number for all of them. Gradients are sums
 //                       of sixteen lanes each, over all rows.
 //
