@@ -168,6 +168,8 @@ def _common_dtype(parameters: list[Parameter]) -> str:
 
 def _share_memory(values: list[np.ndarray]) -> bool:
     """Whether an array overlaps another one, or itself: the engine would keep, and update, the same numbers twice."""
+    if all(value.flags.owndata and value.flags.c_contiguous for value in values):  # nearly always: only a view shares
+        return len({id(value) for value in values}) < len(values)
     bounds = [np.lib.array_utils.byte_bounds(value) for value in values]
     if any(end - begin < value.nbytes for (begin, end), value in zip(bounds, values, strict=True)):
         return True
