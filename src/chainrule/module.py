@@ -206,6 +206,13 @@ def first_value(modules: Iterable["Module"]) -> Array | None:
     return None
 
 
+def parameters_of(modules: Iterable["Module"]) -> list[Parameter]:
+    """The Parameters that these modules have themselves, in order; a shared one is listed once."""
+    # Lists of the values, as `fit` in another thread may set `training` meanwhile.
+    values = (value for module in modules for value in list(vars(module).values()))
+    return list({id(value): value for value in values if isinstance(value, Parameter)}.values())
+
+
 _inferring: ContextVar[bool] = ContextVar("inferring", default=False)  # whether this pass is that of a `model(x)`
 
 
@@ -359,12 +366,7 @@ class Module(Watched):
 
     def param(self) -> list[Parameter]:
         """The parameters, each with `value` and `grad`; a shared one is listed once."""
-        found: dict[int, Parameter] = {}
-        for module in self.modules():
-            for value in list(vars(module).values()):  # a copy: `fit` in another thread may set `training` meanwhile
-                if isinstance(value, Parameter):
-                    found[id(value)] = value
-        return list(found.values())
+        return parameters_of(self.walk())
 
     @property
     def num_parameters(self) -> int:

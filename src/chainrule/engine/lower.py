@@ -11,7 +11,7 @@ import numpy as np
 
 from .. import arrays, losses
 from ..arguments import positive
-from ..module import Module, Parameter
+from ..module import Module, Parameter, parameters_of
 from ..structures import Structure, each, is_several, leaves
 from . import rules
 from .plan import Head, Plan
@@ -52,13 +52,14 @@ def lower(
     y_shapes = tuple(lowering.shape(model, part) for part in leaves(y))
     heads = () if loss is None else _heads(loss, y, y_shapes, class_targets)
     rule = None if optimizer is None else optimizer_rules.settings(optimizer)
-    if len(lowering.parameters) != len(model.param()):
+    if len(lowering.parameters) != len(parameters_of(lowering.modules)):
         raise CannotLower("parameters outside the layers")
     dtype = _common_dtype(lowering.parameters)
     if optimizer is not None and _share_memory([parameter._value for parameter in lowering.parameters]):
         raise CannotLower("parameters that share memory")
     return Plan(
         dtype,
+        tuple(lowering.modules),
         tuple(lowering.values),
         tuple(lowering.parameters),
         tuple(lowering.ops),

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from .. import signature
-from ..module import Parameter
+from ..module import Module, Parameter
 from ..structures import Structure, leaves, names
 
 
@@ -69,6 +69,7 @@ class Plan:
     """A network, a loss and an optimizer as a flat program.
 
     dtype : "float32" or "float64", of all numbers.
+    modules : the network's, in the order of `modules()`.
     values, ops : the ops in the order of the forward pass; each value is written before it is read, or comes from
         outside.
     parameters : each once, however many ops share it.
@@ -85,6 +86,7 @@ class Plan:
     """
 
     dtype: str
+    modules: tuple[Module, ...]
     values: tuple[Value, ...]
     parameters: tuple[Parameter, ...]
     ops: tuple[Op, ...]

@@ -2,6 +2,7 @@
 
 import math
 import weakref
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -124,13 +125,14 @@ class NativeLoop:
             for i, parameter in enumerate(plan.parameters):
                 self.native.write_best(i, best[id(parameter)])
             self.native.set_best(before.best_epoch, before.best_loss)
-        self.plan = replace(self.plan, ops=plan.ops, heads=plan.heads)  # of other objects, perhaps, that are alike
+        # Of other objects, perhaps, that are alike.
+        self.plan = replace(self.plan, modules=plan.modules, ops=plan.ops, heads=plan.heads)
         self._watch()
         self.stale, self.weights = False, weights
 
     def _watch(self) -> None:
         """Hear of the attributes that are set from here on."""
-        for watched in (*self.model.modules(), *self.loss.modules(), self.optimizer):
+        for watched in (*self.plan.modules, *self.loss.modules(), self.optimizer):
             watched.watch(self)
 
     def _follow_masks(self) -> None:
@@ -157,6 +159,11 @@ class NativeLoop:
     def _rows(self, data: Dataset) -> Any:
         """The data as the engine reads them, in place."""
         return self.native.data(in_order(data.x, self.plan.x), in_order(data.target, self.plan.y), data.sample_weight)
+
+    @property
+    def modules(self) -> Sequence[Module]:
+        """All of the model."""
+        return self.plan.modules
 
     @property
     def steps(self) -> int:

@@ -81,7 +81,7 @@ class Lowering:
         self.values: list[Value] = []
         self.ops: list[Op] = []
         self.parameters: list[Parameter] = []
-        self.model = model
+        self.modules = model.modules()
         self.drawn: list[Module] = []
         self._places: dict[int, int] = {}
         self._laid_out: dict[tuple[int, Value], int] = {}
@@ -124,7 +124,7 @@ class Lowering:
 
     def stream(self, layer: Module) -> int:
         """The number of `layer` among those that draw random numbers, as `fit` counts them."""
-        drawing = [module for module in self.model.modules() if hasattr(module, "reseed")]
+        drawing = [module for module in self.modules if hasattr(module, "reseed")]
         return next(i for i, module in enumerate(drawing) if module is layer)
 
     # -- what a layer reads
