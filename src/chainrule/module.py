@@ -208,9 +208,12 @@ def first_value(modules: Iterable["Module"]) -> Array | None:
 
 def parameters_of(modules: Iterable["Module"]) -> list[Parameter]:
     """The Parameters that these modules have themselves, in order; a shared one is listed once."""
-    # Lists of the values, as `fit` in another thread may set `training` meanwhile.
-    values = (value for module in modules for value in list(vars(module).values()))
-    return list({id(value): value for value in values if isinstance(value, Parameter)}.values())
+    found: dict[Parameter, None] = {}
+    for module in modules:
+        for value in list(vars(module).values()):  # a copy: `fit` in another thread may set `training` meanwhile
+            if isinstance(value, Parameter):
+                found[value] = None
+    return list(found)
 
 
 _inferring: ContextVar[bool] = ContextVar("inferring", default=False)  # whether this pass is that of a `model(x)`
