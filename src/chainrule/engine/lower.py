@@ -64,6 +64,7 @@ def lower(
         tuple(lowering.modules),
         tuple(lowering.values),
         parameters,
+        tuple([value.shape for value in values]),
         tuple(lowering.ops),
         each(_number, x),
         each(_number, y),

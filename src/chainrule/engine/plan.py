@@ -73,6 +73,7 @@ class Plan:
     values, ops : the ops in the order of the forward pass; each value is written before it is read, or comes from
         outside.
     parameters : each once, however many ops share it.
+    shapes : of their values, which were so when the network was lowered.
     x, y : the numbers of the values that come from outside, and of those that are asked for, in the form in which the
         network takes and gives them: a number, a tuple or a dict (structures.py).
     x_shapes, y_shapes : the shape of one sample of each of them.
@@ -89,6 +90,7 @@ class Plan:
     modules: tuple[Module, ...]
     values: tuple[Value, ...]
     parameters: tuple[Parameter, ...]
+    shapes: tuple[tuple[int, ...], ...]
     ops: tuple[Op, ...]
     x: Structure
     y: Structure

@@ -349,7 +349,8 @@ class NativeLoop:
 
 def _best(compiled: Any, plan: Plan) -> list[np.ndarray]:
     """The parameters of the best epoch, or those that the run began with."""
-    best = [np.empty(parameter.shape, plan.dtype) for parameter in plan.parameters]
+    dtype = np.dtype(plan.dtype)
+    best = [np.empty(shape, dtype) for shape in plan.shapes]
     for i, array in enumerate(best):
         compiled.read_best(i, array)
     return best
