@@ -89,7 +89,7 @@ class NativeLoop:
         self.steps_per_epoch = -(-len(data) // self.batch_size)
         self.position = native.module().Position()
         self.diverged = ""
-        self.stale, self.weights = False, _weights(loss)
+        self.stale, self.weights = False, _weights(self.plan)
         self._watch()
         # Until an epoch is the best, the parameters that the run began with are.
         for i, parameter in enumerate(self.plan.parameters):
@@ -109,7 +109,7 @@ class NativeLoop:
 
     def _follow_changes(self) -> None:
         """Go on with the network, the loss and the optimizer as they are now."""
-        weights = _weights(self.loss)
+        weights = _weights(self.plan)
         if not self.stale and weights == self.weights:
             return
         require_same_parameters(self.model, self.parameters)
@@ -128,7 +128,7 @@ class NativeLoop:
         # Of other objects, perhaps, that are alike.
         self.plan = replace(self.plan, modules=plan.modules, ops=plan.ops, heads=plan.heads)
         self._watch()
-        self.stale, self.weights = False, weights
+        self.stale, self.weights = False, _weights(self.plan)
 
     def _watch(self) -> None:
         """Hear of the attributes that are set from here on."""
@@ -363,11 +363,11 @@ def _refresh(loop: "weakref.ref[NativeLoop]") -> None:
         alive.native.changed = False
 
 
-def _weights(loss: Any) -> list[Any]:
+def _weights(plan: Plan) -> list[Any]:
     """The weights of a loss, which can be written in place, past anybody who watches its attributes."""
-    found: list[Any] = [repr(loss.weights)] if type(loss) is MultiLoss else []
-    for head in loss.modules():
-        buffers = [getattr(head, name, None) for name in ("weight", "pos_weight")]
+    found: list[Any] = [repr(plan.loss.weights)] if type(plan.loss) is MultiLoss else []
+    for head in plan.heads:
+        buffers = [getattr(head.loss, name, None) for name in ("weight", "pos_weight")]
         values = [buffer.value for buffer in buffers if isinstance(buffer, Buffer)]
         found += [arrays.to_numpy(value).tobytes() for value in values if value is not None]
     return found
