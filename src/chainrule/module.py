@@ -208,11 +208,8 @@ def first_value(modules: Iterable["Module"]) -> Array | None:
 
 def parameters_of(modules: Iterable["Module"]) -> list[Parameter]:
     """The Parameters that these modules have themselves, in order; a shared one is listed once."""
-    found: dict[Parameter, None] = {}
-    for module in modules:
-        for value in list(vars(module).values()):  # a copy: `fit` in another thread may set `training` meanwhile
-            if isinstance(value, Parameter):
-                found[value] = None
+    # Lists of the values are copies, as `fit` in another thread may set `training` meanwhile.
+    found = {value: None for module in modules for value in list(vars(module).values()) if isinstance(value, Parameter)}
     return list(found)
 
 
@@ -347,7 +344,7 @@ class Module(Watched):
             if id(module) not in seen:
                 seen.add(id(module))
                 yield module
-                ahead.extend(reversed(module.children()))
+                ahead += module.children()[::-1]
 
     def _named(self, kind: type) -> Iterator[tuple[str, Any]]:
         for prefix, module in self.named_modules():
