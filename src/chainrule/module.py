@@ -206,6 +206,13 @@ def first_value(modules: Iterable["Module"]) -> Array | None:
     return None
 
 
+def parameters_of(modules: Iterable["Module"]) -> list[Parameter]:
+    """The Parameters that these modules have themselves, in order; a shared one is listed once."""
+    # Lists of the values are copies, as `fit` in another thread may set `training` meanwhile.
+    found = {value: None for module in modules for value in list(vars(module).values()) if isinstance(value, Parameter)}
+    return list(found)
+
+
 _inferring: ContextVar[bool] = ContextVar("inferring", default=False)  # whether this pass is that of a `model(x)`
 
 
@@ -337,7 +344,7 @@ class Module(Watched):
             if id(module) not in seen:
                 seen.add(id(module))
                 yield module
-                ahead.extend(reversed(module.children()))
+                ahead += module.children()[::-1]
 
     def _named(self, kind: type) -> Iterator[tuple[str, Any]]:
         for prefix, module in self.named_modules():
@@ -359,12 +366,7 @@ class Module(Watched):
 
     def param(self) -> list[Parameter]:
         """The parameters, each with `value` and `grad`; a shared one is listed once."""
-        found: dict[int, Parameter] = {}
-        for module in self.modules():
-            for value in list(vars(module).values()):  # a copy: `fit` in another thread may set `training` meanwhile
-                if isinstance(value, Parameter):
-                    found[id(value)] = value
-        return list(found.values())
+        return parameters_of(self.walk())
 
     @property
     def num_parameters(self) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 from . import layers, losses, optimizers
 from .losses import Loss
 from .module import Module, UpdateRule, is_update_rule
-from .optimizers import Schedule
+from .optimizers import Optimizer, Schedule
 
 
 def require_model(who: str, model: Any) -> Module:
@@ -45,6 +45,8 @@ def require_optimizer(who: str, optimizer: Any, model: Any) -> UpdateRule:
         optimizer = getattr(model, "optimizer", None)
         if optimizer is None:
             raise ValueError(f"{who}: no optimizer; give optimizer=…, or make one the first argument of Sequential")
+    if isinstance(optimizer, Optimizer):
+        return optimizer
     if isinstance(optimizer, Schedule):
         raise TypeError(f"{who}: optimizer must be an optimizer, got a schedule; give it to one: SGD(lr={optimizer!r})")
     if not is_update_rule(optimizer) or _from_torch(optimizer):

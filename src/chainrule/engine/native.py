@@ -112,7 +112,7 @@ def described(plan: Plan) -> dict[str, Any]:
     return {
         "dtype": plan.dtype,
         "values": list(plan.values),
-        "parameters": [(*parameter.shape, 0)[:2] for parameter in plan.parameters],
+        "parameters": [(*shape, 0)[:2] for shape in plan.shapes],
         "inputs": list(plan.inputs),
         "outputs": list(plan.outputs),
         "x": _form(plan.x, plan.x_shapes),

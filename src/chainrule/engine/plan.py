@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from .. import signature
-from ..module import Parameter
+from ..module import Module, Parameter
 from ..structures import Structure, leaves, names
 
 
@@ -69,9 +69,11 @@ class Plan:
     """A network, a loss and an optimizer as a flat program.
 
     dtype : "float32" or "float64", of all numbers.
+    modules : the network's, in the order of `modules()`.
     values, ops : the ops in the order of the forward pass; each value is written before it is read, or comes from
         outside.
     parameters : each once, however many ops share it.
+    shapes : of their values, which were so when the network was lowered.
     x, y : the numbers of the values that come from outside, and of those that are asked for, in the form in which the
         network takes and gives them: a number, a tuple or a dict (structures.py).
     x_shapes, y_shapes : the shape of one sample of each of them.
@@ -85,8 +87,10 @@ class Plan:
     """
 
     dtype: str
+    modules: tuple[Module, ...]
     values: tuple[Value, ...]
     parameters: tuple[Parameter, ...]
+    shapes: tuple[tuple[int, ...], ...]
     ops: tuple[Op, ...]
     x: Structure
     y: Structure

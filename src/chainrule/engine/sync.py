@@ -25,7 +25,6 @@ class Keeper:
 
     def __init__(self, plan: Plan, native: Any, advice: str) -> None:
         self.plan, self.native, self.advice = plan, weakref.ref(native), advice
-        self.shapes = [parameter.shape for parameter in plan.parameters]
         self.names = plan.optimizer.state_names() if plan.optimizer is not None else ()
         native.mismatch, native.take_state = self.mismatch, self.take_state
         if plan.optimizer is not None:
@@ -55,7 +54,7 @@ class Keeper:
                     native.open_state(i, k, state[name])
             else:
                 start = self.plan.optimizer.initial_value(name)
-                native.write_state(i, k, np.full(self.shapes[i], start, dtype=self.plan.dtype))
+                native.write_state(i, k, np.full(self.plan.shapes[i], start, dtype=self.plan.dtype))
 
     def mismatch(self, i: int, value: Any) -> NoReturn:
         """Raise the error for a parameter's array that is not as it was."""
@@ -64,7 +63,7 @@ class Keeper:
             found = f"a {type(value).__name__}, {found}"
         of = "the gradient of " if value is self.plan.parameters[i]._grad else ""
         raise ValueError(
-            f"{of}parameter {i} was a {self.plan.dtype} {self.shapes[i]} array when the network was compiled, "
+            f"{of}parameter {i} was a {self.plan.dtype} {self.plan.shapes[i]} array when the network was compiled, "
             f"and is {found} now; {self.advice}"
         )
 

@@ -2,6 +2,7 @@
 
 import copy
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, Protocol
@@ -107,6 +108,10 @@ class Loop(Protocol):
     diverged: str  # why the run cannot go on; empty while it can
 
     @property
+    def modules(self) -> Sequence[Module]:
+        """All of the model."""
+
+    @property
     def steps(self) -> int:
         """Updates made."""
 
@@ -187,6 +192,11 @@ class PythonLoop:
         self.place = Place()
         self.diverged = ""
         self.steps = 0
+
+    @property
+    def modules(self) -> Sequence[Module]:
+        """All of the model; the first pass may have made some."""
+        return self.model.modules()
 
     def rehearse(self, name: str, data: Dataset) -> None:
         """Try one row, and look at all targets."""

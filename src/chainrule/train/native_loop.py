@@ -2,6 +2,7 @@
 
 import math
 import weakref
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -88,7 +89,7 @@ class NativeLoop:
         self.steps_per_epoch = -(-len(data) // self.batch_size)
         self.position = native.module().Position()
         self.diverged = ""
-        self.stale, self.weights = False, _weights(loss)
+        self.stale, self.weights = False, _weights(self.plan)
         self._watch()
         # Until an epoch is the best, the parameters that the run began with are.
         for i, parameter in enumerate(self.plan.parameters):
@@ -108,7 +109,7 @@ class NativeLoop:
 
     def _follow_changes(self) -> None:
         """Go on with the network, the loss and the optimizer as they are now."""
-        weights = _weights(self.loss)
+        weights = _weights(self.plan)
         if not self.stale and weights == self.weights:
             return
         require_same_parameters(self.model, self.parameters)
@@ -124,13 +125,14 @@ class NativeLoop:
             for i, parameter in enumerate(plan.parameters):
                 self.native.write_best(i, best[id(parameter)])
             self.native.set_best(before.best_epoch, before.best_loss)
-        self.plan = replace(self.plan, ops=plan.ops, heads=plan.heads)  # of other objects, perhaps, that are alike
+        # Of other objects, perhaps, that are alike.
+        self.plan = replace(self.plan, modules=plan.modules, ops=plan.ops, heads=plan.heads)
         self._watch()
-        self.stale, self.weights = False, weights
+        self.stale, self.weights = False, _weights(self.plan)
 
     def _watch(self) -> None:
         """Hear of the attributes that are set from here on."""
-        for watched in (*self.model.modules(), *self.loss.modules(), self.optimizer):
+        for watched in (*self.plan.modules, *self.loss.modules(), self.optimizer):
             watched.watch(self)
 
     def _follow_masks(self) -> None:
@@ -157,6 +159,11 @@ class NativeLoop:
     def _rows(self, data: Dataset) -> Any:
         """The data as the engine reads them, in place."""
         return self.native.data(in_order(data.x, self.plan.x), in_order(data.target, self.plan.y), data.sample_weight)
+
+    @property
+    def modules(self) -> Sequence[Module]:
+        """All of the model."""
+        return self.plan.modules
 
     @property
     def steps(self) -> int:
@@ -342,7 +349,8 @@ class NativeLoop:
 
 def _best(compiled: Any, plan: Plan) -> list[np.ndarray]:
     """The parameters of the best epoch, or those that the run began with."""
-    best = [np.empty(parameter.shape, plan.dtype) for parameter in plan.parameters]
+    dtype = np.dtype(plan.dtype)
+    best = [np.empty(shape, dtype) for shape in plan.shapes]
     for i, array in enumerate(best):
         compiled.read_best(i, array)
     return best
@@ -355,11 +363,11 @@ def _refresh(loop: "weakref.ref[NativeLoop]") -> None:
         alive.native.changed = False
 
 
-def _weights(loss: Any) -> list[Any]:
+def _weights(plan: Plan) -> list[Any]:
     """The weights of a loss, which can be written in place, past anybody who watches its attributes."""
-    found: list[Any] = [repr(loss.weights)] if type(loss) is MultiLoss else []
-    for head in loss.modules():
-        buffers = [getattr(head, name, None) for name in ("weight", "pos_weight")]
+    found: list[Any] = [repr(plan.loss.weights)] if type(plan.loss) is MultiLoss else []
+    for head in plan.heads:
+        buffers = [getattr(head.loss, name, None) for name in ("weight", "pos_weight")]
         values = [buffer.value for buffer in buffers if isinstance(buffer, Buffer)]
         found += [arrays.to_numpy(value).tobytes() for value in values if value is not None]
     return found

@@ -125,8 +125,7 @@ def reference(model: Module) -> Array | None:
 
 def require_finite(who: str, name: str, x: Array) -> None:
     """Raise ValueError if x holds NaN or infinity, naming the first row that does."""
-    xp = arrays.namespace(x)
-    if bool(xp.all(xp.isfinite(x))):
+    if bool(arrays.namespace(x).isfinite(x).all()):
         return
     bad = np.argwhere(~np.isfinite(arrays.to_numpy(x)))
     place = tuple(int(i) for i in bad[0])

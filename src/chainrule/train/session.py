@@ -70,7 +70,7 @@ class Session:
         # As the History calls them.
         self.heads = [str(key) for key in loss.heads] if isinstance(loss, MultiLoss) else []
         self.measured = counting(loss, data if held_out is None else held_out)
-        modules = model.modules()
+        modules = self.loop.modules
         reseed(modules, options.seed)
         self._training_mode = TrainingMode(modules)
         self.history = History(engine=self.loop.name)
@@ -268,7 +268,7 @@ def carrying(history: History) -> Iterator[None]:
 class TrainingMode:
     """Training mode inside the block, and each module's own mode after it, however often and early it is left."""
 
-    def __init__(self, modules: list[Module]) -> None:
+    def __init__(self, modules: Iterable[Module]) -> None:
         self.before = [(module, module.training) for module in modules]
 
     def __enter__(self) -> None:
@@ -280,7 +280,7 @@ class TrainingMode:
             vars(module)["training"] = mode
 
 
-def reseed(modules: list[Module], seed: int) -> None:
+def reseed(modules: Iterable[Module], seed: int) -> None:
     """Give each module that draws random numbers its own place in the sequence of `seed`."""
     drawing = [module for module in modules if hasattr(module, "reseed")]
     for layer, module in enumerate(drawing):
