@@ -144,6 +144,8 @@ class Origin:
         if name == "lr" and optimizer is not None:
             network.next_lr = self._rate if isinstance(optimizer.lr, Schedule) else None
             network.lr = optimizer.current_lr
+            if isinstance(optimizer.lr, Schedule) and optimizer.lr.cycles_momentum():
+                network.changed = True  # so that the next call says that the engine does not know it
         elif name not in HARMLESS:
             network.changed = True
 
