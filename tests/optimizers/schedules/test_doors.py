@@ -4,9 +4,11 @@ import copy
 import dataclasses
 import json
 import pickle
+import tempfile
 
 import drawn_schedules
 import numpy as np
+import pytest
 import torch
 from drawn_schedules import CYCLES, DECAYS, FACTORS, RESTARTS, sequences
 from hypothesis import given, settings
@@ -86,6 +88,20 @@ def test_a_run_that_goes_on_has_the_rates_of_a_whole_one(one, every):
         options = {"epochs": epochs, "batch_size": 8, "keep": "last", "optimizer": optimizer}
         found += cr.fit(model, cr.MSELoss(), DATA, **options).learning_rates
     assert found == fit(rate)[0].learning_rates
+
+
+@pytest.mark.parametrize("engine", ["native", "python"])
+@settings(max_examples=15, deadline=None)
+@given(one=every_kind, every=units)
+def test_a_run_from_a_checkpoint_has_the_bits_of_a_whole_one(engine, one, every):
+    rate = small(still(one) if engine == "native" else one, every)
+    whole, weights = fit(rate, engine)
+    with tempfile.TemporaryDirectory() as folder:
+        fit(rate, engine, epochs=2, checkpoint=folder, resume=True)
+        resumed, again = fit(rate, engine, checkpoint=folder, resume=True)
+    assert (resumed.losses, resumed.learning_rates) == (whole.losses, whole.learning_rates)
+    for name, value in weights.items():
+        np.testing.assert_array_equal(again[name], value)
 
 
 @settings(max_examples=10, deadline=None)

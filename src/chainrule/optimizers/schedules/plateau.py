@@ -78,12 +78,13 @@ class ReduceLROnPlateau(Schedule):
 
     def state(self) -> dict[str, Any]:
         own = {name: getattr(self, name) for name in ("best", "bad_epochs", "cooling", "reductions")}
-        return super().state() | own
+        inner = super().state()  # by itself, for it may be that of another plateau
+        return own | ({"lr": inner} if inner else {})
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         best = number(self, "best", state["best"], finite=False)
         counts = [whole(self, name, state[name], least=0) for name in ("bad_epochs", "cooling", "reductions")]
-        super().load_state(state)
+        super().load_state(state.get("lr", state))  # older states have both in one
         self.best, (self.bad_epochs, self.cooling, self.reductions) = best, counts
 
     def forget(self) -> None:
