@@ -12,6 +12,7 @@ from .. import arrays
 from ..data import Dataset
 from ..engine import CannotLower, lower, native
 from ..engine.plan import Op, Plan
+from ..engine.rules.optimizers import cycling
 from ..engine.sync import Keeper
 from ..losses import MultiLoss
 from ..module import Buffer, Module, set_values
@@ -104,8 +105,8 @@ class NativeLoop:
 
     def changed(self, name: str) -> None:
         """Hear that an attribute of the model, the loss or the optimizer was set."""
-        cycles = name == "lr" and isinstance(self.optimizer.lr, Schedule) and self.optimizer.lr.cycles_momentum()
-        self.stale = self.stale or cycles or name not in HARMLESS  # of a cycle `lower` says that it does not know it
+        cycles = name == "lr" and cycling(self.optimizer) is not None  # of which `lower` says that it does not know it
+        self.stale = self.stale or cycles or name not in HARMLESS
 
     def _follow_changes(self) -> None:
         """Go on with the network, the loss and the optimizer as they are now."""

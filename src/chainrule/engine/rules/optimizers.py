@@ -13,10 +13,15 @@ from ..plan import CannotLower
 KNOWN = (optimizers.SGD, optimizers.Adam, optimizers.AdamW, optimizers.RMSprop, optimizers.Adagrad)
 
 
-def require_own_momentum(optimizer: Any) -> None:
-    """Raise CannotLower for a schedule that cycles the momentum; the engine is told it once."""
+def cycling(optimizer: Any) -> Schedule | None:
+    """The schedule that cycles the momentum, if one does."""
     rate = optimizer.lr
-    if isinstance(rate, Schedule) and rate.cycles_momentum():
+    return rate if isinstance(rate, Schedule) and rate.cycles_momentum() else None
+
+
+def require_own_momentum(optimizer: Any) -> None:
+    """Raise CannotLower for a schedule that cycles the momentum, which the engine is told but once."""
+    if (rate := cycling(optimizer)) is not None:
         raise CannotLower(f"a momentum that {type(rate).__name__} cycles")
 
 
