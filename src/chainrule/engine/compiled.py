@@ -15,6 +15,7 @@ from ..structures import Structure, names
 from . import native
 from .lower import CannotLower, checked_shapes, lower, sample_shape
 from .plan import Plan
+from .rules.optimizers import cycling
 from .sync import Keeper
 
 HARMLESS = ("training", "epochs", "keepers")  # attributes that the engine is not told of, and often set
@@ -144,6 +145,8 @@ class Origin:
         if name == "lr" and optimizer is not None:
             network.next_lr = self._rate if isinstance(optimizer.lr, Schedule) else None
             network.lr = optimizer.current_lr
+            if cycling(optimizer) is not None:
+                network.changed = True  # so that the next call says that the engine does not know it
         elif name not in HARMLESS:
             network.changed = True
 

@@ -13,10 +13,11 @@ from .. import arrays
 from ..data import Dataset
 from ..engine import CannotLower, lower, native
 from ..engine.plan import Op, Plan
+from ..engine.rules.optimizers import cycling
 from ..engine.sync import Keeper
 from ..losses import MultiLoss
 from ..module import Buffer, Module, set_values
-from ..optimizers.schedules import ReduceLROnPlateau, Schedule
+from ..optimizers import Schedule
 from ..structures import Structure, each, leaves, rebuild
 from .loop import Epoch, Memory, Place, require_same_parameters
 from .prepare import check_targets, rehearse
@@ -105,7 +106,8 @@ class NativeLoop:
 
     def changed(self, name: str) -> None:
         """Hear that an attribute of the model, the loss or the optimizer was set."""
-        self.stale = self.stale or name not in HARMLESS
+        cycles = name == "lr" and cycling(self.optimizer) is not None  # of which `lower` says that it does not know it
+        self.stale = self.stale or cycles or name not in HARMLESS
 
     def _follow_changes(self) -> None:
         """Go on with the network, the loss and the optimizer as they are now."""
@@ -284,12 +286,7 @@ class NativeLoop:
 
     def listens(self) -> bool:
         """Whether the learning rate depends on the loss of the epoch before, so that epochs must come one by one."""
-        rate = self.optimizer.lr
-        while isinstance(rate, Schedule):
-            if isinstance(rate, ReduceLROnPlateau) or type(rate).observe is not Schedule.observe:
-                return True
-            rate = rate.lr
-        return False
+        return isinstance(self.optimizer.lr, Schedule) and self.optimizer.lr.listens()
 
     def outputs(self, x: Structure) -> Structure:
         """The network's outputs, in evaluation mode."""

@@ -6,10 +6,23 @@ The engine's twin of an optimizer has its name, and takes the arguments of its c
 from typing import Any
 
 from ... import optimizers, signature
+from ...optimizers import Schedule
 from ..plan import CannotLower
 
 # A rule holds for exactly its class: a subclass may have changed anything.
 KNOWN = (optimizers.SGD, optimizers.Adam, optimizers.AdamW, optimizers.RMSprop, optimizers.Adagrad)
+
+
+def cycling(optimizer: Any) -> Schedule | None:
+    """The schedule that cycles the momentum, if one does."""
+    rate = optimizer.lr
+    return rate if isinstance(rate, Schedule) and rate.cycles_momentum() else None
+
+
+def require_own_momentum(optimizer: Any) -> None:
+    """Raise CannotLower for a schedule that cycles the momentum, which the engine is told but once."""
+    if (rate := cycling(optimizer)) is not None:
+        raise CannotLower(f"a momentum that {type(rate).__name__} cycles")
 
 
 def settings(optimizer: Any) -> dict[str, Any]:
@@ -18,13 +31,14 @@ def settings(optimizer: Any) -> dict[str, Any]:
     `betas` become beta1 and beta2, and no clipping is 0. The learning rate is left out: it may change at any time, and
     comes with every step.
 
-    Raises CannotLower for an optimizer that the engine does not know, and for clipping to 0.
+    Raises CannotLower for an optimizer that the engine does not know, for clipping to 0, and as `require_own_momentum`.
     """
     kind = type(optimizer)
     if kind not in KNOWN:
         raise CannotLower(kind.__name__)
     if 0 in (optimizer.clip_value, optimizer.clip_norm):
         raise CannotLower("clipping to 0")
+    require_own_momentum(optimizer)
     told: dict[str, Any] = {"kind": kind.__name__}
     for name in (argument.name for argument in signature.parameters(kind) if argument.name != "lr"):
         value = getattr(optimizer, name)
