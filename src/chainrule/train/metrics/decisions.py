@@ -57,12 +57,14 @@ class Decisions(NamedTuple):
     said, true : (n,) classes, integers; -1 is said where y holds NaN, and speaks for no class.
     weight : (n,), or None where all weigh the same.
     n_classes : how many classes there are; None where y are class indices, which do not say.
+    counts : (batch,), which samples these are.
     """
 
     said: np.ndarray
     true: np.ndarray
     weight: np.ndarray | None
     n_classes: int | None
+    counts: np.ndarray
 
 
 def decisions(name: str, y: Array, target: Array, sample_weight: Array | None, threshold: float) -> Decisions:
@@ -85,4 +87,24 @@ def decisions(name: str, y: Array, target: Array, sample_weight: Array | None, t
         if outside.any():
             row = int(np.argmax(outside))
             raise ValueError(f"{name}: target must be in 0 … {n_classes - 1}, got {true[row]} in row {row}")
-    return Decisions(said[counts], true[counts], weight, n_classes)
+    return Decisions(said[counts], true[counts], weight, n_classes, counts)
+
+
+def one_class_each(
+    name: str, y: Array, target: Array, sample_weight: Array | None, threshold: float = 0.5
+) -> Decisions:
+    """The decisions, of targets that name one class for each sample.
+
+    Raises ValueError for rows of 0 and 1 with several ones or none: labels that do not exclude each other.
+    """
+    found, values = decisions(name, y, target, sample_weight, threshold), arrays.to_numpy(target)
+    if values.ndim == 2 and values.shape[1] > 1 and bool(np.isin(values, (0, 1)).all()):
+        ones = values.sum(axis=1)
+        wrong = found.counts & (ones != 1)
+        if wrong.any():
+            row = int(np.argmax(wrong))
+            raise ValueError(
+                f"{name}: target must name one class for each sample, got {int(ones[row])} in row {row}; "
+                f"of labels that do not exclude each other ask each column by itself"
+            )
+    return found
