@@ -178,7 +178,6 @@ def own(y_true, y_pred):
         (oracle.ndcg_score, "ndcg_score"),
         (oracle.adjusted_rand_score, "adjusted_rand_score"),
         (oracle.silhouette_score, "silhouette_score"),
-        (oracle.make_scorer(oracle.f1_score), "make_scorer(f1_score, response_method='predict')"),
         (functools.wraps(oracle.f1_score)(lambda y, target: 0.0), "f1_score"),
     ],
 )
@@ -187,6 +186,11 @@ def test_what_takes_the_target_first_is_never_given_it_second(metric, name, who)
     ask = functools.partial(cr.fit, epochs=1) if who == "fit" else cr.evaluate
     with pytest.raises(TypeError, match=f"{message}.*from_sklearn"):
         ask(small_network(cr.SGD(lr=1e-3)), cr.MSELoss(), (X, X), metrics=[metric])
+
+
+def test_a_scorer_is_refused_by_what_to_do_about_it():
+    with pytest.raises(TypeError, match=r"got make_scorer\(f1_score.* a scorer takes an estimator: give the fun"):
+        cr.evaluate(small_network(), cr.MSELoss(), (X, X), metrics=[oracle.get_scorer("f1")])
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,7 @@ def _yes(target: np.ndarray) -> np.ndarray:
 def _shares(target: np.ndarray, n_classes: int) -> np.ndarray:
     """What share of each sample each class has, (n, n_classes): all of it, where the target is the index of one."""
     if target.shape[1:] == (n_classes,):
-        shares = target.astype(np.float64)
+        shares: np.ndarray = target.astype(np.float64)
         if np.isnan(shares).any():
             raise ValueError("log_loss: target must not hold NaN")
         require_distributions("log_loss", "target", shares)
@@ -68,4 +68,5 @@ def _shares(target: np.ndarray, n_classes: int) -> np.ndarray:
     outside = (true < 0) | (true >= n_classes)
     if outside.any():
         raise ValueError(f"log_loss: target must be in 0 … {n_classes - 1}, got {true[outside][0]}")
-    return (np.arange(n_classes) == true[:, None]).astype(np.float64)
+    one_hot: np.ndarray = (np.arange(n_classes) == true[:, None]).astype(np.float64)
+    return one_hot

@@ -59,6 +59,7 @@ TAKE = {
         "root_mean_squared_log_error",
     ),
 }
+SCORER = "a scorer takes an estimator: give the function that it is made of"
 TARGET_FIRST = (("y_true",), ("labels_true",))  # names of a first argument that is the target
 
 
@@ -130,18 +131,18 @@ def from_sklearn(
     >>> round(float(from_sklearn(fbeta_score, beta=2)(y, target)), 4)
     0.8333
     """
-    while isinstance(metric, partial):
-        if metric.args:
-            raise TypeError(f"from_sklearn: metric must be given its options by name, got {metric!r}")
-        metric, options = metric.func, metric.keywords | options
+    given: Any = metric
+    if isinstance(given, partial):  # there is never one inside of another
+        if given.args:
+            raise TypeError(f"from_sklearn: metric must be given its options by name, got {given!r}")
+        metric, options = given.func, given.keywords | options
     require_function("from_sklearn", "metric", metric)
     told = getattr(metric, "__name__", repr(metric))
     try:
         inspect.signature(metric).bind(None, None, **options)
     except TypeError as error:
-        scorer = _names(metric)[:1] == ("estimator",)
-        hint = "; a scorer takes an estimator: give the function that it is made of" if scorer else ""
-        raise TypeError(f"from_sklearn: {told} must take (y_true, y_pred) and its options, but {error}{hint}") from None
+        why = SCORER if _is_scorer(metric) else error
+        raise TypeError(f"from_sklearn: {told} must take (y_true, y_pred) and its options, but {why}") from None
     except ValueError:  # some functions that were written in C do not say
         pass
     if "sample_weight" in options:
@@ -165,9 +166,10 @@ def recognised(who: str, metric: Any) -> Any:
         return metric
     if _taken(function) is None:
         told = getattr(function, "__name__", repr(function))
+        hint = f"say what it takes of the outputs: chainrule.metrics.from_sklearn({told}, of=…)"
         raise TypeError(
             f"{who}: each of metrics must be a function (y, target) that gives a number, got {told} of scikit-learn's "
-            f"kind, (y_true, y_pred); say what it takes of the outputs: chainrule.metrics.from_sklearn({told}, of=…)"
+            f"kind, {SCORER if _is_scorer(function) else f'(y_true, y_pred); {hint}'}"
         )
     return from_sklearn(metric)
 
@@ -187,6 +189,10 @@ def _taken(function: Any) -> str | None:
 
 def _from_sklearn(function: Any) -> bool:
     return str(getattr(function, "__module__", "")).partition(".")[0] == "sklearn"
+
+
+def _is_scorer(function: Any) -> bool:
+    return _names(function)[:1] == ("estimator",)
 
 
 def _names(function: Any) -> tuple[str, ...]:
