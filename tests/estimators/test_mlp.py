@@ -774,14 +774,18 @@ def test_with_early_stopping_a_regression_that_diverges_ends_as_in_scikit_learn(
 
 
 @pytest.mark.parametrize("rate", ["constant", "adaptive"])
-def test_with_early_stopping_a_classification_that_diverges_ends_as_in_scikit_learn(rate, wine):
+@pytest.mark.parametrize("weighted", [False, True])
+def test_with_early_stopping_a_classification_that_diverges_ends_as_in_scikit_learn(rate, weighted, wine):
     X, y = wine
+    weight = np.random.default_rng(0).uniform(0.5, 1.5, len(y)) if weighted else None
     settings = {"solver": "sgd", "alpha": 2e4, "learning_rate_init": 0.1, "learning_rate": rate, "shuffle": False}
     settings |= {"max_iter": 300, "early_stopping": True, "n_iter_no_change": 250, "random_state": 3}
     settings |= {"activation": "identity", "momentum": 0.0, "hidden_layer_sizes": (20,)}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
-        mine, other = MLPClassifier(**settings).fit(X, y), theirs.MLPClassifier(**settings).fit(X, y)
+        mine, other = (
+            kind(**settings).fit(X, y, sample_weight=weight) for kind in (MLPClassifier, theirs.MLPClassifier)
+        )
     require_same_end(mine, other)
     assert mine.validation_scores_[-1] == pytest.approx(other.validation_scores_[-1])  # of always saying class 0
 

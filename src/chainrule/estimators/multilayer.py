@@ -255,8 +255,9 @@ class Multilayer(NetworkEstimator):
         """
         if looked_at is not None and self.early_stopping:
             nothing, before, score = np.full((len(looked_at), self.n_outputs_), np.nan), self._best(), epochs.score
-            target = prepare("fit", "validation", looked_at, self.network_, objective.loss).target
-            exhausted = epochs.go_on_diverged(np.nan if score is None else score(nothing, target))
+            ready = prepare("fit", "validation", looked_at, self.network_, objective.loss)
+            last = np.nan if score is None else score(nothing, ready.target, ready.sample_weight)
+            exhausted = epochs.go_on_diverged(last)
             if self._best() == before and (score is not None or before < np.inf):
                 return exhausted
         raise ValueError(f"{NOT_FINITE} {diverged}") from None

@@ -9,7 +9,7 @@ from .. import arrays
 from ..arguments import number, whole
 from ..arrays import Array, namespace
 from ..layers.activations import sigmoid
-from ..layers.softmax import log_softmax
+from ..layers.softmax import log_softmax, softmax
 from .loss import Loss, weight_buffer
 
 
@@ -49,6 +49,9 @@ class ClassLoss(Loss):
             return None
         used = self.used(target)
         return used if used.ndim == 1 else namespace(used).any(used.reshape((len(used), -1)), axis=1)
+
+    def probabilities(self, y: Array) -> Array:
+        return softmax(y, axis=1)  # of log-probabilities it makes the probabilities, of logits too
 
     def share_of_rows(self, y: Array, target: Array, sample_weight: Array | None) -> tuple[Array, Array]:
         """For class indices: the target as one-hot rows, and what each of them counts, both broadcast against y."""
@@ -222,6 +225,9 @@ class BCEWithLogitsLoss(Loss):
         no, yes = self._answers(y, target)
         return dvalue * ((no * sigmoid(y) - yes * sigmoid(-y)) * share)
 
+    def probabilities(self, y: Array) -> Array:
+        return sigmoid(y)
+
     def _answers(self, y: Array, target: Array) -> tuple[Array, Array]:
         """What "no" counts in each element, and what "yes" does. Apart, so that neither's small share is lost."""
         weight = self._fitting("weight", self.weight.value, y)
@@ -248,6 +254,8 @@ class SoftMarginLoss(Loss):
     Note      where -t y is so large that exp overflows, l is -t y; PyTorch's is infinite
     """
 
+    threshold = 0.0  # a logit of 0 is a probability of 1/2
+
     def forward(self, y: Array, target: Array, sample_weight: Array | None = None) -> tuple[Array, Any]:
         self.check(y, target, sample_weight)
         xp, margin, share = namespace(y), -target * y, self.share(y, sample_weight)
@@ -257,3 +265,9 @@ class SoftMarginLoss(Loss):
     def backward(self, dvalue: Any, saved: Any) -> Array:
         margin, target, share = saved
         return dvalue * (-target * sigmoid(margin) * share)
+
+    def probabilities(self, y: Array) -> Array:
+        return sigmoid(y)
+
+    def answers(self, target: Array) -> Array:
+        return (target + 1) / 2

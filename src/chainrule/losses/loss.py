@@ -42,6 +42,14 @@ class Loss(Module):
         """Which samples are not ignored, (batch,) of True and False; None for all. The others are as if not there."""
         return None
 
+    def probabilities(self, y: Array) -> Array:
+        """The probabilities that outputs mean, of class 1 or of each class; y itself, unless a loss says otherwise."""
+        return y
+
+    def answers(self, target: Array) -> Array:
+        """Targets as classes or probabilities of them; as they are, unless a loss writes them otherwise."""
+        return target
+
     def total_weight(self, y: Array, target: Array, sample_weight: Array | None = None) -> float:
         """What the mean over this batch divides by, in samples: means of batches weighted so give the mean of all."""
         return len(y) if sample_weight is None else float(sample_weight.sum())

@@ -313,8 +313,8 @@ def _part(loss: Any, value: float, y: Array, *rest: Any) -> tuple[float, float]:
     """What the loss of a batch adds to the loss of the epoch: a sum, and what divides it."""
     if _sums(loss):
         return value, 1.0
-    total_weight = getattr(loss, "total_weight", None)
-    weight = float(len(leaves(y)[0])) if total_weight is None else float(total_weight(y, *rest))
+    total_weight = getattr(loss, "total_weight", _total_weight)
+    weight = float(total_weight(y, *rest))
     if isinstance(loss, Loss) and not loss.classes:
         weight *= arrays.size(y) // len(y)  # a mean over elements: the engine counts them too, and may go on from here
     if weight:
@@ -323,6 +323,11 @@ def _part(loss: Any, value: float, y: Array, *rest: Any) -> tuple[float, float]:
     summed = copy.copy(loss)
     summed.reduction = "sum"
     return float(summed(y, *rest)), weight
+
+
+def _total_weight(y: Structure, target: Any, sample_weight: Array | None = None) -> float:
+    """What the samples weigh together, for a loss that does not say how much it divides by."""
+    return float(len(leaves(y)[0])) if sample_weight is None else float(sample_weight.sum())
 
 
 def _sums(loss: Any) -> bool:
