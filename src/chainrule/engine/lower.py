@@ -52,6 +52,8 @@ def lower(
     y_shapes = tuple(lowering.shape(model, part) for part in leaves(y))
     heads = () if loss is None else _heads(loss, y, y_shapes, class_targets)
     rule = None if optimizer is None else optimizer_rules.settings(optimizer)
+    if loss is not None and not all(parameter.trainable for parameter in lowering.parameters):
+        raise CannotLower("frozen parameters")
     if len(lowering.parameters) != len(model.param()):
         raise CannotLower("parameters outside the layers")
     dtype = _common_dtype(lowering.parameters)

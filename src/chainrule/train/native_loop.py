@@ -130,7 +130,7 @@ class NativeLoop:
 
     def _watch(self) -> None:
         """Hear of the attributes that are set from here on."""
-        for watched in (*self.model.modules(), *self.loss.modules(), self.optimizer):
+        for watched in (*self.model.modules(), *self.parameters, *self.loss.modules(), self.optimizer):
             watched.watch(self)
 
     def _follow_masks(self) -> None:
