@@ -132,6 +132,8 @@ class Origin:
         model, loss, _ = self.made_of
         for module in model.modules() + ([] if loss is None else loss.modules()):
             module.watch(self)
+        for parameter in self.plan.parameters:
+            parameter.watch(self)
         if self.plan.optimizer is not None:
             self.changed("lr")
             self.plan.optimizer.watch(self)
@@ -176,6 +178,8 @@ class Origin:
         batch, shape = options.pop("batch_size"), options.pop("sample_shape")
         if shape is None:
             shape = sample_shape(model)
+        if not all(parameter.trainable for parameter in model.param()):
+            raise CannotLower("frozen parameters")
         return lower(model, loss, optimizer, sample_shape=shape, batch=batch, **options)
 
     def _rate(self) -> float:
@@ -210,8 +214,9 @@ def compile(  # noqa: A001 - the name that the field gives it
     Raises ValueError for what the engine does not know, by name; EngineMissing if it was not built.
 
     The numbers of the parameters and the learning rate may change at any time. After any other change of the model, the
-    loss or the optimizer (a layer appended or replaced, another Parameter, an option set) the next call raises
-    ValueError: compile the network again. Only writing into the weights of a loss goes unnoticed; they are copied here.
+    loss or the optimizer (a layer appended or replaced, another Parameter or one frozen, an option set) the next call
+    raises ValueError: compile the network again. Only writing into the weights of a loss goes unnoticed; they are
+    copied here.
 
     Note      denormal numbers, closer to 0 than 1.2e-38 (float32) or 2.2e-308 (float64), are 0 to the engine, in `fit`
               and `predict` too; not so in Python and PyTorch. Moments of dead units decay into them, where the

@@ -53,6 +53,8 @@ def lower(
     heads = () if loss is None else _heads(loss, y, y_shapes, class_targets)
     rule = None if optimizer is None else optimizer_rules.settings(optimizer)
     parameters = tuple(lowering.parameters)
+    if loss is not None and not all(parameter.trainable for parameter in parameters):
+        raise CannotLower("frozen parameters")
     if len(parameters) != len(parameters_of(lowering.modules)):
         raise CannotLower("parameters outside the layers")
     values = [parameter.value for parameter in parameters]

@@ -134,7 +134,7 @@ class NativeLoop:
 
     def _watch(self) -> None:
         """Hear of the attributes that are set from here on."""
-        for watched in (*self.plan.modules, *self.loss.modules(), self.optimizer):
+        for watched in (*self.plan.modules, *self.parameters, *self.loss.modules(), self.optimizer):
             watched.watch(self)
 
     def _follow_masks(self) -> None:

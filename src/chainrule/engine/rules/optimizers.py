@@ -11,6 +11,7 @@ from ..plan import CannotLower
 
 # A rule holds for exactly its class: a subclass may have changed anything.
 KNOWN = (optimizers.SGD, optimizers.Adam, optimizers.AdamW, optimizers.RMSprop, optimizers.Adagrad)
+NOT_TOLD = ("lr", "groups", "maximize", "constraint")
 
 
 def cycling(optimizer: Any) -> Schedule | None:
@@ -31,7 +32,8 @@ def settings(optimizer: Any) -> dict[str, Any]:
     `betas` become beta1 and beta2, and no clipping is 0. The learning rate is left out: it may change at any time, and
     comes with every step.
 
-    Raises CannotLower for an optimizer that the engine does not know, for clipping to 0, and as `require_own_momentum`.
+    Raises CannotLower for an optimizer that the engine does not know, for clipping to 0, for groups, maximize and
+    constraints, and as `require_own_momentum`.
     """
     kind = type(optimizer)
     if kind not in KNOWN:
@@ -39,8 +41,11 @@ def settings(optimizer: Any) -> dict[str, Any]:
     if 0 in (optimizer.clip_value, optimizer.clip_norm):
         raise CannotLower("clipping to 0")
     require_own_momentum(optimizer)
+    for option in ("groups", "maximize", "constraint"):
+        if getattr(optimizer, option):
+            raise CannotLower(f"{option}, an option of {kind.__name__}")
     told: dict[str, Any] = {"kind": kind.__name__}
-    for name in (argument.name for argument in signature.parameters(kind) if argument.name != "lr"):
+    for name in (argument.name for argument in signature.parameters(kind) if argument.name not in NOT_TOLD):
         value = getattr(optimizer, name)
         if isinstance(value, tuple):
             told |= {f"{name.removesuffix('s')}{i}": part for i, part in enumerate(value, 1)}
