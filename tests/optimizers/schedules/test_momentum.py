@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import chainrule as cr
+from chainrule import optimizers
 
 MOMENTA = [0.9, 0.5, 0.0, 0.7, 0.25, 0.0, 0.8]
 
@@ -37,8 +38,12 @@ RULES = {
 each_rule = pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
 
 
+EXPORTED = [kind for kind in map(vars(optimizers).get, optimizers.__all__) if isinstance(kind, type)]
+EXPORTED = [kind for kind in EXPORTED if issubclass(kind, cr.Optimizer) and kind is not cr.Optimizer]
+
+
 def set_momentum(optimizer, momentum):
-    if isinstance(optimizer, cr.Adam):
+    if hasattr(optimizer, "betas"):
         optimizer.betas = (momentum, optimizer.betas[1])
     else:
         optimizer.momentum = momentum
@@ -50,6 +55,16 @@ def network(seed=0):
 
 X = np.random.default_rng(0).normal(size=(32, 3))
 DATA = (X, X[:, :1])
+
+
+@pytest.mark.parametrize("kind", EXPORTED)
+def test_every_rule_goes_by_it_or_refuses_it(kind):
+    try:
+        kind(lr=Waves(0.05))
+    except ValueError as refusal:
+        assert "must leave the momentum alone" in str(refusal)  # noqa: PT017 - some refuse, others do not
+    else:
+        test_each_step_goes_by_the_momentum_of_the_schedule(lambda lr, momentum: kind(lr=lr))
 
 
 @each_rule

@@ -188,6 +188,14 @@ def test_what_takes_the_target_first_is_never_given_it_second(metric, name, who)
         ask(small_network(cr.SGD(lr=1e-3)), cr.MSELoss(), (X, X), metrics=[metric])
 
 
+def test_one_in_a_partial_goes_by_the_loss_too():
+    model, loss, data = small_network(n_out=1), cr.BCEWithLogitsLoss(), (X, TWO[:, None].astype(float))
+    asked = functools.partial(metrics.from_sklearn(oracle.f1_score))
+    assert cr.evaluate(model, loss, data, metrics=[asked]).metrics == {
+        "f1_score": pytest.approx(cr.evaluate(model, loss, data).f1, rel=1e-12)
+    }
+
+
 def test_a_scorer_is_refused_by_what_to_do_about_it():
     with pytest.raises(TypeError, match=r"got make_scorer\(f1_score.* a scorer takes an estimator: give the fun"):
         cr.evaluate(small_network(), cr.MSELoss(), (X, X), metrics=[oracle.get_scorer("f1")])

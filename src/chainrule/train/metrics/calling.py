@@ -41,8 +41,9 @@ def for_loss(metric: Callable[..., Any], loss: object) -> Callable[..., Any]:
     which elements it counts. Those of a user are given outputs and targets as they are. Whether a metric takes weights
     is looked at here, once.
     """
-    metric, function = recognised("metrics", metric), function_of(metric)
-    if isinstance(metric, ScikitLearn):
+    metric = recognised("metrics", metric)
+    function = function_of(metric)
+    if isinstance(function, ScikitLearn):
         return _asked(partial(metric, loss=loss))
     if is_one_of(BY_THRESHOLD, metric):
         given = {"threshold": threshold_of(loss)} | getattr(metric, "keywords", {})
@@ -65,7 +66,7 @@ def _named(y: Array, target: Array, loss: object) -> np.ndarray:
 
 def of_one_head(metric: Callable[..., Any]) -> bool:
     """Whether a metric takes the outputs of one head, and not those of several."""
-    return isinstance(metric, ScikitLearn) or is_one_of(OF_ONE_HEAD, metric)
+    return isinstance(function_of(metric), ScikitLearn) or is_one_of(OF_ONE_HEAD, metric)
 
 
 def is_one_of(functions: tuple[Callable[..., Any], ...], metric: Callable[..., Any]) -> bool:
