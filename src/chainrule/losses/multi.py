@@ -9,7 +9,7 @@ from ..arguments import number
 from ..arrays import Array, namespace
 from ..module import Module
 from ..structures import Structure
-from .loss import Loss
+from .loss import Loss, of_rows
 
 Key = int | str  # of a head: its place in a tuple, or its name in a dict
 
@@ -123,7 +123,7 @@ class MultiLoss(Loss):
         if any(one is None for one in counted):
             return None
         xp = namespace(counted[0])
-        return xp.any(xp.stack(counted), axis=0)
+        return xp.any(xp.stack([of_rows(one) for one in counted]), axis=0)
 
     def total_weight(self, y: Structure, target: Structure, sample_weight: Array | None = None) -> float:
         """The number of samples, or their weight. (A head that ignores some divides by those that it counts.)"""

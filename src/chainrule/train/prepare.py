@@ -72,7 +72,7 @@ def _target(who: str, name: str, target: Array, like: Array, loss: Module) -> Ar
     if arrays.kind(target) == "bool" and knows_classes:
         return arrays.bring(target, like, dtype="bool")  # the loss says what it makes of them
     target = arrays.bring(target, like, dtype=like.dtype)
-    require_finite(who, name, target)
+    require_finite(who, name, target, or_nan=getattr(loss, "missing", "error") == "ignore")
     return target
 
 
@@ -123,15 +123,18 @@ def reference(model: Module) -> Array | None:
     return first_value(model.walk())
 
 
-def require_finite(who: str, name: str, x: Array) -> None:
-    """Raise ValueError if x holds NaN or infinity, naming the first row that does."""
+def require_finite(who: str, name: str, x: Array, *, or_nan: bool = False) -> None:
+    """Raise ValueError if x holds infinity, or NaN where that may not be, naming the first row that does."""
     xp = arrays.namespace(x)
     if bool(xp.all(xp.isfinite(x))):
         return
-    bad = np.argwhere(~np.isfinite(arrays.to_numpy(x)))
+    numbers = arrays.to_numpy(x)
+    bad = np.argwhere(np.isinf(numbers) if or_nan else ~np.isfinite(numbers))
+    if not len(bad):
+        return
     place = tuple(int(i) for i in bad[0])
-    value = float(arrays.to_numpy(x)[place])
+    value = float(numbers[place])
     raise ValueError(
-        f"{who}: {name} must be finite in {arrays.dtype_name(x.dtype)}, got {value} in row {place[0]} "
-        f"(not finite in all: {len(bad)})"
+        f"{who}: {name} must be finite{' or NaN' * or_nan} in {arrays.dtype_name(x.dtype)}, got {value} in row "
+        f"{place[0]} (not finite in all: {len(bad)})"
     )
