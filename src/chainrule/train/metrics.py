@@ -6,7 +6,8 @@ integers or whole numbers, or the like rows.
 
 `fit`, `fit_many` and `evaluate` ask of the rows that the loss counts, with the weights that it gives them: rows whose
 target the loss ignores and rows of weight 0 are left out before, and a row of weight 2 counts as two. (The weights that
-a loss has for classes are no weights of rows.)
+a loss has for classes are no weights of rows.) Where a loss has missing="ignore", rows of which nothing is there are
+left out; of the others mae, rmse and r2 take what is there, and a metric of your own is given NaN where nothing is.
 
 With several heads (a MultiLoss) a metric is asked of one of them: `metrics={"kind": [accuracy], "size": [r2]}`, by the
 name of the head or by its place in the tuple. One in a plain list is given all of it: y and target as the network and
@@ -29,6 +30,7 @@ from .. import arrays
 from ..arguments import as_array
 from ..arrays import Array
 from ..data import Dataset
+from ..losses.loss import of_rows
 from ..losses.multi import MultiLoss
 from ..roles import require_functions
 from .history import COLUMNS
@@ -98,13 +100,13 @@ def accuracy(y: Array, target: Array, sample_weight: Array | None = None, *, thr
 def mae(y: Array, target: Array, sample_weight: Array | None = None) -> float:
     """The mean absolute error, in the units of the target; NaN if a y is."""
     error, _, weight = _difference("mae", y, target, sample_weight)
-    return float(np.mean(np.average(np.abs(error), axis=0, weights=weight)))
+    return _mean(np.abs(error), weight)
 
 
 def rmse(y: Array, target: Array, sample_weight: Array | None = None) -> float:
     """The root of the mean squared error, in the units of the target; NaN if a y is."""
     error, _, weight = _difference("rmse", y, target, sample_weight)
-    return math.sqrt(float(np.mean(np.average(error**2, axis=0, weights=weight))))
+    return math.sqrt(_mean(error**2, weight))
 
 
 def r2(y: Array, target: Array, sample_weight: Array | None = None) -> float:
@@ -115,6 +117,9 @@ def r2(y: Array, target: Array, sample_weight: Array | None = None) -> float:
     Source    as sklearn.metrics.r2_score
     """
     error, true, weight = _difference("r2", y, target, sample_weight)
+    if weight is not None and weight.ndim > 1:  # outputs of which nothing is known have no share
+        known = weight.any(axis=0)
+        error, true, weight = error[:, known], true[:, known], weight[:, known]
     residual = np.average(error**2, axis=0, weights=weight)
     total = np.average((true - np.average(true, axis=0, weights=weight)) ** 2, axis=0, weights=weight)
     constant = np.where(np.isnan(residual), np.nan, np.where(residual == 0, 1.0, 0.0))
@@ -194,13 +199,15 @@ def for_loss(metric: Metric, loss: object) -> Metric:
     """
     if metric in (errors, error_rate, accuracy):
         metric = partial(metric, threshold=threshold_of(loss))
-    weighs = takes_weights(metric)
+    numbers, weighs = metric in (mae, rmse, r2), takes_weights(metric)
     try:
         inspect.signature(metric).bind(None, None, **({"sample_weight": None} if weighs else {}))
     except TypeError:
         raise TypeError(f"a metric must take (y, target) or (y, target, sample_weight), got {metric!r}") from None
     except ValueError:  # some functions that were written in C do not say
         pass
+    if numbers:
+        return lambda y, target, sample_weight: metric(y, target, by_element(loss, target, sample_weight))
     if weighs:
         return lambda y, target, sample_weight: metric(y, target, sample_weight=sample_weight)
     return lambda y, target, sample_weight: metric(y, target)
@@ -215,14 +222,33 @@ def takes_weights(metric: Metric) -> bool:
 
 
 def counting(loss: object, data: Dataset) -> Dataset:
-    """The samples that `loss` counts: those whose target it does not ignore, and whose weight is not 0."""
+    """The samples that `loss` counts: those whose target it does not ignore, and whose weight is not 0.
+
+    Where it ignores single elements, the samples of which it counts one at least.
+    """
     counts = getattr(loss, "counts", _all)(data.target)
+    if counts is not None:
+        counts = of_rows(counts)
     if data.sample_weight is not None:
         weighs = data.sample_weight > 0
         counts = weighs if counts is None else counts & weighs
     if counts is None or bool(counts.all()):
         return data
     return data.take(np.flatnonzero(arrays.to_numpy(counts)))
+
+
+def by_element(loss: object, target: Array, sample_weight: Array | None) -> Array | None:
+    """The weights of samples, or of elements where `loss` ignores some: those weigh nothing.
+
+    Shapes    target (batch, …), sample_weight (batch,) -> (batch,) or (batch, …)
+    """
+    counts = getattr(loss, "counts", _all)(target)
+    if counts is None or counts.ndim == 1 or bool(counts.all()):
+        return sample_weight
+    weight: np.ndarray = arrays.to_numpy(counts).astype(np.float64)
+    if sample_weight is not None:
+        weight *= arrays.to_numpy(sample_weight).reshape((-1,) + (1,) * (weight.ndim - 1))
+    return weight
 
 
 def threshold_of(loss: object) -> float:
@@ -256,15 +282,35 @@ def _wrong(
     return ((said != true) | (said < 0))[counts], weight
 
 
+def _mean(values: np.ndarray, weight: np.ndarray | None) -> float:
+    """The mean over all outputs, or over the elements that weigh something, as a loss has it."""
+    if weight is not None and weight.ndim > 1:
+        return float(np.average(values, weights=weight))
+    return float(np.mean(np.average(values, axis=0, weights=weight)))
+
+
 def _difference(
     name: str, y: Array, target: Array, sample_weight: Array | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """y - target, target and weights of the samples that weigh something."""
+    """y - target, target and weights of the samples that weigh something; of elements that do not, all are 0."""
     said, true = arrays.to_numpy(y).astype(np.float64), arrays.to_numpy(target).astype(np.float64)
     if said.shape != true.shape:
         raise ValueError(f"{name}: target must have the shape of y, {said.shape}, got {true.shape}")
+    if said.ndim > 1 and sample_weight is not None and tuple(sample_weight.shape) == said.shape:
+        return _by_element(name, said, true, arrays.to_numpy(sample_weight))
     counts, weight = _weights(name, len(said), sample_weight)
     return (said - true)[counts], true[counts], weight
+
+
+def _by_element(
+    name: str, said: np.ndarray, true: np.ndarray, weight: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    said, true, weight = (values.reshape(len(said), -1) for values in (said, true, weight.astype(np.float64)))
+    _weights(name, weight.size, weight.reshape(-1))  # refuses those that make no sense
+    weighs = weight > 0
+    rows = weighs.any(axis=1)
+    error, true = (np.where(weighs, values, 0)[rows] for values in (said - true, true))
+    return error, true, weight[rows]
 
 
 def _weights(name: str, n: int, sample_weight: Array | None) -> tuple[Any, np.ndarray | None]:
