@@ -122,6 +122,48 @@ def test_counts_are_predicted_as_exponentials(diabetes):
     assert estimator.predict(X).min() > 0
 
 
+def test_numbers_that_are_missing_have_no_share(diabetes):
+    X, y = diabetes
+    gaps = np.random.default_rng(0).uniform(size=len(y)) < 0.4
+    missing, there = np.where(gaps, np.nan, y), ~gaps
+    how = {"optimizer": cr.SGD(lr=0.05), "epochs": 30, "shuffle": False, "batch_size": len(y), "random_state": 0}
+    found = NetworkRegressor(build, loss=cr.MSELoss(missing="ignore"), **how).fit(X, missing)
+    without = NetworkRegressor(build, **how).fit(X[there], y[there])
+    np.testing.assert_allclose(found.predict(X), without.predict(X), rtol=1e-9, atol=1e-12)
+    assert found.score(X, missing) == pytest.approx(without.score(X[there], y[there]), rel=1e-9)
+    weight = np.random.default_rng(1).uniform(size=len(y))
+    expected = without.score(X[there], y[there], weight[there])
+    assert found.score(X, missing, weight) == pytest.approx(expected, rel=1e-9)
+
+
+def test_numbers_that_are_missing_stay_an_error_unless_the_loss_ignores_them(diabetes):
+    X, y = diabetes
+    missing = np.where(np.arange(len(y)) % 7 == 0, np.nan, y)
+    for estimator in (NetworkRegressor(build), NetworkRegressor(build, loss=cr.L1Loss())):
+        with pytest.raises(ValueError, match="Input y contains NaN"):
+            estimator.fit(X, missing)
+    ignoring = NetworkRegressor(build, loss=cr.L1Loss(missing="ignore"), epochs=2)
+    with pytest.raises(ValueError, match="Input y contains infinity"):
+        ignoring.fit(X, np.where(np.isnan(missing), np.inf, y))
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        ignoring.fit(X, missing[:-1])
+    with pytest.raises(ValueError, match="no sample of train counts"):
+        ignoring.fit(X, missing * np.nan)
+
+
+def test_several_numbers_some_of_them_missing_are_validated_scored_and_searched(diabetes):
+    X, y = diabetes
+    several = np.stack([y, -y, y**2], axis=1)
+    several[np.random.default_rng(0).uniform(size=several.shape) < 0.3] = np.nan
+    losses = [cr.MSELoss(missing="ignore"), cr.HuberLoss(missing="ignore")]
+    how = {"epochs": 40, "validation_fraction": 0.2, "random_state": 0}
+    search = GridSearchCV(NetworkRegressor(build, **how), {"loss": losses}, cv=3, error_score="raise")
+    assert search.fit(X, several).best_score_ > 0
+    assert np.isfinite(search.best_estimator_.history_.validation_losses).all()
+    own = NetworkRegressor(build, loss=losses[0], epochs=3).fit(X, several, X_val=X[:50], y_val=several[:50])
+    assert len(own.history_.validation_losses) == 3
+
+
 def test_a_module_is_a_start_of_which_a_copy_is_trained(wine):
     X, y = wine
     start = build(13, 3)

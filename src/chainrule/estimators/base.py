@@ -69,6 +69,11 @@ class NetworkEstimator(BaseEstimator):
 
     # -- what classifiers and regressors say about targets
 
+    @property
+    def _may_be_missing(self) -> bool:
+        """Whether y may hold NaN, for numbers that nobody knows."""
+        return False
+
     def _target(self, y: Any) -> np.ndarray:
         """The targets as the loss takes them."""
         raise NotImplementedError
@@ -85,16 +90,13 @@ class NetworkEstimator(BaseEstimator):
 
     def _samples(self, X: Any, y: Any, sample_weight: Any, *, reset: bool) -> Samples:
         """Data to learn from, those of weight 0 too: their classes count."""
-        X, y = validate_data(
-            self,
-            X,
-            y,
-            accept_sparse=SPARSE,
-            multi_output=True,
-            y_numeric=self._numbers,
-            dtype=FLOATING,
-            reset=reset,
-        )
+        of_x: dict[str, Any] = {"accept_sparse": SPARSE, "dtype": FLOATING}
+        if self._may_be_missing:
+            of_y = {"ensure_2d": False, "ensure_all_finite": "allow-nan", "dtype": FLOATING}
+            X, y = validate_data(self, X, y, validate_separately=(of_x, of_y), reset=reset)
+            check_consistent_length(X, y)
+        else:
+            X, y = validate_data(self, X, y, multi_output=True, y_numeric=self._numbers, reset=reset, **of_x)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         x, weight = dense(X), None

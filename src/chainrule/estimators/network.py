@@ -11,11 +11,13 @@ from sklearn.utils import check_random_state
 
 from .. import layers, losses, random, train
 from ..arguments import number, positive
+from ..data import Dataset
 from ..layers import Linear, ReLU, Sequential
 from ..losses import Loss
 from ..module import Module, is_update_rule
 from ..optimizers import Adam
 from ..structures import Structure, is_several
+from ..train import metrics
 from ..train.options import NAMES
 from .base import AUTO_BATCH, NetworkEstimator, Samples, checked_dtype, counting, keep_arguments
 from .outputs import NetworkClassification, NetworkRegression
@@ -285,7 +287,8 @@ class NetworkRegressor(NetworkRegression, AnyNetwork):
 
     Parameters
     ----------
-    loss : a chainrule loss; by default MSELoss.
+    loss : a chainrule loss; by default MSELoss. With missing="ignore", such as MSELoss(missing="ignore"), y may hold
+        NaN: those numbers have no share in training, validation and `score`.
 
     All others, and the attributes, are those of NetworkClassifier; n_outputs is the number of columns of y. With
     PoissonNLLLoss the network says logarithms, and `predict` their exponentials.
@@ -297,6 +300,22 @@ class NetworkRegressor(NetworkRegression, AnyNetwork):
     >>> regressor.fit(X, y).score(X, y) > 0.8
     True
     """
+
+    @property
+    def _may_be_missing(self) -> bool:
+        return getattr(self.loss, "missing", "error") == "ignore"
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """The share of y's variance that is explained, R², averaged over outputs; of what is there of y.
+
+        Shapes    as in fit
+        """
+        if not self._may_be_missing:
+            return float(super().score(X, y, sample_weight))
+        said, samples = self.predict(X), self._samples(X, y, sample_weight, reset=False)
+        data = Dataset(said.reshape(len(said), -1), self._target(samples.y), samples.weight)
+        data = metrics.counting(self.loss, data)
+        return metrics.for_loss(metrics.r2, self.loss)(data.x, data.target, data.sample_weight)
 
     def _learn(self, y: Any, classes: Any, *, new: bool, only_one: bool) -> int:
         n = self._number_of_outputs(y, new=new)
