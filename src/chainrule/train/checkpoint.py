@@ -383,7 +383,7 @@ def _rate(optimizer: Any) -> Any:
 
 def _fingerprint(data: Dataset) -> list[Any]:
     """The shapes of the data and a checksum of all of them."""
-    kept = [part for part in (data.x, data.target, data.sample_weight) if part is not None]
+    kept = [part for part in (data.x, data.target, data.sample_weight, data.extra or None) if part is not None]
     parts = [arrays.to_numpy(array) for part in kept for array in leaves(part)]
     total = 0
     for part in parts:
