@@ -104,10 +104,11 @@ def test_a_module_without_weights_that_asks_for_a_group():
         history.losses, by_hand(twin, WorstGroup(), samples, epochs=3, batch_size=20), rtol=1e-12
     )
     assert bits(model) == bits(twin)
-    with pytest.raises(
-        TypeError, match=r"^fit: train has a sample_weight, which WorstGroup.forward\(y, target, \*, group"
-    ):
-        cr.fit(model, WorstGroup(), data(weights=True, low=None), epochs=1)
+    says = r"^fit: train has a sample_weight, which the forward of .*WorstGroup\(\).* does not take"
+    for loss, target in ((WorstGroup(), samples.target), (cr.MultiLoss(WorstGroup()), (samples.target,))):
+        weighed = cr.Dataset(samples.x, target, np.ones(60), extra=samples.extra)
+        with pytest.raises(TypeError, match=says):
+            cr.fit(model, loss, weighed, epochs=1)
 
 
 @pytest.mark.parametrize(

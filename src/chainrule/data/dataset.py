@@ -70,8 +70,9 @@ class Dataset:
     def _named(self) -> list[tuple[str, Array]]:
         """Every array with what errors call it."""
         found = named("x", self.x) + named("target", self.target)
-        weight = [] if self.sample_weight is None else [("sample_weight", self.sample_weight)]
-        return found + weight + named("extra", self.extra)
+        if self.sample_weight is not None:
+            found.append(("sample_weight", self.sample_weight))
+        return found + named("extra", self.extra) if self.extra else found
 
     def __len__(self) -> int:
         return int(leaves(self.x)[0].shape[0])

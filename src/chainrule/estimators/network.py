@@ -137,7 +137,7 @@ class AnyNetwork(NetworkEstimator):
     def _beside(self, given: Mapping[str, Any], *, validates: bool) -> tuple[dict[str, Any], dict[str, Any]]:
         """What the loss asks for, of the samples and of the validation data: of "low" and "low_val" that of "low"."""
         name, loss = type(self).__name__, self.loss
-        needs, takes, every = Asked((), (), False) if loss is None else asked(loss)
+        needs, takes, every, _ = Asked() if loss is None else asked(loss)
         kind = "the loss" if loss is None else type(loss).__name__
         looked_at = [one for one in given if one.endswith("_val") and one not in takes]
         of_samples = {one: array for one, array in given.items() if one not in looked_at}
