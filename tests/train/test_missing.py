@@ -139,6 +139,24 @@ def test_where_nothing_is_missing_training_gives_the_bits_of_a_loss_that_does_no
     assert models[0] == models[1]
 
 
+@pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
+@pytest.mark.parametrize("loss", [cr.MSELoss(missing="ignore"), cr.CrossEntropyLoss(missing="ignore")], ids=repr)
+def test_any_number_of_threads_gives_the_same_bits(loss, weighted):
+    rng = np.random.default_rng(0)
+    x, target, weight = rng.normal(size=(600, 30)), rng.dirichlet(np.ones(40), size=600), rng.uniform(size=600)
+    target[rng.uniform(size=target.shape) < (0.4 if isinstance(loss, cr.MSELoss) else 0.02)] = np.nan
+    models = []
+    for threads in (1, 2, 4):
+        model = small_network(cr.Adam(lr=0.01), n_in=30, n_out=40, hidden=300)
+        samples = cr.Dataset(x, target, weight if weighted else None)
+        history = cr.fit(model, loss, samples, epochs=3, batch_size=250, threads=threads, engine="native")
+        models.append((bits(model), history.losses))
+    assert models[0] == models[1] == models[2]
+    twin = small_network(cr.Adam(lr=0.01), n_in=30, n_out=40, hidden=300)
+    truth = cr.fit(twin, loss, samples, epochs=3, batch_size=250, engine="python")
+    np.testing.assert_allclose(models[0][1], truth.losses, rtol=1e-10)
+
+
 @every_engine
 def test_a_batch_of_which_nothing_is_there_moves_nothing(engine):
     samples = without_weights(data()).take(slice(15, 35))
