@@ -93,7 +93,7 @@ NB_MODULE(CHAINRULE_MODULE, m) {
         .def("predict", &Compiled::predict, "x"_a.none(), "out"_a.none() = nb::none())
         .def("forward", &Compiled::forward, "x"_a.none(), "training"_a = true)
         .def("backward", &Compiled::backward, "dy"_a.none(), "input"_a = true)
-        .def("step", &Compiled::step, "x"_a.none(), "target"_a.none())
+        .def("step", &Compiled::step, "x"_a.none(), "target"_a.none(), "sample_weight"_a.none() = nb::none())
         .def("update", &Compiled::update)
         .def("zero_grad", &Compiled::zero_gradients)
         .def("show", [](Compiled& c, nb::handle parameter) { c.show(parameter, Home::What::value); })

@@ -31,6 +31,7 @@ public:
             one.weight = said.weight;
             one.mean = said.loss.flag("mean");
             one.class_targets = said.class_targets;
+            one.ignores_missing = !said.class_targets && one.loss->ignores_missing();
             if (said.class_targets) one.ignore_index = int64_t(said.loss.number("ignore_index"));
             heads_.push_back(std::move(one));
         }
@@ -44,6 +45,7 @@ public:
         for (One& one : heads_) {
             one.targets = arena.take<T>(one.class_targets ? 0 : matrix_size<T>(batch_, one.columns));
             one.indices = arena.take<int64_t>(one.class_targets ? rows : 0);
+            if (one.ignores_missing) one.there = arena.take<double>(rows);
             one.partial = arena.take<double>(rows / row_block + 1);
             one.evaluation_targets = arena.take<T>(one.class_targets ? 0 : matrix_size<T>(evaluation_rows_, one.columns));
         }
@@ -82,9 +84,10 @@ public:
                 const int64_t* const indices = static_cast<const int64_t*>(data.targets[k]);
                 for (int64_t r = 0; r < rows; ++r) one.indices[r] = indices[order ? order[first + r] : first + r];
             }
-            if (!weighted_ && !one.class_targets && one.of_rows == rows) continue;  // it depends on nothing else
+            if (one.ignores_missing) look_what_is_there(one, data.targets[k], order, first, rows);
+            if (one.of_rows == rows && !weighted_) continue;  // it depends on nothing else
             one.denominator = one.loss->denominator(target_of(one, 0, 0, rows), rows, one.columns);
-            one.of_rows = weighted_ || one.class_targets ? -1 : rows;
+            one.of_rows = weighted_ || one.class_targets || one.ignores_missing ? -1 : rows;
         }
     }
     // Targets of the batch's rows first + begin …, to rows begin … end - 1 of the memory.
@@ -139,9 +142,10 @@ private:
         std::unique_ptr<Loss<T>> loss;
         double weight = 1, denominator = 0;
         int64_t of_rows = -1;  // rows of the batch whose denominator it is
-        bool mean = true, class_targets = false;
+        bool mean = true, class_targets = false, ignores_missing = false;
         T *targets = nullptr, *evaluation_targets = nullptr;
         int64_t* indices = nullptr;
+        double* there = nullptr;    // how much of each row of the batch is there
         double* partial = nullptr;  // sums of blocks of rows
     };
 
@@ -159,6 +163,10 @@ private:
                 target.values = view(one, one.evaluation_targets, evaluation_rows_, 0, rows);
                 gather<T>(target.values, static_cast<const T*>(data.targets[k]), nullptr, first);
             }
+            if (one.ignores_missing) {
+                look_what_is_there(one, data.targets[k], nullptr, first, rows);
+                target.there = one.there;
+            }
             if (data.sample_weight) target.sample_weight = static_cast<const T*>(data.sample_weight) + first;
             const double denominator = one.loss->denominator(target, rows, one.columns);
             one.loss->rows(outputs[k].slice(begin, end), target, Matrix<T>{}, denominator, one.partial);
@@ -167,6 +175,10 @@ private:
         }
     }
 
+    static void look_what_is_there(One& one, const void* targets, const int64_t* order, int64_t first, int64_t rows) {
+        const T* const values = static_cast<const T*>(targets);
+        for (int64_t r = 0; r < rows; ++r) one.there[r] = one.loss->there(values + (order ? order[first + r] : first + r) * one.columns, one.columns);
+    }
     static Matrix<T> view(const One& one, T* data, int64_t capacity, int64_t begin, int64_t end) {
         Value<T> value;
         value.columns = one.columns;
@@ -179,6 +191,7 @@ private:
         Target<T> target{};
         if (one.class_targets) target.indices = one.indices + row;
         else target.values = view(one, one.targets, batch_, memory_row, memory_row + rows);
+        if (one.ignores_missing) target.there = one.there + row;
         if (weighted_) target.sample_weight = sample_weights_ + row;
         return target;
     }

@@ -296,6 +296,7 @@ private:
 template <class T>
 std::unique_ptr<Tiny<T>> make_tiny(const Plan& plan) {
     if (plan.inputs.size() != 1 || plan.heads.size() != 1 || plan.heads[0].loss.kind != "MSELoss" || plan.heads[0].weight != 1) return nullptr;
+    if (plan.heads[0].loss.chose("missing", "ignore")) return nullptr;
     std::vector<int> uses(plan.parameters.size(), 0);
     for (const Op& op : plan.ops)
         for (int p : op.parameters) ++uses[size_t(p)];

@@ -9,6 +9,7 @@ from typing import Any
 
 from . import layers, losses, optimizers
 from .losses import Loss
+from .losses.extra import asked
 from .module import Module, UpdateRule, is_update_rule
 from .optimizers import Optimizer, Schedule
 
@@ -33,7 +34,7 @@ def require_loss(who: str, loss: Any) -> Module:
     if isinstance(loss, Loss):
         return loss
     try:
-        inspect.signature(loss.forward).bind(None, None)
+        inspect.signature(loss.forward).bind(None, None, **dict.fromkeys(asked(loss).needs))
     except TypeError:
         raise TypeError(f"{who}: loss must be a Module of (y, target), such as MSELoss(), got {loss!r}") from None
     return loss

@@ -138,6 +138,17 @@ class Task:
     def sums(self) -> bool:
         return "sum" in self.loss
 
+    @property
+    def ignores_missing(self) -> bool:
+        return '"ignore"' in self.loss
+
+
+def with_gaps(target: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Targets of which about half are missing: whole rows, and single elements. The first row is there."""
+    gaps = (rng.uniform(size=(len(target), 1)) < 0.3) | (rng.uniform(size=target.shape) < 0.3)
+    gaps[0] = False
+    return np.where(gaps, np.nan, target)
+
 
 @st.composite
 def tasks(draw: Any, n_out: int, kinked: bool = True) -> Task:
@@ -169,6 +180,7 @@ def tasks(draw: Any, n_out: int, kinked: bool = True) -> Task:
     if kind == "CrossEntropy":
         options += [f"label_smoothing={draw(st.sampled_from([0.1, 0.5]))}"] * draw(st.booleans())
     options += ['reduction="sum"'] * (draw(st.integers(0, 3)) == 0)
+    options += ['missing="ignore"'] * (target != "classes" and draw(st.integers(0, 2)) == 0)
     return Task(f"{kind}Loss({', '.join(options)})", target, draw(st.booleans()), draw(st.booleans()))
 
 
@@ -276,6 +288,8 @@ class Training:
             target = rng.integers(n_out, size=rows)
             if "ignore_index=-1" in self.task.loss:
                 target[(rng.uniform(size=rows) < 0.3) & (np.arange(rows) > 0)] = -1
+        if self.task.ignores_missing:
+            target = with_gaps(target, rng)
         # Some samples weigh nothing, but the first always counts: weights that are all zero are refused.
         weight = rng.uniform(0.5, 2, rows) * ((rng.uniform(size=rows) < 0.8) | (np.arange(rows) == 0))
         floating = target if target.dtype.kind == "i" else target.astype(dtype)

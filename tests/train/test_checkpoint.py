@@ -283,6 +283,7 @@ def test_a_run_is_not_written_over_by_another(tmp_path):
         ({"train": data(seed=2)}, "train"),
         ({"train": data(202)}, "train"),
         ({"loss": cr.L1Loss()}, "loss"),
+        ({"loss": cr.MSELoss(missing="ignore")}, "loss.missing was error there and is ignore here"),
         ({"model": cr.Sequential(cr.Adam(lr=0.01), cr.Linear(2, 2))}, "model"),
     ],
     ids=str,
@@ -555,7 +556,8 @@ def test_other_metrics_are_an_error_that_says_so(tmp_path, metrics):
 
 
 def test_checkpoints_of_before_are_gone_on_with(tmp_path):
-    """Format 1: without a checksum, with the state of layers in what the run was made of, and nothing of heads."""
+    """Format 1: without a checksum, with the state of layers in what the run was made of, nothing of heads, and fewer
+    options."""
     path = tmp_path / "checkpoint.safetensors"
     whole = network(cr.Adam())
     cr.fit(whole, cr.MSELoss(), data(), **arguments("python", epochs=4))
@@ -563,12 +565,24 @@ def test_checkpoints_of_before_are_gone_on_with(tmp_path):
     tensors, header = read_file(path)
     header["made_of"]["model"]["layers"][2]["state"] = {"seed": 1, "layer": 0, "passes": 0}
     header["place"] |= {"loss_sum": 0.0, "loss_denominator": 0.0}
+    del header["made_of"]["loss"]["missing"]
     for name in ("head_losses", "validation_head_losses"):
         del header["history"][name]
     of_format_1(path, tensors, header)
     model = network(cr.Adam())
     cr.fit(model, cr.MSELoss(), data(), **arguments("python", epochs=4), checkpoint=tmp_path, resume=True)
     assert outcome(model, cr.History()) == outcome(whole, cr.History())
+
+
+def test_an_option_that_is_not_the_default_is_another_run_though_the_checkpoint_does_not_know_it(tmp_path):
+    path = tmp_path / "checkpoint.safetensors"
+    cr.fit(network(cr.Adam()), cr.MSELoss(), data(), **arguments("python", epochs=2), checkpoint=tmp_path)
+    tensors, header = read_file(path)
+    del header["made_of"]["loss"]["missing"]
+    of_format_1(path, tensors, header)
+    options = arguments("python", epochs=4, checkpoint=tmp_path, resume=True)
+    with pytest.raises(ValueError, match="is of another run: loss was"):
+        cr.fit(network(cr.Adam()), cr.MSELoss(missing="ignore"), data(), **options)
 
 
 def of_format_1(path, tensors, header):

@@ -11,6 +11,7 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include <cmath>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -209,8 +210,8 @@ public:
         return dx;
     }
 
-    double step(nb::handle x, nb::handle target) {
-        if (!is_plain_ || classes_.empty()) return step_several(x, target);
+    double step(nb::handle x, nb::handle target, nb::handle sample_weight) {
+        if (!is_plain_ || classes_.empty() || !sample_weight.is_none()) return step_several(x, target, sample_weight);
         Rows from(x, number_, x_.sample(0), "step: x", false, &reader);
         const void* const xs[] = {from.data()};
         if (classes_[0].wanted) {
@@ -274,7 +275,7 @@ private:
         }
     }
 
-    // ---- several arrays: the same calls, for which tuples and dicts are looked through
+    // ---- several arrays: the same calls, for which tuples and dicts are looked through; and steps with weights
 
     [[gnu::noinline]] nb::object predict_several(nb::handle x, nb::handle out) {
         const Several from(x_, x, number_, "predict: x", false, &reader);
@@ -316,7 +317,7 @@ private:
         turn.done();
         return dx;
     }
-    [[gnu::noinline]] double step_several(nb::handle x, nb::handle target) {
+    [[gnu::noinline]] double step_several(nb::handle x, nb::handle target, nb::handle sample_weight) {
         const Several from(x_, x, number_, "step: x", false, &reader);
         y_.require(target, "step: target");
         std::vector<std::optional<Rows>> wanted(classes_.size());
@@ -335,7 +336,12 @@ private:
                 throw nb::value_error((std::string("step: target") + y_.place(i) + " must have as many rows as x").c_str());
             targets[i] = rows.data();
         }
-        return run_step(from.rows(), from.data(), targets.data());
+        if (sample_weight.is_none()) return run_step(from.rows(), from.data(), targets.data());
+        const Rows weights(sample_weight, number_, Sample{}, "step: sample_weight", false, &reader);
+        if (weights.rows != from.rows()) throw nb::value_error("step: sample_weight must have as many rows as x");
+        if (number_ == DType::float32) check_weights(static_cast<const float*>(weights.data()), weights.rows);
+        else check_weights(static_cast<const double*>(weights.data()), weights.rows);
+        return run_step(from.rows(), from.data(), targets.data(), weights.data());
     }
 
     // ---- helpers
@@ -354,12 +360,13 @@ private:
         }
     }
     double current_lr() { return next_lr.is_valid() && !next_lr.is_none() ? nb::cast<double>(next_lr()) : lr; }
-    double run_step(int64_t rows, const void* const* x, const void* const* targets) {
+    double run_step(int64_t rows, const void* const* x, const void* const* targets, const void* sample_weight = nullptr) {
         const double rate = current_lr();  // before the numbers: asking for it runs Python, where they may be changed
         Turn turn(*this);
         batch_.rows = rows;  // within the turn, in which the network is ours
         for (size_t i = 0; i < batch_.x.size(); ++i) batch_.x[i] = x[i];
         for (size_t i = 0; i < batch_.targets.size(); ++i) batch_.targets[i] = targets[i];
+        batch_.sample_weight = sample_weight;
         double loss = 0;
         without_gil(3.0 * double(rows), [&] { loss = engine().step(batch_, rate); });
         turn.done();
@@ -371,6 +378,21 @@ private:
         const ParameterShape& shape = plan().parameters[size_t(i)];
         if (dtype != dtype_of(number_)) throw nb::type_error((std::string("must be ") + name_of(number_)).c_str());
         if (size != shape.n_out * (shape.n_in > 0 ? shape.n_in : 1)) throw nb::value_error("a parameter changed its shape");
+    }
+    // What `fit` asks of weights: finite, none below 0, not all 0.
+    template <class T>
+    static void check_weights(const T* weight, int64_t rows) {
+        bool any = false;
+        for (int64_t r = 0; r < rows; ++r) {
+            if (!(weight[r] >= 0) || std::isinf(weight[r])) {
+                const char* const expected = weight[r] < 0 ? "not be negative" : "be finite";
+                const std::string got = nb::cast<std::string>(nb::repr(nb::float_(double(weight[r]))));
+                throw nb::value_error(("step: sample_weight must " + std::string(expected) + ", got " + got + " at position " +
+                                       std::to_string(r)).c_str());
+            }
+            any = any || weight[r] > 0;
+        }
+        if (!any) throw nb::value_error("step: sample_weight must not be all zero");
     }
     void check_indices(const Indices& indices, int64_t rows, size_t head) const {
         const int64_t n = y_.sample(head).size, ignored = classes_[head].ignored;

@@ -95,12 +95,15 @@ class Compiled:
         """Update the parameters by the gradients that `backward` has gathered."""
         self._native.update()
 
-    def step(self, x: Structure, target: Structure) -> float:
+    def step(self, x: Structure, target: Structure, sample_weight: Any = None) -> float:
         """Forward, loss, backward, update on one batch of at most batch_size rows; returns the loss before the update.
 
-        Shapes    x (batch, n_in); target (batch, n_out), or class indices, int64 (batch,), if compiled for them
+        Shapes    x (batch, n_in); target (batch, n_out), or class indices, int64 (batch,), if compiled for them;
+                  sample_weight (batch,), one for all heads, or None for all the same
+
+        Raises ValueError for weights that are not finite, below 0 or all 0, as `fit` does, before anything is changed.
         """
-        loss: float = self._native.step(x, target)
+        loss: float = self._native.step(x, target, sample_weight)
         return loss
 
     def __reduce__(self) -> Any:

@@ -158,7 +158,8 @@ class Shares:
             type(like),
             getattr(like, "dtype", None),
             getattr(like, "device", None),
-            tuple((name, type(one)) for name, one in loss.named_modules()),  # what each head takes for its target
+            # What each head takes for its target.
+            tuple((name, type(one), getattr(one, "missing", None)) for name, one in loss.named_modules()),
         )
         if key not in self.prepared:
             train, held_out = self.data, self.held_out

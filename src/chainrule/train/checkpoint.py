@@ -297,7 +297,8 @@ class Keeping:
             self._fail("is damaged: it does not say what it was made of")
         packed = pack(self.made_of, "", {})
         for name in [*packed, *(before.keys() - packed.keys())]:
-            then, now = _bare(before.get(name)), _bare(packed.get(name))
+            now = _bare(packed.get(name))
+            then = _with_new_options(_bare(before.get(name)), now)
             if then != now:
                 place, then, now = _difference(name, then, now)
                 what = f"{place} was {then} there and is {now} here"
@@ -351,6 +352,23 @@ def _bare(described: Any) -> Any:
     return [_bare(value) for value in described] if isinstance(described, list) else described
 
 
+def _with_new_options(then: Any, now: Any) -> Any:
+    """A description from a checkpoint, with the options that are newer than it, where they are the default now."""
+    if isinstance(then, dict) and isinstance(now, dict):
+        kind = KNOWN.get(now.get("class", ""))
+        known = () if kind is None or then.get("class") != now["class"] else signature.parameters(kind)
+        names = [one.name for one in known if now.get(one.name, known) == _plain(one.default) and one.name not in then]
+        new = {name: now[name] for name in names}
+        return new | {name: _with_new_options(value, now.get(name)) for name, value in then.items()}
+    if isinstance(then, list) and isinstance(now, list) and len(then) == len(now):
+        return [_with_new_options(*pair) for pair in zip(then, now, strict=True)]
+    return then
+
+
+def _plain(default: Any) -> Any:
+    return list(default) if isinstance(default, tuple) else default
+
+
 def _difference(name: str, then: Any, now: Any) -> tuple[str, Any, Any]:
     """Where two descriptions differ first, and what stands there."""
     if isinstance(then, dict) and isinstance(now, dict) and then.keys() == now.keys():
@@ -393,7 +411,7 @@ def _other_rate(rule: Any, rate: Any) -> Any:
 
 def _fingerprint(data: Dataset) -> list[Any]:
     """The shapes of the data and a checksum of all of them."""
-    kept = [part for part in (data.x, data.target, data.sample_weight) if part is not None]
+    kept = [part for part in (data.x, data.target, data.sample_weight, data.extra or None) if part is not None]
     parts = [arrays.to_numpy(array) for part in kept for array in leaves(part)]
     total = 0
     for part in parts:

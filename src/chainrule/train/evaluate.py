@@ -13,6 +13,7 @@ from ..arrays import Array
 from ..data import Dataset
 from ..data.dataset import take
 from ..engine import run
+from ..losses.extra import given
 from ..losses.multi import MultiLoss
 from ..module import Module
 from ..roles import require_loss, require_model
@@ -93,7 +94,7 @@ class Evaluation:
         self, value: float, y: Structure, data: Dataset, loss: Module, asked: Mapping[str, metrics.Measure] = NOTHING
     ) -> None:
         self.loss, self.y, self.target, self.sample_weight = value, y, data.target, data.sample_weight
-        self._loss = loss
+        self._loss, self._extra = loss, data.extra
         self.metrics = {name: measure(self._counted.x, self._counted) for name, measure in asked.items()}
 
     @cached_property
@@ -107,7 +108,7 @@ class Evaluation:
             return self
         found = []
         for _, head, y, target in self._loss.parts(self.y, self.target):
-            value = loss_of(head, y, target, self.sample_weight)
+            value = loss_of(head, y, target, self.sample_weight, self._extra)
             found.append(Evaluation(value, y, Dataset(y, target, self.sample_weight), head))
         return dict(zip(self._loss.names, found, strict=True)) if self._loss.names else tuple(found)
 
@@ -221,24 +222,27 @@ def evaluate(
     asked = measures(require_metrics("evaluate", metrics), loss, "evaluate")
     ready = prepare("evaluate", "data", data, model, loss)
     y = native_outputs(model, ready.x, positive("evaluate", "batch_size", batch_size))
-    value = loss_of(loss, y, ready.target, ready.sample_weight)
+    value = loss_of(loss, y, ready.target, ready.sample_weight, ready.extra)
     require_counting("evaluate", "data", loss, y, ready)
     return Evaluation(value, y, ready, loss, asked)
 
 
-def loss_of(loss: Module, y: Structure, target: Structure, sample_weight: Array | None) -> float:
-    """The loss as a number, weighted where there are weights."""
+def loss_of(
+    loss: Module, y: Structure, target: Structure, sample_weight: Array | None, extra: Mapping[str, Array]
+) -> float:
+    """The loss as a number, weighted where there are weights, given what it asks for of `extra`."""
     inputs = (y, target) if sample_weight is None else (y, target, sample_weight)
-    return float(loss(*inputs))
+    return float(loss(*inputs, **given(loss, extra)))
 
 
 def losses_of(
-    loss: Module, y: Structure, target: Structure, sample_weight: Array | None
+    loss: Module, y: Structure, target: Structure, sample_weight: Array | None, extra: Mapping[str, Array]
 ) -> tuple[float, tuple[float, ...]]:
     """The loss as a number, and of a MultiLoss those of its heads, before their weights."""
     if type(loss) is not MultiLoss:
-        return loss_of(loss, y, target, sample_weight), ()
-    found = {key: loss_of(head, part, wanted, sample_weight) for key, head, part, wanted in loss.parts(y, target)}
+        return loss_of(loss, y, target, sample_weight, extra), ()
+    parts = loss.parts(y, target)
+    found = {key: loss_of(head, part, wanted, sample_weight, extra) for key, head, part, wanted in parts}
     return weighted(loss, found.values()), tuple(found.values())
 
 

@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, Protocol
@@ -11,6 +11,7 @@ from .. import arrays
 from ..arrays import Array, namespace
 from ..data import Dataset
 from ..losses import Loss, MultiLoss
+from ..losses.extra import given
 from ..module import Module, Parameter, UpdateRule, fill, set_values
 from ..structures import Structure, leaves
 from .evaluate import losses_of, outputs, weighted
@@ -257,7 +258,7 @@ class PythonLoop:
         """The model has been trained in place."""
 
     def _look(self, data: Dataset) -> tuple[float, tuple[float, ...]]:
-        return losses_of(self.loss, self.outputs(data.x), data.target, data.sample_weight)
+        return losses_of(self.loss, self.outputs(data.x), data.target, data.sample_weight, data.extra)
 
     def epoch(self, watch: Watch) -> bool:
         """Make the steps of this epoch that are still to be made; returns whether all are.
@@ -267,10 +268,11 @@ class PythonLoop:
         """
         place = self.place
         batches = self.data.batches(self.batch_size, seed=self.seed, epoch=place.epoch, shuffle=self.shuffle)
-        for batch in islice(batches, place.step, None):
+        for x, target, *rest in islice(batches, place.step, None):
             if watch.reason():
                 return False
-            place.add(self.step(*batch))
+            extra = rest.pop() if self.data.extra else {}
+            place.add(self.step(x, target, *rest, extra=extra))
             if watch.pauses() and place.step * self.batch_size < len(self.data):
                 return False
         for parameter in self.parameters:  # after the last update no loss follows that would show it
@@ -286,13 +288,15 @@ class PythonLoop:
             found.append(total if _sums(loss) else total / divides if divides else 0.0)
         return (weighted(self.loss, found), tuple(found)) if type(self.loss) is MultiLoss else (found[0], ())
 
-    def step(self, x: Structure, target: Structure, *sample_weight: Array) -> list[tuple[float, float]]:
+    def step(
+        self, x: Structure, target: Structure, *sample_weight: Array, extra: Mapping[str, Array]
+    ) -> list[tuple[float, float]]:
         """Forward, backward, update.
 
         Returns   for each head the batch's part in the loss of the epoch: a sum, and what divides it
         """
         y, saved = self.model.forward(x)
-        value, saved_loss = self.loss.forward(y, target, *sample_weight)
+        value, saved_loss = self.loss.forward(y, target, *sample_weight, **extra)
         number = float(value)
         require_finite_loss(number)
         for parameter in self.parameters:
@@ -301,15 +305,15 @@ class PythonLoop:
         self.optimizer.step(self.parameters)
         self.steps += 1
         if type(self.loss) is not MultiLoss:
-            return [_part(self.loss, number, y, target, *sample_weight)]
+            return [_part(self.loss, number, y, target, *sample_weight, extra=extra)]
         values = saved_loss[0]
         return [
-            _part(loss, float(values[key]), part, wanted, *sample_weight)
+            _part(loss, float(values[key]), part, wanted, *sample_weight, extra=given(loss, extra))
             for key, loss, part, wanted in self.loss.parts(y, target)
         ]
 
 
-def _part(loss: Any, value: float, y: Array, *rest: Any) -> tuple[float, float]:
+def _part(loss: Any, value: float, y: Array, *rest: Any, extra: Mapping[str, Array]) -> tuple[float, float]:
     """What the loss of a batch adds to the loss of the epoch: a sum, and what divides it."""
     if _sums(loss):
         return value, 1.0
@@ -322,7 +326,7 @@ def _part(loss: Any, value: float, y: Array, *rest: Any) -> tuple[float, float]:
     # A batch that divides by 0, whose mean is 0: with label smoothing its sum may be more than that.
     summed = copy.copy(loss)
     summed.reduction = "sum"
-    return float(summed(y, *rest)), weight
+    return float(summed(y, *rest, **extra)), weight
 
 
 def _total_weight(y: Structure, target: Any, sample_weight: Array | None = None) -> float:
