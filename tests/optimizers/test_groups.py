@@ -383,6 +383,19 @@ def test_a_parameter_that_is_named_twice_in_a_group_is_in_it_once() -> None:
     assert cr.Adam(groups=[{"parameters": [MODEL, MODEL[0].weight]}]).groups[0].parameters == frozenset(MODEL.param())
 
 
+def test_groups_may_be_set_anew_and_what_is_remembered_stays() -> None:
+    model = network()
+    optimizer = cr.Adam(lr=0.1, groups=[{"parameters": model[0]}])
+    optimizer.step(model.param())
+    optimizer.groups = [{"parameters": model[2], "lr": 0.5}]  # type: ignore[assignment, list-item]
+    assert [optimizer.rule_of(p).current_lr for p in model.param()] == [0.1, 0.1, 0.5, 0.5]
+    assert optimizer.groups[0].steps == 1
+    assert all(optimizer.state[p]["step"] == 1 for p in model.param())
+    with pytest.raises(TypeError, match="Adam: groups must be a list of dicts"):
+        optimizer.groups = None  # type: ignore[assignment]
+    assert len(optimizer.groups) == 1
+
+
 @pytest.mark.parametrize("option", [{"maximize": 2}, {"maximize": "yes"}])
 def test_maximize_is_true_or_false(option: dict[str, Any]) -> None:
     with pytest.raises(TypeError, match="SGD: maximize must be True or False"):

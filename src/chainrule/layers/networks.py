@@ -24,8 +24,10 @@ class Network(Module):
 
     def closing(self) -> str:
         """What the print says at the end."""
-        frozen = sum(parameter.size for parameter in self.param() if not parameter.trainable)
-        return f"{self.num_parameters:,} parameters" + (f", {frozen:,} of them frozen" if frozen else "")
+        parameters = self.param()
+        n, frozen = (sum(p.size for p in some) for some in (parameters, [p for p in parameters if not p.trainable]))
+        words = f", {frozen:,} of them frozen" if frozen < n else ", frozen"
+        return f"{n:,} parameters" + words * (frozen > 0)
 
     def __repr__(self) -> str:
         lines: list[str] = []
