@@ -23,7 +23,11 @@ REQUIRED = {
     cr.CosineAnnealingLR: {"T_max": 3},
 }
 POSITIONAL = {cr.MultiLoss: (cr.MSELoss(),)}
-OPTIMIZERS = [cr.SGD, cr.Adam, cr.AdamW, cr.RMSprop, cr.Adagrad]
+OPTIMIZERS = [
+    kind
+    for kind in vars(cr).values()
+    if isinstance(kind, type) and issubclass(kind, cr.Optimizer) and kind is not cr.Optimizer
+]
 SCHEDULES = [cr.StepLR, cr.MultiStepLR, cr.ExponentialLR, cr.CosineAnnealingLR, cr.LinearLR, cr.ReduceLROnPlateau]
 PLACES = ("dim", "start_dim", "end_dim", "ignore_index")  # axes and classes count from the end, too
 SIGNED = ("negative_slope", "alpha", "threshold")  # of activations, any numbers

@@ -300,7 +300,13 @@ def test_a_network_in_pytorch_reads_every_kind_too(kind: str, dtype: str) -> Non
         assert torch.equal(found, expected)
 
 
-RULES = [cr.SGD(lr=0.1), cr.Adam(), cr.AdamW(), cr.RMSprop(), cr.Adagrad()]
+RULES = [
+    cr.SGD(lr=0.1),
+    cr.Adam(),
+    cr.AdamW(),
+    cr.RMSprop(),
+    cr.Adagrad(),
+]
 
 
 @pytest.mark.parametrize("rule", RULES, ids=repr)

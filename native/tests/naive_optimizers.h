@@ -37,7 +37,8 @@ Update<R> sgd(const Settings& s) {
 }
 
 template <class R>
-Update<R> adam(const Settings& s, bool decoupled) {
+Update<R> adam(const Settings& s) {
+    const bool decoupled = s.kind == "AdamW" || s.flag("decoupled_weight_decay");
     const R beta1 = R(s.number("beta1")), beta2 = R(s.number("beta2")), eps = R(s.number("eps")), decay = R(s.number("weight_decay"));
     const bool amsgrad = s.flag("amsgrad");
     return [=](Parameter<R>& p, R g, R lr) {
@@ -89,8 +90,8 @@ template <class R>
 Update<R> optimizer(const Settings& s, R gradient_scale) {
     const R clip_value = R(s.number("clip_value"));
     const Update<R> rule = s.kind == "SGD"       ? sgd<R>(s)
-                           : s.kind == "Adam"    ? adam<R>(s, false)
-                           : s.kind == "AdamW"   ? adam<R>(s, true)
+                           : s.kind == "Adam"    ? adam<R>(s)
+                           : s.kind == "AdamW"   ? adam<R>(s)
                            : s.kind == "RMSprop" ? rmsprop<R>(s)
                            : s.kind == "Adagrad" ? adagrad<R>(s)
                                                  : throw std::invalid_argument(s.kind);

@@ -31,6 +31,8 @@ std::vector<Settings> variants() {
                 add(kind, {{"amsgrad", amsgrad}});
                 add(kind, {{"amsgrad", amsgrad}, {"beta1", 0.3}, {"beta2", 0.9}, {"eps", 1e-4}});
             }
+        add("Adam", {{"decoupled_weight_decay", 1}});
+        add("Adam", {{"decoupled_weight_decay", 1}, {"amsgrad", 1}});
         for (double centered : {0, 1})
             for (double momentum : {0.0, 0.8}) add("RMSprop", {{"centered", centered}, {"momentum", momentum}});
         add("Adagrad");

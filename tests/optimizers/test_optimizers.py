@@ -37,6 +37,7 @@ EVERY = [
     *combinations(
         "Adam", lr=(0.1,), betas=((0.9, 0.999), (0.5, 0.7)), eps=(1e-8, 1e-2), weight_decay=(0, 0.05), amsgrad=(0, 1)
     ),
+    *combinations("Adam", lr=(0.1,), weight_decay=(0.0, 0.05), amsgrad=(0, 1), decoupled_weight_decay=(True,)),
     *combinations(
         "AdamW", lr=(0.1,), betas=((0.9, 0.999), (0.5, 0.7)), eps=(1e-8, 1e-2), weight_decay=(0, 0.05), amsgrad=(0, 1)
     ),
@@ -59,7 +60,7 @@ EVERY = [
     ),
 ]
 EVERY = [(n, o) for n, o in EVERY if not o.get("nesterov") or (o["momentum"] and not o["dampening"])]
-DEFAULTS = [(name, {}) for name in ("SGD", "Adam", "AdamW", "RMSprop", "Adagrad")]
+DEFAULTS = [(name, {}) for name in dict.fromkeys(name for name, _ in EVERY)]
 every_optimizer = pytest.mark.parametrize(("name", "options"), EVERY + DEFAULTS, ids=lambda value: str(value))
 one_of_each = pytest.mark.parametrize(
     ("name", "options"),

@@ -14,8 +14,8 @@ std::unique_ptr<Optimizer<T>> make_optimizer(const Settings& settings) {
         std::unique_ptr<Optimizer<T>> (*make)(const Settings&);
     } all[] = {
         {"SGD", make_sgd<T>},
-        {"Adam", make_adam<T, false>},
-        {"AdamW", make_adam<T, true>},
+        {"Adam", make_adam<T>},
+        {"AdamW", make_adam<T>},
         {"RMSprop", make_rmsprop<T>},
         {"Adagrad", make_adagrad<T>},
     };

@@ -61,6 +61,7 @@ OPTIMIZERS = [
     cr.RMSprop(lr=0.003, momentum=0.5, centered=True, eps=1e-4),
     cr.Adagrad(lr=0.05),
     cr.Adagrad(lr=0.05, lr_decay=0.1, weight_decay=0.01, initial_accumulator_value=0.1),
+    cr.Adam(lr=0.01, weight_decay=0.1, decoupled_weight_decay=True, decay_biases=False),
 ]
 
 

@@ -36,6 +36,7 @@ OPTIMIZERS = [
     (torch.optim.SGD, {"lr": 0.1}),
     (torch.optim.SGD, {"lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 1e-3}),
     (torch.optim.Adam, {"lr": 0.01, "amsgrad": True, "weight_decay": 1e-3}),
+    (torch.optim.Adam, {"lr": 0.01, "weight_decay": 0.1, "decoupled_weight_decay": True}),
     (torch.optim.AdamW, {"lr": 0.01}),
     (torch.optim.RMSprop, {"lr": 0.001, "momentum": 0.5, "centered": True}),
     (torch.optim.RMSprop, {"lr": 0.001}),

@@ -9,7 +9,13 @@ from ... import optimizers, signature
 from ..plan import CannotLower
 
 # A rule holds for exactly its class: a subclass may have changed anything.
-KNOWN = (optimizers.SGD, optimizers.Adam, optimizers.AdamW, optimizers.RMSprop, optimizers.Adagrad)
+KNOWN = (
+    optimizers.SGD,
+    optimizers.Adam,
+    optimizers.AdamW,
+    optimizers.RMSprop,
+    optimizers.Adagrad,
+)
 
 
 NOT_TOLD = ("lr", "groups", "maximize", "constraint")

@@ -50,20 +50,25 @@ def _sgd(rule: optimizers.SGD) -> Rule:
     return Rule((equation, "w = w - lr v"), ("v",), once, (new, "w -= lr * v;"))
 
 
-def _adam(rule: optimizers.Adam) -> Rule:
+def _means(rule: optimizers.Adam) -> tuple[str, tuple[str, ...]]:
+    """What Adam and its kin remember, in words and in C."""
     beta1, beta2 = rule.betas
-    each: tuple[str, ...] = (
+    return f"m = {words(beta1)} m + {words(1 - beta1)} g, v = {words(beta2)} v + {words(1 - beta2)} g^2", (
         f"m = {short(beta1)} * m + {short(1 - beta1)} * g;",
         f"v = {short(beta2)} * v + {short(1 - beta2)} * (g * g);",
     )
+
+
+def _adam(rule: optimizers.Adam) -> Rule:
+    beta1, beta2 = rule.betas
+    means, each = _means(rule)
     largest = "v"
     if rule.amsgrad:
         largest = "most"
         each += ("most = v > most ? v : most;",)
     return Rule(
         (
-            f"m = {words(beta1)} m + {words(1 - beta1)} g, v = {words(beta2)} v + {words(1 - beta2)} g^2"
-            + ", most = the largest v so far" * rule.amsgrad,
+            means + ", most = the largest v so far" * rule.amsgrad,
             f"w = w - lr (m / bias1) / (sqrt({largest} / bias2) + eps), where bias = 1 - beta^t makes good that m",
             "and v began with 0; it is written -expm1(t log(beta)), which keeps its digits where beta is close to 1",
         ),
@@ -73,11 +78,8 @@ def _adam(rule: optimizers.Adam) -> Rule:
             f"const float rate = lr / {_bias(beta1)}, root2 = sqrtf({_bias(beta2)});",
         ),
         (*each, f"w -= rate * m / (sqrtf({largest}) / root2 + {short(rule.eps)});"),
+        decays_first=rule.decoupled_weight_decay,
     )
-
-
-def _adamw(rule: optimizers.AdamW) -> Rule:
-    return _adam(rule)._replace(decays_first=True)
 
 
 def _bias(beta: float) -> str:
@@ -127,7 +129,7 @@ def _adagrad(rule: optimizers.Adagrad) -> Rule:
 RULES: dict[type, Callable[[Any], Rule]] = {
     optimizers.SGD: _sgd,
     optimizers.Adam: _adam,
-    optimizers.AdamW: _adamw,
+    optimizers.AdamW: _adam,
     optimizers.RMSprop: _rmsprop,
     optimizers.Adagrad: _adagrad,
 }

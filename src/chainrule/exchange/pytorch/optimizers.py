@@ -35,8 +35,6 @@ def optimizer_from_torch(optimizer: Any) -> Any:
         raise ValueError(f"from_torch: {pair.name} must have maximize=False")
     if optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks:
         raise ValueError(f"from_torch: {pair.name} has hooks, which chainrule cannot call; remove them")
-    if pair.ours is optimizers.Adam and any(group.get("decoupled_weight_decay") for group in groups):
-        raise ValueError("from_torch: Adam with decoupled_weight_decay=True is AdamW; use that")
     return pair.ours(**{key: plain(value) for key, value in options[0].items()})
 
 
