@@ -306,6 +306,7 @@ RULES = [
     cr.AdamW(),
     cr.RMSprop(),
     cr.Adagrad(),
+    cr.NAdam(),
 ]
 
 

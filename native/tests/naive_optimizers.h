@@ -15,7 +15,7 @@ using chainrule::Settings;
 // One number with all that any optimizer remembers of it.
 template <class R>
 struct Parameter {
-    R value = 0, buffer = 0, mean = 0, square = 0, largest = 0, sum = 0;
+    R value = 0, buffer = 0, mean = 0, square = 0, largest = 0, sum = 0, product = 1;
     int64_t step = 0;
 };
 
@@ -83,6 +83,25 @@ Update<R> adagrad(const Settings& s) {
 }
 
 template <class R>
+Update<R> nadam(const Settings& s) {
+    const R beta1 = R(s.number("beta1")), beta2 = R(s.number("beta2")), eps = R(s.number("eps")), decay = R(s.number("weight_decay"));
+    const R psi = R(s.number("momentum_decay"));
+    const bool decoupled = s.flag("decoupled_weight_decay");
+    return [=](Parameter<R>& p, R g, R lr) {
+        if (decoupled) p.value *= 1 - lr * decay;
+        else g += decay * p.value;
+        auto momentum = [=](int64_t t) { return beta1 * (1 - R(0.5) * std::pow(R(0.96), R(t) * psi)); };
+        const R mu = momentum(p.step), next = momentum(p.step + 1);
+        p.product *= mu;
+        p.mean = beta1 * p.mean + (1 - beta1) * g;
+        p.square = beta2 * p.square + (1 - beta2) * g * g;
+        const R root = std::sqrt(p.square / (1 - std::pow(beta2, R(p.step)))) + eps;
+        p.value -= lr * (1 - mu) / (1 - p.product) * g / root;
+        p.value -= lr * next / (1 - p.product * next) * p.mean / root;
+    };
+}
+
+template <class R>
 R clamp(R g, R bound) { return g < -bound ? -bound : g > bound ? bound : g; }
 
 // One update of one number, counted and clipped.
@@ -94,6 +113,7 @@ Update<R> optimizer(const Settings& s, R gradient_scale) {
                            : s.kind == "AdamW"   ? adam<R>(s)
                            : s.kind == "RMSprop" ? rmsprop<R>(s)
                            : s.kind == "Adagrad" ? adagrad<R>(s)
+                           : s.kind == "NAdam" ? nadam<R>(s)
                                                  : throw std::invalid_argument(s.kind);
     return [=](Parameter<R>& p, R g, R lr) {
         ++p.step;

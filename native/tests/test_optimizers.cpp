@@ -37,6 +37,9 @@ std::vector<Settings> variants() {
             for (double momentum : {0.0, 0.8}) add("RMSprop", {{"centered", centered}, {"momentum", momentum}});
         add("Adagrad");
         add("Adagrad", {{"lr_decay", 0.1}, {"initial_accumulator_value", 0.2}});
+        add("NAdam");
+        for (double decoupled : {0, 1})
+            add("NAdam", {{"beta1", 0.95}, {"beta2", 0.9}, {"eps", 1e-4}, {"momentum_decay", 0.7}, {"decoupled_weight_decay", decoupled}});
     }
     return all;
 }

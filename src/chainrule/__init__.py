@@ -69,6 +69,7 @@ from .optimizers import (
     ExponentialLR,
     LinearLR,
     MultiStepLR,
+    NAdam,
     Optimizer,
     ReduceLROnPlateau,
     RMSprop,

@@ -200,6 +200,7 @@ ADAPTIVE = {  # and their learning rates
     "Adam": 1e-3,
     "AdamW": 1e-3,
     "Adagrad": 5e-3,
+    "NAdam": 1e-3,
 }
 
 
@@ -242,6 +243,11 @@ def optimizers(draw: Any, curvature: float = 10.0) -> str:
     if kind == "Adagrad":
         option("lr_decay", 0.01)
         option("initial_accumulator_value", 0.1)
+    if kind == "NAdam":
+        option("betas", (0.8, 0.95), (0.0, 0.9))
+        option("eps", 1e-4)
+        option("momentum_decay", 0.3, 0.0)
+        option("decoupled_weight_decay", True)
     clipping = draw(st.sampled_from([None, None, "clip_norm", "clip_value", "both"]))
     if clipping in ("clip_norm", "both"):
         options["clip_norm"] = draw(st.sampled_from([0.05, 1.0]))

@@ -141,6 +141,7 @@ OPTIONS = {
     "Adam": ("eps", "weight_decay", "clip_value", "clip_norm"),
     "AdamW": ("eps", "weight_decay", "clip_value", "clip_norm"),
     "RMSprop": ("eps", "alpha", "momentum", "weight_decay", "clip_value", "clip_norm"),
+    "NAdam": ("eps", "weight_decay", "momentum_decay", "clip_value", "clip_norm"),
     "Adagrad": ("eps", "lr_decay", "weight_decay", "initial_accumulator_value", "clip_value", "clip_norm"),
 }
 RULES = st.sampled_from([(name, option) for name, options in OPTIONS.items() for option in options])

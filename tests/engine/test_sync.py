@@ -22,6 +22,7 @@ RULES = {
     "Adam": lambda: cr.Adam(lr=0.01),
     "amsgrad": lambda: cr.AdamW(lr=0.01, amsgrad=True),
     "RMSprop": lambda: cr.RMSprop(lr=0.001, centered=True, momentum=0.5),
+    "NAdam": lambda: cr.NAdam(lr=0.01),
     "Adagrad": lambda: cr.Adagrad(lr=0.01, lr_decay=0.1, initial_accumulator_value=0.1),
 }
 

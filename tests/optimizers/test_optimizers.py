@@ -58,6 +58,14 @@ EVERY = [
         initial_accumulator_value=(0.0, 0.5),
         eps=(1e-10, 1e-2),
     ),
+    *combinations(
+        "NAdam",
+        lr=(0.1,),
+        betas=((0.9, 0.999), (0.5, 0.7)),
+        weight_decay=(0.0, 0.05),
+        momentum_decay=(0.5,),
+        decoupled_weight_decay=(False, True),
+    ),
 ]
 EVERY = [(n, o) for n, o in EVERY if not o.get("nesterov") or (o["momentum"] and not o["dampening"])]
 DEFAULTS = [(name, {}) for name in dict.fromkeys(name for name, _ in EVERY)]
@@ -70,6 +78,7 @@ one_of_each = pytest.mark.parametrize(
         ("AdamW", {"lr": 0.1}),
         ("RMSprop", {"lr": 0.05, "momentum": 0.9, "centered": True}),
         ("Adagrad", {"lr": 0.1, "lr_decay": 0.1}),
+        ("NAdam", {"lr": 0.1, "momentum_decay": 0.1}),
     ],
 )
 every_library = pytest.mark.parametrize("library", LIBRARIES)
@@ -105,6 +114,7 @@ def assert_same(found: list[np.ndarray], expected: list[np.ndarray], rtol: float
 
 @every_optimizer
 @every_library
+@pytest.mark.usefixtures("float64_by_default")
 def test_every_step_is_that_of_pytorch(name: str, options: dict[str, Any], library: str) -> None:
     held, peers = parameters(library), [torch.nn.Parameter(torch.from_numpy(v)) for v in values(parameters())]
     optimizer, peer = getattr(cr, name)(**options), getattr(torch.optim, name)(peers, **options)
@@ -278,6 +288,7 @@ def test_one_optimizer_trains_two_models_each_on_its_own(name: str, options: dic
 
 
 @one_of_each
+@pytest.mark.usefixtures("float64_by_default")
 def test_several_optimizers_train_one_model_one_after_another(name: str, options: dict[str, Any]) -> None:
     held, peers = parameters(), [torch.nn.Parameter(torch.from_numpy(v)) for v in values(parameters())]
     for kind, settings in ((name, options), ("SGD", {"lr": 0.01, "momentum": 0.5})):
@@ -361,6 +372,21 @@ def test_adamw_by_hand() -> None:
     assert w.value.tolist() == pytest.approx([2.0], rel=1e-14)
 
 
+def test_nadam_by_hand() -> None:
+    w, nadam = one_number(1.0, -3.0), cr.NAdam(lr=0.25, betas=(0.5, 0.5), eps=0.0, momentum_decay=0.0)
+    assert (nadam.mu(1), nadam.mu_product(3)) == (0.25, 1 / 64)  # half of β1, always
+    nadam.step([w])  # m = g / 2, v̂ = g²: (0.25 / 2) / (1 - 1 / 16) + (3 / 4) / (1 - 1 / 4) of lr, against the sign
+    assert w.value.tolist() == pytest.approx([1 + 0.25 * (2 / 15 + 1)], rel=1e-14)
+
+
+def test_the_momenta_of_nadam_that_are_left_out_make_no_difference() -> None:
+    for betas, decay in (((0.9, 0.9), 4e-3), ((0.99, 0.9), 0.5), ((0.0, 0.9), 4e-3)):
+        nadam = cr.NAdam(betas=betas, momentum_decay=decay)
+        for t in (1, 2, 40, 60, 4000):
+            whole = math.prod(nadam.mu(i) for i in range(1, t + 1))
+            assert 1 - nadam.mu_product(t) == 1 - whole
+
+
 def test_rmsprop_by_hand() -> None:
     w = one_number(1.0, 2.0)
     cr.RMSprop(lr=0.5, alpha=0.75, eps=0.0).step([w])  # v = 0.25 · 4 = 1, w = 1 - 0.5 · 2 / 1
@@ -404,6 +430,8 @@ def test_centered_rmsprop_stays_finite_where_the_variance_rounds_to_less_than_ze
         ("Adam", {"betas": (-0.9, 0.9)}, ValueError, "Adam: betas[0] must be at least 0 and below 1, got -0.9"),
         ("Adam", {"eps": -1e-8}, ValueError, "Adam: eps must be at least 0 and finite, got -1e-08"),
         ("AdamW", {"weight_decay": "a"}, TypeError, "AdamW: weight_decay must be a number, got 'a'"),
+        ("NAdam", {"momentum_decay": -1}, ValueError, "NAdam: momentum_decay must be at least 0 and finite, got -1"),
+        ("NAdam", {"betas": 0.9}, TypeError, "NAdam: betas must be two numbers, got 0.9"),
         ("RMSprop", {"alpha": 1.5}, ValueError, "RMSprop: alpha must be at least 0 and below 1, got 1.5"),
         ("Adagrad", {"lr_decay": -1}, ValueError, "Adagrad: lr_decay must be at least 0 and finite, got -1"),
     ],
@@ -444,6 +472,7 @@ def test_the_base_has_no_rule() -> None:
 
 @one_of_each
 @every_library
+@pytest.mark.usefixtures("float64_by_default")
 def test_without_decay_of_biases_pytorch_agrees_where_its_groups_say_so(
     name: str, options: dict[str, Any], library: str
 ) -> None:

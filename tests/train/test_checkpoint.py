@@ -37,6 +37,7 @@ def optimizers():
         "adam": cr.Adam(lr=0.01, amsgrad=True),
         "plateau": cr.AdamW(lr=cr.ReduceLROnPlateau(0.01, patience=1, factor=0.5)),
         "rmsprop": cr.RMSprop(lr=0.001, centered=True, momentum=0.5),
+        "nadam": cr.NAdam(lr=0.01, weight_decay=0.01),
         "adagrad": cr.Adagrad(lr=cr.LinearLR(0.1), lr_decay=0.01),
     }
 

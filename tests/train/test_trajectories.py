@@ -7,6 +7,8 @@ from networks import report_network, values
 
 import chainrule as cr
 
+pytestmark = pytest.mark.usefixtures("float64_by_default")
+
 STEPS, BATCH_SIZE, POINTS = 200, 100, 1000
 EPOCHS = STEPS * BATCH_SIZE // POINTS
 
@@ -24,6 +26,7 @@ OPTIMIZERS = {
     "RMSprop": (cr.RMSprop, torch.optim.RMSprop, {"lr": 1e-3}),
     "RMSprop centered": (cr.RMSprop, torch.optim.RMSprop, {"lr": 1e-3, "centered": True}),
     "RMSprop momentum": (cr.RMSprop, torch.optim.RMSprop, {"lr": 1e-3, "momentum": 0.9, "weight_decay": 1e-2}),
+    "NAdam": (cr.NAdam, torch.optim.NAdam, {"lr": 1e-2, "weight_decay": 1e-3}),
     "Adagrad": (cr.Adagrad, torch.optim.Adagrad, {"lr": 1e-2}),
     "Adagrad lr_decay": (
         cr.Adagrad,

@@ -3,6 +3,7 @@
 #include "adagrad.h"
 #include "adam.h"
 #include "rmsprop.h"
+#include "nadam.h"
 #include "sgd.h"
 
 namespace chainrule {
@@ -18,6 +19,7 @@ std::unique_ptr<Optimizer<T>> make_optimizer(const Settings& settings) {
         {"AdamW", make_adam<T>},
         {"RMSprop", make_rmsprop<T>},
         {"Adagrad", make_adagrad<T>},
+        {"NAdam", make_nadam<T>},
     };
     for (const auto& one : all)
         if (settings.kind == one.kind) return one.make(with_normal_options<T>(settings));

@@ -3,6 +3,7 @@
 from .adagrad import Adagrad
 from .adam import Adam, AdamW
 from .clipping import clip_grad_norm_, clip_grad_value_
+from .nadam import NAdam
 from .optimizer import Optimizer
 from .rmsprop import RMSprop
 from .schedules import (
@@ -25,6 +26,7 @@ __all__ = [
     "ExponentialLR",
     "LinearLR",
     "MultiStepLR",
+    "NAdam",
     "Optimizer",
     "RMSprop",
     "ReduceLROnPlateau",

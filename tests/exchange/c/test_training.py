@@ -62,6 +62,8 @@ OPTIMIZERS = [
     cr.Adagrad(lr=0.05),
     cr.Adagrad(lr=0.05, lr_decay=0.1, weight_decay=0.01, initial_accumulator_value=0.1),
     cr.Adam(lr=0.01, weight_decay=0.1, decoupled_weight_decay=True, decay_biases=False),
+    cr.NAdam(lr=0.01),
+    cr.NAdam(betas=(0.8, 0.0), weight_decay=0.1, momentum_decay=0.5, decoupled_weight_decay=True),
 ]
 
 
@@ -407,6 +409,8 @@ MUTANTS = [
     ("adamw", cr.Tanh(), MSE, cr.AdamW(lr=0.01), "1.0f - lr * decay", "1.0f + lr * decay"),
     ("rmsprop", cr.Tanh(), MSE, cr.RMSprop(), "+ 0.01f * (g * g)", "+ 0.02f * (g * g)"),
     ("centered", cr.Tanh(), MSE, OPTIMIZERS[9], "v - a * a", "v + a * a"),
+    ("nadam's mean", cr.Tanh(), MSE, cr.NAdam(lr=0.01), "of_g * g + of_m", "of_g * g - of_m"),
+    ("its momentum", cr.Tanh(), MSE, cr.NAdam(lr=0.01), "product *= momentum(i)", "product *= 0.9f"),
     ("adagrad", cr.Tanh(), MSE, cr.Adagrad(), "s += g * g", "s += g"),
     ("its decay", cr.Tanh(), MSE, OPTIMIZERS[13], "(1.0f + 0.1f", "(1.0f - 0.1f"),
 ]

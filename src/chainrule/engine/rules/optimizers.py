@@ -15,6 +15,7 @@ KNOWN = (
     optimizers.AdamW,
     optimizers.RMSprop,
     optimizers.Adagrad,
+    optimizers.NAdam,
 )
 
 

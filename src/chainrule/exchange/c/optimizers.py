@@ -20,6 +20,7 @@ class Rule(NamedTuple):
     once : what is computed once in a step.
     each : what happens to one number.
     decays_first : weight decay is no part of the gradient, but happens to the weight before.
+    functions : what it calls.
     """
 
     equation: tuple[str, ...]
@@ -27,6 +28,7 @@ class Rule(NamedTuple):
     once: tuple[str, ...]
     each: tuple[str, ...]
     decays_first: bool = False
+    functions: tuple[str, ...] = ()
 
 
 def _sgd(rule: optimizers.SGD) -> Rule:
@@ -126,12 +128,55 @@ def _adagrad(rule: optimizers.Adagrad) -> Rule:
     )
 
 
+def _nadam(rule: optimizers.NAdam) -> Rule:
+    beta1, beta2 = rule.betas
+    means, each = _means(rule)
+    fading = short(rule.momentum_decay * math.log(0.96))
+    momentum = f"""\
+/* What becomes of the momentum, {words(beta1)}, at step t. */
+static float momentum(uint32_t t)
+{{
+    return {short(beta1)} * (1.0f - 0.5f * expf((float)t * {fading}));
+}}
+"""
+    product = """\
+/* The product of the momenta of all steps until t; what is less makes no difference to 1. */
+static float mu_product(uint32_t t)
+{
+    float product = 1.0f;
+    uint32_t i;
+    for (i = 1; i <= t && product > 1e-9f; i++)
+        product *= momentum(i);
+    return product;
+}
+"""
+    return Rule(
+        (
+            means,
+            "w = w - lr (next m / (1 - product next) + (1 - mu) g / (1 - product)) / (sqrt(v / bias2) + eps)",
+            "where mu and next are the momenta of this step and the next, and bias2 = 1 - beta^t as for Adam",
+        ),
+        ("m", "v"),
+        (
+            *["const float t = (float)state->steps;"] * (beta2 > 0),
+            "const float mu = momentum(state->steps), next = momentum(state->steps + 1);",
+            "const float product = mu_product(state->steps);",
+            "const float of_g = lr * (1.0f - mu) / (1.0f - product), of_m = lr * next / (1.0f - product * next);",
+            f"const float root2 = sqrtf({_bias(beta2)});",
+        ),
+        (*each, f"w -= (of_g * g + of_m * m) / (sqrtf(v) / root2 + {short(rule.eps)});"),
+        decays_first=rule.decoupled_weight_decay,
+        functions=(momentum, product),
+    )
+
+
 RULES: dict[type, Callable[[Any], Rule]] = {
     optimizers.SGD: _sgd,
     optimizers.Adam: _adam,
     optimizers.AdamW: _adam,
     optimizers.RMSprop: _rmsprop,
     optimizers.Adagrad: _adagrad,
+    optimizers.NAdam: _nadam,
 }
 
 

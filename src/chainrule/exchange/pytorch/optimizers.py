@@ -1,6 +1,7 @@
 """PyTorch's optimizers as ours, and what they remember, both ways."""
 
-from collections.abc import Iterable
+import math
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from ... import optimizers
@@ -15,6 +16,11 @@ def rules(torch: Any) -> list[Pair]:
 
 
 COUNTED_THERE = (optimizers.RMSprop,)  # PyTorch counts the updates of each parameter; ours need no such count
+
+# What PyTorch keeps of each parameter as one number, and ours know from how often it was updated.
+DERIVED: dict[type, Callable[[Any, int], dict[str, float]]] = {
+    optimizers.NAdam: lambda rule, step: {"mu_product": rule.mu_product(step)},
+}
 
 
 def optimizer_from_torch(optimizer: Any) -> Any:
@@ -39,12 +45,20 @@ def optimizer_from_torch(optimizer: Any) -> Any:
 
 
 def state_from_torch(theirs: Any, ours: Any, parameters: Iterable[tuple[Any, Parameter]]) -> None:
-    """Let our optimizer go on from what PyTorch's remembers of the same parameters."""
+    """Let our optimizer go on from what PyTorch's remembers of the same parameters.
+
+    Raises ValueError for a number that does not follow from the count of steps, as where betas have changed.
+    """
     steps = 0
     for theirs_parameter, parameter in parameters:
         kept = {k: v for k, v in theirs.state.get(theirs_parameter, {}).items() if v is not None}
         if "step" in kept:
             steps = max(steps, int(kept["step"]))
+        for name, expected in _derived(ours.rule_of(parameter), int(kept.get("step", 0))).items():
+            found = float(kept.pop(name, expected))
+            if not math.isclose(found, expected, rel_tol=1e-3, abs_tol=1e-3):  # PyTorch's is a float32, multiplied up
+                who = f"from_torch: {name} of {type(ours).__name__}"
+                raise ValueError(f"{who} would be {expected:.6g} by its options and steps, and is {found:.6g}")
         ours.state[parameter] = {key: int(v) if key == "step" else copy(v) for key, v in kept.items()}
         if not ours.counts_steps:
             ours.state[parameter].pop("step", None)
@@ -66,15 +80,21 @@ def state_for_torch(
         state = {key: torch.tensor(value).to(device) for key, value in kept.items() if key != "step"}
         step = ours.steps if isinstance(ours, COUNTED_THERE) else kept.get("step")
         if step is not None:
-            state["step"] = _step(torch, step, groups[theirs_parameter], device)
+            for name, number in {"step": step, **_derived(ours.rule_of(parameter), step)}.items():
+                state[name] = _number(torch, number, groups[theirs_parameter], device)
         found.append((theirs.state[theirs_parameter], state))
     return found
 
 
-def _step(torch: Any, step: int, group: dict[str, Any], device: Any) -> Any:
-    """The number of steps as PyTorch keeps it, beside the weights where its kernel counts by itself."""
+def _derived(rule: Any, step: int) -> dict[str, float]:
+    """The numbers of a parameter that follow from how often it was updated, as PyTorch keeps them then."""
+    return DERIVED[type(rule)](rule, step) if type(rule) in DERIVED else {}
+
+
+def _number(torch: Any, number: float, group: dict[str, Any], device: Any) -> Any:
+    """The number of steps, or another, as PyTorch keeps it, beside the weights where its kernel counts by itself."""
     double = torch.get_default_dtype() == torch.float64 and not group.get("fused")
     beside = group.get("fused") or group.get("capturable")
     return torch.tensor(
-        float(step), dtype=torch.float64 if double else torch.float32, device=device if beside else "cpu"
+        float(number), dtype=torch.float64 if double else torch.float32, device=device if beside else "cpu"
     )
