@@ -307,6 +307,7 @@ RULES = [
     cr.RMSprop(),
     cr.Adagrad(),
     cr.NAdam(),
+    cr.RAdam(0.01),
 ]
 
 

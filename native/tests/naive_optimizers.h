@@ -102,6 +102,24 @@ Update<R> nadam(const Settings& s) {
 }
 
 template <class R>
+Update<R> radam(const Settings& s) {
+    const R beta1 = R(s.number("beta1")), beta2 = R(s.number("beta2")), eps = R(s.number("eps")), decay = R(s.number("weight_decay"));
+    const bool decoupled = s.flag("decoupled_weight_decay");
+    return [=](Parameter<R>& p, R g, R lr) {
+        if (decoupled) p.value *= 1 - lr * decay;
+        else g += decay * p.value;
+        p.mean = beta1 * p.mean + (1 - beta1) * g;
+        p.square = beta2 * p.square + (1 - beta2) * g * g;
+        const R t = R(p.step), correction1 = 1 - std::pow(beta1, t), correction2 = 1 - std::pow(beta2, t);
+        const R most = 2 / (1 - beta2) - 1, rho = most - 2 * t * std::pow(beta2, t) / correction2;
+        R update = lr * p.mean / correction1;
+        if (rho > 5)
+            update *= std::sqrt((rho - 4) * (rho - 2) * most / ((most - 4) * (most - 2) * rho)) * std::sqrt(correction2) / (std::sqrt(p.square) + eps);
+        p.value -= update;
+    };
+}
+
+template <class R>
 R clamp(R g, R bound) { return g < -bound ? -bound : g > bound ? bound : g; }
 
 // One update of one number, counted and clipped.
@@ -113,6 +131,7 @@ Update<R> optimizer(const Settings& s, R gradient_scale) {
                            : s.kind == "AdamW"   ? adam<R>(s)
                            : s.kind == "RMSprop" ? rmsprop<R>(s)
                            : s.kind == "Adagrad" ? adagrad<R>(s)
+                           : s.kind == "RAdam" ? radam<R>(s)
                            : s.kind == "NAdam" ? nadam<R>(s)
                                                  : throw std::invalid_argument(s.kind);
     return [=](Parameter<R>& p, R g, R lr) {

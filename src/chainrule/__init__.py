@@ -71,6 +71,7 @@ from .optimizers import (
     MultiStepLR,
     NAdam,
     Optimizer,
+    RAdam,
     ReduceLROnPlateau,
     RMSprop,
     Schedule,

@@ -201,6 +201,7 @@ ADAPTIVE = {  # and their learning rates
     "AdamW": 1e-3,
     "Adagrad": 5e-3,
     "NAdam": 1e-3,
+    "RAdam": 1e-3,
 }
 
 
@@ -247,6 +248,10 @@ def optimizers(draw: Any, curvature: float = 10.0) -> str:
         option("betas", (0.8, 0.95), (0.0, 0.9))
         option("eps", 1e-4)
         option("momentum_decay", 0.3, 0.0)
+        option("decoupled_weight_decay", True)
+    if kind == "RAdam":
+        option("betas", (0.8, 0.95), (0.0, 0.9), (0.9, 0.6))
+        option("eps", 1e-4)
         option("decoupled_weight_decay", True)
     clipping = draw(st.sampled_from([None, None, "clip_norm", "clip_value", "both"]))
     if clipping in ("clip_norm", "both"):

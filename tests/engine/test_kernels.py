@@ -142,6 +142,7 @@ OPTIONS = {
     "AdamW": ("eps", "weight_decay", "clip_value", "clip_norm"),
     "RMSprop": ("eps", "alpha", "momentum", "weight_decay", "clip_value", "clip_norm"),
     "NAdam": ("eps", "weight_decay", "momentum_decay", "clip_value", "clip_norm"),
+    "RAdam": ("eps", "weight_decay", "clip_value", "clip_norm"),
     "Adagrad": ("eps", "lr_decay", "weight_decay", "initial_accumulator_value", "clip_value", "clip_norm"),
 }
 RULES = st.sampled_from([(name, option) for name, options in OPTIONS.items() for option in options])

@@ -23,6 +23,7 @@ RULES = {
     "amsgrad": lambda: cr.AdamW(lr=0.01, amsgrad=True),
     "RMSprop": lambda: cr.RMSprop(lr=0.001, centered=True, momentum=0.5),
     "NAdam": lambda: cr.NAdam(lr=0.01),
+    "RAdam": lambda: cr.RAdam(lr=0.01, betas=(0.9, 0.9)),
     "Adagrad": lambda: cr.Adagrad(lr=0.01, lr_decay=0.1, initial_accumulator_value=0.1),
 }
 

@@ -66,6 +66,13 @@ EVERY = [
         momentum_decay=(0.5,),
         decoupled_weight_decay=(False, True),
     ),
+    *combinations(
+        "RAdam",
+        lr=(0.1,),
+        betas=((0.9, 0.999), (0.5, 0.7), (0.5, 0.5)),
+        weight_decay=(0.0, 0.05),
+        decoupled_weight_decay=(False, True),
+    ),
 ]
 EVERY = [(n, o) for n, o in EVERY if not o.get("nesterov") or (o["momentum"] and not o["dampening"])]
 DEFAULTS = [(name, {}) for name in dict.fromkeys(name for name, _ in EVERY)]
@@ -79,6 +86,7 @@ one_of_each = pytest.mark.parametrize(
         ("RMSprop", {"lr": 0.05, "momentum": 0.9, "centered": True}),
         ("Adagrad", {"lr": 0.1, "lr_decay": 0.1}),
         ("NAdam", {"lr": 0.1, "momentum_decay": 0.1}),
+        ("RAdam", {"lr": 0.1, "betas": (0.9, 0.99)}),
     ],
 )
 every_library = pytest.mark.parametrize("library", LIBRARIES)
@@ -385,6 +393,14 @@ def test_the_momenta_of_nadam_that_are_left_out_make_no_difference() -> None:
         for t in (1, 2, 40, 60, 4000):
             whole = math.prod(nadam.mu(i) for i in range(1, t + 1))
             assert 1 - nadam.mu_product(t) == 1 - whole
+
+
+def test_radam_by_hand() -> None:
+    w, radam = one_number(1.0, -3.0), cr.RAdam(lr=0.25, eps=0.0)
+    radam.step([w])  # m̂ = g, and nothing is known of v: a step of lr · g
+    assert w.value.tolist() == pytest.approx([1.75], rel=1e-14)
+    assert [t for t in range(1, 9) if radam.rectification(t) is None] == [1, 2, 3, 4, 5]
+    assert cr.RAdam(betas=(0.9, 2 / 3)).rectification(10**6) is None
 
 
 def test_rmsprop_by_hand() -> None:

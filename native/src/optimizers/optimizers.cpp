@@ -4,6 +4,7 @@
 #include "adam.h"
 #include "rmsprop.h"
 #include "nadam.h"
+#include "radam.h"
 #include "sgd.h"
 
 namespace chainrule {
@@ -19,6 +20,7 @@ std::unique_ptr<Optimizer<T>> make_optimizer(const Settings& settings) {
         {"AdamW", make_adam<T>},
         {"RMSprop", make_rmsprop<T>},
         {"Adagrad", make_adagrad<T>},
+        {"RAdam", make_radam<T>},
         {"NAdam", make_nadam<T>},
     };
     for (const auto& one : all)

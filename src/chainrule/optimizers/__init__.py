@@ -5,6 +5,7 @@ from .adam import Adam, AdamW
 from .clipping import clip_grad_norm_, clip_grad_value_
 from .nadam import NAdam
 from .optimizer import Optimizer
+from .radam import RAdam
 from .rmsprop import RMSprop
 from .schedules import (
     CosineAnnealingLR,
@@ -28,6 +29,7 @@ __all__ = [
     "MultiStepLR",
     "NAdam",
     "Optimizer",
+    "RAdam",
     "RMSprop",
     "ReduceLROnPlateau",
     "Schedule",

@@ -16,6 +16,7 @@ KNOWN = (
     optimizers.RMSprop,
     optimizers.Adagrad,
     optimizers.NAdam,
+    optimizers.RAdam,
 )
 
 

@@ -170,6 +170,53 @@ static float mu_product(uint32_t t)
     )
 
 
+def _radam(rule: optimizers.RAdam) -> Rule:
+    beta1, beta2 = rule.betas
+    means, each = _means(rule)
+    count, plain = "const float t = (float)state->steps;", f"lr / {_bias(beta1)}"
+    most = 2 / (1 - beta2) - 1
+    if most <= 5:  # it never knows enough of v
+        return Rule(
+            (means, "w = w - lr m / bias1, where bias1 = 1 - beta^t"),
+            ("m", "v"),
+            (*[count] * (beta1 > 0), f"const float rate = {plain};"),
+            (*each, "w -= rate * m;"),
+            decays_first=rule.decoupled_weight_decay,
+        )
+    speed = -math.log(beta2)  # with which beta2^t falls
+    known = f"""\
+/* How many steps v knows of: {words(most)} - 2 t beta^t / (1 - beta^t). While beta^t is close to 1, that is a
+ * difference of large numbers, and better t + h(x / t) - t h(x), where h(x) = coth(x) - 1 / x
+ * = x / 3 - x^3 / 45 + 2 x^5 / 945 - x^7 / 4725 + ... */
+static float known_steps(float t)
+{{
+    const float x = {short(speed / 2)} * t, xx = x * x;
+    if (x > 0.5f)
+        return {short(most)} - 2.0f * t / expm1f(2.0f * x);
+    return t + {short(1 / math.tanh(speed / 2) - 2 / speed)}
+           - t * x * (1.0f / 3.0f - xx * (1.0f / 45.0f - xx * (2.0f / 945.0f - xx / 4725.0f)));
+}}
+"""
+    return Rule(
+        (
+            means,
+            "w = w - lr m / bias1 while v knows of at most five steps, and then",
+            "w = w - lr r (m / bias1) / (sqrt(v / bias2) + eps / sqrt(bias2)), where bias = 1 - beta^t,",
+            f"r = sqrt((known - 4) (known - 2) most / ((most - 4) (most - 2) known)), most = {words(most)}",
+        ),
+        ("m", "v"),
+        (
+            count,
+            f"const float plain = {plain}, known = known_steps(t);",
+            f"const float share = {short(most / ((most - 4) * (most - 2)))} * (known - 4.0f) * (known - 2.0f) / known;",
+            f"const float rate = known > 5.0f ? plain * sqrtf(share * {_bias(beta2)}) : plain;",
+        ),
+        (*each, f"w -= known > 5.0f ? rate * m / (sqrtf(v) + {short(rule.eps)}) : rate * m;"),
+        decays_first=rule.decoupled_weight_decay,
+        functions=(known,),
+    )
+
+
 RULES: dict[type, Callable[[Any], Rule]] = {
     optimizers.SGD: _sgd,
     optimizers.Adam: _adam,
@@ -177,6 +224,7 @@ RULES: dict[type, Callable[[Any], Rule]] = {
     optimizers.RMSprop: _rmsprop,
     optimizers.Adagrad: _adagrad,
     optimizers.NAdam: _nadam,
+    optimizers.RAdam: _radam,
 }
 
 
