@@ -308,6 +308,7 @@ RULES = [
     cr.Adagrad(),
     cr.NAdam(),
     cr.RAdam(0.01),
+    cr.Adamax(),
 ]
 
 

@@ -120,6 +120,17 @@ Update<R> radam(const Settings& s) {
 }
 
 template <class R>
+Update<R> adamax(const Settings& s) {
+    const R beta1 = R(s.number("beta1")), beta2 = R(s.number("beta2")), eps = R(s.number("eps")), decay = R(s.number("weight_decay"));
+    return [=](Parameter<R>& p, R g, R lr) {
+        g += decay * p.value;
+        p.mean = beta1 * p.mean + (1 - beta1) * g;
+        p.largest = std::max(beta2 * p.largest, std::fabs(g) + eps);
+        p.value -= lr / (1 - std::pow(beta1, R(p.step))) * p.mean / p.largest;
+    };
+}
+
+template <class R>
 R clamp(R g, R bound) { return g < -bound ? -bound : g > bound ? bound : g; }
 
 // One update of one number, counted and clipped.
@@ -131,6 +142,7 @@ Update<R> optimizer(const Settings& s, R gradient_scale) {
                            : s.kind == "AdamW"   ? adam<R>(s)
                            : s.kind == "RMSprop" ? rmsprop<R>(s)
                            : s.kind == "Adagrad" ? adagrad<R>(s)
+                           : s.kind == "Adamax" ? adamax<R>(s)
                            : s.kind == "RAdam" ? radam<R>(s)
                            : s.kind == "NAdam" ? nadam<R>(s)
                                                  : throw std::invalid_argument(s.kind);

@@ -64,6 +64,7 @@ from .optimizers import (
     SGD,
     Adagrad,
     Adam,
+    Adamax,
     AdamW,
     CosineAnnealingLR,
     ExponentialLR,

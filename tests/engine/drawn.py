@@ -202,6 +202,7 @@ ADAPTIVE = {  # and their learning rates
     "Adagrad": 5e-3,
     "NAdam": 1e-3,
     "RAdam": 1e-3,
+    "Adamax": 1e-3,
 }
 
 
@@ -253,6 +254,9 @@ def optimizers(draw: Any, curvature: float = 10.0) -> str:
         option("betas", (0.8, 0.95), (0.0, 0.9), (0.9, 0.6))
         option("eps", 1e-4)
         option("decoupled_weight_decay", True)
+    if kind == "Adamax":
+        option("betas", (0.8, 0.95), (0.0, 0.9))
+        option("eps", 1e-4)
     clipping = draw(st.sampled_from([None, None, "clip_norm", "clip_value", "both"]))
     if clipping in ("clip_norm", "both"):
         options["clip_norm"] = draw(st.sampled_from([0.05, 1.0]))

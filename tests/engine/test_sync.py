@@ -24,6 +24,7 @@ RULES = {
     "RMSprop": lambda: cr.RMSprop(lr=0.001, centered=True, momentum=0.5),
     "NAdam": lambda: cr.NAdam(lr=0.01),
     "RAdam": lambda: cr.RAdam(lr=0.01, betas=(0.9, 0.9)),
+    "Adamax": lambda: cr.Adamax(lr=0.01),
     "Adagrad": lambda: cr.Adagrad(lr=0.01, lr_decay=0.1, initial_accumulator_value=0.1),
 }
 

@@ -66,6 +66,7 @@ EVERY = [
         momentum_decay=(0.5,),
         decoupled_weight_decay=(False, True),
     ),
+    *combinations("Adamax", lr=(0.1,), betas=((0.9, 0.999), (0.5, 0.7)), eps=(1e-8, 1e-2), weight_decay=(0.0, 0.05)),
     *combinations(
         "RAdam",
         lr=(0.1,),
@@ -86,6 +87,7 @@ one_of_each = pytest.mark.parametrize(
         ("RMSprop", {"lr": 0.05, "momentum": 0.9, "centered": True}),
         ("Adagrad", {"lr": 0.1, "lr_decay": 0.1}),
         ("NAdam", {"lr": 0.1, "momentum_decay": 0.1}),
+        ("Adamax", {"lr": 0.1, "betas": (0.9, 0.9)}),
         ("RAdam", {"lr": 0.1, "betas": (0.9, 0.99)}),
     ],
 )
@@ -401,6 +403,15 @@ def test_radam_by_hand() -> None:
     assert w.value.tolist() == pytest.approx([1.75], rel=1e-14)
     assert [t for t in range(1, 9) if radam.rectification(t) is None] == [1, 2, 3, 4, 5]
     assert cr.RAdam(betas=(0.9, 2 / 3)).rectification(10**6) is None
+
+
+def test_adamax_by_hand() -> None:
+    w, adamax = one_number(1.0, -3.0), cr.Adamax(lr=0.25, betas=(0.5, 0.5), eps=1.0)
+    adamax.step([w])  # m̂ = -3, u = 3 + 1
+    assert w.value.tolist() == [1 + 0.25 * 3 / 4]
+    w.grad[...] = 0
+    adamax.step([w])  # m = -0.75, m̂ = -1, u = 2 by its own decay
+    assert w.value.tolist() == [1.1875 + 0.25 * 1 / 2]
 
 
 def test_rmsprop_by_hand() -> None:

@@ -28,6 +28,7 @@ OPTIMIZERS = {
     "RMSprop momentum": (cr.RMSprop, torch.optim.RMSprop, {"lr": 1e-3, "momentum": 0.9, "weight_decay": 1e-2}),
     "NAdam": (cr.NAdam, torch.optim.NAdam, {"lr": 1e-2, "weight_decay": 1e-3}),
     "RAdam": (cr.RAdam, torch.optim.RAdam, {"lr": 1e-2}),
+    "Adamax": (cr.Adamax, torch.optim.Adamax, {"lr": 1e-2, "betas": (0.8, 0.95)}),
     "Adagrad": (cr.Adagrad, torch.optim.Adagrad, {"lr": 1e-2}),
     "Adagrad lr_decay": (
         cr.Adagrad,

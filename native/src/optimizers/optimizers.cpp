@@ -5,6 +5,7 @@
 #include "rmsprop.h"
 #include "nadam.h"
 #include "radam.h"
+#include "adamax.h"
 #include "sgd.h"
 
 namespace chainrule {
@@ -20,6 +21,7 @@ std::unique_ptr<Optimizer<T>> make_optimizer(const Settings& settings) {
         {"AdamW", make_adam<T>},
         {"RMSprop", make_rmsprop<T>},
         {"Adagrad", make_adagrad<T>},
+        {"Adamax", make_adamax<T>},
         {"RAdam", make_radam<T>},
         {"NAdam", make_nadam<T>},
     };

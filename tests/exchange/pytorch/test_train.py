@@ -42,6 +42,7 @@ OPTIMIZERS = [
     (torch.optim.RMSprop, {"lr": 0.001}),
     (torch.optim.NAdam, {"lr": 0.01, "weight_decay": 1e-3}),
     (torch.optim.RAdam, {"lr": 0.01, "betas": (0.8, 0.9)}),
+    (torch.optim.Adamax, {"lr": 0.01}),
     (torch.optim.Adagrad, {"lr": 0.01, "lr_decay": 0.01, "initial_accumulator_value": 0.1}),
 ]
 

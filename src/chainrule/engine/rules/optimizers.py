@@ -17,6 +17,7 @@ KNOWN = (
     optimizers.Adagrad,
     optimizers.NAdam,
     optimizers.RAdam,
+    optimizers.Adamax,
 )
 
 

@@ -217,6 +217,25 @@ static float known_steps(float t)
     )
 
 
+def _adamax(rule: optimizers.Adamax) -> Rule:
+    beta1, beta2 = rule.betas
+    return Rule(
+        (
+            f"m = {words(beta1)} m + {words(1 - beta1)} g, most = the larger of {words(beta2)} most and |g| + eps",
+            "w = w - lr (m / bias1) / most, where bias1 = 1 - beta^t",
+        ),
+        ("m", "most"),
+        (*["const float t = (float)state->steps;"] * (beta1 > 0), f"const float rate = lr / {_bias(beta1)};"),
+        (
+            f"const float size = (g < 0.0f ? -g : g) + {short(rule.eps)};",
+            f"m = {short(beta1)} * m + {short(1 - beta1)} * g;",
+            f"most *= {short(beta2)};",
+            "most = most > size ? most : size;",
+            "w -= rate * m / most;",
+        ),
+    )
+
+
 RULES: dict[type, Callable[[Any], Rule]] = {
     optimizers.SGD: _sgd,
     optimizers.Adam: _adam,
@@ -225,6 +244,7 @@ RULES: dict[type, Callable[[Any], Rule]] = {
     optimizers.Adagrad: _adagrad,
     optimizers.NAdam: _nadam,
     optimizers.RAdam: _radam,
+    optimizers.Adamax: _adamax,
 }
 
 
