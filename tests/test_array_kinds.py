@@ -309,6 +309,7 @@ RULES = [
     cr.NAdam(),
     cr.RAdam(0.01),
     cr.Adamax(),
+    cr.Adadelta(),
 ]
 
 

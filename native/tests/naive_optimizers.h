@@ -131,6 +131,18 @@ Update<R> adamax(const Settings& s) {
 }
 
 template <class R>
+Update<R> adadelta(const Settings& s) {
+    const R rho = R(s.number("rho")), eps = R(s.number("eps")), decay = R(s.number("weight_decay"));
+    return [=](Parameter<R>& p, R g, R lr) {
+        g += decay * p.value;
+        p.square = rho * p.square + (1 - rho) * g * g;
+        const R d = std::sqrt(p.sum + eps) / std::sqrt(p.square + eps) * g;
+        p.sum = rho * p.sum + (1 - rho) * d * d;
+        p.value -= lr * d;
+    };
+}
+
+template <class R>
 R clamp(R g, R bound) { return g < -bound ? -bound : g > bound ? bound : g; }
 
 // One update of one number, counted and clipped.
@@ -142,6 +154,7 @@ Update<R> optimizer(const Settings& s, R gradient_scale) {
                            : s.kind == "AdamW"   ? adam<R>(s)
                            : s.kind == "RMSprop" ? rmsprop<R>(s)
                            : s.kind == "Adagrad" ? adagrad<R>(s)
+                           : s.kind == "Adadelta" ? adadelta<R>(s)
                            : s.kind == "Adamax" ? adamax<R>(s)
                            : s.kind == "RAdam" ? radam<R>(s)
                            : s.kind == "NAdam" ? nadam<R>(s)

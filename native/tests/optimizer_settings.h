@@ -18,6 +18,7 @@ inline chainrule::Settings optimizer_settings(const std::string& kind, const std
         {"NAdam", {{"beta1", 0.9}, {"beta2", 0.999}, {"eps", 1e-8}, {"momentum_decay", 4e-3}, {"decoupled_weight_decay", 0}}},
         {"RAdam", {{"beta1", 0.9}, {"beta2", 0.999}, {"eps", 1e-8}, {"decoupled_weight_decay", 0}}},
         {"Adamax", {{"beta1", 0.9}, {"beta2", 0.999}, {"eps", 1e-8}}},
+        {"Adadelta", {{"rho", 0.9}, {"eps", 1e-6}}},
         {"Adagrad", {{"lr_decay", 0}, {"initial_accumulator_value", 0}, {"eps", 1e-10}}},
     };
     chainrule::Settings settings;

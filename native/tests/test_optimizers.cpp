@@ -37,6 +37,8 @@ std::vector<Settings> variants() {
             for (double momentum : {0.0, 0.8}) add("RMSprop", {{"centered", centered}, {"momentum", momentum}});
         add("Adagrad");
         add("Adagrad", {{"lr_decay", 0.1}, {"initial_accumulator_value", 0.2}});
+        add("Adadelta");
+        add("Adadelta", {{"rho", 0.5}, {"eps", 1e-3}});
         add("Adamax");
         add("Adamax", {{"beta1", 0.3}, {"beta2", 0.9}, {"eps", 1e-4}});
         add("RAdam");

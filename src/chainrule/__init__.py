@@ -62,6 +62,7 @@ from .many import Ensemble, Result, Results, fit_many
 from .module import Buffer, Module, Parameter
 from .optimizers import (
     SGD,
+    Adadelta,
     Adagrad,
     Adam,
     Adamax,

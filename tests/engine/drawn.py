@@ -203,6 +203,7 @@ ADAPTIVE = {  # and their learning rates
     "NAdam": 1e-3,
     "RAdam": 1e-3,
     "Adamax": 1e-3,
+    "Adadelta": 0.1,
 }
 
 
@@ -257,6 +258,9 @@ def optimizers(draw: Any, curvature: float = 10.0) -> str:
     if kind == "Adamax":
         option("betas", (0.8, 0.95), (0.0, 0.9))
         option("eps", 1e-4)
+    if kind == "Adadelta":
+        option("rho", 0.6)
+        option("eps", 1e-3)
     clipping = draw(st.sampled_from([None, None, "clip_norm", "clip_value", "both"]))
     if clipping in ("clip_norm", "both"):
         options["clip_norm"] = draw(st.sampled_from([0.05, 1.0]))

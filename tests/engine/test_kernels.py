@@ -144,6 +144,7 @@ OPTIONS = {
     "NAdam": ("eps", "weight_decay", "momentum_decay", "clip_value", "clip_norm"),
     "RAdam": ("eps", "weight_decay", "clip_value", "clip_norm"),
     "Adamax": ("eps", "weight_decay", "clip_value", "clip_norm"),
+    "Adadelta": ("eps", "rho", "weight_decay", "clip_value", "clip_norm"),
     "Adagrad": ("eps", "lr_decay", "weight_decay", "initial_accumulator_value", "clip_value", "clip_norm"),
 }
 RULES = st.sampled_from([(name, option) for name, options in OPTIONS.items() for option in options])

@@ -25,6 +25,7 @@ RULES = {
     "NAdam": lambda: cr.NAdam(lr=0.01),
     "RAdam": lambda: cr.RAdam(lr=0.01, betas=(0.9, 0.9)),
     "Adamax": lambda: cr.Adamax(lr=0.01),
+    "Adadelta": lambda: cr.Adadelta(),
     "Adagrad": lambda: cr.Adagrad(lr=0.01, lr_decay=0.1, initial_accumulator_value=0.1),
 }
 

@@ -67,6 +67,7 @@ EVERY = [
         decoupled_weight_decay=(False, True),
     ),
     *combinations("Adamax", lr=(0.1,), betas=((0.9, 0.999), (0.5, 0.7)), eps=(1e-8, 1e-2), weight_decay=(0.0, 0.05)),
+    *combinations("Adadelta", lr=(1.0, 0.3), rho=(0.9, 0.5), eps=(1e-6, 1e-2), weight_decay=(0.0, 0.05)),
     *combinations(
         "RAdam",
         lr=(0.1,),
@@ -87,6 +88,7 @@ one_of_each = pytest.mark.parametrize(
         ("RMSprop", {"lr": 0.05, "momentum": 0.9, "centered": True}),
         ("Adagrad", {"lr": 0.1, "lr_decay": 0.1}),
         ("NAdam", {"lr": 0.1, "momentum_decay": 0.1}),
+        ("Adadelta", {"rho": 0.8}),
         ("Adamax", {"lr": 0.1, "betas": (0.9, 0.9)}),
         ("RAdam", {"lr": 0.1, "betas": (0.9, 0.99)}),
     ],
@@ -414,6 +416,13 @@ def test_adamax_by_hand() -> None:
     assert w.value.tolist() == [1.1875 + 0.25 * 1 / 2]
 
 
+def test_adadelta_by_hand() -> None:
+    w, adadelta = one_number(1.0, 2.0), cr.Adadelta(lr=0.5, rho=0.5, eps=2.0)
+    adadelta.step([w])  # v = 0.5 · 4, d = √2 / √(2 + 2) · 2 = √2
+    assert w.value.tolist() == pytest.approx([1 - 0.5 * math.sqrt(2)], rel=1e-14)
+    assert adadelta.state[w]["acc_delta"].tolist() == pytest.approx([1.0], rel=1e-14)  # 0.5 d²
+
+
 def test_rmsprop_by_hand() -> None:
     w = one_number(1.0, 2.0)
     cr.RMSprop(lr=0.5, alpha=0.75, eps=0.0).step([w])  # v = 0.25 · 4 = 1, w = 1 - 0.5 · 2 / 1
@@ -459,6 +468,7 @@ def test_centered_rmsprop_stays_finite_where_the_variance_rounds_to_less_than_ze
         ("AdamW", {"weight_decay": "a"}, TypeError, "AdamW: weight_decay must be a number, got 'a'"),
         ("NAdam", {"momentum_decay": -1}, ValueError, "NAdam: momentum_decay must be at least 0 and finite, got -1"),
         ("NAdam", {"betas": 0.9}, TypeError, "NAdam: betas must be two numbers, got 0.9"),
+        ("Adadelta", {"rho": 1.5}, ValueError, "Adadelta: rho must be at least 0 and at most 1, got 1.5"),
         ("RMSprop", {"alpha": 1.5}, ValueError, "RMSprop: alpha must be at least 0 and below 1, got 1.5"),
         ("Adagrad", {"lr_decay": -1}, ValueError, "Adagrad: lr_decay must be at least 0 and finite, got -1"),
     ],

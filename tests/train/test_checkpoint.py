@@ -40,6 +40,7 @@ def optimizers():
         "nadam": cr.NAdam(lr=0.01, weight_decay=0.01),
         "radam": cr.RAdam(lr=0.01, betas=(0.9, 0.9)),
         "adamax": cr.Adamax(lr=0.01, weight_decay=0.01),
+        "adadelta": cr.Adadelta(weight_decay=0.01),
         "adagrad": cr.Adagrad(lr=cr.LinearLR(0.1), lr_decay=0.01),
     }
 

@@ -29,6 +29,7 @@ OPTIMIZERS = {
     "NAdam": (cr.NAdam, torch.optim.NAdam, {"lr": 1e-2, "weight_decay": 1e-3}),
     "RAdam": (cr.RAdam, torch.optim.RAdam, {"lr": 1e-2}),
     "Adamax": (cr.Adamax, torch.optim.Adamax, {"lr": 1e-2, "betas": (0.8, 0.95)}),
+    "Adadelta": (cr.Adadelta, torch.optim.Adadelta, {"eps": 1e-4}),
     "Adagrad": (cr.Adagrad, torch.optim.Adagrad, {"lr": 1e-2}),
     "Adagrad lr_decay": (
         cr.Adagrad,

@@ -6,6 +6,7 @@
 #include "nadam.h"
 #include "radam.h"
 #include "adamax.h"
+#include "adadelta.h"
 #include "sgd.h"
 
 namespace chainrule {
@@ -21,6 +22,7 @@ std::unique_ptr<Optimizer<T>> make_optimizer(const Settings& settings) {
         {"AdamW", make_adam<T>},
         {"RMSprop", make_rmsprop<T>},
         {"Adagrad", make_adagrad<T>},
+        {"Adadelta", make_adadelta<T>},
         {"Adamax", make_adamax<T>},
         {"RAdam", make_radam<T>},
         {"NAdam", make_nadam<T>},

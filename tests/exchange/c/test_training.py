@@ -69,6 +69,8 @@ OPTIMIZERS = [
     cr.RAdam(lr=0.01, betas=(0.8, 0.8), weight_decay=0.1),
     cr.Adamax(lr=0.01),
     cr.Adamax(betas=(0.0, 0.7), weight_decay=0.1, eps=1e-3),
+    cr.Adadelta(),
+    cr.Adadelta(lr=0.5, rho=0.5, eps=1e-3, weight_decay=0.1, decay_biases=False),
 ]
 
 
@@ -434,6 +436,7 @@ MUTANTS = [
     ("its momentum", cr.Tanh(), MSE, cr.NAdam(lr=0.01), "product *= momentum(i)", "product *= 0.9f"),
     ("radam", cr.Tanh(), MSE, cr.RAdam(lr=0.01), ": rate * m;", ": 2.0f * rate * m;"),
     ("adamax", cr.Tanh(), MSE, cr.Adamax(lr=0.01), "most > size ? most : size", "most > size ? size : most"),
+    ("adadelta", cr.Tanh(), MSE, cr.Adadelta(eps=1e-3), "0.1f * (d * d)", "0.9f * (g * g)"),
     ("adagrad", cr.Tanh(), MSE, cr.Adagrad(), "s += g * g", "s += g"),
     ("its decay", cr.Tanh(), MSE, OPTIMIZERS[13], "(1.0f + 0.1f", "(1.0f - 0.1f"),
 ]

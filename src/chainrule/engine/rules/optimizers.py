@@ -18,6 +18,7 @@ KNOWN = (
     optimizers.NAdam,
     optimizers.RAdam,
     optimizers.Adamax,
+    optimizers.Adadelta,
 )
 
 

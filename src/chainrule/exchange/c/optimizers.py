@@ -236,6 +236,26 @@ def _adamax(rule: optimizers.Adamax) -> Rule:
     )
 
 
+def _adadelta(rule: optimizers.Adadelta) -> Rule:
+    old, new, eps = short(rule.rho), short(1 - rule.rho), short(rule.eps)
+    shares = f"{words(rule.rho)} {{0}} + {words(1 - rule.rho)}"
+    return Rule(
+        (
+            f"v = {shares.format('v')} g^2, d = sqrt(u + eps) / sqrt(v + eps) g, u = {shares.format('u')} d^2",
+            "w = w - lr d",
+        ),
+        ("v", "u"),
+        (),
+        (
+            "float d;",
+            f"v = {old} * v + {new} * (g * g);",
+            f"d = sqrtf(u + {eps}) / sqrtf(v + {eps}) * g;",
+            f"u = {old} * u + {new} * (d * d);",
+            "w -= lr * d;",
+        ),
+    )
+
+
 RULES: dict[type, Callable[[Any], Rule]] = {
     optimizers.SGD: _sgd,
     optimizers.Adam: _adam,
@@ -245,6 +265,7 @@ RULES: dict[type, Callable[[Any], Rule]] = {
     optimizers.NAdam: _nadam,
     optimizers.RAdam: _radam,
     optimizers.Adamax: _adamax,
+    optimizers.Adadelta: _adadelta,
 }
 
 

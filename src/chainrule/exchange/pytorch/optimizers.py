@@ -15,7 +15,8 @@ def rules(torch: Any) -> list[Pair]:
     return [pair for pair in pairs(optimizers, torch.optim) if pair.ours is not optimizers.Optimizer]
 
 
-COUNTED_THERE = (optimizers.RMSprop,)  # PyTorch counts the updates of each parameter; ours need no such count
+# PyTorch counts the updates of each parameter; ours need no such count.
+COUNTED_THERE = (optimizers.Adadelta, optimizers.RMSprop)
 
 # What PyTorch keeps of each parameter as one number, and ours know from how often it was updated.
 DERIVED: dict[type, Callable[[Any, int], dict[str, float]]] = {
