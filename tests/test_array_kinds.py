@@ -310,6 +310,7 @@ RULES = [
     cr.RAdam(0.01),
     cr.Adamax(),
     cr.Adadelta(),
+    cr.Rprop(),
 ]
 
 

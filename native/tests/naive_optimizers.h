@@ -143,6 +143,18 @@ Update<R> adadelta(const Settings& s) {
 }
 
 template <class R>
+Update<R> rprop(const Settings& s) {
+    const R shrink = R(s.number("eta1")), grow = R(s.number("eta2")), least = R(s.number("step_size1")), most = R(s.number("step_size2"));
+    return [=](Parameter<R>& p, R g, R lr) {
+        const int turn = ((g > 0) - (g < 0)) * ((p.buffer > 0) - (p.buffer < 0));
+        const R size = p.step == 1 ? lr : p.sum;
+        p.sum = std::min(most, std::max(least, turn > 0 ? size * grow : turn < 0 ? size * shrink : size));
+        p.buffer = turn < 0 ? 0 : g;
+        p.value -= R((p.buffer > 0) - (p.buffer < 0)) * p.sum;
+    };
+}
+
+template <class R>
 R clamp(R g, R bound) { return g < -bound ? -bound : g > bound ? bound : g; }
 
 // One update of one number, counted and clipped.
@@ -154,6 +166,7 @@ Update<R> optimizer(const Settings& s, R gradient_scale) {
                            : s.kind == "AdamW"   ? adam<R>(s)
                            : s.kind == "RMSprop" ? rmsprop<R>(s)
                            : s.kind == "Adagrad" ? adagrad<R>(s)
+                           : s.kind == "Rprop" ? rprop<R>(s)
                            : s.kind == "Adadelta" ? adadelta<R>(s)
                            : s.kind == "Adamax" ? adamax<R>(s)
                            : s.kind == "RAdam" ? radam<R>(s)

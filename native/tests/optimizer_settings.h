@@ -19,6 +19,7 @@ inline chainrule::Settings optimizer_settings(const std::string& kind, const std
         {"RAdam", {{"beta1", 0.9}, {"beta2", 0.999}, {"eps", 1e-8}, {"decoupled_weight_decay", 0}}},
         {"Adamax", {{"beta1", 0.9}, {"beta2", 0.999}, {"eps", 1e-8}}},
         {"Adadelta", {{"rho", 0.9}, {"eps", 1e-6}}},
+        {"Rprop", {{"eta1", 0.5}, {"eta2", 1.2}, {"step_size1", 1e-6}, {"step_size2", 50}}},
         {"Adagrad", {{"lr_decay", 0}, {"initial_accumulator_value", 0}, {"eps", 1e-10}}},
     };
     chainrule::Settings settings;

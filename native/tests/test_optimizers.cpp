@@ -37,6 +37,8 @@ std::vector<Settings> variants() {
             for (double momentum : {0.0, 0.8}) add("RMSprop", {{"centered", centered}, {"momentum", momentum}});
         add("Adagrad");
         add("Adagrad", {{"lr_decay", 0.1}, {"initial_accumulator_value", 0.2}});
+        add("Rprop");
+        add("Rprop", {{"eta1", 0.3}, {"eta2", 1.9}, {"step_size1", 0.02}, {"step_size2", 0.06}});
         add("Adadelta");
         add("Adadelta", {{"rho", 0.5}, {"eps", 1e-3}});
         add("Adamax");

@@ -76,6 +76,7 @@ from .optimizers import (
     RAdam,
     ReduceLROnPlateau,
     RMSprop,
+    Rprop,
     Schedule,
     StepLR,
     clip_grad_norm_,

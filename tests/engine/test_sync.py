@@ -26,6 +26,7 @@ RULES = {
     "RAdam": lambda: cr.RAdam(lr=0.01, betas=(0.9, 0.9)),
     "Adamax": lambda: cr.Adamax(lr=0.01),
     "Adadelta": lambda: cr.Adadelta(),
+    "Rprop": lambda: cr.Rprop(lr=0.01),
     "Adagrad": lambda: cr.Adagrad(lr=0.01, lr_decay=0.1, initial_accumulator_value=0.1),
 }
 

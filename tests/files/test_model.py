@@ -50,6 +50,7 @@ def optimizers():
         "radam": cr.RAdam(lr=0.01, betas=(0.9, 0.9)),
         "adamax": cr.Adamax(lr=0.01),
         "adadelta": cr.Adadelta(),
+        "rprop": cr.Rprop(lr=0.01),
         "adagrad": cr.Adagrad(lr=0.1, lr_decay=0.01),
     }
 

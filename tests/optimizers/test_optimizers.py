@@ -68,6 +68,7 @@ EVERY = [
     ),
     *combinations("Adamax", lr=(0.1,), betas=((0.9, 0.999), (0.5, 0.7)), eps=(1e-8, 1e-2), weight_decay=(0.0, 0.05)),
     *combinations("Adadelta", lr=(1.0, 0.3), rho=(0.9, 0.5), eps=(1e-6, 1e-2), weight_decay=(0.0, 0.05)),
+    *combinations("Rprop", lr=(0.1, 0.01), etas=((0.5, 1.2), (0.1, 3.0)), step_sizes=((1e-6, 50), (0.02, 0.2))),
     *combinations(
         "RAdam",
         lr=(0.1,),
@@ -88,6 +89,7 @@ one_of_each = pytest.mark.parametrize(
         ("RMSprop", {"lr": 0.05, "momentum": 0.9, "centered": True}),
         ("Adagrad", {"lr": 0.1, "lr_decay": 0.1}),
         ("NAdam", {"lr": 0.1, "momentum_decay": 0.1}),
+        ("Rprop", {"lr": 0.1}),
         ("Adadelta", {"rho": 0.8}),
         ("Adamax", {"lr": 0.1, "betas": (0.9, 0.9)}),
         ("RAdam", {"lr": 0.1, "betas": (0.9, 0.99)}),
@@ -194,7 +196,9 @@ def test_in_16_bits_every_step_is_pytorchs_in_float32_rounded_once(
 @one_of_each
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 def test_a_gradient_of_zero_changes_nothing(name: str, options: dict[str, Any], dtype: str) -> None:
-    parameter, optimizer = cr.Parameter(np.ones(3, dtype)), getattr(cr, name)(**(options | {"weight_decay": 0}))
+    parameter, optimizer = cr.Parameter(np.ones(3, dtype)), getattr(cr, name)(**options)
+    assert optimizer.weight_decay == 0 or name == "AdamW"
+    optimizer.weight_decay = 0.0
     for _ in range(3):
         optimizer.step([parameter])
     assert parameter.value.tolist() == [1, 1, 1]
@@ -423,6 +427,17 @@ def test_adadelta_by_hand() -> None:
     assert adadelta.state[w]["acc_delta"].tolist() == pytest.approx([1.0], rel=1e-14)  # 0.5 d²
 
 
+def test_rprop_by_hand() -> None:
+    w, rprop = one_number(1.0, 2.0), cr.Rprop(lr=0.5, etas=(0.5, 1.5), step_sizes=(0.1, 0.7))
+    for grad, expected in ((2.0, 0.5), (9.0, -0.2), (-1.0, -0.2), (-1e-300, 0.15), (-1.0, 0.675)):
+        w.grad[...] = grad  # 0.5; 0.75, at most 0.7; back: half of it, and no step; 0.35 against the sign; 0.525
+        rprop.step([w])
+        assert w.value.tolist() == pytest.approx([expected], rel=1e-14)
+    rprop.lr = 100.0  # which is for the first step alone
+    rprop.step([w])
+    assert w.value.tolist() == pytest.approx([0.675 + 0.7], rel=1e-14)
+
+
 def test_rmsprop_by_hand() -> None:
     w = one_number(1.0, 2.0)
     cr.RMSprop(lr=0.5, alpha=0.75, eps=0.0).step([w])  # v = 0.25 · 4 = 1, w = 1 - 0.5 · 2 / 1
@@ -469,6 +484,8 @@ def test_centered_rmsprop_stays_finite_where_the_variance_rounds_to_less_than_ze
         ("NAdam", {"momentum_decay": -1}, ValueError, "NAdam: momentum_decay must be at least 0 and finite, got -1"),
         ("NAdam", {"betas": 0.9}, TypeError, "NAdam: betas must be two numbers, got 0.9"),
         ("Adadelta", {"rho": 1.5}, ValueError, "Adadelta: rho must be at least 0 and at most 1, got 1.5"),
+        ("Rprop", {"etas": (0.5, 1.0)}, ValueError, "Rprop: etas[1] must be above 1 and finite, got 1.0"),
+        ("Rprop", {"step_sizes": (1, 0)}, ValueError, "Rprop: step_sizes[1] must be at least 1 and finite, got 0.0"),
         ("RMSprop", {"alpha": 1.5}, ValueError, "RMSprop: alpha must be at least 0 and below 1, got 1.5"),
         ("Adagrad", {"lr_decay": -1}, ValueError, "Adagrad: lr_decay must be at least 0 and finite, got -1"),
     ],
@@ -513,6 +530,8 @@ def test_the_base_has_no_rule() -> None:
 def test_without_decay_of_biases_pytorch_agrees_where_its_groups_say_so(
     name: str, options: dict[str, Any], library: str
 ) -> None:
+    if name == "Rprop":
+        pytest.skip("it has no weight decay")
     held, (weight, bias) = parameters(library), [torch.nn.Parameter(torch.from_numpy(v)) for v in values(parameters())]
     groups = [{"params": [weight], "weight_decay": 0.05}, {"params": [bias], "weight_decay": 0.0}]
     optimizer = getattr(cr, name)(**options, weight_decay=0.05, decay_biases=False)

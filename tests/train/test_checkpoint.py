@@ -41,6 +41,7 @@ def optimizers():
         "radam": cr.RAdam(lr=0.01, betas=(0.9, 0.9)),
         "adamax": cr.Adamax(lr=0.01, weight_decay=0.01),
         "adadelta": cr.Adadelta(weight_decay=0.01),
+        "rprop": cr.Rprop(lr=0.001, step_sizes=(1e-6, 0.1)),
         "adagrad": cr.Adagrad(lr=cr.LinearLR(0.1), lr_decay=0.01),
     }
 

@@ -7,6 +7,7 @@
 #include "radam.h"
 #include "adamax.h"
 #include "adadelta.h"
+#include "rprop.h"
 #include "sgd.h"
 
 namespace chainrule {
@@ -22,6 +23,7 @@ std::unique_ptr<Optimizer<T>> make_optimizer(const Settings& settings) {
         {"AdamW", make_adam<T>},
         {"RMSprop", make_rmsprop<T>},
         {"Adagrad", make_adagrad<T>},
+        {"Rprop", make_rprop<T>},
         {"Adadelta", make_adadelta<T>},
         {"Adamax", make_adamax<T>},
         {"RAdam", make_radam<T>},

@@ -9,6 +9,7 @@ from .nadam import NAdam
 from .optimizer import Optimizer
 from .radam import RAdam
 from .rmsprop import RMSprop
+from .rprop import Rprop
 from .schedules import (
     CosineAnnealingLR,
     ExponentialLR,
@@ -36,6 +37,7 @@ __all__ = [
     "RAdam",
     "RMSprop",
     "ReduceLROnPlateau",
+    "Rprop",
     "Schedule",
     "StepLR",
     "clip_grad_norm_",

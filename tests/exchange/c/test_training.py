@@ -71,6 +71,8 @@ OPTIMIZERS = [
     cr.Adamax(betas=(0.0, 0.7), weight_decay=0.1, eps=1e-3),
     cr.Adadelta(),
     cr.Adadelta(lr=0.5, rho=0.5, eps=1e-3, weight_decay=0.1, decay_biases=False),
+    cr.Rprop(),
+    cr.Rprop(lr=0.1, etas=(0.3, 1.5), step_sizes=(0.01, 0.11)),
 ]
 
 
@@ -437,6 +439,7 @@ MUTANTS = [
     ("radam", cr.Tanh(), MSE, cr.RAdam(lr=0.01), ": rate * m;", ": 2.0f * rate * m;"),
     ("adamax", cr.Tanh(), MSE, cr.Adamax(lr=0.01), "most > size ? most : size", "most > size ? size : most"),
     ("adadelta", cr.Tanh(), MSE, cr.Adadelta(eps=1e-3), "0.1f * (d * d)", "0.9f * (g * g)"),
+    ("rprop", cr.Tanh(), MSE, cr.Rprop(), "old < 0.0f ? -s", "old < 0.0f ? s"),
     ("adagrad", cr.Tanh(), MSE, cr.Adagrad(), "s += g * g", "s += g"),
     ("its decay", cr.Tanh(), MSE, OPTIMIZERS[13], "(1.0f + 0.1f", "(1.0f - 0.1f"),
 ]

@@ -19,6 +19,7 @@ KNOWN = (
     optimizers.RAdam,
     optimizers.Adamax,
     optimizers.Adadelta,
+    optimizers.Rprop,
 )
 
 

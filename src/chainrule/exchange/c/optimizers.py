@@ -256,6 +256,29 @@ def _adadelta(rule: optimizers.Adadelta) -> Rule:
     )
 
 
+def _rprop(rule: optimizers.Rprop) -> Rule:
+    (shrink, grow), (least, most) = rule.etas, rule.step_sizes
+    return Rule(
+        (
+            f"where g has the sign of old: s = {words(grow)} s, at most {words(most)}; old = g",
+            f"where it has the other sign: s = {words(shrink)} s, at least {words(least)}; old = 0; else old = g",
+            "w = w - s sign(old)",
+        ),
+        ("old", "s"),
+        (),
+        (
+            "const int same = (g > 0.0f && old > 0.0f) || (g < 0.0f && old < 0.0f);",
+            "const int other = (g > 0.0f && old < 0.0f) || (g < 0.0f && old > 0.0f);",
+            "if (state->steps == 1)",
+            "    s = lr;",
+            f"s = same ? {short(grow)} * s : other ? {short(shrink)} * s : s;",
+            f"s = s < {short(least)} ? {short(least)} : s > {short(most)} ? {short(most)} : s;",
+            "old = other ? 0.0f : g;",
+            "w -= old > 0.0f ? s : old < 0.0f ? -s : old;",
+        ),
+    )
+
+
 RULES: dict[type, Callable[[Any], Rule]] = {
     optimizers.SGD: _sgd,
     optimizers.Adam: _adam,
@@ -266,6 +289,7 @@ RULES: dict[type, Callable[[Any], Rule]] = {
     optimizers.RAdam: _radam,
     optimizers.Adamax: _adamax,
     optimizers.Adadelta: _adadelta,
+    optimizers.Rprop: _rprop,
 }
 
 
