@@ -311,6 +311,7 @@ RULES = [
     cr.Adamax(),
     cr.Adadelta(),
     cr.Rprop(),
+    cr.ASGD(0.1),
 ]
 
 

@@ -155,6 +155,18 @@ Update<R> rprop(const Settings& s) {
 }
 
 template <class R>
+Update<R> asgd(const Settings& s) {
+    const R lambd = R(s.number("lambd")), alpha = R(s.number("alpha")), t0 = R(s.number("t0")), decay = R(s.number("weight_decay"));
+    return [=](Parameter<R>& p, R g, R lr) {
+        g += decay * p.value;
+        const R before = R(p.step - 1), eta = lr / std::pow(1 + lambd * lr * before, alpha);
+        p.value *= 1 - lambd * eta;
+        p.value -= eta * g;
+        p.mean += (p.value - p.mean) / std::max(R(1), before - t0);
+    };
+}
+
+template <class R>
 R clamp(R g, R bound) { return g < -bound ? -bound : g > bound ? bound : g; }
 
 // One update of one number, counted and clipped.
@@ -166,6 +178,7 @@ Update<R> optimizer(const Settings& s, R gradient_scale) {
                            : s.kind == "AdamW"   ? adam<R>(s)
                            : s.kind == "RMSprop" ? rmsprop<R>(s)
                            : s.kind == "Adagrad" ? adagrad<R>(s)
+                           : s.kind == "ASGD" ? asgd<R>(s)
                            : s.kind == "Rprop" ? rprop<R>(s)
                            : s.kind == "Adadelta" ? adadelta<R>(s)
                            : s.kind == "Adamax" ? adamax<R>(s)

@@ -20,6 +20,7 @@ inline chainrule::Settings optimizer_settings(const std::string& kind, const std
         {"Adamax", {{"beta1", 0.9}, {"beta2", 0.999}, {"eps", 1e-8}}},
         {"Adadelta", {{"rho", 0.9}, {"eps", 1e-6}}},
         {"Rprop", {{"eta1", 0.5}, {"eta2", 1.2}, {"step_size1", 1e-6}, {"step_size2", 50}}},
+        {"ASGD", {{"lambd", 1e-4}, {"alpha", 0.75}, {"t0", 1e6}}},
         {"Adagrad", {{"lr_decay", 0}, {"initial_accumulator_value", 0}, {"eps", 1e-10}}},
     };
     chainrule::Settings settings;

@@ -37,6 +37,8 @@ std::vector<Settings> variants() {
             for (double momentum : {0.0, 0.8}) add("RMSprop", {{"centered", centered}, {"momentum", momentum}});
         add("Adagrad");
         add("Adagrad", {{"lr_decay", 0.1}, {"initial_accumulator_value", 0.2}});
+        add("ASGD");
+        add("ASGD", {{"lambd", 0.3}, {"alpha", 0.6}, {"t0", 10}});
         add("Rprop");
         add("Rprop", {{"eta1", 0.3}, {"eta2", 1.9}, {"step_size1", 0.02}, {"step_size2", 0.06}});
         add("Adadelta");
@@ -186,6 +188,18 @@ TEST("power agrees with libm") {
             const double expected = std::pow(base, double(n));
             CHECK(std::fabs(power(base, n) - expected) <= double(n) * 2.3e-16 * expected, "%g^%ld", base, long(n));
         }
+}
+
+TEST("real_power agrees with libm") {
+    for (double base : {1e-300, 0.3, 0.96, 1.0, 1.0001, 1.5, 7.0, 1e6, 1e300})
+        for (double exponent : {0.0, 4e-3, 0.5, 0.75, 1.0, 2.5, -0.8, -30.0}) {
+            const double expected = std::pow(base, exponent), size = 1 + std::fabs(exponent * std::log(base));
+            const bool same = std::isinf(expected) ? real_power(base, exponent) == expected
+                                                   : std::fabs(real_power(base, exponent) - expected) <= 4.4e-16 * size * expected;
+            CHECK(same, "%g^%g is %.17g, not %.17g", base, exponent, real_power(base, exponent), expected);
+        }
+    CHECK(real_power(INFINITY, 0.75) == INFINITY && real_power(INFINITY, -1) == 0 && real_power(0.5, 1e300) == 0);
+    CHECK(std::isnan(real_power(NAN, 0.5)) && std::isnan(real_power(2, NAN)));
 }
 
 TEST("one step of Adam by hand") {

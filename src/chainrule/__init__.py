@@ -61,6 +61,7 @@ from .losses import (
 from .many import Ensemble, Result, Results, fit_many
 from .module import Buffer, Module, Parameter
 from .optimizers import (
+    ASGD,
     SGD,
     Adadelta,
     Adagrad,

@@ -214,10 +214,10 @@ def optimizers(draw: Any, curvature: float = 10.0) -> str:
     Steps are so short that rounding is not amplified: the others move a weight by about lr a step, whatever the
     gradient; SGD is stable where lr · curvature < 2, and with momentum where lr · curvature < 2 (1 - momentum).
     """
-    kind = draw(st.sampled_from([*ADAPTIVE, "SGD", "RMSprop"]))
+    kind = draw(st.sampled_from([*ADAPTIVE, "SGD", "RMSprop", "ASGD"]))
     momentum = draw(st.sampled_from([0.0, 0.9, 0.5])) if kind in ("SGD", "RMSprop") else 0.0
     sgd = (1 - momentum) / curvature
-    lr = {**ADAPTIVE, "SGD": sgd, "RMSprop": 3e-4 * (1 - momentum)}[kind]
+    lr = {**ADAPTIVE, "SGD": sgd, "ASGD": sgd, "RMSprop": 3e-4 * (1 - momentum)}[kind]
     options = {"lr": draw(rates(lr))}
 
     def option(name: str, *values: Any) -> None:
@@ -261,6 +261,10 @@ def optimizers(draw: Any, curvature: float = 10.0) -> str:
     if kind == "Adadelta":
         option("rho", 0.6)
         option("eps", 1e-3)
+    if kind == "ASGD":
+        option("lambd", 0.1, 0.0)
+        option("alpha", 0.6)
+        option("t0", 2)
     clipping = draw(st.sampled_from([None, None, "clip_norm", "clip_value", "both"]))
     if clipping in ("clip_norm", "both"):
         options["clip_norm"] = draw(st.sampled_from([0.05, 1.0]))

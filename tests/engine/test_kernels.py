@@ -146,6 +146,7 @@ OPTIONS = {
     "Adamax": ("eps", "weight_decay", "clip_value", "clip_norm"),
     "Adadelta": ("eps", "rho", "weight_decay", "clip_value", "clip_norm"),
     "Rprop": ("clip_value", "clip_norm"),
+    "ASGD": ("lambd", "alpha", "t0", "weight_decay", "clip_value", "clip_norm"),
     "Adagrad": ("eps", "lr_decay", "weight_decay", "initial_accumulator_value", "clip_value", "clip_norm"),
 }
 RULES = st.sampled_from([(name, option) for name, options in OPTIONS.items() for option in options])

@@ -27,6 +27,7 @@ RULES = {
     "Adamax": lambda: cr.Adamax(lr=0.01),
     "Adadelta": lambda: cr.Adadelta(),
     "Rprop": lambda: cr.Rprop(lr=0.01),
+    "ASGD": lambda: cr.ASGD(lr=0.1, lambd=0.1, t0=1),
     "Adagrad": lambda: cr.Adagrad(lr=0.01, lr_decay=0.1, initial_accumulator_value=0.1),
 }
 

@@ -90,6 +90,7 @@ def rules():
     yield cr.Adamax(betas=(0.5, 0.9))
     yield cr.Adadelta(rho=0.5)
     yield cr.Rprop(etas=(0.3, 2))
+    yield cr.ASGD(t0=100)
     yield cr.SGD(lr=cr.LinearLR(cr.CosineAnnealingLR(1e-3, T_max=9, every="step")))
     yield cr.SGD(lr=cr.MultiStepLR(cr.StepLR(0.1, 3), [3, 5], gamma=0.5))
     yield cr.SGD(lr=cr.ReduceLROnPlateau(cr.ExponentialLR(0.1, 0.99), patience=2))

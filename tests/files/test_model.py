@@ -51,6 +51,7 @@ def optimizers():
         "adamax": cr.Adamax(lr=0.01),
         "adadelta": cr.Adadelta(),
         "rprop": cr.Rprop(lr=0.01),
+        "asgd": cr.ASGD(lr=0.1, t0=20),
         "adagrad": cr.Adagrad(lr=0.1, lr_decay=0.01),
     }
 

@@ -69,6 +69,7 @@ EVERY = [
     *combinations("Adamax", lr=(0.1,), betas=((0.9, 0.999), (0.5, 0.7)), eps=(1e-8, 1e-2), weight_decay=(0.0, 0.05)),
     *combinations("Adadelta", lr=(1.0, 0.3), rho=(0.9, 0.5), eps=(1e-6, 1e-2), weight_decay=(0.0, 0.05)),
     *combinations("Rprop", lr=(0.1, 0.01), etas=((0.5, 1.2), (0.1, 3.0)), step_sizes=((1e-6, 50), (0.02, 0.2))),
+    *combinations("ASGD", lr=(0.1,), lambd=(1e-4, 0.3), alpha=(0.5,), t0=(1e6, 0, 7.5), weight_decay=(0.0, 0.05)),
     *combinations(
         "RAdam",
         lr=(0.1,),
@@ -89,6 +90,7 @@ one_of_each = pytest.mark.parametrize(
         ("RMSprop", {"lr": 0.05, "momentum": 0.9, "centered": True}),
         ("Adagrad", {"lr": 0.1, "lr_decay": 0.1}),
         ("NAdam", {"lr": 0.1, "momentum_decay": 0.1}),
+        ("ASGD", {"lr": 0.1, "lambd": 0.0, "t0": 5}),
         ("Rprop", {"lr": 0.1}),
         ("Adadelta", {"rho": 0.8}),
         ("Adamax", {"lr": 0.1, "betas": (0.9, 0.9)}),
@@ -438,6 +440,21 @@ def test_rprop_by_hand() -> None:
     assert w.value.tolist() == pytest.approx([0.675 + 0.7], rel=1e-14)
 
 
+def test_asgd_by_hand() -> None:
+    w, asgd = one_number(1.0, 2.0), cr.ASGD(lr=0.5, lambd=0.5, alpha=1.0, t0=1.0)
+    expected = [
+        (2.0, -0.25, -0.25),  # η = 0.5: 1 (1 - 0.25) - 1
+        (-2.0, 0.6, 0.6),  # η = 0.5 / 1.25: -0.25 · 0.8 + 0.8
+        (-2.0, 7 / 6, 7 / 6),  # η = 0.5 / 1.5: 0.6 · 5 / 6 + 2 / 3
+        (0.0, 1.0, 13 / 12),  # η = 0.5 / 1.75: 7 / 6 · 6 / 7; the mean begins: μ = 1 / 2
+    ]
+    for grad, value, mean in expected:
+        w.grad[...] = grad
+        asgd.step([w])
+        assert w.value.tolist() == pytest.approx([value], rel=1e-14)
+        assert asgd.state[w]["ax"].tolist() == pytest.approx([mean], rel=1e-14)
+
+
 def test_rmsprop_by_hand() -> None:
     w = one_number(1.0, 2.0)
     cr.RMSprop(lr=0.5, alpha=0.75, eps=0.0).step([w])  # v = 0.25 · 4 = 1, w = 1 - 0.5 · 2 / 1
@@ -486,6 +503,7 @@ def test_centered_rmsprop_stays_finite_where_the_variance_rounds_to_less_than_ze
         ("Adadelta", {"rho": 1.5}, ValueError, "Adadelta: rho must be at least 0 and at most 1, got 1.5"),
         ("Rprop", {"etas": (0.5, 1.0)}, ValueError, "Rprop: etas[1] must be above 1 and finite, got 1.0"),
         ("Rprop", {"step_sizes": (1, 0)}, ValueError, "Rprop: step_sizes[1] must be at least 1 and finite, got 0.0"),
+        ("ASGD", {"t0": -1}, ValueError, "ASGD: t0 must be at least 0 and finite, got -1"),
         ("RMSprop", {"alpha": 1.5}, ValueError, "RMSprop: alpha must be at least 0 and below 1, got 1.5"),
         ("Adagrad", {"lr_decay": -1}, ValueError, "Adagrad: lr_decay must be at least 0 and finite, got -1"),
     ],

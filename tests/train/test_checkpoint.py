@@ -42,6 +42,7 @@ def optimizers():
         "adamax": cr.Adamax(lr=0.01, weight_decay=0.01),
         "adadelta": cr.Adadelta(weight_decay=0.01),
         "rprop": cr.Rprop(lr=0.001, step_sizes=(1e-6, 0.1)),
+        "asgd": cr.ASGD(lr=0.1, lambd=0.01, t0=20),
         "adagrad": cr.Adagrad(lr=cr.LinearLR(0.1), lr_decay=0.01),
     }
 

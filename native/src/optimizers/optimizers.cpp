@@ -8,6 +8,7 @@
 #include "adamax.h"
 #include "adadelta.h"
 #include "rprop.h"
+#include "asgd.h"
 #include "sgd.h"
 
 namespace chainrule {
@@ -23,6 +24,7 @@ std::unique_ptr<Optimizer<T>> make_optimizer(const Settings& settings) {
         {"AdamW", make_adam<T>},
         {"RMSprop", make_rmsprop<T>},
         {"Adagrad", make_adagrad<T>},
+        {"ASGD", make_asgd<T>},
         {"Rprop", make_rprop<T>},
         {"Adadelta", make_adadelta<T>},
         {"Adamax", make_adamax<T>},

@@ -4,6 +4,7 @@ from .adadelta import Adadelta
 from .adagrad import Adagrad
 from .adam import Adam, AdamW
 from .adamax import Adamax
+from .asgd import ASGD
 from .clipping import clip_grad_norm_, clip_grad_value_
 from .nadam import NAdam
 from .optimizer import Optimizer
@@ -22,6 +23,7 @@ from .schedules import (
 from .sgd import SGD
 
 __all__ = [
+    "ASGD",
     "SGD",
     "Adadelta",
     "Adagrad",

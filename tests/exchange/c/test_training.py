@@ -73,6 +73,8 @@ OPTIMIZERS = [
     cr.Adadelta(lr=0.5, rho=0.5, eps=1e-3, weight_decay=0.1, decay_biases=False),
     cr.Rprop(),
     cr.Rprop(lr=0.1, etas=(0.3, 1.5), step_sizes=(0.01, 0.11)),
+    cr.ASGD(lr=0.05),
+    cr.ASGD(lr=0.05, lambd=0.3, alpha=0.5, t0=0.5, weight_decay=0.1),
 ]
 
 
@@ -440,6 +442,7 @@ MUTANTS = [
     ("adamax", cr.Tanh(), MSE, cr.Adamax(lr=0.01), "most > size ? most : size", "most > size ? size : most"),
     ("adadelta", cr.Tanh(), MSE, cr.Adadelta(eps=1e-3), "0.1f * (d * d)", "0.9f * (g * g)"),
     ("rprop", cr.Tanh(), MSE, cr.Rprop(), "old < 0.0f ? -s", "old < 0.0f ? s"),
+    ("asgd", cr.Tanh(), MSE, cr.ASGD(lr=0.05, lambd=1.0), "w * kept - eta", "w - eta"),
     ("adagrad", cr.Tanh(), MSE, cr.Adagrad(), "s += g * g", "s += g"),
     ("its decay", cr.Tanh(), MSE, OPTIMIZERS[13], "(1.0f + 0.1f", "(1.0f - 0.1f"),
 ]

@@ -45,6 +45,7 @@ OPTIMIZERS = [
     (torch.optim.Adamax, {"lr": 0.01}),
     (torch.optim.Adadelta, {"weight_decay": 1e-3}),
     (torch.optim.Rprop, {"lr": 0.001, "step_sizes": (1e-6, 0.01)}),
+    (torch.optim.ASGD, {"lr": 0.1, "lambd": 0.01, "t0": 15}),
     (torch.optim.Adagrad, {"lr": 0.01, "lr_decay": 0.01, "initial_accumulator_value": 0.1}),
 ]
 

@@ -20,6 +20,7 @@ KNOWN = (
     optimizers.Adamax,
     optimizers.Adadelta,
     optimizers.Rprop,
+    optimizers.ASGD,
 )
 
 

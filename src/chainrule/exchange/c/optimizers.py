@@ -279,6 +279,23 @@ def _rprop(rule: optimizers.Rprop) -> Rule:
     )
 
 
+def _asgd(rule: optimizers.ASGD) -> Rule:
+    lambd, of_words = short(rule.lambd), words(rule.lambd)
+    return Rule(
+        (
+            f"w = w (1 - {of_words} eta) - eta g, eta = lr / (1 + {of_words} lr (t - 1))^{words(rule.alpha)}",
+            f"a = a + mu (w - a), mu = 1 / max(1, t - 1 - {words(rule.t0)})",
+        ),
+        ("a",),
+        (
+            "const float before = (float)(state->steps - 1);",
+            f"const float eta = lr / powf(1.0f + {lambd} * lr * before, {short(rule.alpha)});",
+            f"const float kept = 1.0f - {lambd} * eta, since = before - {short(rule.t0)};",
+        ),
+        ("w = w * kept - eta * g;", "a = since > 1.0f ? a + (w - a) / since : w;"),
+    )
+
+
 RULES: dict[type, Callable[[Any], Rule]] = {
     optimizers.SGD: _sgd,
     optimizers.Adam: _adam,
@@ -290,6 +307,7 @@ RULES: dict[type, Callable[[Any], Rule]] = {
     optimizers.Adamax: _adamax,
     optimizers.Adadelta: _adadelta,
     optimizers.Rprop: _rprop,
+    optimizers.ASGD: _asgd,
 }
 
 
