@@ -56,7 +56,7 @@ def makes_sense(kind, name, value):
             "clip_value",
         )
     if type(value) in (int, float) and math.isfinite(value):
-        return (name in PLACES and type(value) is int) or (module and name in SIGNED)
+        return name == "beta2_decay" or (name in PLACES and type(value) is int) or (module and name in SIGNED)
     if name in ("weight", "pos_weight") and not issubclass(kind, cr.Linear):
         return isinstance(value, np.ndarray | tuple)  # how many classes there are is known later
     return name == "milestones" and type(value) in (tuple, dict)

@@ -312,6 +312,7 @@ RULES = [
     cr.Adadelta(),
     cr.Rprop(),
     cr.ASGD(0.1),
+    cr.Adafactor(),
 ]
 
 

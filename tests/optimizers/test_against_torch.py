@@ -44,6 +44,13 @@ OPTIONS: dict[str, st.SearchStrategy[Any]] = {
 }
 
 
+OF_ONE: dict[str, dict[str, st.SearchStrategy[Any]]] = {  # whose options mean something else
+    "Adafactor": {
+        "eps": st.tuples(st.one_of(st.none(), st.floats(1e-6, 1e-2)), st.floats(1e-3, 1.0)),
+        "beta2_decay": st.floats(-1.0, -0.1),
+        "d": st.floats(1.0, 3.0),
+    },
+}
 # In float32 a gradient that decay makes nearly 0 has few digits, and what would divide it by itself none.
 IN_FLOAT32 = {"betas": st.tuples(share, st.floats(0.9, 0.999))}
 
@@ -51,8 +58,8 @@ IN_FLOAT32 = {"betas": st.tuples(share, st.floats(0.9, 0.999))}
 @st.composite
 def rules(draw: Any, name: str, dtype: str) -> dict[str, Any]:
     """Some of an optimizer's options."""
-    known = [a.name for a in signature.parameters(getattr(cr, name)) if a.name in OPTIONS]
-    choices = OPTIONS | (IN_FLOAT32 if dtype == "float32" else {})
+    known = [a.name for a in signature.parameters(getattr(cr, name)) if a.name in OPTIONS | OF_ONE.get(name, {})]
+    choices = OPTIONS | (IN_FLOAT32 if dtype == "float32" else {}) | OF_ONE.get(name, {})
     options = {key: draw(choices[key]) for key in known if key == "lr" or draw(st.booleans())}
     if options.get("nesterov"):
         options |= {"momentum": options.get("momentum") or 0.5} | ({"dampening": 0.0} if "dampening" in known else {})

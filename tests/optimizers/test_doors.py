@@ -25,7 +25,10 @@ EXPORTED = sorted(
     key=lambda kind: kind.__name__,
 )
 # What an optimizer does not do at a door, and what is said there: {(its name, the door): a pattern}.
-REFUSALS: dict[tuple[str, str], str] = {}
+REFUSALS: dict[tuple[str, str], str] = {
+    ("Adafactor", "engine"): "^Adafactor$",  # what it remembers has other shapes
+    ("Adafactor", "c"): "there is no C for Adafactor",
+}
 
 
 def variants(kind):
@@ -76,12 +79,14 @@ def test_what_is_kept_after_a_step_is_what_the_optimizer_says(optimizer):
     again.step([parameter])
     state = again.state[parameter]
     arrays = tuple(name for name in state if name != "step")
-    assert arrays == again.state_names()
-    assert all(state[name].shape == (2, 3) for name in arrays)
-    assert state.get("step") == (1 if again.counts_steps else None)
     begun = again.begin(np.ones((2, 3), "float32"))
-    assert begun.keys() == state.keys()
+    assert list(begun) == list(state)
     assert all(begun[name].dtype == "float32" and (begun[name] == again.initial_value(name)).all() for name in arrays)
+    assert all(begun[name].shape == state[name].shape for name in arrays)
+    assert state.get("step") == (1 if again.counts_steps else None)
+    if (type(again).__name__, "engine") not in REFUSALS:
+        assert arrays == again.state_names()
+        assert all(state[name].shape == (2, 3) for name in arrays)
 
 
 @every
@@ -135,7 +140,7 @@ def test_state_goes_to_pytorch_and_back_under_the_same_names(optimizer):
     ours = optimizer_from_torch(peer)
     assert repr(ours) == repr(type(optimizer)(**options))
     state_from_torch(peer, ours, [(tensor, parameter)])
-    assert set(ours.state[parameter]) == {*ours.state_names(), *["step"] * ours.counts_steps}
+    assert ours.state[parameter].keys() == ours.begin(parameter.value).keys()
     ours.steps = 1
     for target, state in state_for_torch(ours, fresh, [(other, parameter)]):
         target.update(state)

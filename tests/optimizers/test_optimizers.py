@@ -71,6 +71,14 @@ EVERY = [
     *combinations("Rprop", lr=(0.1, 0.01), etas=((0.5, 1.2), (0.1, 3.0)), step_sizes=((1e-6, 50), (0.02, 0.2))),
     *combinations("ASGD", lr=(0.1,), lambd=(1e-4, 0.3), alpha=(0.5,), t0=(1e6, 0, 7.5), weight_decay=(0.0, 0.05)),
     *combinations(
+        "Adafactor",
+        lr=(0.1,),
+        beta2_decay=(-0.8, -0.3),
+        eps=((None, 1e-3), (1e-2, 2.0)),
+        d=(1.0, 1.5),
+        weight_decay=(0.0, 0.05),
+    ),
+    *combinations(
         "RAdam",
         lr=(0.1,),
         betas=((0.9, 0.999), (0.5, 0.7), (0.5, 0.5)),
@@ -90,6 +98,7 @@ one_of_each = pytest.mark.parametrize(
         ("RMSprop", {"lr": 0.05, "momentum": 0.9, "centered": True}),
         ("Adagrad", {"lr": 0.1, "lr_decay": 0.1}),
         ("NAdam", {"lr": 0.1, "momentum_decay": 0.1}),
+        ("Adafactor", {"lr": 0.1}),
         ("ASGD", {"lr": 0.1, "lambd": 0.0, "t0": 5}),
         ("Rprop", {"lr": 0.1}),
         ("Adadelta", {"rho": 0.8}),
@@ -455,6 +464,17 @@ def test_asgd_by_hand() -> None:
         assert asgd.state[w]["ax"].tolist() == pytest.approx([mean], rel=1e-14)
 
 
+def test_adafactor_by_hand() -> None:
+    w, adafactor = cr.Parameter(np.full((2, 2), 2.0)), cr.Adafactor(lr=0.5)
+    w.grad[...] = [[3.0, 3.0], [-4.0, 4.0]]
+    adafactor.step([w])  # r = 9, 16, c = 12.5 twice: v = g², u = ± 1, and a step of 0.5 · rms(w) = 1
+    assert w.value.tolist() == pytest.approx(np.array([[1.0, 1.0], [3.0, 1.0]]), rel=1e-14)
+    assert {name: kept.shape for name, kept in adafactor.state[w].items() if name != "step"} == {
+        "row_var": (2, 1),
+        "col_var": (1, 2),
+    }
+
+
 def test_rmsprop_by_hand() -> None:
     w = one_number(1.0, 2.0)
     cr.RMSprop(lr=0.5, alpha=0.75, eps=0.0).step([w])  # v = 0.25 · 4 = 1, w = 1 - 0.5 · 2 / 1
@@ -504,6 +524,8 @@ def test_centered_rmsprop_stays_finite_where_the_variance_rounds_to_less_than_ze
         ("Rprop", {"etas": (0.5, 1.0)}, ValueError, "Rprop: etas[1] must be above 1 and finite, got 1.0"),
         ("Rprop", {"step_sizes": (1, 0)}, ValueError, "Rprop: step_sizes[1] must be at least 1 and finite, got 0.0"),
         ("ASGD", {"t0": -1}, ValueError, "ASGD: t0 must be at least 0 and finite, got -1"),
+        ("Adafactor", {"d": 0.5}, ValueError, "Adafactor: d must be at least 1 and finite, got 0.5"),
+        ("Adafactor", {"eps": (None, -1)}, ValueError, "Adafactor: eps[1] must be at least 0 and finite, got -1"),
         ("RMSprop", {"alpha": 1.5}, ValueError, "RMSprop: alpha must be at least 0 and below 1, got 1.5"),
         ("Adagrad", {"lr_decay": -1}, ValueError, "Adagrad: lr_decay must be at least 0 and finite, got -1"),
     ],
@@ -535,6 +557,24 @@ def test_a_state_of_other_parameters_is_refused_and_changes_nothing() -> None:
     with pytest.raises(ValueError, match=re.escape("Adam.load_state_dict: exp_avg must be (3,), got (3, 4)")):
         fresh.load_state_dict(held[::-1], state)
     assert (fresh.steps, len(fresh.state)) == (0, 0)
+
+
+def test_a_state_whose_arrays_have_other_shapes_than_the_rule_says_is_refused() -> None:
+    (weight, bias), adafactor = parameters(), cr.Adafactor()
+    take_steps(adafactor, [weight, bias], range(2))
+    state = adafactor.state_dict([weight, bias])
+    row = state["parameters"][0]["row_var"]
+    for given, message in (
+        ({"row_var": row.T}, "row_var must be (3, 1), got (1, 3)"),
+        ({"row_var": None}, "row_var must be an array, got NoneType"),
+        ({"step": -1}, "step must be an integer in 0 … 2⁵³, got -1"),
+    ):
+        wrong = state | {"parameters": [state["parameters"][0] | given, state["parameters"][1]]}
+        with pytest.raises(ValueError, match=re.escape(f"Adafactor.load_state_dict: {message}")):
+            cr.Adafactor().load_state_dict([weight, bias], wrong)
+    wrong = state | {"parameters": [state["parameters"][1], state["parameters"][1]]}
+    with pytest.raises(ValueError, match=re.escape("variance must be (3, 4), got (3,)")):
+        cr.Adafactor().load_state_dict([weight, bias], wrong)
 
 
 def test_the_base_has_no_rule() -> None:

@@ -43,6 +43,7 @@ def optimizers():
         "adadelta": cr.Adadelta(weight_decay=0.01),
         "rprop": cr.Rprop(lr=0.001, step_sizes=(1e-6, 0.1)),
         "asgd": cr.ASGD(lr=0.1, lambd=0.01, t0=20),
+        "adafactor": cr.Adafactor(lr=0.1, weight_decay=0.01),
         "adagrad": cr.Adagrad(lr=cr.LinearLR(0.1), lr_decay=0.01),
     }
 
@@ -121,6 +122,9 @@ def test_a_learning_rate_that_a_callback_has_set_is_the_one_that_a_run_goes_on_w
 @pytest.mark.parametrize("name", list(optimizers()))
 @pytest.mark.parametrize("engine", ["native", "python"])
 def test_a_run_in_pieces_ends_with_the_bits_of_a_whole_one(tmp_path, name, engine):
+    if engine == "native" and name in ("adafactor", "muon"):
+        pytest.skip("it runs in Python")
+
     def make():
         return network(optimizers()[name])
 

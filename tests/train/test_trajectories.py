@@ -32,6 +32,7 @@ OPTIMIZERS = {
     "Adadelta": (cr.Adadelta, torch.optim.Adadelta, {"eps": 1e-4}),
     "Rprop": (cr.Rprop, torch.optim.Rprop, {"lr": 1e-3, "step_sizes": (1e-6, 1e-2)}),
     "ASGD": (cr.ASGD, torch.optim.ASGD, {"lr": 0.1, "lambd": 1e-2, "t0": 50}),
+    "Adafactor": (cr.Adafactor, torch.optim.Adafactor, {}),
     "Adagrad": (cr.Adagrad, torch.optim.Adagrad, {"lr": 1e-2}),
     "Adagrad lr_decay": (
         cr.Adagrad,

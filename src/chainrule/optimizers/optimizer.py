@@ -32,7 +32,8 @@ class Optimizer(Watched):
 
     What a rule of the library remembers it says itself: the names of its arrays (`state_names`), what they begin with
     (`initial_value`), and whether "step" counts the updates of each Parameter (`counts_steps`). Checkpoints, the
-    engine, PyTorch and C go by that. A rule of your own may keep in `state` whatever it likes.
+    engine, PyTorch and C go by that. One whose arrays have shapes of their own says in `begin` what they are, and the
+    engine and C have no such rules. A rule of your own may keep in `state` whatever it likes.
 
     A rule computes in float32 at least, and keeps what it remembers so: for a Parameter of 16 bits `update` gets a twin
     in float32, and the Parameter the twin's value, rounded once. (In float16 itself eps=1e-8 is 0, and Adam's first
