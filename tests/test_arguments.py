@@ -54,6 +54,7 @@ def makes_sense(kind, name, value):
             "rng",
             "clip_norm",
             "clip_value",
+            "adjust_lr_fn",
         )
     if type(value) in (int, float) and math.isfinite(value):
         return name == "beta2_decay" or (name in PLACES and type(value) is int) or (module and name in SIGNED)

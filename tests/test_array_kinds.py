@@ -313,6 +313,7 @@ RULES = [
     cr.Rprop(),
     cr.ASGD(0.1),
     cr.Adafactor(),
+    cr.Muon(0.01, weight_decay=0.0),
 ]
 
 

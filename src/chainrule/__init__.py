@@ -73,6 +73,7 @@ from .optimizers import (
     ExponentialLR,
     LinearLR,
     MultiStepLR,
+    Muon,
     NAdam,
     Optimizer,
     RAdam,

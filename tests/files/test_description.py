@@ -92,6 +92,7 @@ def rules():
     yield cr.Rprop(etas=(0.3, 2))
     yield cr.ASGD(t0=100)
     yield from (cr.Adafactor(), cr.Adafactor(eps=(1e-3, 0.1)))
+    yield from (cr.Muon(), cr.Muon(ns_coefficients=(2, -1.5, 0.5), adjust_lr_fn="match_rms_adamw", adamw_lr_ratio=0.1))
     yield cr.SGD(lr=cr.LinearLR(cr.CosineAnnealingLR(1e-3, T_max=9, every="step")))
     yield cr.SGD(lr=cr.MultiStepLR(cr.StepLR(0.1, 3), [3, 5], gamma=0.5))
     yield cr.SGD(lr=cr.ReduceLROnPlateau(cr.ExponentialLR(0.1, 0.99), patience=2))

@@ -53,6 +53,7 @@ def optimizers():
         "rprop": cr.Rprop(lr=0.01),
         "asgd": cr.ASGD(lr=0.1, t0=20),
         "adafactor": cr.Adafactor(),
+        "muon": cr.Muon(lr=0.01),
         "adagrad": cr.Adagrad(lr=0.1, lr_decay=0.01),
     }
 

@@ -28,6 +28,8 @@ EXPORTED = sorted(
 REFUSALS: dict[tuple[str, str], str] = {
     ("Adafactor", "engine"): "^Adafactor$",  # what it remembers has other shapes
     ("Adafactor", "c"): "there is no C for Adafactor",
+    ("Muon", "engine"): "^Muon$",  # it multiplies matrices, and remembers other things of vectors
+    ("Muon", "c"): "there is no C for Muon",
 }
 
 

@@ -44,6 +44,7 @@ def optimizers():
         "rprop": cr.Rprop(lr=0.001, step_sizes=(1e-6, 0.1)),
         "asgd": cr.ASGD(lr=0.1, lambd=0.01, t0=20),
         "adafactor": cr.Adafactor(lr=0.1, weight_decay=0.01),
+        "muon": cr.Muon(lr=cr.StepLR(0.01, 3), adamw_lr_ratio=0.5),
         "adagrad": cr.Adagrad(lr=cr.LinearLR(0.1), lr_decay=0.01),
     }
 

@@ -7,6 +7,7 @@ from .adam import Adam, AdamW
 from .adamax import Adamax
 from .asgd import ASGD
 from .clipping import clip_grad_norm_, clip_grad_value_
+from .muon import Muon
 from .nadam import NAdam
 from .optimizer import Optimizer
 from .radam import RAdam
@@ -36,6 +37,7 @@ __all__ = [
     "ExponentialLR",
     "LinearLR",
     "MultiStepLR",
+    "Muon",
     "NAdam",
     "Optimizer",
     "RAdam",

@@ -39,7 +39,7 @@ def optimizer_from_torch(optimizer: Any) -> Any:
     options = [{key: group[key] for key in pair.arguments} for group in groups]
     if any(other != options[0] for other in options[1:]):
         raise ValueError(f"from_torch: {pair.name} must have the same options for all of its parameter groups")
-    if any(group["maximize"] for group in groups):
+    if any(group.get("maximize") for group in groups):
         raise ValueError(f"from_torch: {pair.name} must have maximize=False")
     if optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks:
         raise ValueError(f"from_torch: {pair.name} has hooks, which chainrule cannot call; remove them")
