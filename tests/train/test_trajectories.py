@@ -26,7 +26,7 @@ OPTIMIZERS = {
     "RMSprop": (cr.RMSprop, torch.optim.RMSprop, {"lr": 1e-3}),
     "RMSprop centered": (cr.RMSprop, torch.optim.RMSprop, {"lr": 1e-3, "centered": True}),
     "RMSprop momentum": (cr.RMSprop, torch.optim.RMSprop, {"lr": 1e-3, "momentum": 0.9, "weight_decay": 1e-2}),
-    "NAdam": (cr.NAdam, torch.optim.NAdam, {"lr": 1e-2, "weight_decay": 1e-3}),
+    "NAdam": (cr.NAdam, torch.optim.NAdam, {"lr": 5e-3, "momentum_decay": 0.1}),
     "RAdam": (cr.RAdam, torch.optim.RAdam, {"lr": 1e-2}),
     "Adamax": (cr.Adamax, torch.optim.Adamax, {"lr": 1e-2, "betas": (0.8, 0.95)}),
     "Adadelta": (cr.Adadelta, torch.optim.Adadelta, {"eps": 1e-4}),
