@@ -32,12 +32,15 @@ SCHEDULES = [cr.StepLR, cr.MultiStepLR, cr.ExponentialLR, cr.CosineAnnealingLR, 
 PLACES = ("dim", "start_dim", "end_dim", "ignore_index")  # axes and classes count from the end, too
 SIGNED = ("negative_slope", "alpha", "threshold")  # of activations, any numbers
 
-NONSENSE = ("a", b"a", None, -1, -0.5, math.nan, math.inf, -math.inf, 1j, object(), {}, (), "0.1", np.ones(2))
+NONE_AT_ALL = ()
+NONSENSE = ("a", b"a", None, -1, -0.5, math.nan, math.inf, -math.inf, 1j, object(), {}, NONE_AT_ALL, "0.1", np.ones(2))
 
 
 def makes_sense(kind, name, value):
     """What is no nonsense after all."""
     module = issubclass(kind, cr.Module)
+    if name in ("constraint", "groups") and value is NONE_AT_ALL:
+        return True
     if name == "key":  # a place or a name
         return type(value) in (int, str)
     if value is None:
@@ -55,6 +58,7 @@ def makes_sense(kind, name, value):
             "clip_norm",
             "clip_value",
             "adjust_lr_fn",
+            "constraint",
         )
     if type(value) in (int, float) and math.isfinite(value):
         return name == "beta2_decay" or (name in PLACES and type(value) is int) or (module and name in SIGNED)

@@ -10,7 +10,7 @@ import chainrule as cr
 from chainrule import optimizers, signature
 from chainrule.engine import CannotLower, lower
 from chainrule.engine.native import compile_plan
-from chainrule.engine.rules.optimizers import settings
+from chainrule.engine.rules.optimizers import NOT_TOLD, settings
 from chainrule.exchange.pytorch.optimizers import optimizer_from_torch, rules, state_for_torch, state_from_torch
 from chainrule.files.description import build_rule, describe_rule
 
@@ -37,7 +37,7 @@ def variants(kind):
     """With its defaults, and with the options that are off by default turned on: each alone, all, all but one."""
     off = {}
     for argument in signature.parameters(kind):
-        if argument.default is False:
+        if argument.default is False and argument.name != "maximize":
             off[argument.name] = True
         elif argument.default == 0 and argument.default is not False:
             off[argument.name] = 0.3
@@ -97,7 +97,7 @@ def test_the_engine_knows_its_options_and_keeps_as_many_arrays(optimizer):
         return
     told = settings(optimizer)
     assert told.pop("kind") == type(optimizer).__name__
-    arguments = {argument.name for argument in signature.parameters(type(optimizer))} - {"lr"}
+    arguments = {argument.name for argument in signature.parameters(type(optimizer))} - set(NOT_TOLD)
     assert {name.rstrip("12") + "s" * (name[-1] in "12") for name in told} == arguments
     assert all(isinstance(value, float | bool) for value in told.values())
     plan = lower(network(), cr.MSELoss(), optimizer, sample_shape=(3,), batch=8)
@@ -181,6 +181,19 @@ def test_a_subclass_is_never_taken_for_its_base(kind, tmp_path):
         settings(optimizer)
     with pytest.raises(ValueError, match="to_c: there is no C for Mine"):
         cr.to_c(network(), tmp_path, loss=cr.MSELoss(), optimizer=optimizer)
+
+
+@pytest.mark.parametrize("kind", EXPORTED, ids=lambda kind: kind.__name__)
+def test_the_engine_refuses_by_name_what_it_does_not_know_and_fit_goes_on_in_python(kind):
+    if (kind.__name__, "engine") in REFUSALS:
+        pytest.skip("it knows nothing of it")
+    for name, value in {"maximize": True, "constraint": cr.constraints.L2(0.1), "groups": ()}.items():
+        model = network()
+        optimizer = kind(**{name: value or [{"parameters": model[0], "lr": 0.1}]})
+        with pytest.raises(CannotLower, match=f"{name}, an option of {kind.__name__}"):
+            settings(optimizer)
+        history = cr.fit(model, cr.MSELoss(), (np.ones((4, 3)), np.ones((4, 2))), epochs=1, optimizer=optimizer)
+        assert history.engine == f"python, as the engine does not know {name}, an option of {kind.__name__}"
 
 
 @pytest.mark.parametrize("options", [{"clip_value": 0}, {"clip_norm": 0}])
