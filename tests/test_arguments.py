@@ -29,17 +29,24 @@ REQUIRED = {
     cr.SequentialLR: {"schedulers": [cr.LinearLR(0.1), cr.LinearLR(0.1)], "milestones": [3]},
 }
 POSITIONAL = {cr.MultiLoss: (cr.MSELoss(),)}
-OPTIMIZERS = [cr.SGD, cr.Adam, cr.AdamW, cr.RMSprop, cr.Adagrad]
+OPTIMIZERS = [
+    kind
+    for kind in vars(cr).values()
+    if isinstance(kind, type) and issubclass(kind, cr.Optimizer) and kind is not cr.Optimizer
+]
 SCHEDULES = [kind for kind in vars(cr).values() if isinstance(kind, type) and kind in cr.Schedule.__subclasses__()]
 PLACES = ("dim", "start_dim", "end_dim", "ignore_index")  # axes and classes count from the end, too
 SIGNED = ("negative_slope", "alpha", "threshold")  # of activations, any numbers
 
-NONSENSE = ("a", b"a", None, -1, -0.5, math.nan, math.inf, -math.inf, 1j, object(), {}, (), "0.1", np.ones(2))
+NONE_AT_ALL = ()
+NONSENSE = ("a", b"a", None, -1, -0.5, math.nan, math.inf, -math.inf, 1j, object(), {}, NONE_AT_ALL, "0.1", np.ones(2))
 
 
 def makes_sense(kind, name, value):
     """What is no nonsense after all."""
     module = issubclass(kind, cr.Module)
+    if name in ("constraint", "groups") and value is NONE_AT_ALL:
+        return True
     if name == "key":  # a place or a name
         return type(value) in (int, str)
     if value is None:
@@ -60,9 +67,11 @@ def makes_sense(kind, name, value):
             "steps_per_epoch",
             "step_size_down",
             "scale_fn",
+            "adjust_lr_fn",
+            "constraint",
         )
     if type(value) in (int, float) and math.isfinite(value):
-        return (name in PLACES and type(value) is int) or (module and name in SIGNED)
+        return name == "beta2_decay" or (name in PLACES and type(value) is int) or (module and name in SIGNED)
     if name in ("weight", "pos_weight") and not issubclass(kind, cr.Linear):
         return isinstance(value, np.ndarray | tuple)  # how many classes there are is known later
     return kind is cr.MultiStepLR and name == "milestones" and type(value) in (tuple, dict)

@@ -32,7 +32,8 @@ public:
         const Settings settings = with_normal_options<T>(plan.optimizer);
         Settings without_decay = settings;
         without_decay.numbers["weight_decay"] = 0;
-        decays_all_ = settings.flag("decay_biases") || settings.number("weight_decay") == 0;
+        const bool decays = settings.numbers.count("weight_decay") && settings.number("weight_decay") != 0;  // some never do
+        decays_all_ = !decays || settings.flag("decay_biases");
         clip_value_ = settings.number("clip_value");
         clip_norm_ = settings.number("clip_norm");
         rule_ = make_optimizer<T>(settings);

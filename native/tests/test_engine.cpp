@@ -234,6 +234,12 @@ TEST("a run equals forward, loss, backward and update one by one, for every opti
         optimizer_settings("Adagrad"),
         optimizer_settings("SGD"),
         optimizer_settings("Adam", {{"eps", 0}}),
+        optimizer_settings("NAdam", {{"weight_decay", 0.1}, {"decoupled_weight_decay", 1}}),
+        optimizer_settings("RAdam", {{"beta2", 0.8}}),
+        optimizer_settings("Adamax"),
+        optimizer_settings("Adadelta", {{"weight_decay", 0.1}}),
+        optimizer_settings("Rprop"),
+        optimizer_settings("ASGD", {{"lambd", 0.1}, {"t0", 1}}),
     };
     for (size_t o = 0; o < optimizers.size(); ++o)
         for (int clipping = 0; clipping < 4; ++clipping)
@@ -311,10 +317,11 @@ template <class T>
 void denormal_options(DType dtype) {
     const double least = std::numeric_limits<T>::min();
     for (double tiny : {least, least / 2, double(std::numeric_limits<T>::denorm_min()), std::numeric_limits<double>::denorm_min(), 1e-310, 0.0})
-        for (const std::string kind : {"SGD", "Adam", "AdamW", "RMSprop", "Adagrad"})
+        for (const std::string kind : {"SGD", "Adam", "AdamW", "RMSprop", "Adagrad", "NAdam", "RAdam", "Adamax", "Adadelta", "Rprop", "ASGD"})
             for (const std::string option : {"eps", "momentum", "weight_decay", "initial_accumulator_value", "clip_value", "clip_norm"}) {
+                if (kind == "Adadelta" && option == "eps") continue;  // its steps are of that size
                 Plan plan = plan_of({{3, 9, 17, 5}}, 7, 20, dtype);
-                plan.optimizer = optimizer_settings(kind, {{option, tiny}});
+                plan.optimizer = optimizer_settings(kind, {{"lambd", 0}, {option, tiny}});
                 Problem<T> problem(plan, 20, 11);
                 std::fill(problem.parameters[1].begin(), problem.parameters[1].end(), T(-9));  // no unit of the first layer is alive
                 auto engine = chainrule_engine.create(plan);
@@ -329,7 +336,8 @@ void denormal_options(DType dtype) {
                         moved = moved || after[at] != before;
                         finite = finite && std::isfinite(after[at++]);
                     }
-                const bool clipped = tiny > 0 && option.starts_with("clip_");  // down to nothing
+                const bool sign_remains = kind == "Rprop" && option == "clip_value";
+                const bool clipped = tiny > 0 && option.starts_with("clip_") && !sign_remains;  // down to nothing
                 const bool divides_by_zero = tiny == 0 && option == "eps" && kind != "SGD";  // of a dead unit: 0 / 0
                 if (!divides_by_zero) CHECK(finite, "%s, %s of %g", kind.c_str(), option.c_str(), tiny);
                 CHECK(moved != clipped, "%s, %s of %g", kind.c_str(), option.c_str(), tiny);

@@ -213,6 +213,17 @@ def rates(lr: float) -> st.SearchStrategy[str]:
     )
 
 
+ADAPTIVE = {  # and their learning rates
+    "Adam": 1e-3,
+    "AdamW": 1e-3,
+    "Adagrad": 5e-3,
+    "NAdam": 1e-3,
+    "RAdam": 1e-3,
+    "Adamax": 1e-3,
+    "Adadelta": 0.1,
+}
+
+
 @st.composite
 def optimizers(draw: Any, curvature: float = 10.0) -> str:
     """Every optimizer with its options, clipping and schedules.
@@ -220,10 +231,10 @@ def optimizers(draw: Any, curvature: float = 10.0) -> str:
     Steps are so short that rounding is not amplified: the others move a weight by about lr a step, whatever the
     gradient; SGD is stable where lr · curvature < 2, and with momentum where lr · curvature < 2 (1 - momentum).
     """
-    kind = draw(st.sampled_from(["SGD", "Adam", "AdamW", "RMSprop", "Adagrad"]))
+    kind = draw(st.sampled_from([*ADAPTIVE, "SGD", "RMSprop", "ASGD"]))
     momentum = draw(st.sampled_from([0.0, 0.9, 0.5])) if kind in ("SGD", "RMSprop") else 0.0
     sgd = (1 - momentum) / curvature
-    lr = {"SGD": sgd, "Adam": 1e-3, "AdamW": 1e-3, "RMSprop": 3e-4 * (1 - momentum), "Adagrad": 5e-3}[kind]
+    lr = {**ADAPTIVE, "SGD": sgd, "ASGD": sgd, "RMSprop": 3e-4 * (1 - momentum)}[kind]
     options = {"lr": draw(rates(lr))}
 
     def option(name: str, *values: Any) -> None:
@@ -243,6 +254,8 @@ def optimizers(draw: Any, curvature: float = 10.0) -> str:
         option("betas", (0.8, 0.95), (0.0, 0.9))
         option("amsgrad", True)
         option("eps", 1e-4)
+    if kind == "Adam":
+        option("decoupled_weight_decay", True)
     if kind == "RMSprop":
         option("alpha", 0.9)
         option("centered", True)
@@ -250,6 +263,25 @@ def optimizers(draw: Any, curvature: float = 10.0) -> str:
     if kind == "Adagrad":
         option("lr_decay", 0.01)
         option("initial_accumulator_value", 0.1)
+    if kind == "NAdam":
+        option("betas", (0.8, 0.95), (0.0, 0.9))
+        option("eps", 1e-4)
+        option("momentum_decay", 0.3, 0.0)
+        option("decoupled_weight_decay", True)
+    if kind == "RAdam":
+        option("betas", (0.8, 0.95), (0.0, 0.9), (0.9, 0.6))
+        option("eps", 1e-4)
+        option("decoupled_weight_decay", True)
+    if kind == "Adamax":
+        option("betas", (0.8, 0.95), (0.0, 0.9))
+        option("eps", 1e-4)
+    if kind == "Adadelta":
+        option("rho", 0.6)
+        option("eps", 1e-3)
+    if kind == "ASGD":
+        option("lambd", 0.1, 0.0)
+        option("alpha", 0.6)
+        option("t0", 2)
     clipping = draw(st.sampled_from([None, None, "clip_norm", "clip_value", "both"]))
     if clipping in ("clip_norm", "both"):
         options["clip_norm"] = draw(st.sampled_from([0.05, 1.0]))

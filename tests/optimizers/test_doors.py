@@ -11,7 +11,7 @@ from chainrule import optimizers, signature
 from chainrule.engine import CannotLower, lower
 from chainrule.engine.native import compile_plan
 from chainrule.engine.rules.optimizers import NOT_TOLD, settings
-from chainrule.exchange.pytorch.optimizers import optimizer_from_torch, state_for_torch, state_from_torch
+from chainrule.exchange.pytorch.optimizers import optimizer_from_torch, rules, state_for_torch, state_from_torch
 from chainrule.files.description import build_rule, describe_rule
 
 EXPORTED = sorted(
@@ -25,8 +25,12 @@ EXPORTED = sorted(
     key=lambda kind: kind.__name__,
 )
 # What an optimizer does not do at a door, and what is said there: {(its name, the door): a pattern}.
-REFUSALS: dict[tuple[str, str], str] = {}
-OURS_ALONE = {"clip_norm", "clip_value", "decay_biases", "constraint", "groups"}  # arguments that PyTorch's have not
+REFUSALS: dict[tuple[str, str], str] = {
+    ("Adafactor", "engine"): "^Adafactor$",  # what it remembers has other shapes
+    ("Adafactor", "c"): "there is no C for Adafactor",
+    ("Muon", "engine"): "^Muon$",  # it multiplies matrices, and remembers other things of vectors
+    ("Muon", "c"): "there is no C for Muon",
+}
 
 
 def variants(kind):
@@ -77,12 +81,14 @@ def test_what_is_kept_after_a_step_is_what_the_optimizer_says(optimizer):
     again.step([parameter])
     state = again.state[parameter]
     arrays = tuple(name for name in state if name != "step")
-    assert arrays == again.state_names()
-    assert all(state[name].shape == (2, 3) for name in arrays)
-    assert state.get("step") == (1 if again.counts_steps else None)
     begun = again.begin(np.ones((2, 3), "float32"))
-    assert begun.keys() == state.keys()
+    assert list(begun) == list(state)
     assert all(begun[name].dtype == "float32" and (begun[name] == again.initial_value(name)).all() for name in arrays)
+    assert all(begun[name].shape == state[name].shape for name in arrays)
+    assert state.get("step") == (1 if again.counts_steps else None)
+    if (type(again).__name__, "engine") not in REFUSALS:
+        assert arrays == again.state_names()
+        assert all(state[name].shape == (2, 3) for name in arrays)
 
 
 @every
@@ -118,8 +124,8 @@ def test_state_is_the_same_in_the_engine_and_in_python_under_every_name(optimize
 @every
 def test_state_goes_to_pytorch_and_back_under_the_same_names(optimizer):
     kind = type(optimizer).__name__
-    known = {argument.name for argument in signature.parameters(type(optimizer))}
-    options = {name: getattr(optimizer, name) for name in known - OURS_ALONE}
+    pair = next((pair for pair in rules(torch) if pair.ours is type(optimizer)), None)
+    options = {name: getattr(optimizer, name) for name in pair.arguments} if pair else {}
 
     def theirs():
         parameter = torch.nn.Parameter(torch.ones(2, 3))
@@ -136,7 +142,7 @@ def test_state_goes_to_pytorch_and_back_under_the_same_names(optimizer):
     ours = optimizer_from_torch(peer)
     assert repr(ours) == repr(type(optimizer)(**options))
     state_from_torch(peer, ours, [(tensor, parameter)])
-    assert set(ours.state[parameter]) == {*ours.state_names(), *["step"] * ours.counts_steps}
+    assert ours.state[parameter].keys() == ours.begin(parameter.value).keys()
     ours.steps = 1
     for target, state in state_for_torch(ours, fresh, [(other, parameter)]):
         target.update(state)
@@ -179,6 +185,8 @@ def test_a_subclass_is_never_taken_for_its_base(kind, tmp_path):
 
 @pytest.mark.parametrize("kind", EXPORTED, ids=lambda kind: kind.__name__)
 def test_the_engine_refuses_by_name_what_it_does_not_know_and_fit_goes_on_in_python(kind):
+    if (kind.__name__, "engine") in REFUSALS:
+        pytest.skip("it knows nothing of it")
     for name, value in {"maximize": True, "constraint": cr.constraints.L2(0.1), "groups": ()}.items():
         model = network()
         optimizer = kind(**{name: value or [{"parameters": model[0], "lr": 0.1}]})

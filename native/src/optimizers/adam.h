@@ -1,7 +1,8 @@
 // Adam: mean = beta1 · mean + (1 - beta1) · g, square = beta2 · square + (1 - beta2) · g²,
 //   value -= lr / (1 - beta1^t) · mean / (√square / √(1 - beta2^t) + eps)        (Kingma and Ba, 2015, algorithm 1)
 //   amsgrad: the largest square so far instead of square (Reddi, Kale and Kumar, 2018)
-// Adam adds weight_decay · value to g; AdamW shrinks value by lr · weight_decay (Loshchilov and Hutter, 2019).
+// Adam adds weight_decay · value to g; AdamW, and Adam with decoupled_weight_decay, shrink value by lr · weight_decay
+// (Loshchilov and Hutter, 2019).
 // Keeps mean, square and, with amsgrad, the largest square.
 #pragma once
 
@@ -51,11 +52,17 @@ private:
     AdamOptions o;
 };
 
-template <class T, bool decoupled>
+template <class T, bool amsgrad>
+std::unique_ptr<Optimizer<T>> make_adam(const AdamOptions& options, bool decoupled) {
+    if (decoupled) return std::make_unique<Adam<T, true, amsgrad>>(options);
+    return std::make_unique<Adam<T, false, amsgrad>>(options);
+}
+
+template <class T>
 std::unique_ptr<Optimizer<T>> make_adam(const Settings& settings) {
     const AdamOptions o(settings);
-    if (o.amsgrad) return std::make_unique<Adam<T, decoupled, true>>(o);
-    return std::make_unique<Adam<T, decoupled, false>>(o);
+    const bool decoupled = settings.kind == "AdamW" || settings.flag("decoupled_weight_decay");
+    return o.amsgrad ? make_adam<T, true>(o, decoupled) : make_adam<T, false>(o, decoupled);
 }
 
 }  // namespace chainrule

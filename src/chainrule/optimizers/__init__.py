@@ -1,10 +1,18 @@
 """Optimizers, learning-rate schedules, and clipping."""
 
+from .adadelta import Adadelta
+from .adafactor import Adafactor
 from .adagrad import Adagrad
 from .adam import Adam, AdamW
+from .adamax import Adamax
+from .asgd import ASGD
 from .clipping import clip_grad_norm_, clip_grad_value_
+from .muon import Muon
+from .nadam import NAdam
 from .optimizer import Optimizer
+from .radam import RAdam
 from .rmsprop import RMSprop
+from .rprop import Rprop
 from .schedules import (
     ConstantLR,
     CosineAnnealingLR,
@@ -25,10 +33,14 @@ from .schedules import (
 from .sgd import SGD
 
 __all__ = [
+    "ASGD",
     "SGD",
+    "Adadelta",
+    "Adafactor",
     "Adagrad",
     "Adam",
     "AdamW",
+    "Adamax",
     "ConstantLR",
     "CosineAnnealingLR",
     "CosineAnnealingWarmRestarts",
@@ -38,11 +50,15 @@ __all__ = [
     "LinearLR",
     "MultiStepLR",
     "MultiplicativeLR",
+    "Muon",
+    "NAdam",
     "OneCycleLR",
     "Optimizer",
     "PolynomialLR",
+    "RAdam",
     "RMSprop",
     "ReduceLROnPlateau",
+    "Rprop",
     "Schedule",
     "SequentialLR",
     "StepLR",

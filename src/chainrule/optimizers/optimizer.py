@@ -33,7 +33,8 @@ class Optimizer(Watched):
 
     What a rule of the library remembers it says itself: the names of its arrays (`state_names`), what they begin with
     (`initial_value`), and whether "step" counts the updates of each Parameter (`counts_steps`). Checkpoints, the
-    engine, PyTorch and C go by that. A rule of your own may keep in `state` whatever it likes.
+    engine, PyTorch and C go by that. One whose arrays have shapes of their own says in `begin` what they are, and the
+    engine and C have no such rules. A rule of your own may keep in `state` whatever it likes.
 
     A rule computes in float32 at least, and keeps what it remembers so: for a Parameter of 16 bits `update` gets a twin
     in float32, and the Parameter the twin's value, rounded once. (In float16 itself eps=1e-8 is 0, and Adam's first
@@ -64,6 +65,7 @@ class Optimizer(Watched):
 
     weight_decay: float = 0.0
     counts_steps: bool = False
+    momentum_may_cycle: bool = False  # whether `update` goes by `current_momentum`, which a schedule may cycle
     constraint: Constraint | tuple[Constraint, ...] | None
     groups: "tuple[Optimizer, ...]" = ()
     parameters: frozenset[Parameter] = frozenset()  # of a group
@@ -106,10 +108,10 @@ class Optimizer(Watched):
         super().__setattr__(name, value)
 
     def _require_momentum_for(self, schedule: Schedule) -> None:
-        if schedule.cycles_momentum() and type(self).own_momentum is Optimizer.own_momentum:
+        if schedule.cycles_momentum() and not self.momentum_may_cycle:
             kind = type(self).__name__
             raise ValueError(
-                f"{kind}: lr must leave the momentum alone, which {kind} does not have: cycle_momentum=False; "
+                f"{kind}: lr must leave the momentum alone, which {kind} keeps as it is: cycle_momentum=False; "
                 f"got {schedule!r}"
             )
 
@@ -182,7 +184,7 @@ class Optimizer(Watched):
     def own_momentum(self) -> float:
         """The momentum that the rule was given, or β1 of the Adam family; 0 for a rule that has no such thing.
 
-        A schedule may cycle it. So `update` goes by `current_momentum`, where a rule writes this.
+        A schedule may cycle it, of a rule whose `update` goes by `current_momentum`: `momentum_may_cycle`.
         """
         return 0.0
 

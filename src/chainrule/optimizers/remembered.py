@@ -70,20 +70,21 @@ def _converted(who: str, rule: Any, parameter: Parameter, kept: Any) -> dict[str
     if not isinstance(kept, Mapping):
         raise ValueError(f"{who}: the state of a parameter must be a mapping, got {type(kept).__name__}")
     like, ours = widened(parameter).value, type(rule).__module__.startswith(__package__ or ".")
-    counts = ours and rule.counts_steps
+    begun = rule.begin(like) if ours else {}
     found = {}
     for name, value in kept.items():
         array = arrays.is_array(value)
-        if ours and array and tuple(value.shape) != parameter.shape:
-            raise ValueError(f"{who}: {name} must be {parameter.shape}, got {tuple(value.shape)}")
+        shape = tuple(begun.get(name, like).shape) if array else ()
+        if ours and array and tuple(value.shape) != shape:
+            raise ValueError(f"{who}: {name} must be {shape}, got {tuple(value.shape)}")
         if ours and array and not arrays.is_floating(value):
             raise ValueError(f"{who}: {name} must hold floating-point numbers, got {arrays.describe_kind(value)}")
-        if ours and not array and not (counts and name == "step"):
+        if ours and not array and not (name == "step" and name in begun):
             raise ValueError(f"{who}: {name} must be an array, got {type(value).__name__}")
         found[name] = arrays.following(arrays.convert(value), like) if array else value
-    if counts and kept:
-        _require_count(who, "step", kept.get("step"))
-    for name in rule.state_names() if ours and kept else ():
-        if name not in kept:
+    for name in begun if kept else ():
+        if name == "step":
+            _require_count(who, name, kept.get(name))
+        elif name not in kept:
             raise ValueError(f"{who}: {name} must be an array, and is missing")
     return found

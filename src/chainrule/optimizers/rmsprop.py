@@ -32,6 +32,8 @@ class RMSprop(Optimizer):
     clip_norm, clip_value, decay_biases, maximize, constraint, groups : see Optimizer.
     """
 
+    momentum_may_cycle = True
+
     def __init__(
         self,
         lr: float | Schedule = 1e-2,

@@ -29,6 +29,8 @@ class SGD(Optimizer):
     clip_norm, clip_value, decay_biases, maximize, constraint, groups : see Optimizer.
     """
 
+    momentum_may_cycle = True
+
     def __init__(
         self,
         lr: float | Schedule = 1e-3,

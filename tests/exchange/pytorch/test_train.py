@@ -38,17 +38,28 @@ OPTIMIZERS = [
     (torch.optim.SGD, {"lr": 0.1}),
     (torch.optim.SGD, {"lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 1e-3}),
     (torch.optim.Adam, {"lr": 0.01, "amsgrad": True, "weight_decay": 1e-3}),
+    (torch.optim.Adam, {"lr": 0.01, "weight_decay": 0.1, "decoupled_weight_decay": True}),
     (torch.optim.AdamW, {"lr": 0.01}),
     (torch.optim.RMSprop, {"lr": 0.001, "momentum": 0.5, "centered": True}),
     (torch.optim.RMSprop, {"lr": 0.001}),
+    (torch.optim.NAdam, {"lr": 0.01, "weight_decay": 1e-3}),
+    (torch.optim.RAdam, {"lr": 0.01, "betas": (0.8, 0.9)}),
+    (torch.optim.Adamax, {"lr": 0.01}),
+    (torch.optim.Adadelta, {"weight_decay": 1e-3}),
+    (torch.optim.Rprop, {"lr": 0.001, "step_sizes": (1e-6, 0.01)}),
+    (torch.optim.ASGD, {"lr": 0.1, "lambd": 0.01, "t0": 15}),
+    (torch.optim.Adafactor, {"lr": 0.01, "weight_decay": 0.1}),
     (torch.optim.Adagrad, {"lr": 0.01, "lr_decay": 0.01, "initial_accumulator_value": 0.1}),
 ]
 
 
 @pytest.mark.parametrize("engine", ["native", "python"])
 @pytest.mark.parametrize(("kind", "options"), OPTIMIZERS, ids=str)
+@pytest.mark.usefixtures("float64_by_default")
 def test_training_goes_on_from_pytorch_and_back_to_it(kind, options, engine):
     """Two epochs there, two here, two there, next to six there."""
+    if kind is torch.optim.Adafactor and engine == "native":
+        pytest.skip("it runs in Python")
     mine, theirs = network(), network()
     optimizer, peer = kind(mine.parameters(), **options), kind(theirs.parameters(), **options)
     loop(theirs, peer, 6)
@@ -256,7 +267,7 @@ OURS = {"optimizer": cr.SGD()}
         ({"loss": "mse"}, TypeError, "loss must be a module"),
         ({"loss": torch.nn.KLDivLoss()}, TypeError, "KLDivLoss is none of"),
         ({"optimizer": torch.optim.SGD(network().parameters())}, ValueError, "for all parameters of the module"),
-        ({"optimizer": torch.optim.LBFGS(MODULE.parameters())}, TypeError, "must be one of SGD, Adagrad, Adam"),
+        ({"optimizer": torch.optim.LBFGS(MODULE.parameters())}, TypeError, "must be one of (.*, )?SGD"),
         ({"optimizer": None}, TypeError, "optimizer must be one of torch.optim or chainrule, got None"),
         (
             {"data": DataLoader(DATA, sampler=WeightedRandomSampler(torch.ones(200), 9))},

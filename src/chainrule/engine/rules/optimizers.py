@@ -10,14 +10,26 @@ from ...optimizers import Schedule
 from ..plan import CannotLower
 
 # A rule holds for exactly its class: a subclass may have changed anything.
-KNOWN = (optimizers.SGD, optimizers.Adam, optimizers.AdamW, optimizers.RMSprop, optimizers.Adagrad)
+KNOWN = (
+    optimizers.SGD,
+    optimizers.Adam,
+    optimizers.AdamW,
+    optimizers.RMSprop,
+    optimizers.Adagrad,
+    optimizers.NAdam,
+    optimizers.RAdam,
+    optimizers.Adamax,
+    optimizers.Adadelta,
+    optimizers.Rprop,
+    optimizers.ASGD,
+)
 NOT_TOLD = ("lr", "groups", "maximize", "constraint")
 
 
 def cycling(optimizer: Any) -> Schedule | None:
-    """The schedule that cycles the momentum, if one does."""
-    rate = optimizer.lr
-    return rate if isinstance(rate, Schedule) and rate.cycles_momentum() else None
+    """The schedule that cycles the momentum, if one does, of the optimizer's or of a group's."""
+    rates = [rule.lr for rule in optimizer.rules]
+    return next((rate for rate in rates if isinstance(rate, Schedule) and rate.cycles_momentum()), None)
 
 
 def require_own_momentum(optimizer: Any) -> None:
