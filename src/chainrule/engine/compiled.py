@@ -144,8 +144,10 @@ class Origin:
         if network is None:
             return
         if name == "lr" and optimizer is not None:
-            network.next_lr = self._rate if isinstance(optimizer.lr, Schedule) else None
-            network.lr = optimizer.current_lr
+            owners = self.plan.owners
+            changing = any(isinstance(owner.lr, Schedule) for owner in owners)
+            network.next_rates = (self._rate if len(owners) == 1 else self._rates) if changing else None
+            network.set_rates([owner.current_lr for owner in owners], [])
         elif name not in HARMLESS:
             network.changed = True
 
@@ -160,7 +162,13 @@ class Origin:
             before, now = native.program(self.told), native.program(told)
             for name in now | before:
                 _require_same(name, before.get(name, "nothing"), now.get(name, "nothing"))
+            if told["rules"] != self.told["rules"]:
+                raise ValueError(
+                    "the optimizer's constraints were others when the network was compiled; compile it again"
+                )
         _require_same("the optimizer", self.plan.optimizer, plan.optimizer)
+        for i, (known_rule, rule) in enumerate(zip(self.plan.owners, plan.owners, strict=True)):
+            _require_same(f"rule {i} of the optimizer", known_rule, rule)
         for i, (known, parameter) in enumerate(zip(self.plan.parameters, plan.parameters, strict=True)):
             _require_same(f"parameter {i}", known, parameter)
         if (network := self.network()) is not None:
@@ -175,13 +183,14 @@ class Origin:
         batch, shape = options.pop("batch_size"), options.pop("sample_shape")
         if shape is None:
             shape = sample_shape(model)
-        if not all(parameter.trainable for parameter in model.param()):
-            raise CannotLower("frozen parameters")
         return lower(model, loss, optimizer, sample_shape=shape, batch=batch, **options)
 
     def _rate(self) -> float:
-        optimizer = self.plan.optimizer
-        return float(optimizer.lr_at(steps=optimizer.steps, epochs=optimizer.epochs))
+        (owner,) = self.plan.owners
+        return float(owner.lr_at(steps=owner.steps, epochs=owner.epochs))
+
+    def _rates(self) -> list[float]:
+        return [float(owner.lr_at(steps=owner.steps, epochs=owner.epochs)) for owner in self.plan.owners]
 
 
 def compile(  # noqa: A001 - the name that the field gives it
