@@ -28,7 +28,7 @@ public:
 
     void update(const UpdateStep& step, T* value, const T* gradient, T* const* states, int64_t n) const override {
         const double power2 = power(o.beta2, step.count), rho = most_ - 2 * double(step.count) * power2 / (1 - power2);
-        double step_size = step.lr / (1 - power(o.beta1, step.count));
+        double step_size = step.lr / (1 - power(beta1_of(step), step.count));
         if (rho <= 5) return pass(step, step_size, value, gradient, states, n, [](Vec<T> mean, Vec<T>) ALWAYS_INLINE { return mean; });
         step_size *= std::sqrt((rho - 4) * (rho - 2) * most_ / ((most_ - 4) * (most_ - 2) * rho)) * std::sqrt(1 - power2);
         const Vec<T> eps = broadcast<T>(T(o.eps));
@@ -36,11 +36,13 @@ public:
     }
 
 private:
+    double beta1_of(const UpdateStep& step) const { return step.momentum >= 0 ? step.momentum : o.beta1; }
+
     template <class Direction>
     FORCE_INLINE void pass(const UpdateStep& step, double size, T* value, const T* gradient, T* const* states, int64_t n, Direction direction) const {
         const Vec<T> step_size = broadcast<T>(T(size)), beta2 = broadcast<T>(T(o.beta2)), fresh2 = broadcast<T>(T(1 - o.beta2));
         const Vec<T> weight_decay = broadcast<T>(T(o.weight_decay)), shrink = broadcast<T>(T(1 - step.lr * o.weight_decay));
-        const double fresh1 = 1 - o.beta1;
+        const double fresh1 = 1 - beta1_of(step);
         const bool decays = o.weight_decay != 0;
         each_vector<T, 2>(step, o.clip_value, value, gradient, states, n, [=](Vec<T> w, Vec<T> g, Vec<T>* state) ALWAYS_INLINE {
             if (decays) {

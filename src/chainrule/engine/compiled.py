@@ -15,7 +15,7 @@ from ..structures import Structure, names
 from . import native
 from .lower import CannotLower, checked_shapes, lower, sample_shape
 from .plan import Plan
-from .rules.optimizers import cycling
+from .rules import optimizers as optimizer_rules
 from .sync import Keeper
 
 HARMLESS = ("training", "epochs", "keepers")  # attributes that the engine is not told of, and often set
@@ -148,10 +148,7 @@ class Origin:
         if network is None:
             return
         if name == "lr" and optimizer is not None:
-            network.next_lr = self._rate if isinstance(optimizer.lr, Schedule) else None
-            network.lr = optimizer.current_lr
-            if cycling(optimizer) is not None:
-                network.changed = True  # so that the next call says that the engine does not know it
+            self._set_rates(network)
         elif name not in HARMLESS:
             network.changed = True
 
@@ -166,7 +163,13 @@ class Origin:
             before, now = native.program(self.told), native.program(told)
             for name in now | before:
                 _require_same(name, before.get(name, "nothing"), now.get(name, "nothing"))
+            if told["rules"] != self.told["rules"]:
+                raise ValueError(
+                    "the optimizer's constraints were others when the network was compiled; compile it again"
+                )
         _require_same("the optimizer", self.plan.optimizer, plan.optimizer)
+        for i, (known_rule, rule) in enumerate(zip(self.plan.owners, plan.owners, strict=True)):
+            _require_same(f"rule {i} of the optimizer", known_rule, rule)
         for i, (known, parameter) in enumerate(zip(self.plan.parameters, plan.parameters, strict=True)):
             _require_same(f"parameter {i}", known, parameter)
         if (network := self.network()) is not None:
@@ -181,13 +184,28 @@ class Origin:
         batch, shape = options.pop("batch_size"), options.pop("sample_shape")
         if shape is None:
             shape = sample_shape(model)
-        if not all(parameter.trainable for parameter in model.param()):
-            raise CannotLower("frozen parameters")
         return lower(model, loss, optimizer, sample_shape=shape, batch=batch, **options)
 
+    def _set_rates(self, network: Any) -> None:
+        """Tell the engine the learning rates of the rules, and the momenta where a schedule cycles one."""
+        owners = self.plan.owners
+        schedules = [owner.lr for owner in owners if isinstance(owner.lr, Schedule)]
+        cycles = any(schedule.cycles_momentum() for schedule in schedules)
+        ask = self._rate if len(owners) == 1 and not cycles else partial(self._rates, cycles)
+        now = self._rates(cycles)
+        network.set_rates(now[: len(owners)], now[len(owners) :], ask if schedules else None)
+        if optimizer_rules.keep_other_momenta(self.plan):
+            network.changed = True
+
     def _rate(self) -> float:
-        optimizer = self.plan.optimizer
-        return float(optimizer.lr_at(steps=optimizer.steps, epochs=optimizer.epochs))
+        (owner,) = self.plan.owners
+        return float(owner.lr_at(steps=owner.steps, epochs=owner.epochs))
+
+    def _rates(self, cycles: bool) -> list[float]:
+        owners = self.plan.owners
+        rates = [float(owner.lr_at(steps=owner.steps, epochs=owner.epochs)) for owner in owners]
+        momenta = [float(owner.momentum_at(steps=owner.steps, epochs=owner.epochs)) for owner in owners if cycles]
+        return rates + momenta
 
 
 def compile(  # noqa: A001 - the name that the field gives it

@@ -5,7 +5,7 @@ import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from .. import arrays
 from ..data import Dataset
 from ..engine import CannotLower, lower, native
 from ..engine.plan import Op, Plan
-from ..engine.rules.optimizers import cycling
+from ..engine.rules import optimizers as optimizer_rules
 from ..engine.sync import Keeper
 from ..losses import MultiLoss
 from ..module import Buffer, Module, set_values
@@ -29,13 +29,28 @@ MOST_RATES = 1 << 18
 HARMLESS = ("lr", "epochs", "keepers", "seed", "layer")  # attributes that a plan does not depend on, and often set
 
 
+class Table(NamedTuple):
+    """What the engine goes by until the epoch `end`.
+
+    lr, momentum : of each rule of the plan, one for each epoch or, if `per_step`, for each step; no momentum: as it was
+        made with.
+    shown : the optimizer's own at the beginning of each epoch.
+    """
+
+    lr: np.ndarray
+    momentum: np.ndarray
+    per_step: bool
+    shown: np.ndarray
+    end: int
+
+
 @dataclass(frozen=True)
 class Part:
-    """Some epochs, as the engine is asked for them; `stride` is the number of learning rates of an epoch."""
+    """Some epochs, as the engine is asked for them; `rates` are the optimizer's own when each begins."""
 
     first: int
     end: int
-    stride: int
+    rates: np.ndarray
     arguments: dict[str, Any]
 
 
@@ -106,8 +121,8 @@ class NativeLoop:
 
     def changed(self, name: str) -> None:
         """Hear that an attribute of the model, the loss or the optimizer was set."""
-        cycles = name == "lr" and cycling(self.optimizer) is not None  # of which `lower` says that it does not know it
-        self.stale = self.stale or cycles or name not in HARMLESS
+        brings = name == "lr" and optimizer_rules.keep_other_momenta(self.plan)
+        self.stale = self.stale or brings or name not in HARMLESS
 
     def _follow_changes(self) -> None:
         """Go on with the network, the loss and the optimizer as they are now."""
@@ -128,7 +143,7 @@ class NativeLoop:
                 self.native.write_best(i, best[id(parameter)])
             self.native.set_best(before.best_epoch, before.best_loss)
         # Of other objects, perhaps, that are alike.
-        self.plan = replace(self.plan, modules=plan.modules, ops=plan.ops, heads=plan.heads)
+        self.plan = replace(self.plan, modules=plan.modules, ops=plan.ops, heads=plan.heads, owners=plan.owners)
         self._watch()
         self.stale, self.weights = False, _weights(self.plan)
 
@@ -201,9 +216,8 @@ class NativeLoop:
         self._follow_changes()
         self._follow_masks()
         end = min(end, first + MOST_EPOCHS)
-        lr, per_step = self._rates(first, end)
-        stride = self.steps_per_epoch if per_step else 1
-        end = first + len(lr) // stride
+        table = self._rates(first, end)
+        end = table.end
         if self.rows is None:
             self.rows = self._rows(self.data), None if self.held_out is None else self._rows(self.held_out)
         looks = end - first if self.held_out is not None else 0
@@ -211,8 +225,9 @@ class NativeLoop:
         arguments = {
             "data": self.rows[0],
             "validation": self.rows[1],
-            "lr": lr,
-            "lr_per_step": per_step,
+            "lr": table.lr,
+            "momentum": table.momentum,
+            "lr_per_step": table.per_step,
             "batch": self.batch_size,
             "shuffle": self.shuffle,
             "seed": self.seed,
@@ -225,12 +240,12 @@ class NativeLoop:
             "validation_head_losses": np.empty(looks * heads),
             "position": self.position,
         }
-        return Part(first, end, stride, arguments)
+        return Part(first, end, table.shown, arguments)
 
     def finished(self, part: Part, outcome: str, begin_s: float, end_s: float) -> list[Epoch]:
         """The epochs of a part that the engine has finished between two times of the run."""
         self._tell_dropouts()
-        lr, losses, validation = (part.arguments[name] for name in ("lr", "losses", "validation_losses"))
+        losses, validation = part.arguments["losses"], part.arguments["validation_losses"]
         n = self.position.epoch - part.first
         if outcome == "not finite":
             found = [losses[n], *validation[n : n + 1]]
@@ -244,7 +259,7 @@ class NativeLoop:
             Epoch(
                 float(losses[i]),
                 float(validation[i]) if len(validation) else None,
-                float(lr[i * part.stride]),
+                float(part.rates[i]),
                 begin_s + (i + 1) * each_s,
                 heads[i] if heads else (),
                 looked_heads[i] if looked_heads else (),
@@ -266,27 +281,34 @@ class NativeLoop:
         names = list(self.plan.y)
         return [names.index(name) for name in self.plan.loss.heads]
 
-    def _rates(self, first: int, end: int) -> tuple[np.ndarray, bool]:
-        """The learning rate of each epoch, or of each step if a schedule counts steps."""
-        rate, optimizer = self.optimizer.lr, self.optimizer
+    def _rates(self, first: int, end: int) -> Table:
+        """What the rules go by in each epoch, or in each step if a schedule counts steps."""
+        owners = self.plan.owners
+        schedules = [owner.lr for owner in owners if isinstance(owner.lr, Schedule)]
+        per_step = any(schedule.changes_within_epochs() for schedule in schedules)
+        n = self.steps_per_epoch if per_step else 1
+        if per_step:
+            end = min(end, first + max(1, MOST_RATES // (n * len(owners))))
+        lr = {owner: self._column(owner, owner.lr_at, end - first, n) for owner in (self.optimizer, *owners)}
+        momentum = np.empty(0)
+        if any(schedule.cycles_momentum() for schedule in schedules):
+            momentum = _table([self._column(owner, owner.momentum_at, end - first, n) for owner in owners])
+        return Table(_table([lr[owner] for owner in owners]), momentum, per_step, lr[self.optimizer][::n], end)
+
+    def _column(self, owner: Any, at: Any, epochs: int, n: int) -> np.ndarray:
+        """What a rule says `at` so many steps and epochs, n times in each epoch."""
+        rate = owner.lr
         if not isinstance(rate, Schedule):
-            return np.full(end - first, rate), False
-        epochs = optimizer.epochs
+            return np.full(epochs * n, at(steps=0, epochs=0))
         # The table begins with the epoch's first step, though a slice of time may have ended within the epoch.
-        steps = optimizer.steps - int(self.position.step)
-        n = self.steps_per_epoch
+        steps, ended, length = owner.steps - int(self.position.step), owner.epochs, self.steps_per_epoch
         if not rate.changes_within_epochs():
-            return np.array(
-                [optimizer.lr_at(steps=steps + e * n, epochs=epochs + e) for e in range(end - first)]
-            ), False
-        end = min(end, first + max(1, MOST_RATES // n))
-        return np.array(
-            [optimizer.lr_at(steps=steps + e * n + i, epochs=epochs + e) for e in range(end - first) for i in range(n)]
-        ), True
+            return np.repeat(np.array([at(steps=steps + e * length, epochs=ended + e) for e in range(epochs)]), n)
+        return np.array([at(steps=steps + e * length + i, epochs=ended + e) for e in range(epochs) for i in range(n)])
 
     def listens(self) -> bool:
-        """Whether the learning rate depends on the loss of the epoch before, so that epochs must come one by one."""
-        return isinstance(self.optimizer.lr, Schedule) and self.optimizer.lr.listens()
+        """Whether a learning rate depends on the loss of the epoch before, so that epochs must come one by one."""
+        return any(isinstance(rule.lr, Schedule) and rule.lr.listens() for rule in self.optimizer.rules)
 
     def outputs(self, x: Structure) -> Structure:
         """The network's outputs, in evaluation mode."""
@@ -351,6 +373,11 @@ def _best(compiled: Any, plan: Plan) -> list[np.ndarray]:
     for i, array in enumerate(best):
         compiled.read_best(i, array)
     return best
+
+
+def _table(columns: list[np.ndarray]) -> np.ndarray:
+    """Columns as the engine has them, a row after the other."""
+    return columns[0] if len(columns) == 1 else np.stack(columns, axis=1).ravel()
 
 
 def _refresh(loop: "weakref.ref[NativeLoop]") -> None:

@@ -175,49 +175,100 @@ def test_a_rule_that_has_no_momentum_refuses_to_have_it_cycled(kind):
     assert optimizer.lr == 0.5
 
 
-# -- the engine is told the momentum once, and leaves such a schedule to Python
+# -- on the engine
 
 
-def test_fit_runs_in_python_and_says_why():
-    optimizer, model = cr.SGD(Waves(0.1)), network()
-    history = cr.fit(model, cr.MSELoss(), DATA, epochs=2, batch_size=8, optimizer=optimizer)
-    assert history.engine == "python, as the engine does not know a momentum that Waves cycles"
-    assert (history.steps, optimizer.current_momentum) == (8, MOMENTA[1])
-    with pytest.raises(ValueError, match=r'engine="native" cannot run this: .*a momentum that Waves cycles'):
-        cr.fit(model, cr.MSELoss(), DATA, epochs=2, optimizer=optimizer, engine="native")
+def told(optimizer):
+    """Whether the engine takes its momentum from step to step."""
+    return not getattr(optimizer, "dampening", 0)
 
 
-def test_fit_many_runs_in_python_too():
+@each_rule
+@pytest.mark.parametrize("every", ["step", "epoch"])
+@pytest.mark.parametrize("own", [0.0, 0.3])
+def test_the_engine_goes_by_the_momentum_of_the_schedule_as_python_does(rule, every, own):
+    ends = []
+    for engine in ("python", "native"):
+        optimizer, model = rule(Waves(0.01, every=every), own), network()
+        if not told(optimizer):
+            with pytest.raises(ValueError, match="a momentum that Waves cycles, with dampening"):
+                cr.fit(model, cr.MSELoss(), DATA, epochs=2, optimizer=optimizer, engine="native")
+            return
+        cr.fit(
+            model, cr.MSELoss(), DATA, epochs=5, batch_size=9, optimizer=optimizer, engine=engine, keep="last",
+            callbacks=[lambda run: None],
+        )  # fmt: skip
+        found = model.state_dict()
+        for i, parameter in enumerate(model.param()):
+            found |= {f"{i} {name}": array for name, array in optimizer.state[parameter].items()}
+        ends.append(found)
+    assert ends[0].keys() == ends[1].keys()
+    for name, value in ends[0].items():
+        np.testing.assert_allclose(ends[1][name], value, rtol=1e-10, atol=1e-13, err_msg=name)
+
+
+def test_groups_cycle_momenta_of_their_own():
+    ends = []
+    for engine in ("python", "native"):
+        model = network()
+        groups = [{"parameters": model[0], "lr": Waves(0.02)}, {"parameters": model[2].bias, "momentum": 0.6}]
+        optimizer = cr.SGD(cr.StepLR(0.05, 2), momentum=0.1, groups=groups)
+        cr.fit(model, cr.MSELoss(), DATA, epochs=5, batch_size=9, optimizer=optimizer, engine=engine, keep="last")
+        ends.append(model.state_dict())
+    for name, value in ends[0].items():
+        np.testing.assert_allclose(ends[1][name], value, rtol=1e-10, atol=1e-13, err_msg=name)
+
+
+def test_fit_many_goes_by_it_too():
     options = {"epochs": 2, "batch_size": 8, "optimizer": cr.Adam(Waves(0.1))}
     for result in cr.fit_many(network, cr.MSELoss(), DATA, seeds=2, **options):
         alone = cr.fit(network(result.seed), cr.MSELoss(), DATA, seed=result.seed, **options)
         assert result.history.losses == alone.losses
 
 
-def test_a_callback_that_sets_such_a_schedule_is_refused_by_the_engine_and_obeyed_in_python():
+@pytest.mark.parametrize("own", [0.0, 0.5])
+def test_a_callback_may_set_such_a_schedule_and_take_it_away(own):
     def cycle(run):
         if run.history.epochs == 2:
             run.optimizer.lr = Waves(0.01)
+        if run.history.epochs == 4:
+            run.optimizer.lr = 0.02
 
-    def run(engine):
-        optimizer = cr.SGD(0.1)
-        options = {"epochs": 4, "batch_size": 8, "optimizer": optimizer, "callbacks": [cycle], "engine": engine}
-        return cr.fit(network(), cr.MSELoss(), DATA, **options), optimizer
-
-    with pytest.raises(ValueError, match='does not know a momentum that Waves cycles; engine="python" does'):
-        run("native")
-    history, optimizer = run("python")
-    assert (history.epochs, optimizer.current_momentum) == (4, MOMENTA[8 % len(MOMENTA)])
+    ends = []
+    for engine in ("python", "native"):
+        model, options = network(), {"callbacks": [cycle], "engine": engine, "keep": "last"}
+        cr.fit(model, cr.MSELoss(), DATA, epochs=6, batch_size=8, optimizer=cr.SGD(0.1, momentum=own), **options)
+        ends.append(model.state_dict())
+    for name, value in ends[0].items():
+        np.testing.assert_allclose(ends[1][name], value, rtol=1e-10, atol=1e-13, err_msg=name)
 
 
-def test_compile_refuses_it_and_so_does_a_compiled_network_when_it_is_set():
-    optimizer = cr.SGD(0.1, momentum=0.5)
-    with pytest.raises(ValueError, match="compile: the engine does not know a momentum that Waves cycles"):
-        cr.compile(network(), cr.MSELoss(), cr.SGD(Waves(0.1)))
-    compiled = cr.compile(network(), cr.MSELoss(), optimizer)
-    compiled.step(*DATA)
-    optimizer.lr = Waves(0.1)
-    with pytest.raises(ValueError, match="the engine does not know a momentum that Waves cycles"):
+@pytest.mark.parametrize("rule", [lambda lr: cr.SGD(lr, momentum=0.5), cr.Adam, lambda lr: cr.SGD(lr)])
+def test_a_compiled_network_asks_before_every_step(rule):
+    model, twin = network(), network()
+    optimizer, by_hand, loss = rule(Waves(0.01)), rule(Waves(0.01)), cr.MSELoss()
+    compiled = cr.compile(model, loss, optimizer)
+    for _ in range(10):
         compiled.step(*DATA)
-    optimizer.lr = 0.1
-    compiled.step(*DATA)
+        y, saved = twin.forward(X)
+        _, saved_loss = loss.forward(y, DATA[1])
+        twin.zero_grad()
+        twin.backward(loss.backward(1.0, saved_loss), saved)
+        by_hand.step(twin.param())
+    for name, value in twin.state_dict().items():
+        np.testing.assert_allclose(model.state_dict()[name], value, rtol=1e-10, atol=1e-13, err_msg=name)
+
+
+def test_a_schedule_that_brings_a_momentum_where_there_was_none_is_compiled_anew():
+    for own in (0.5, 0.0):
+        optimizer = cr.SGD(0.1, momentum=own)
+        compiled = cr.compile(network(), cr.MSELoss(), optimizer)
+        compiled.step(*DATA)
+        optimizer.lr = Waves(0.1)
+        if own == 0:
+            with pytest.raises(ValueError, match=r"keeps_momentum=False.*keeps_momentum=True.*compile it again"):
+                compiled.step(*DATA)
+        else:
+            compiled.step(*DATA)
+        optimizer.lr = 0.1
+        compiled.step(*DATA)
