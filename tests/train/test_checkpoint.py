@@ -135,7 +135,8 @@ def frozen_network():
     return cr.Sequential(cr.Adam(lr=cr.ExponentialLR(0.05, 0.9), groups=groups), *model)
 
 
-def test_groups_and_what_callbacks_freeze_and_melt_go_on_where_they_were(tmp_path):
+@pytest.mark.parametrize("engine", ["python", "native"])
+def test_groups_and_what_callbacks_freeze_and_melt_go_on_where_they_were(tmp_path, engine):
     def melt(run):
         if run.history.epochs == 3:
             run.model[0].unfreeze()
@@ -144,9 +145,9 @@ def test_groups_and_what_callbacks_freeze_and_melt_go_on_where_they_were(tmp_pat
 
     whole, changes = frozen_network(), {"callbacks": [melt], "keep": "last"}
     before = [parameter.value.copy() for parameter in whole.param()]
-    history = cr.fit(whole, cr.MSELoss(), data(), **arguments("python", **changes))
+    history = cr.fit(whole, cr.MSELoss(), data(), **arguments(engine, **changes))
     assert all((parameter.value != value).any() for parameter, value in zip(whole.param(), before, strict=True))
-    model, resumed, pieces = in_pieces(frozen_network, tmp_path / "run", engine="python", **changes)
+    model, resumed, pieces = in_pieces(frozen_network, tmp_path / "run", engine=engine, **changes)
     assert pieces > 1
     assert outcome(model, resumed) == outcome(whole, history)
     for found in (model, cr.load(tmp_path / "run" / "checkpoint.safetensors")):
