@@ -68,6 +68,7 @@ from .optimizers import (
     CosineAnnealingLR,
     ExponentialLR,
     LinearLR,
+    Lookahead,
     MultiStepLR,
     Optimizer,
     ReduceLROnPlateau,

@@ -3,6 +3,7 @@
 from .adagrad import Adagrad
 from .adam import Adam, AdamW
 from .clipping import clip_grad_norm_, clip_grad_value_
+from .lookahead import Lookahead
 from .optimizer import Optimizer
 from .rmsprop import RMSprop
 from .schedules import (
@@ -24,6 +25,7 @@ __all__ = [
     "CosineAnnealingLR",
     "ExponentialLR",
     "LinearLR",
+    "Lookahead",
     "MultiStepLR",
     "Optimizer",
     "RMSprop",
