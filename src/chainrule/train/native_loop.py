@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import arrays
+from ..averages import Average
 from ..data import Dataset
 from ..engine import CannotLower, lower, native
 from ..engine.plan import Op, Plan
@@ -45,8 +46,11 @@ class NativeLoop:
     What a callback changes (an option of the optimizer, a layer, its mode) is obeyed as the Python loop obeys it: the
     network is lowered and compiled anew before the next epoch. Other Parameters than before are an error in both.
 
-    Raises CannotLower for a network, loss, optimizer or data that the engine does not know.
+    Raises CannotLower for a network, loss, optimizer or data that the engine does not know, for an average, and for
+    gradients that are accumulated.
     """
+
+    average = None
 
     def __init__(
         self,
@@ -60,7 +64,13 @@ class NativeLoop:
         seed: int,
         shuffle: bool,
         threads: int | None,
+        accumulate: int = 1,
+        average: Average | None = None,
     ) -> None:
+        if accumulate != 1:
+            raise CannotLower(f"{accumulate=}")
+        if average is not None:
+            raise CannotLower(f"{average=}")
         for part in leaves(data.x):
             if type(part) is not np.ndarray:
                 raise CannotLower(f"{arrays.describe_kind(part)}")
