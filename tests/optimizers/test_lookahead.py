@@ -130,6 +130,9 @@ def test_rate_schedule_and_counts_are_those_of_the_other():
     with pytest.raises(ValueError, match="SGD: lr must be at least 0"):
         optimizer.lr = -1.0
     assert repr(optimizer) == "Lookahead(SGD(lr=0.3))"
+    assert (optimizer.clip_norm, optimizer.momentum) == (None, 0.0)
+    with pytest.raises(AttributeError, match="'SGD' object has no attribute 'betas'"):
+        optimizer.betas  # noqa: B018
 
 
 def test_a_schedule_counts_for_each_network_by_itself():

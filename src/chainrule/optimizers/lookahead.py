@@ -85,26 +85,11 @@ class Lookahead(Optimizer):
     def __setattr__(self, name: str, value: Any) -> None:
         Watched.__setattr__(self, name, value)  # the other one looks at its lr itself
 
-    @property
-    def steps(self) -> int:
-        """Updates made so far."""
-        return self.optimizer.steps
-
-    @steps.setter
-    def steps(self, steps: int) -> None:
-        self.optimizer.steps = steps
-
-    @property
-    def epochs(self) -> int:
-        """Epochs ended so far."""
-        return self.optimizer.epochs
-
-    @epochs.setter
-    def epochs(self, epochs: int) -> None:
-        self.optimizer.epochs = epochs
-
-    def lr_at(self, *, steps: int, epochs: int) -> float:
-        return self.optimizer.lr_at(steps=steps, epochs=epochs)
+    def __getattr__(self, name: str) -> Any:
+        """What is not kept here, such as counts and clip_norm, is the other's."""
+        if name == "optimizer":  # of one that is still being made
+            raise AttributeError(name)
+        return getattr(self.optimizer, name)
 
     def turn_to(self, parameters: Iterable[Parameter]) -> None:
         self.optimizer.turn_to(parameters)
