@@ -15,7 +15,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, get_swa_a
 import chainrule as cr
 from chainrule.averages import Averaged
 
-ENGINES = ["python"]
+ENGINES = ["native", "python"]
 every_engine = pytest.mark.parametrize("engine", ENGINES)
 
 # Averages, what PyTorch makes of them, and after which updates it is asked: f(epoch, step in it, steps of an epoch).
@@ -375,15 +375,16 @@ def test_a_run_that_is_resumed_after_every_epoch_ends_with_the_same_bits(tmp_pat
 @every_engine
 @pytest.mark.parametrize("average", RULES, ids=repr)
 def test_a_run_in_pieces_that_end_within_epochs_ends_with_the_same_bits(tmp_path, average, engine):
-    whole, expected = train(average, engine=engine)
-    history, pieces = None, 0
+    how = {"epochs": {"native": 300, "python": 6}[engine], "engine": engine}
+    whole, expected = train(average, **how)
+    history, pieces, seconds = None, 0, {"native": 0.0003, "python": 0.002}[engine]
     while history is None or history.stopped.startswith("max_seconds"):
         model, history = train(
             average,
             checkpoint=cr.Checkpoint(tmp_path, every_s=1e-4),
             resume=True,
-            max_seconds=0.002 * 1.1**pieces,
-            engine=engine,
+            max_seconds=seconds * 1.1**pieces,
+            **how,
         )
         pieces += 1
     assert pieces > 1
@@ -467,6 +468,31 @@ def test_what_is_no_average_is_refused(make, error, says):
         make()
 
 
+@pytest.mark.parametrize("average", RULES, ids=repr)
+def test_threads_of_the_engine_make_the_same_bits(average):
+    rng = np.random.default_rng(0)
+    samples = cr.Dataset(rng.normal(size=(900, 40)), rng.normal(size=(900, 4)))
+    found = []
+    for threads in (1, 2, 3):
+        model = small_network(cr.Adam(lr=0.01), n_in=40, n_out=4, hidden=160, dtype="float32")
+        how = {"batch_size": 150, "accumulate": 2, "threads": threads, "epochs": 3, "keep": "last", "engine": "native"}
+        history = cr.fit(model, cr.MSELoss(), samples, average=average, validation=samples, **how)
+        found.append((bits(model), history.losses, history.validation_losses))
+    assert found[0] == found[1] == found[2]
+
+
+def test_a_network_that_a_callback_changes_keeps_its_average():
+    def change(run):
+        if run.history.epochs == 2:
+            run.optimizer.clip_norm = 1e3  # which changes no number, and the network is compiled anew
+
+    for average in RULES:
+        model, history = train(average, callbacks=[change], engine="native")
+        plain, expected = train(average, engine="native")
+        assert bits(model) == bits(plain)
+        assert history.validation_losses == expected.validation_losses
+
+
 def test_an_average_of_ones_own_is_two_methods():
     class Last(cr.Average):
         """The mean of the last two weights that are taken in."""
@@ -478,8 +504,9 @@ def test_an_average_of_ones_own_is_two_methods():
             return 0.5
 
     seen = []
-    model, _ = train(Last(), epochs=2, callbacks=[lambda run: seen.append(values(run.model))])
+    model, history = train(Last(), epochs=2, callbacks=[lambda run: seen.append(values(run.model))])
     for name, value in values(model).items():
         np.testing.assert_allclose(value, (seen[0][name] + seen[1][name]) / 2, rtol=1e-12)
+    assert history.engine == "python, as the engine does not know average=Last()"
     with pytest.raises(NotImplementedError, match="Average has no takes"):
         train(cr.Average())

@@ -8,7 +8,7 @@ from networks import bits, branched_data, branched_loss, branched_network, small
 
 import chainrule as cr
 
-ENGINES = ["python"]
+ENGINES = ["native", "python"]
 every_engine = pytest.mark.parametrize("engine", ENGINES)
 RTOL = 1e-10  # of float64 after some tens of steps
 
