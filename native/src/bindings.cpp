@@ -87,7 +87,7 @@ NB_MODULE(CHAINRULE_MODULE, m) {
         .def_prop_ro("best_loss", [](Compiled& c) { return c.engine().best().loss; })
         .def("set_best", [](Compiled& c, int64_t epoch, double loss) { c.engine().set_best({epoch, loss}); }, "epoch"_a, "loss"_a)
         .def("data", &Compiled::data, "x"_a, "targets"_a, "sample_weight"_a.none())
-        .def("run", &Compiled::run, "data"_a, "validation"_a.none(), "lr"_a, "lr_per_step"_a, "batch"_a, "shuffle"_a,
+        .def("run", &Compiled::run, "data"_a, "validation"_a.none(), "lr"_a, "momentum"_a, "lr_per_step"_a, "batch"_a, "shuffle"_a,
              "seed"_a, "first_epoch"_a, "end_epoch"_a, "max_seconds"_a, "keep_best"_a, "losses"_a, "validation_losses"_a,
              "head_losses"_a, "validation_head_losses"_a, "position"_a)
         .def("predict", &Compiled::predict, "x"_a.none(), "out"_a.none() = nb::none())
@@ -117,13 +117,15 @@ NB_MODULE(CHAINRULE_MODULE, m) {
         .def_rw("mismatch", &Compiled::mismatch, nb::arg().none())
         .def_prop_rw("read", [](Compiled& c) { return c.reader.read; },
                      [](Compiled& c, nb::object read) { c.reader.read = std::move(read); }, nb::arg().none())
-        .def_rw("next_lr", &Compiled::next_lr, nb::arg().none())
-        .def_rw("lr", &Compiled::lr)
+        .def_rw("next_rates", &Compiled::next_rates, nb::arg().none())
+        .def_prop_ro("lr", [](Compiled& c) { return c.lr; })
+        .def_prop_ro("momentum", [](Compiled& c) { return c.momentum; })
+        .def("set_rates", &Compiled::set_rates, "lr"_a, "momentum"_a)
         .def("set_counter", &Compiled::set_counter, "array"_a);
 
     nb::class_<PythonQueue>(m, "Queue")
         .def(nb::init<int>(), "threads"_a)
-        .def("submit", &PythonQueue::submit, "compiled"_a, "data"_a, "validation"_a.none(), "lr"_a, "lr_per_step"_a,
+        .def("submit", &PythonQueue::submit, "compiled"_a, "data"_a, "validation"_a.none(), "lr"_a, "momentum"_a, "lr_per_step"_a,
              "batch"_a, "shuffle"_a, "seed"_a, "first_epoch"_a, "end_epoch"_a, "max_seconds"_a, "keep_best"_a,
              "losses"_a, "validation_losses"_a, "head_losses"_a, "validation_head_losses"_a, "position"_a, "patience"_a = 0, "min_delta"_a = 0.0)
         .def("wait", &PythonQueue::wait, "seconds"_a)

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "plan.h"
+#include "rates.h"
 
 namespace chainrule {
 
@@ -38,7 +39,10 @@ struct Training {
     int64_t batch = 1;          // at most the plan's
     bool shuffle = true;
     uint64_t seed = 0;          // of the order of samples
-    const double* lr = nullptr; // one per epoch from first_epoch on, or per step: lr[(epoch - first_epoch) · steps + step]
+    // Of each rule of the plan, one per epoch from first_epoch on, or per step:
+    // lr[((epoch - first_epoch) · steps + step) · rules + rule]
+    const double* lr = nullptr;
+    const double* momentum = nullptr;  // likewise; null, or below 0: what the rule was made with
     bool lr_per_step = false;
     int64_t first_epoch = 0;    // what lr[0] and losses[0] belong to
     int64_t end_epoch = 1;      // stop before this one
@@ -103,8 +107,8 @@ public:
     virtual void forward(const void* const* x, int64_t rows, void* const* y, bool training) = 0;
     virtual void backward(const void* const* dy, int64_t rows, void* const* dx) = 0;  // adds to the gradients; dx may be null
     virtual void zero_gradients() = 0;
-    virtual void update(double lr) = 0;                                 // by the gradients as they are
-    virtual double step(const Dataset& batch, double lr) = 0;           // forward, loss, backward, update; the loss
+    virtual void update(const Rates& rates) = 0;                        // by the gradients as they are
+    virtual double step(const Dataset& batch, const Rates& rates) = 0;  // forward, loss, backward, update; the loss
 };
 
 // Chosen once per process by the CPU. Each instruction set's object exports one of these.

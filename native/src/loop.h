@@ -89,7 +89,7 @@ public:
 
     Outcome run(const Dataset& data, const Training& training, Position& at) override {
         need(!plan_.heads.empty(), "run: the plan has no loss");
-        need(plan_.has_optimizer, "run: the plan has no optimizer");
+        need(plan_.has_optimizer(), "run: the plan has no optimizer");
         need(training.batch >= 1 && training.batch <= plan_.batch, "run: batch must lie between 1 and the plan's");
         need(data.rows >= 1, "run: the data set is empty");
         need(data.rows <= plan_.samples || !training.shuffle, "run: the data set is larger than the plan's samples");
@@ -122,7 +122,9 @@ public:
                 --budget;
                 const int64_t first = at.step * training.batch;
                 const int64_t rows = data.rows - first < training.batch ? data.rows - first : training.batch;
-                train(data, order, first, rows, training.lr[training.lr_per_step ? nth * steps + at.step : nth], at.losses.data());
+                const int64_t place = (training.lr_per_step ? nth * steps + at.step : nth) * int64_t(plan_.rules.size());
+                const Rates rates(training.lr + place, training.momentum ? training.momentum + place : nullptr);
+                train(data, order, first, rows, rates, at.losses.data());
             }
             const auto of_heads = [&](double* table) { return table ? table + nth * int64_t(heads_.count()) : nullptr; };
             double value = heads_.value(at.losses.data(), of_heads(training.head_losses));
@@ -189,25 +191,26 @@ public:
 
     void zero_gradients() override { network_.parameters().zero_gradients(); }
 
-    void update(double lr) override {
-        need(plan_.has_optimizer, "update: the plan has no optimizer");
+    void update(const Rates& rates) override {
+        need(plan_.has_optimizer(), "update: the plan has no optimizer");
         const FlushDenormals flush;
         ++*updates_;
         Parameters<T>& all = network_.parameters();
         all.count_step();
-        all.update(lr, all.clipping_scale(), false, {});
+        all.update(rates, all.clipping_scale(), false, {});
+        if (all.bounds_rows()) all.bound_rows(rates, {});
         network_.parameters_changed();
         all.clear_padding_if_spoiled();
     }
 
-    double step(const Dataset& batch, double lr) override {
-        need(!plan_.heads.empty() && plan_.has_optimizer, "step: the plan needs a loss and an optimizer");
+    double step(const Dataset& batch, const Rates& rates) override {
+        need(!plan_.heads.empty() && plan_.has_optimizer(), "step: the plan needs a loss and an optimizer");
         need(batch.rows >= 1 && batch.rows <= plan_.batch, "step: more rows than the plan's batch");
         check(batch);
         remembers_ = 0;
         const FlushDenormals flush;
         clear(sums_);
-        train(batch, nullptr, 0, batch.rows, lr, sums_.data());
+        train(batch, nullptr, 0, batch.rows, rates, sums_.data());
         return heads_.value(sums_.data());
     }
 
@@ -268,9 +271,9 @@ private:
         network_.lay_out_best(arena_);
     }
 
-    void train(const Dataset& data, const int64_t* order, int64_t first, int64_t rows, double lr, LossSum* losses) {
+    void train(const Dataset& data, const int64_t* order, int64_t first, int64_t rows, const Rates& rates, LossSum* losses) {
         ++*updates_;
-        step_.make(data, order, first, rows, lr, passes_++, losses);
+        step_.make(data, order, first, rows, rates, passes_++, losses);
     }
 
     const std::vector<Matrix<T>>& outputs_of(const void* const* x, int64_t first, int64_t rows) {

@@ -18,13 +18,13 @@ public:
     int team_for(int64_t rows) const { return network_.worth_threads(rows) ? pool_.size() : 1; }
 
     // Rows first … of the data in the given order (null: as they stand). Adds each head's loss to `losses`.
-    void make(const Dataset& data, const int64_t* order, int64_t first, int64_t rows, double lr, int64_t pass_number, LossSum* losses) {
-        if (tiny_ && tiny_->takes(rows) && !data.sample_weight) return make_tiny(data, order, first, rows, lr, losses[0]);
+    void make(const Dataset& data, const int64_t* order, int64_t first, int64_t rows, const Rates& rates, int64_t pass_number, LossSum* losses) {
+        if (tiny_ && tiny_->takes(rows) && !data.sample_weight) return make_tiny(data, order, first, rows, rates, losses[0]);
         Pass pass;
         pass.number = pass_number;
         pass.add = network_.gradients_start_from_zero();
         pass.update = true;
-        pass.lr = lr;
+        pass.lr = rates.lr;
         Parameters<T>& parameters = network_.parameters();
         if (pass.add) parameters.zero_gradients();
         parameters.count_step();
@@ -40,8 +40,12 @@ public:
         }
         if (!parameters.all_fused()) {
             const double scale = parameters.clipping_scale();
-            if (shared) phase([&](Share share) { parameters.update(lr, scale, true, share); });
-            else parameters.update(lr, scale, true, {});
+            if (shared) phase([&](Share share) { parameters.update(rates, scale, true, share); });
+            else parameters.update(rates, scale, true, {});
+            if (parameters.bounds_rows()) {
+                if (shared) phase([&](Share share) { parameters.bound_rows(rates, share); });
+                else parameters.bound_rows(rates, {});
+            }
             parameters.clear_padding_if_spoiled();
         }
         heads_.add_up(rows, losses);
@@ -49,15 +53,16 @@ public:
     }
 
 private:
-    void make_tiny(const Dataset& data, const int64_t* order, int64_t first, int64_t rows, double lr, LossSum& loss) {
+    void make_tiny(const Dataset& data, const int64_t* order, int64_t first, int64_t rows, const Rates& rates, LossSum& loss) {
         Parameters<T>& parameters = network_.parameters();
         parameters.count_step();
         const double denominator = heads_.denominator_of(rows);
         loss.sum += tiny_->step(static_cast<const T*>(data.x[0]), static_cast<const T*>(data.targets[0]), order, first, rows,
-                                denominator, parameters.all_fused(), T(lr));
+                                denominator, parameters.all_fused(), T(rates.lr[parameters.rule(0)]));
         loss.denominator += denominator;
         if (parameters.all_fused()) return;
-        parameters.update(lr, parameters.clipping_scale(), true, {});
+        parameters.update(rates, parameters.clipping_scale(), true, {});
+        if (parameters.bounds_rows()) parameters.bound_rows(rates, {});
         parameters.clear_padding_if_spoiled();
     }
 

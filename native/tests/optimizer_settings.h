@@ -18,7 +18,7 @@ inline chainrule::Settings optimizer_settings(const std::string& kind, const std
     };
     chainrule::Settings settings;
     settings.kind = kind;
-    settings.numbers = {{"weight_decay", 0}, {"clip_value", 0}, {"clip_norm", 0}, {"decay_biases", 1}};
+    settings.numbers = {{"weight_decay", 0}, {"clip_value", 0}, {"clip_norm", 0}, {"maximize", 0}};
     for (const Numbers* some : {&defaults.at(kind), &changes})
         for (const auto& [name, value] : *some) settings.numbers[name] = value;
     return settings;

@@ -242,9 +242,10 @@ TEST("a run equals forward, loss, backward and update one by one, for every opti
                     for (const auto& widths : {std::vector<int>{3, 25, 25, 5}, {4, 12, 12, 40}, {2, 6, 6, 3}}) {
                         const int samples = 43, n_out = widths.back();
                         Plan plan = plan_of({widths, settings("Tanh"), o % 2 == 0}, batch, samples, DType::float64);
-                        plan.optimizer = optimizers[o];
-                        if (clipping % 2 == 1) plan.optimizer.numbers["clip_norm"] = clipping == 1 ? 0.3 : 0.1;
-                        if (clipping >= 2) plan.optimizer.numbers["clip_value"] = 0.02;
+                        plan.rules = {{optimizers[o], {}}};
+                        std::map<std::string, double>& options = plan.rules[0].optimizer.numbers;
+                        if (clipping % 2 == 1) options["clip_norm"] = clipping == 1 ? 0.3 : 0.1;
+                        if (clipping >= 2) options["clip_value"] = 0.02;
                         if (loss == 1) plan.heads[0] = {settings("CrossEntropyLoss"), 1, true};
                         auto whole = chainrule_engine.create(plan), pieces = chainrule_engine.create(plan);
                         Problem<double> problem(plan, samples, 7);
@@ -314,7 +315,7 @@ void denormal_options(DType dtype) {
         for (const std::string kind : {"SGD", "Adam", "AdamW", "RMSprop", "Adagrad"})
             for (const std::string option : {"eps", "momentum", "weight_decay", "initial_accumulator_value", "clip_value", "clip_norm"}) {
                 Plan plan = plan_of({{3, 9, 17, 5}}, 7, 20, dtype);
-                plan.optimizer = optimizer_settings(kind, {{option, tiny}});
+                plan.rules = {{optimizer_settings(kind, {{option, tiny}}), {}}};
                 Problem<T> problem(plan, 20, 11);
                 std::fill(problem.parameters[1].begin(), problem.parameters[1].end(), T(-9));  // no unit of the first layer is alive
                 auto engine = chainrule_engine.create(plan);
@@ -343,7 +344,7 @@ TEST("denormal options of an optimizer count as the smallest number that is more
 
 TEST("parameters that were ruined can be written anew") {  // their padding is ruined too
     Plan plan = plan_of({{3, 9, 2}, settings("Tanh")}, 4, 4, DType::float32);
-    plan.optimizer.numbers["clip_norm"] = 1;
+    plan.rules[0].optimizer.numbers["clip_norm"] = 1;
     Problem<float> problem(plan, 4, 3);
     auto engine = chainrule_engine.create(plan), fresh = chainrule_engine.create(plan);
     problem.write(*engine), problem.write(*fresh);

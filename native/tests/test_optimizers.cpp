@@ -148,6 +148,34 @@ TEST("who spoils padding says so; an eps above 0 stays above 0") {
     padding<double>();
 }
 
+// Rates of a step may bring a momentum along: the same bits as of an optimizer that was made with it.
+template <class T>
+void momentum_of_a_step() {
+    for (const char* kind : {"SGD", "RMSprop", "Adam", "AdamW"})
+        for (double further : {0, 1}) {
+            const char* const name = kind[0] == 'A' ? "beta1" : "momentum";
+            const std::map<std::string, double> options{{name, 0.5}, {"weight_decay", 0.01}, {"nesterov", further}, {"amsgrad", further}, {"centered", further}};
+            const Settings settings = optimizer_settings(kind, options);
+            const auto one = make_optimizer<T>(settings);
+            std::vector<T> value(16, T(0.7)), other = value;
+            States<T> states(*one, 16), others(*one, 16);
+            for (int64_t step = 1; step <= 8; ++step) {
+                const double momentum = step % 3 ? 0.1 * double(step) : -1;
+                Settings anew = settings;
+                if (momentum >= 0) anew.numbers[name] = momentum;
+                std::vector<T> gradient(16, T(0.3) / T(step));
+                one->update({0.1, step, 1, momentum}, value.data(), gradient.data(), states.pointers.data(), 16);
+                make_optimizer<T>(anew)->update({0.1, step, 1}, other.data(), gradient.data(), others.pointers.data(), 16);
+            }
+            CHECK(value == other && states.arrays == others.arrays, "%s", kind);
+        }
+}
+
+TEST("the momentum of a step takes the place of the optimizer's own") {
+    momentum_of_a_step<float>();
+    momentum_of_a_step<double>();
+}
+
 TEST("what is missing is refused by name") {
     auto refusal = [](const Settings& settings) -> std::string {
         try {

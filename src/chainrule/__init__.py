@@ -10,7 +10,7 @@ cr.evaluate(model, cr.MSELoss(), test).error_rate
 
 from typing import TYPE_CHECKING, Any
 
-from . import data, initializers, plots
+from . import constraints, data, initializers, plots
 from .averages import EMA, SWA, Average
 from .checks import check_gradients
 from .data import Dataset

@@ -241,12 +241,61 @@ def optimizers(draw: Any, curvature: float = 10.0) -> str:
     return f"{kind}({', '.join(f'{name}={value}' for name, value in options.items())})"
 
 
+CONSTRAINTS = (
+    "constraints.L1(0.05)",
+    "constraints.L2(0.5)",
+    "constraints.MaxNorm(0.4)",
+    "constraints.UnitNorm()",
+    "constraints.NonNegative()",
+    "[constraints.NonNegative(), constraints.MaxNorm(0.3), constraints.L1(0.01)]",
+)
+OF_GROUPS = {  # besides those that every optimizer has
+    "SGD": ["momentum=0.5", "momentum=0.0"],
+    "Adam": ["amsgrad=True", "betas=(0.5, 0.9)"],
+    "AdamW": ["amsgrad=True", "eps=1e-4"],
+    "RMSprop": ["centered=True", "momentum=0.3", "alpha=0.8"],
+    "Adagrad": ["lr_decay=0.05", "initial_accumulator_value=0.2"],
+}
+
+
+@st.composite
+def ruled(draw: Any, optimizer: str, shapes: list[tuple[int, ...]]) -> str:
+    """The optimizer with groups and constraints for Parameters of these shapes, which the text calls p[0], p[1], …."""
+    kind, plain = optimizer.split("(")[0], made(optimizer)
+    nesterov = getattr(plain, "nesterov", False)
+    free = list(draw(st.permutations(range(len(shapes)))))
+    groups = []
+    for _ in range(draw(st.integers(0, 2))):
+        members = [free.pop() for _ in range(min(len(free), draw(st.integers(1, 3))))]
+        if not members:
+            break
+        options = draw(
+            st.lists(st.sampled_from([*OF_GROUPS[kind], "weight_decay=0.02", "clip_value=0.01"]), max_size=3)
+        )
+        found = {option.split("=")[0]: option.split("=", 1)[1] for option in options}
+        if nesterov:
+            found.pop("momentum", None)
+        if draw(st.booleans()):
+            found["lr"] = draw(rates(plain.current_lr / 4))
+        if draw(st.integers(0, 4)) == 0:
+            found["maximize"] = "True"
+        if len(members) == 1 and draw(st.booleans()):
+            shape, seed = shapes[members[0]], draw(st.integers(0, 9))
+            found["constraint"] = f"constraints.Mask(numbers({math.prod(shape)}, {seed}).reshape({shape}) > 1)"
+        elif draw(st.booleans()):
+            found["constraint"] = draw(st.sampled_from((*CONSTRAINTS, "None")))
+        names = ", ".join(f"p[{i}]" for i in sorted(members))
+        groups.append(f"{{'parameters': [{names}]{''.join(f', {k!r}: {v}' for k, v in found.items())}}}")
+    more = draw(st.sampled_from(["", "", *(f", constraint={text}" for text in CONSTRAINTS)]))
+    return f"{optimizer[:-1]}{more}, groups=[{', '.join(groups)}])"
+
+
 # -- runs
 
 
 @dataclass(frozen=True)
 class Training:
-    """A whole run of `fit`."""
+    """A whole run of `fit`; `optimizer` may speak of the network's Parameters as p, of which some are frozen."""
 
     network: Network
     task: Task
@@ -256,6 +305,7 @@ class Training:
     validation: bool
     shuffle: bool
     seed: int
+    frozen: tuple[int, ...] = ()
 
     def data(self, rows: int, seed: int, weights: bool, dtype: str) -> cr.Dataset:
         rng = np.random.default_rng(seed)
@@ -297,7 +347,9 @@ class Training:
 
         move(*leaves(data.x), *(parameter.value for parameter in model.param()))
         held_out = self.data(23, self.seed + 3, self.task.validation_weights, dtype) if self.validation else None
-        optimizer = made(self.optimizer)
+        optimizer = made(self.optimizer, p=model.param())
+        for i in self.frozen:
+            model.param()[i].trainable = False
         if nudge:
             rule = optimizer.step
 
@@ -356,6 +408,16 @@ def trainings(draw: Any, kinked: bool = True, **options: Any) -> Training:
         shuffle=draw(st.booleans()),
         seed=draw(st.integers(0, 2**16)),
     )
+
+
+@st.composite
+def ruled_trainings(draw: Any, **options: Any) -> Training:
+    """The same, with groups and constraints, and some of the Parameters frozen."""
+    training = draw(trainings(**options))
+    shapes = [parameter.shape for parameter in training.network.build("float64", 0).param()]
+    optimizer = draw(ruled(training.optimizer, shapes))
+    frozen = draw(st.sets(st.integers(0, len(shapes) - 1), max_size=len(shapes)))
+    return replace(training, optimizer=optimizer, frozen=tuple(sorted(frozen)))
 
 
 # -- how far apart two runs may be

@@ -10,7 +10,7 @@ import chainrule as cr
 from chainrule import optimizers, signature
 from chainrule.engine import CannotLower, lower
 from chainrule.engine.native import compile_plan
-from chainrule.engine.rules.optimizers import settings
+from chainrule.engine.rules.optimizers import NOT_TOLD, settings
 from chainrule.exchange.pytorch.optimizers import optimizer_from_torch, state_for_torch, state_from_torch
 from chainrule.files.description import build_rule, describe_rule
 
@@ -90,7 +90,7 @@ def test_the_engine_knows_its_options_and_keeps_as_many_arrays(optimizer):
         return
     told = settings(optimizer)
     assert told.pop("kind") == type(optimizer).__name__
-    arguments = {argument.name for argument in signature.parameters(type(optimizer))} - {"lr"}
+    arguments = {argument.name for argument in signature.parameters(type(optimizer))} - set(NOT_TOLD)
     assert {name.rstrip("12") + "s" * (name[-1] in "12") for name in told} == arguments
     assert all(isinstance(value, float | bool) for value in told.values())
     plan = lower(network(), cr.MSELoss(), optimizer, sample_shape=(3,), batch=8)

@@ -26,12 +26,13 @@ public:
     bool spoils_padding() const override { return o.eps == 0; }
 
     void update(const UpdateStep& step, T* value, const T* gradient, T* const* states, int64_t n) const override {
-        const Vec<T> step_size = broadcast<T>(T(step.lr / (1 - power(o.beta1, step.count))));
+        const double beta1 = step.momentum >= 0 ? step.momentum : o.beta1;
+        const Vec<T> step_size = broadcast<T>(T(step.lr / (1 - power(beta1, step.count))));
         // 1 / √(1 - beta2^t): a division fewer for each number than PyTorch has
         const Vec<T> root_factor = broadcast<T>(T(1 / std::sqrt(1 - power(o.beta2, step.count)))), eps = broadcast<T>(T(o.eps));
         const Vec<T> beta2 = broadcast<T>(T(o.beta2)), fresh2 = broadcast<T>(T(1 - o.beta2));
         const Vec<T> weight_decay = broadcast<T>(T(o.weight_decay)), shrink = broadcast<T>(T(1 - step.lr * o.weight_decay));
-        const double fresh1 = 1 - o.beta1;
+        const double fresh1 = 1 - beta1;
         const bool decays = o.weight_decay != 0;
         each_vector<T, 2 + amsgrad>(step, o.clip_value, value, gradient, states, n, [=](Vec<T> w, Vec<T> g, Vec<T>* state) ALWAYS_INLINE {
             if (decays) {

@@ -25,7 +25,8 @@ public:
     bool spoils_padding() const override { return o.eps == 0; }
 
     void update(const UpdateStep& step, T* value, const T* gradient, T* const* states, int64_t n) const override {
-        const Vec<T> lr = broadcast<T>(T(step.lr)), momentum = broadcast<T>(T(o.momentum)), eps = broadcast<T>(T(o.eps));
+        if (with_momentum && step.momentum == 0) return RMSprop<T, centered, false>(o).update(step, value, gradient, states, n);
+        const Vec<T> lr = broadcast<T>(T(step.lr)), momentum = broadcast<T>(T(step.momentum >= 0 ? step.momentum : o.momentum)), eps = broadcast<T>(T(o.eps));
         const Vec<T> alpha = broadcast<T>(T(o.alpha)), fresh = broadcast<T>(T(1 - o.alpha));
         const Vec<T> weight_decay = broadcast<T>(T(o.weight_decay));
         const double fresh_mean = 1 - o.alpha;

@@ -25,7 +25,8 @@ public:
     bool is_plain() const override { return !with_momentum && o.weight_decay == 0 && o.clip_value == 0 && o.clip_norm == 0; }
 
     void update(const UpdateStep& step, T* value, const T* gradient, T* const* states, int64_t n) const override {
-        const Vec<T> lr = broadcast<T>(T(step.lr)), momentum = broadcast<T>(T(o.momentum));
+        if (with_momentum && step.momentum == 0) return SGD<T, false, false>(o).update(step, value, gradient, states, n);
+        const Vec<T> lr = broadcast<T>(T(step.lr)), momentum = broadcast<T>(T(step.momentum >= 0 ? step.momentum : o.momentum));
         const Vec<T> fresh = broadcast<T>(step.count == 1 ? T(1) : T(1 - o.dampening));
         const Vec<T> weight_decay = broadcast<T>(T(o.weight_decay));
         const bool decays = o.weight_decay != 0;

@@ -54,6 +54,7 @@ public:
                 flops_per_row_ += 2.0 * double(shape.n_out) * double(shape.n_in > 0 ? shape.n_in : 1) *
                                   double(plan().values[size_t(op.output)].positions);
             }
+        lr.assign(plan().has_optimizer() ? plan().rules.size() : 1, 0.0);
         batch_.x.resize(x_.size());
         batch_.targets.resize(plan().heads.size());
         for (const Head& head : plan().heads)
@@ -110,13 +111,14 @@ public:
     }
 
     // What `run` and the queue are asked for, checked.
-    Training training_of(const Data& data, const Data* validation, Doubles lr, bool lr_per_step, int64_t batch,
+    Training training_of(const Data& data, const Data* validation, Doubles lr, Doubles momentum, bool lr_per_step, int64_t batch,
                          bool shuffle, uint64_t seed, int64_t first_epoch, int64_t end_epoch, double max_seconds,
                          bool keep_best, Doubles losses, Doubles validation_losses, Doubles head_losses,
                          Doubles validation_head_losses) const {
         const int64_t epochs = end_epoch - first_epoch;
         const int64_t steps = (data.view.rows + batch - 1) / (batch > 0 ? batch : 1);
-        if (epochs < 1 || int64_t(losses.size()) < epochs || int64_t(lr.size()) < epochs * (lr_per_step ? steps : 1) ||
+        const int64_t rates = epochs * (lr_per_step ? steps : 1) * int64_t(plan().rules.size());
+        if (epochs < 1 || int64_t(losses.size()) < epochs || int64_t(lr.size()) < rates || (momentum.size() && int64_t(momentum.size()) < rates) ||
             (validation && int64_t(validation_losses.size()) < epochs) || !is_long_enough(head_losses, epochs) ||
             !is_long_enough(validation_head_losses, epochs))
             throw std::invalid_argument("run: lr or losses are too short for the epochs");
@@ -125,6 +127,7 @@ public:
         training.shuffle = shuffle;
         training.seed = seed;
         training.lr = lr.data();
+        training.momentum = momentum.size() ? momentum.data() : nullptr;
         training.lr_per_step = lr_per_step;
         training.first_epoch = first_epoch;
         training.end_epoch = end_epoch;
@@ -138,11 +141,11 @@ public:
         return training;
     }
 
-    std::string run(const Data& data, const Data* validation, Doubles lr, bool lr_per_step, int64_t batch, bool shuffle,
+    std::string run(const Data& data, const Data* validation, Doubles lr, Doubles momentum, bool lr_per_step, int64_t batch, bool shuffle,
                     uint64_t seed, int64_t first_epoch, int64_t end_epoch, double max_seconds, bool keep_best,
                     Doubles losses, Doubles validation_losses, Doubles head_losses, Doubles validation_head_losses,
                     Position& position) {
-        const Training training = training_of(data, validation, lr, lr_per_step, batch, shuffle, seed, first_epoch,
+        const Training training = training_of(data, validation, lr, momentum, lr_per_step, batch, shuffle, seed, first_epoch,
                                               end_epoch, max_seconds, keep_best, losses, validation_losses, head_losses,
                                               validation_head_losses);
         Turn turn(*this);
@@ -226,10 +229,11 @@ public:
     }
 
     void update() {
-        const double rate = current_lr();
-        Turn turn(*this);
-        engine().update(rate);
-        turn.done();
+        with_rates([&](const Rates& rates) {
+            Turn turn(*this);
+            engine().update(rates);
+            turn.done();
+        });
     }
     void zero_gradients() {
         Turn turn(*this);
@@ -239,10 +243,18 @@ public:
 
     // ---- what the optimizer in Python knows too
 
-    nb::object next_lr;  // called before a step for its learning rate; None: `lr` is constant
-    double lr = 0;
+    // Of each rule its learning rate, and its momentum; no momentum: as it was made with.
+    std::vector<double> lr, momentum;
+    // Called before a step for its rates, as a list: learning rates, and then momenta, if there are any. For one rule without
+    // momentum a number. None: they are constant.
+    nb::object next_rates;
     Reader reader;       // of the arrays that step-level calls get
 
+    void set_rates(std::vector<double> of_lr, std::vector<double> of_momentum) {
+        if (of_lr.size() != lr.size() || (!of_momentum.empty() && of_momentum.size() != lr.size()))
+            throw std::invalid_argument("there must be rates for each rule");
+        lr = std::move(of_lr), momentum = std::move(of_momentum);
+    }
     // Its count of steps, on which the engine goes on.
     void set_counter(nb::handle array) {
         counter_.reset(array);
@@ -253,12 +265,12 @@ public:
         Py_VISIT(Py_TYPE(self));
         if (!nb::inst_ready(self)) return 0;
         Compiled* c = nb::inst_ptr<Compiled>(self);
-        for (const nb::object* o : {&c->next_lr, &c->empty_, &c->dtype_, &c->reader.read}) Py_VISIT(o->ptr());
+        for (const nb::object* o : {&c->next_rates, &c->empty_, &c->dtype_, &c->reader.read}) Py_VISIT(o->ptr());
         return c->Home::traverse(visit, arg);
     }
     static int clear(PyObject* self) {
         Compiled* c = nb::inst_ptr<Compiled>(self);
-        c->next_lr.reset();
+        c->next_rates.reset();
         c->reader.read.reset();
         c->Home::clear();
         return 0;
@@ -353,17 +365,35 @@ private:
             work();
         }
     }
-    double current_lr() { return next_lr.is_valid() && !next_lr.is_none() ? nb::cast<double>(next_lr()) : lr; }
     double run_step(int64_t rows, const void* const* x, const void* const* targets) {
-        const double rate = current_lr();  // before the numbers: asking for it runs Python, where they may be changed
-        Turn turn(*this);
-        batch_.rows = rows;  // within the turn, in which the network is ours
-        for (size_t i = 0; i < batch_.x.size(); ++i) batch_.x[i] = x[i];
-        for (size_t i = 0; i < batch_.targets.size(); ++i) batch_.targets[i] = targets[i];
         double loss = 0;
-        without_gil(3.0 * double(rows), [&] { loss = engine().step(batch_, rate); });
-        turn.done();
+        with_rates([&](const Rates& rates) {  // before the numbers: asking for them runs Python, where those may be changed
+            Turn turn(*this);
+            batch_.rows = rows;  // within the turn, in which the network is ours
+            for (size_t i = 0; i < batch_.x.size(); ++i) batch_.x[i] = x[i];
+            for (size_t i = 0; i < batch_.targets.size(); ++i) batch_.targets[i] = targets[i];
+            without_gil(3.0 * double(rows), [&] { loss = engine().step(batch_, rates); });
+            turn.done();
+        });
         return loss;
+    }
+    // What work is given stays as it is while it works, whatever Python sets meanwhile.
+    template <class Work>
+    void with_rates(Work work) {
+        const bool asks = next_rates.is_valid() && !next_rates.is_none();
+        if (lr.size() == 1 && momentum.empty()) {
+            const double only = asks ? nb::cast<double>(next_rates()) : lr[0];
+            work(Rates(only));
+        } else {
+            with_many_rates(asks, work);
+        }
+    }
+    template <class Work>
+    [[gnu::noinline]] void with_many_rates(bool asks, Work& work) {
+        std::vector<double> rates = asks ? nb::cast<std::vector<double>>(next_rates()) : lr;
+        if (!asks) rates.insert(rates.end(), momentum.begin(), momentum.end());
+        if (rates.size() != lr.size() + momentum.size()) throw std::invalid_argument("there must be rates for each rule");
+        work(Rates(rates.data(), momentum.empty() ? nullptr : rates.data() + lr.size()));
     }
 
     void check(int i, nb::dlpack::dtype dtype, int64_t size) const {

@@ -131,6 +131,8 @@ class Origin:
         model, loss, _ = self.made_of
         for module in model.modules() + ([] if loss is None else loss.modules()):
             module.watch(self)
+        for parameter in self.plan.parameters:
+            parameter.watch(self)
         if self.plan.optimizer is not None:
             self.changed("lr")
             self.plan.optimizer.watch(self)
@@ -142,8 +144,10 @@ class Origin:
         if network is None:
             return
         if name == "lr" and optimizer is not None:
-            network.next_lr = self._rate if isinstance(optimizer.lr, Schedule) else None
-            network.lr = optimizer.current_lr
+            owners = self.plan.owners
+            changing = any(isinstance(owner.lr, Schedule) for owner in owners)
+            network.next_rates = (self._rate if len(owners) == 1 else self._rates) if changing else None
+            network.set_rates([owner.current_lr for owner in owners], [])
         elif name not in HARMLESS:
             network.changed = True
 
@@ -158,7 +162,13 @@ class Origin:
             before, now = native.program(self.told), native.program(told)
             for name in now | before:
                 _require_same(name, before.get(name, "nothing"), now.get(name, "nothing"))
+            if told["rules"] != self.told["rules"]:
+                raise ValueError(
+                    "the optimizer's constraints were others when the network was compiled; compile it again"
+                )
         _require_same("the optimizer", self.plan.optimizer, plan.optimizer)
+        for i, (known_rule, rule) in enumerate(zip(self.plan.owners, plan.owners, strict=True)):
+            _require_same(f"rule {i} of the optimizer", known_rule, rule)
         for i, (known, parameter) in enumerate(zip(self.plan.parameters, plan.parameters, strict=True)):
             _require_same(f"parameter {i}", known, parameter)
         if (network := self.network()) is not None:
@@ -176,8 +186,11 @@ class Origin:
         return lower(model, loss, optimizer, sample_shape=shape, batch=batch, **options)
 
     def _rate(self) -> float:
-        optimizer = self.plan.optimizer
-        return float(optimizer.lr_at(steps=optimizer.steps, epochs=optimizer.epochs))
+        (owner,) = self.plan.owners
+        return float(owner.lr_at(steps=owner.steps, epochs=owner.epochs))
+
+    def _rates(self) -> list[float]:
+        return [float(owner.lr_at(steps=owner.steps, epochs=owner.epochs)) for owner in self.plan.owners]
 
 
 def compile(  # noqa: A001 - the name that the field gives it
@@ -207,8 +220,9 @@ def compile(  # noqa: A001 - the name that the field gives it
     Raises ValueError for what the engine does not know, by name; EngineMissing if it was not built.
 
     The numbers of the parameters and the learning rate may change at any time. After any other change of the model, the
-    loss or the optimizer (a layer appended or replaced, another Parameter, an option set) the next call raises
-    ValueError: compile the network again. Only writing into the weights of a loss goes unnoticed; they are copied here.
+    loss or the optimizer (a layer appended or replaced, another Parameter or one frozen, an option set) the next call
+    raises ValueError: compile the network again. Only writing into the weights of a loss goes unnoticed; they are
+    copied here.
 
     Note      denormal numbers, closer to 0 than 1.2e-38 (float32) or 2.2e-308 (float64), are 0 to the engine, in `fit`
               and `predict` too; not so in Python and PyTorch. Moments of dead units decay into them, where the

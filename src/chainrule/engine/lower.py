@@ -41,7 +41,7 @@ def lower(
     in_mode : whether a step leaves out what layers in evaluation mode leave out; else it is one of training for all.
     sizes : the remaining fields of the Plan: batch, samples, seed, threads.
 
-    Raises CannotLower for what the engine does not know.
+    Raises CannotLower for what the engine does not know; ValueError for a constraint that does not fit its parameter.
     """
     lowering = Lowering(model, in_mode)
     x = each_shape(lowering.input, sample_shape)
@@ -51,7 +51,7 @@ def lower(
     y = each(lambda part: lowering.flat(model, part), y)
     y_shapes = tuple(lowering.shape(model, part) for part in leaves(y))
     heads = () if loss is None else _heads(loss, y, y_shapes, class_targets)
-    rule = None if optimizer is None else optimizer_rules.settings(optimizer)
+    rules = optimizer_rules.rules(optimizer, lowering.parameters)
     if len(lowering.parameters) != len(model.param()):
         raise CannotLower("parameters outside the layers")
     dtype = _common_dtype(lowering.parameters)
@@ -69,7 +69,7 @@ def lower(
         loss,
         heads,
         optimizer,
-        rule,
+        *rules,
         **sizes,
     )
 

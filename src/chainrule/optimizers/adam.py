@@ -1,11 +1,14 @@
 """Adam and AdamW."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from ..arguments import flag, number
 from ..arrays import namespace
+from ..constraints import Constraint
 from ..module import Parameter
+from .groups import Groups, grouped
 from .optimizer import Optimizer
 from .schedules import Schedule
 
@@ -25,7 +28,7 @@ class Adam(Optimizer):
     betas : β1 and β2, at least 0 and below 1.
     eps, weight_decay : numbers of at least 0.
     amsgrad : never let the step grow again.
-    clip_norm, clip_value, decay_biases : see Optimizer.
+    clip_norm, clip_value, decay_biases, maximize, constraint, groups : see Optimizer.
     """
 
     counts_steps = True
@@ -41,8 +44,18 @@ class Adam(Optimizer):
         clip_norm: float | None = None,
         clip_value: float | None = None,
         decay_biases: bool = True,
+        maximize: bool = False,
+        constraint: Constraint | Sequence[Constraint] | None = None,
+        groups: Groups = (),
     ) -> None:
-        super().__init__(lr, clip_norm=clip_norm, clip_value=clip_value, decay_biases=decay_biases)
+        super().__init__(
+            lr,
+            clip_norm=clip_norm,
+            clip_value=clip_value,
+            decay_biases=decay_biases,
+            maximize=maximize,
+            constraint=constraint,
+        )
         if not isinstance(betas, tuple | list) or len(betas) != 2:
             raise TypeError(f"{type(self).__name__}: betas must be two numbers, got {betas!r}")
         beta1, beta2 = (number(self, f"betas[{i}]", beta, least=0, below=1) for i, beta in enumerate(betas))
@@ -50,6 +63,7 @@ class Adam(Optimizer):
         self.eps = number(self, "eps", eps, least=0)
         self.weight_decay = number(self, "weight_decay", weight_decay, least=0)
         self.amsgrad = flag(self, "amsgrad", amsgrad)
+        self.groups = grouped(self, groups)
 
     def state_names(self) -> tuple[str, ...]:
         return ("exp_avg", "exp_avg_sq", *["max_exp_avg_sq"] * self.amsgrad)
@@ -57,7 +71,7 @@ class Adam(Optimizer):
     def decay(self, parameter: Parameter, lr: float) -> Any:
         """The gradient with weight decay as an extra term of the loss, (weight_decay / 2) ‖w‖²."""
         decay = self.decay_of(parameter)
-        return parameter.grad + decay * parameter.value if decay else parameter.grad
+        return self.gradient(parameter) + decay * parameter.value if decay else self.gradient(parameter)
 
     def update(self, parameter: Parameter, state: dict[str, Any], lr: float) -> None:
         xp = namespace(parameter.value)
@@ -86,7 +100,7 @@ class AdamW(Adam):
 
     Parameters
     ----------
-    lr, betas, eps, amsgrad, clip_norm, clip_value, decay_biases : as in Adam.
+    lr, betas, eps, amsgrad, clip_norm, clip_value, decay_biases, maximize, constraint, groups : as in Adam.
     weight_decay : 0.01 unless given.
     """
 
@@ -101,11 +115,24 @@ class AdamW(Adam):
         clip_norm: float | None = None,
         clip_value: float | None = None,
         decay_biases: bool = True,
+        maximize: bool = False,
+        constraint: Constraint | Sequence[Constraint] | None = None,
+        groups: Groups = (),
     ) -> None:
         super().__init__(
-            lr, betas, eps, weight_decay, amsgrad, clip_norm=clip_norm, clip_value=clip_value, decay_biases=decay_biases
+            lr,
+            betas,
+            eps,
+            weight_decay,
+            amsgrad,
+            clip_norm=clip_norm,
+            clip_value=clip_value,
+            decay_biases=decay_biases,
+            maximize=maximize,
+            constraint=constraint,
+            groups=groups,
         )
 
     def decay(self, parameter: Parameter, lr: float) -> Any:
         parameter.value *= 1 - lr * self.decay_of(parameter)
-        return parameter.grad
+        return self.gradient(parameter)

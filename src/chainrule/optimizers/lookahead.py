@@ -52,11 +52,11 @@ class Lookahead(Optimizer):
     def step(self, parameters: Iterable[Parameter]) -> None:
         """Update each parameter in place by the other optimizer, and after every k times go back a part of the way."""
         parameters = list(parameters) if isinstance(parameters, Iterable) else [parameters]
-        new = [p for p in parameters if isinstance(p, Parameter) and p not in self._state]
+        new = [p for p in parameters if isinstance(p, Parameter) and p.trainable and p not in self._state]
         begun = {parameter: self.begin(widened(parameter).value) for parameter in new}
         self.optimizer.step(parameters)  # which refuses what are no Parameters
         self._state.update(begun)
-        for parameter in dict.fromkeys(parameters):
+        for parameter in dict.fromkeys(p for p in parameters if p.trainable):
             state = self._state[parameter]
             self._follow(widened(parameter).value, state)
             state["step"] += 1
@@ -90,6 +90,11 @@ class Lookahead(Optimizer):
         if name == "optimizer":  # of one that is still being made
             raise AttributeError(name)
         return getattr(self.optimizer, name)
+
+    @property
+    def rules(self) -> tuple[Optimizer, ...]:
+        """The other optimizer and its groups."""
+        return self.optimizer.rules
 
     def turn_to(self, parameters: Iterable[Parameter]) -> None:
         self.optimizer.turn_to(parameters)

@@ -22,18 +22,20 @@ def checked(rule: Any, parameters: Sequence[Parameter], state: Any) -> list[dict
     who = f"{type(rule).__name__}.load_state_dict"
     if not isinstance(state, Mapping):
         raise ValueError(f"{who}: the state must be a mapping, got {type(state).__name__}")
-    counted = state.get("counted", state)
-    if not isinstance(counted, Mapping):
-        raise ValueError(f"{who}: counted must be a mapping, got {type(counted).__name__}")
     for name in ("steps", "epochs"):
         _require_count(who, name, state.get(name))
-        _require_count(who, name, counted.get(name))
+    groups = state.get("groups", [])
+    if not isinstance(groups, list | tuple) or len(groups) != len(rule.groups):
+        what = f"the state of {len(groups)}" if isinstance(groups, list | tuple) else type(groups).__name__
+        raise ValueError(f"{who}: {len(rule.groups)} groups expected, got {what}")
+    for one, own in zip(rule.rules, (state, *groups), strict=True):
+        _require_rate(who, one, own)
     each = state.get("parameters")
     if not isinstance(each, list | tuple) or len(each) != len(parameters):
         what = f"the state of {len(each)}" if isinstance(each, list | tuple) else type(each).__name__
         raise ValueError(f"{who}: {len(parameters)} parameters expected, got {what}")
-    _require_rate(who, rule, state)
-    return [_converted(who, rule, parameter, kept) for parameter, kept in zip(parameters, each, strict=True)]
+    rules = [rule.rule_of(parameter) for parameter in parameters]
+    return [_converted(who, *one) for one in zip(rules, parameters, each, strict=True)]
 
 
 def _require_count(who: str, name: str, value: Any) -> None:
@@ -42,13 +44,19 @@ def _require_count(who: str, name: str, value: Any) -> None:
 
 
 def _require_rate(who: str, rule: Any, state: Mapping[str, Any]) -> None:
-    """Try what a schedule has learned on a copy of it."""
+    """Look at what a rule has counted, and try what its schedule has learned on a copy of it."""
+    if not isinstance(state, Mapping):
+        raise ValueError(f"{who}: the state of a group must be a mapping, got {type(state).__name__}")
+    counted = state.get("counted", state)
+    if not isinstance(counted, Mapping):
+        raise ValueError(f"{who}: counted must be a mapping, got {type(counted).__name__}")
+    for name in ("steps", "epochs"):
+        _require_count(who, name, counted.get(name))
     if not isinstance(rule.lr, Schedule):
         return
     try:
         schedule = copy.deepcopy(rule.lr)
         schedule.load_state(state["schedule"])
-        counted = state.get("counted", state)
         rate = schedule.at(steps=counted["steps"], epochs=counted["epochs"])
     except Exception as problem:  # whatever a schedule makes of what is no state of its
         raise ValueError(

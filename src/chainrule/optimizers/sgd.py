@@ -1,9 +1,12 @@
 """Stochastic gradient descent."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from ..arguments import flag, number
+from ..constraints import Constraint
 from ..module import Parameter
+from .groups import Groups, grouped
 from .optimizer import Optimizer
 from .schedules import Schedule
 
@@ -23,7 +26,7 @@ class SGD(Optimizer):
     lr : the learning rate, a number or a schedule.
     momentum, dampening, weight_decay : numbers of at least 0, momentum below 1.
     nesterov : look ahead; needs momentum and no dampening.
-    clip_norm, clip_value, decay_biases : see Optimizer.
+    clip_norm, clip_value, decay_biases, maximize, constraint, groups : see Optimizer.
     """
 
     def __init__(
@@ -37,8 +40,18 @@ class SGD(Optimizer):
         clip_norm: float | None = None,
         clip_value: float | None = None,
         decay_biases: bool = True,
+        maximize: bool = False,
+        constraint: Constraint | Sequence[Constraint] | None = None,
+        groups: Groups = (),
     ) -> None:
-        super().__init__(lr, clip_norm=clip_norm, clip_value=clip_value, decay_biases=decay_biases)
+        super().__init__(
+            lr,
+            clip_norm=clip_norm,
+            clip_value=clip_value,
+            decay_biases=decay_biases,
+            maximize=maximize,
+            constraint=constraint,
+        )
         self.momentum = number(self, "momentum", momentum, least=0, below=1)
         self.dampening = number(self, "dampening", dampening, least=0)
         self.weight_decay = number(self, "weight_decay", weight_decay, least=0)
@@ -47,12 +60,13 @@ class SGD(Optimizer):
             raise ValueError(
                 f"SGD: nesterov needs momentum above 0 and dampening of 0, got {momentum=} and {dampening=}"
             )
+        self.groups = grouped(self, groups)
 
     def state_names(self) -> tuple[str, ...]:
         return ("momentum_buffer",) * (self.momentum > 0)
 
     def update(self, parameter: Parameter, state: dict[str, Any], lr: float) -> None:
-        w, g = parameter.value, parameter.grad
+        w, g = parameter.value, self.gradient(parameter)
         if decay := self.decay_of(parameter):
             g = g + decay * w
         if self.momentum:

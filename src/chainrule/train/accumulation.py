@@ -42,7 +42,7 @@ class AccumulatingLoop(PythonLoop):
             heads = _heads(self.loss, value, saved_loss, y, *shown)
             if not whole:
                 whole = _divides(self.loss, _rows(y, n), *group[1:])
-            self.model.backward(_gradient(self.loss, heads, whole), saved)
+            self.model.backward_parameters(_gradient(self.loss, heads, whole), saved)
             parts = [head.part() for head in heads]
             sums_so_far = found or [(0.0, 0.0)] * len(parts)
             found = [(a + part, b + by) for (a, b), (part, by) in zip(sums_so_far, parts, strict=True)]

@@ -314,7 +314,7 @@ class PythonLoop:
         require_finite_loss(number)
         for parameter in self.parameters:
             parameter.grad[...] = 0
-        self.model.backward(self.loss.backward(1.0, saved_loss), saved)
+        self.model.backward_parameters(self.loss.backward(1.0, saved_loss), saved)
         self.optimizer.step(self.parameters)
         self.steps += 1
         if type(self.loss) is not MultiLoss:

@@ -4,7 +4,7 @@ import math
 import weakref
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -28,13 +28,26 @@ MOST_RATES = 1 << 18
 HARMLESS = ("lr", "epochs", "keepers", "seed", "layer")  # attributes that a plan does not depend on, and often set
 
 
+class Table(NamedTuple):
+    """What the engine goes by until the epoch `end`.
+
+    lr : the learning rates of each rule of the plan, one for each epoch or, if `per_step`, for each step.
+    shown : the optimizer's own at the beginning of each epoch.
+    """
+
+    lr: np.ndarray
+    per_step: bool
+    shown: np.ndarray
+    end: int
+
+
 @dataclass(frozen=True)
 class Part:
-    """Some epochs, as the engine is asked for them; `stride` is the number of learning rates of an epoch."""
+    """Some epochs, as the engine is asked for them; `rates` are the optimizer's own when each begins."""
 
     first: int
     end: int
-    stride: int
+    rates: np.ndarray
     arguments: dict[str, Any]
 
 
@@ -134,13 +147,14 @@ class NativeLoop:
             for i, parameter in enumerate(plan.parameters):
                 self.native.write_best(i, best[id(parameter)])
             self.native.set_best(before.best_epoch, before.best_loss)
-        self.plan = replace(self.plan, ops=plan.ops, heads=plan.heads)  # of other objects, perhaps, that are alike
+        # Of other objects, perhaps, that are alike.
+        self.plan = replace(self.plan, ops=plan.ops, heads=plan.heads, owners=plan.owners)
         self._watch()
         self.stale, self.weights = False, weights
 
     def _watch(self) -> None:
         """Hear of the attributes that are set from here on."""
-        for watched in (*self.model.modules(), *self.loss.modules(), self.optimizer):
+        for watched in (*self.model.modules(), *self.parameters, *self.loss.modules(), self.optimizer):
             watched.watch(self)
 
     def _follow_masks(self) -> None:
@@ -202,9 +216,8 @@ class NativeLoop:
         self._follow_changes()
         self._follow_masks()
         end = min(end, first + MOST_EPOCHS)
-        lr, per_step = self._rates(first, end)
-        stride = self.steps_per_epoch if per_step else 1
-        end = first + len(lr) // stride
+        table = self._rates(first, end)
+        end = table.end
         if self.rows is None:
             self.rows = self._rows(self.data), None if self.held_out is None else self._rows(self.held_out)
         looks = end - first if self.held_out is not None else 0
@@ -212,8 +225,9 @@ class NativeLoop:
         arguments = {
             "data": self.rows[0],
             "validation": self.rows[1],
-            "lr": lr,
-            "lr_per_step": per_step,
+            "lr": table.lr,
+            "momentum": np.empty(0),
+            "lr_per_step": table.per_step,
             "batch": self.batch_size,
             "shuffle": self.shuffle,
             "seed": self.seed,
@@ -226,12 +240,12 @@ class NativeLoop:
             "validation_head_losses": np.empty(looks * heads),
             "position": self.position,
         }
-        return Part(first, end, stride, arguments)
+        return Part(first, end, table.shown, arguments)
 
     def finished(self, part: Part, outcome: str, begin_s: float, end_s: float) -> list[Epoch]:
         """The epochs of a part that the engine has finished between two times of the run."""
         self._tell_dropouts()
-        lr, losses, validation = (part.arguments[name] for name in ("lr", "losses", "validation_losses"))
+        losses, validation = part.arguments["losses"], part.arguments["validation_losses"]
         n = self.position.epoch - part.first
         if outcome == "not finite":
             found = [losses[n], *validation[n : n + 1]]
@@ -245,7 +259,7 @@ class NativeLoop:
             Epoch(
                 float(losses[i]),
                 float(validation[i]) if len(validation) else None,
-                float(lr[i * part.stride]),
+                float(part.rates[i]),
                 begin_s + (i + 1) * each_s,
                 heads[i] if heads else (),
                 looked_heads[i] if looked_heads else (),
@@ -267,32 +281,35 @@ class NativeLoop:
         names = list(self.plan.y)
         return [names.index(name) for name in self.plan.loss.heads]
 
-    def _rates(self, first: int, end: int) -> tuple[np.ndarray, bool]:
-        """The learning rate of each epoch, or of each step if a schedule counts steps."""
-        rate, optimizer = self.optimizer.lr, self.optimizer
+    def _rates(self, first: int, end: int) -> Table:
+        """The learning rates of each epoch, or of each step if a schedule counts steps."""
+        owners = self.plan.owners
+        per_step = any(isinstance(owner.lr, Schedule) and owner.lr.changes_within_epochs() for owner in owners)
+        n = self.steps_per_epoch if per_step else 1
+        if per_step:
+            end = min(end, first + max(1, MOST_RATES // (n * len(owners))))
+        columns = {owner: self._column(owner, end - first, n) for owner in (self.optimizer, *owners)}
+        own = columns[self.optimizer]
+        lr = own if owners == (self.optimizer,) else np.stack([columns[owner] for owner in owners], axis=1).ravel()
+        return Table(lr, per_step, own[::n], end)
+
+    def _column(self, owner: Any, epochs: int, n: int) -> np.ndarray:
+        """The learning rates of one rule, n of each epoch."""
+        rate = owner.lr
         if not isinstance(rate, Schedule):
-            return np.full(end - first, rate), False
-        epochs = optimizer.epochs
+            return np.full(epochs * n, rate)
         # The table begins with the epoch's first step, though a slice of time may have ended within the epoch.
-        steps = optimizer.steps - int(self.position.step)
-        n = self.steps_per_epoch
+        steps, ended, length = owner.steps - int(self.position.step), owner.epochs, self.steps_per_epoch
         if not rate.changes_within_epochs():
-            return np.array(
-                [optimizer.lr_at(steps=steps + e * n, epochs=epochs + e) for e in range(end - first)]
-            ), False
-        end = min(end, first + max(1, MOST_RATES // n))
+            found = [owner.lr_at(steps=steps + e * length, epochs=ended + e) for e in range(epochs)]
+            return np.repeat(np.array(found), n)
         return np.array(
-            [optimizer.lr_at(steps=steps + e * n + i, epochs=epochs + e) for e in range(end - first) for i in range(n)]
-        ), True
+            [owner.lr_at(steps=steps + e * length + i, epochs=ended + e) for e in range(epochs) for i in range(n)]
+        )
 
     def listens(self) -> bool:
-        """Whether the learning rate depends on the loss of the epoch before, so that epochs must come one by one."""
-        rate = self.optimizer.lr
-        while isinstance(rate, Schedule):
-            if isinstance(rate, ReduceLROnPlateau) or type(rate).observe is not Schedule.observe:
-                return True
-            rate = rate.lr
-        return False
+        """Whether a learning rate depends on the loss of the epoch before, so that epochs must come one by one."""
+        return any(_listens(rule.lr) for rule in self.optimizer.rules)
 
     def outputs(self, x: Structure) -> Structure:
         """The network's outputs, in evaluation mode."""
@@ -356,6 +373,14 @@ def _best(compiled: Any, plan: Plan) -> list[np.ndarray]:
     for i, array in enumerate(best):
         compiled.read_best(i, array)
     return best
+
+
+def _listens(rate: Any) -> bool:
+    while isinstance(rate, Schedule):
+        if isinstance(rate, ReduceLROnPlateau) or type(rate).observe is not Schedule.observe:
+            return True
+        rate = rate.lr
+    return False
 
 
 def _refresh(loop: "weakref.ref[NativeLoop]") -> None:

@@ -191,8 +191,9 @@ class Session:
 
     def _turn(self) -> None:
         """Have the schedule count for this network; a callback may have trained another one meanwhile."""
-        if isinstance(self.run.optimizer, Optimizer) and isinstance(self.run.optimizer.lr, Schedule):
-            self.run.optimizer.turn_to(self.loop.parameters)
+        optimizer = self.run.optimizer
+        if isinstance(optimizer, Optimizer) and any(isinstance(rule.lr, Schedule) for rule in optimizer.rules):
+            optimizer.turn_to(self.loop.parameters)
 
     def _ask(self) -> None:
         """Ask `stop`, and look whether all epochs are done."""
