@@ -375,7 +375,7 @@ def test_a_run_that_is_resumed_after_every_epoch_ends_with_the_same_bits(tmp_pat
 @every_engine
 @pytest.mark.parametrize("average", RULES, ids=repr)
 def test_a_run_in_pieces_that_end_within_epochs_ends_with_the_same_bits(tmp_path, average, engine):
-    how = {"epochs": {"native": 300, "python": 6}[engine], "engine": engine}
+    how = {"epochs": {"native": 300, "python": 6}[engine], "batch_size": 4, "accumulate": 2, "engine": engine}
     whole, expected = train(average, **how)
     history, pieces, seconds = None, 0, {"native": 0.0003, "python": 0.002}[engine]
     while history is None or history.stopped.startswith("max_seconds"):

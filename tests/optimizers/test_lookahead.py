@@ -95,6 +95,37 @@ def test_each_parameter_counts_its_own_updates():
     assert optimizer.state[one]["step"] == 4
 
 
+def test_groups_constraints_and_frozen_parameters_are_the_others():
+    def make(lookahead):
+        parameters = [cr.Parameter(start()), cr.Parameter(start()), cr.Parameter(start())]
+        parameters[2].trainable = False
+        group = {
+            "parameters": parameters[1],
+            "lr": cr.StepLR(0.05, 2, every="step"),
+            "constraint": cr.constraints.NonNegative(),
+        }
+        inner = cr.Adam(lr=0.02, groups=[group])
+        return parameters, cr.Lookahead(inner, k=3, alpha=0.3) if lookahead else inner
+
+    (found, optimizer), (fast, inner) = make(True), make(False)
+    slow = [parameter.value.copy() for parameter in fast]
+    for t in range(1, 9):
+        for parameter in found + fast:
+            parameter.grad[...] = gradient(parameter.value)
+        optimizer.step(found)
+        inner.step(fast)
+        for i, parameter in enumerate(fast):
+            if t % 3 == 0:
+                slow[i] = slow[i] + 0.3 * (parameter.value - slow[i])
+                parameter.value[...] = slow[i]
+            np.testing.assert_allclose(found[i].value, parameter.value, rtol=1e-12, atol=1e-14)
+    assert found[2] not in optimizer.state
+    np.testing.assert_array_equal(found[2].value, start())
+    twins, other = make(True)
+    other.load_state_dict(twins, optimizer.state_dict(found))
+    assert repr(other.state_dict(twins)) == repr(optimizer.state_dict(found))
+
+
 def test_parameters_of_16_bits_have_slow_weights_of_32():
     parameter = cr.Parameter(start().astype("float16"))
     optimizer = cr.Lookahead(cr.Adam(lr=0.01), k=2)

@@ -24,6 +24,13 @@ LOSSES = {
 }
 
 
+RULES = {
+    "plain": lambda: cr.SGD(lr=0.05),
+    "momentum": lambda: cr.SGD(lr=0.05, momentum=0.5),
+    "adam": lambda: cr.Adam(lr=0.02, eps=1e-4, clip_norm=0.1),
+}
+
+
 class Cubic(cr.Module):
     """A user's own loss that derives only from Module: the mean of |y - target|³."""
 
@@ -62,8 +69,8 @@ def samples(n, loss, seed=0, weights=None):
     return cr.Dataset(x, target, weights)
 
 
-def train(data, loss, **options):
-    model = small_network(cr.SGD(lr=0.05, momentum=0.5), n_out=3)
+def train(data, loss, *, optimizer=None, **options):
+    model = small_network(cr.SGD(lr=0.05, momentum=0.5) if optimizer is None else optimizer, n_out=3)
     how = {"epochs": 3, "seed": 4, "validation": data} | options
     return model, cr.fit(model, loss, data, **how)
 
@@ -87,8 +94,9 @@ def assert_same(found, expected):
     k=st.integers(2, 6),
     weights=st.sampled_from(["none", "drawn", "many are 0"]),
     shuffle=st.booleans(),
+    rule=st.sampled_from(["plain", "momentum", "adam"]),
 )
-def test_it_is_a_batch_so_many_times_as_large(name, n, batch, k, weights, shuffle, engine):
+def test_it_is_a_batch_so_many_times_as_large(name, n, batch, k, weights, shuffle, rule, engine):
     rng, loss = np.random.default_rng(n), LOSSES[name]
     weight = None if weights == "none" else rng.uniform(0, 2, size=n)
     if weights == "many are 0":
@@ -96,9 +104,8 @@ def test_it_is_a_batch_so_many_times_as_large(name, n, batch, k, weights, shuffl
     data = samples(n, loss, weights=weight)
     assume(weight is None or weight.any())
     assume(loss.total_weight(np.zeros((n, 3)), data.target, data.sample_weight) > 0)
-    how = {"shuffle": shuffle}
-    parts = train(data, loss, batch_size=batch, accumulate=k, engine=engine, **how)
-    assert_same(parts, train(data, loss, batch_size=batch * k, engine="python", **how))
+    how = {"batch_size": batch, "accumulate": k, "engine": engine}, {"batch_size": batch * k, "engine": "python"}
+    assert_same(*(train(data, loss, optimizer=RULES[rule](), shuffle=shuffle, **one) for one in how))
 
 
 @every_engine

@@ -39,6 +39,11 @@ class Averaged:
             fill(self.values, [parameter.value for parameter in self.parameters])
         self.taken += 1
 
+    def turn_to(self, parameters: Sequence[Parameter]) -> None:
+        """Go on with the same Parameters in another order."""
+        means = dict(zip(self.parameters, self.values, strict=True))
+        self.parameters, self.values = list(parameters), [means[parameter] for parameter in parameters]
+
     def go_on(self, values: Sequence[Array], taken: int) -> None:
         """Go on from the mean of an earlier part of the run."""
         fill(self.values, [arrays.convert_like(value, mean) for value, mean in zip(values, self.values, strict=True)])

@@ -21,7 +21,8 @@ class Lookahead(Optimizer):
     Keeps     slow, and the count of updates ("step"), of each parameter, besides what the other one keeps
     Source    Zhang, Lucas, Hinton, Ba, "Lookahead optimizer: k steps forward, 1 step back", NeurIPS 2019, algorithm 1
     Note      PyTorch has no such thing. Moments go on as they are, as in the paper's experiments. Between two such
-              moments the model holds the fast weights
+              moments the model holds the fast weights. These a constraint is applied to; slow ones lie between fast
+              ones, so that UnitNorm does not hold for them
 
     `lr`, its schedule, the counts and all options are the other optimizer's: `optimizer.lr = 0.01` sets its rate.
 
@@ -92,9 +93,18 @@ class Lookahead(Optimizer):
         return getattr(self.optimizer, name)
 
     @property
+    def groups(self) -> tuple[Optimizer, ...]:  # type: ignore[override]
+        """The other optimizer's, which are among its `rules`."""
+        return self.optimizer.groups
+
+    @property
     def rules(self) -> tuple[Optimizer, ...]:
         """The other optimizer and its groups."""
         return self.optimizer.rules
+
+    def rule_of(self, parameter: Parameter) -> Optimizer:
+        """This one: the slow weights of all parameters go by it."""
+        return self
 
     def turn_to(self, parameters: Iterable[Parameter]) -> None:
         self.optimizer.turn_to(parameters)

@@ -403,7 +403,7 @@ def _each_head(name: str, value: Any) -> tuple[float, ...]:
 
 def _history(value: Any, *, validates: bool) -> History:
     """The record, whose columns are all of one length."""
-    before = {"average": ""} | {name: {} for name in BY_NAME}  # what older ones do not say
+    before: dict[str, Any] = {"average": ""} | {name: {} for name in BY_NAME}  # what older ones do not say
     record = before | {key: _arrays_as_lists(item) for key, item in value.items()}
     _require(record.keys() == {field.name for field in fields(History)}, f"its history holds {', '.join(record)}")
     history = History.from_dict(record)
