@@ -122,10 +122,9 @@ NB_MODULE(CHAINRULE_MODULE, m) {
         .def_rw("mismatch", &Compiled::mismatch, nb::arg().none())
         .def_prop_rw("read", [](Compiled& c) { return c.reader.read; },
                      [](Compiled& c, nb::object read) { c.reader.read = std::move(read); }, nb::arg().none())
-        .def_rw("next_rates", &Compiled::next_rates, nb::arg().none())
         .def_prop_ro("lr", [](Compiled& c) { return c.lr; })
         .def_prop_ro("momentum", [](Compiled& c) { return c.momentum; })
-        .def("set_rates", &Compiled::set_rates, "lr"_a, "momentum"_a)
+        .def("set_rates", &Compiled::set_rates, "lr"_a, "momentum"_a, "next_rates"_a.none())
         .def("set_counter", &Compiled::set_counter, "array"_a);
 
     nb::class_<PythonQueue>(m, "Queue")

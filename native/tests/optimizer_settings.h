@@ -21,5 +21,6 @@ inline chainrule::Settings optimizer_settings(const std::string& kind, const std
     settings.numbers = {{"weight_decay", 0}, {"clip_value", 0}, {"clip_norm", 0}, {"maximize", 0}};
     for (const Numbers* some : {&defaults.at(kind), &changes})
         for (const auto& [name, value] : *some) settings.numbers[name] = value;
+    if (settings.numbers.count("momentum")) settings.numbers.emplace("keeps_momentum", settings.number("momentum") > 0);
     return settings;
 }

@@ -160,9 +160,9 @@ void momentum_of_a_step() {
             std::vector<T> value(16, T(0.7)), other = value;
             States<T> states(*one, 16), others(*one, 16);
             for (int64_t step = 1; step <= 8; ++step) {
-                const double momentum = step % 3 ? 0.1 * double(step) : -1;
+                const double momentum = step % 3 ? 0.1 * double(step - 1) : -1;
                 Settings anew = settings;
-                if (momentum >= 0) anew.numbers[name] = momentum;
+                if (momentum >= 0) anew.numbers[name] = momentum, anew.numbers["keeps_momentum"] = momentum > 0;
                 std::vector<T> gradient(16, T(0.3) / T(step));
                 one->update({0.1, step, 1, momentum}, value.data(), gradient.data(), states.pointers.data(), 16);
                 make_optimizer<T>(anew)->update({0.1, step, 1}, other.data(), gradient.data(), others.pointers.data(), 16);

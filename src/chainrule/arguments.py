@@ -5,6 +5,7 @@
 
 import math
 import numbers
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 import numpy as np
@@ -67,6 +68,14 @@ def choice(owner: object, name: str, value: Any, options: tuple[str, ...]) -> st
         *most, last = (f'"{option}"' for option in options)
         raise ValueError(f"{_name(owner)}: {name} must be {', '.join(most)} or {last}, got {value!r}")
     return value
+
+
+def function(owner: object, name: str, value: Any) -> Callable[..., Any]:
+    """value, if it can be called and is no class, which would only be made."""
+    if isinstance(value, type) or not callable(value):
+        raise TypeError(f"{_name(owner)}: {name} must be a function, got {value!r}")
+    called: Callable[..., Any] = value
+    return called
 
 
 def as_array(owner: object, name: str, values: Any) -> Array:

@@ -55,5 +55,7 @@ def _equal(value: Any, default: Any) -> bool:
 
 
 def _text(value: Any) -> str:
+    if inspect.isroutine(value):  # without its address, which says nothing and is another in every program
+        return str(value.__name__)
     shape = getattr(value, "shape", None)
     return repr(value) if shape is None else f"<array {tuple(shape)}>"

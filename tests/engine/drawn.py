@@ -190,6 +190,11 @@ def rates(lr: float) -> st.SearchStrategy[str]:
             f"CosineAnnealingLR({lr:g}, 6, {lr / 100:g})",
             f"LinearLR({lr:g}, total_iters=20, every='step')",
             f"LinearLR(CosineAnnealingLR({lr:g}, 40, every='step'), 0.1, total_iters=3)",
+            f"OneCycleLR({lr:g}, 40, cycle_momentum=False)",
+            f"CyclicLR({lr / 9:g}, {lr:g}, 7, mode='triangular2', cycle_momentum=False)",
+            f"CosineAnnealingWarmRestarts({lr:g}, 2, 2)",
+            f"SequentialLR([ConstantLR({half}, every='step'), PolynomialLR({lr:g}, every='step')], [9], every='step')",
+            f"LambdaLR({lr:g}, lambda epoch: 1 / (1 + epoch))",
             f"ReduceLROnPlateau({lr:g}, factor=0.5, patience=0)",
             f"ExponentialLR(ReduceLROnPlateau({half}, factor=0.5, patience=1, cooldown=1), 0.99, every='step')",
         ]

@@ -88,7 +88,7 @@ def test_what_is_kept_after_a_step_is_what_the_optimizer_says(optimizer):
 def test_the_engine_knows_its_options_and_keeps_as_many_arrays(optimizer):
     if refused(optimizer, "engine", CannotLower, lambda: settings(optimizer)):
         return
-    told = settings(optimizer)
+    told = {name: value for name, value in settings(optimizer).items() if name != "keeps_momentum"}
     assert told.pop("kind") == type(optimizer).__name__
     arguments = {argument.name for argument in signature.parameters(type(optimizer))} - set(NOT_TOLD)
     assert {name.rstrip("12") + "s" * (name[-1] in "12") for name in told} == arguments

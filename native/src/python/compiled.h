@@ -262,18 +262,18 @@ public:
 
     // ---- what the optimizer in Python knows too
 
-    // Of each rule its learning rate, and its momentum; no momentum: as it was made with.
+    // Of each rule its learning rate, and its momentum (none: as it was made with). next_rates is called before a step for what
+    // takes their place: a list of learning rates, and then of momenta, if there are any; for one rule without momentum a
+    // number. None: they are constant.
+    void set_rates(std::vector<double> of_lr, std::vector<double> of_momentum, nb::object ask) {
+        if (of_lr.size() != lr.size() || (!of_momentum.empty() && of_momentum.size() != lr.size()))
+            throw std::invalid_argument("there must be rates for each rule");
+        lr = std::move(of_lr), momentum = std::move(of_momentum), next_rates = std::move(ask);
+    }
     std::vector<double> lr, momentum;
-    // Called before a step for its rates, as a list: learning rates, and then momenta, if there are any. For one rule without
-    // momentum a number. None: they are constant.
     nb::object next_rates;
     Reader reader;       // of the arrays that step-level calls get
 
-    void set_rates(std::vector<double> of_lr, std::vector<double> of_momentum) {
-        if (of_lr.size() != lr.size() || (!of_momentum.empty() && of_momentum.size() != lr.size()))
-            throw std::invalid_argument("there must be rates for each rule");
-        lr = std::move(of_lr), momentum = std::move(of_momentum);
-    }
     // Its count of steps, on which the engine goes on.
     void set_counter(nb::handle array) {
         counter_.reset(array);
@@ -411,8 +411,9 @@ private:
     [[gnu::noinline]] void with_many_rates(bool asks, Work& work) {
         std::vector<double> rates = asks ? nb::cast<std::vector<double>>(next_rates()) : lr;
         if (!asks) rates.insert(rates.end(), momentum.begin(), momentum.end());
-        if (rates.size() != lr.size() + momentum.size()) throw std::invalid_argument("there must be rates for each rule");
-        work(Rates(rates.data(), momentum.empty() ? nullptr : rates.data() + lr.size()));
+        const bool with_momentum = rates.size() == 2 * lr.size();
+        if (!with_momentum && rates.size() != lr.size()) throw std::invalid_argument("there must be rates for each rule");
+        work(Rates(rates.data(), with_momentum ? rates.data() + lr.size() : nullptr));
     }
 
     void check(int i, nb::dlpack::dtype dtype, int64_t size) const {

@@ -15,6 +15,7 @@ from ..structures import Structure, names
 from . import native
 from .lower import CannotLower, checked_shapes, lower, sample_shape
 from .plan import Plan
+from .rules import optimizers as optimizer_rules
 from .sync import Keeper
 
 HARMLESS = ("training", "epochs", "keepers")  # attributes that the engine is not told of, and often set
@@ -144,10 +145,7 @@ class Origin:
         if network is None:
             return
         if name == "lr" and optimizer is not None:
-            owners = self.plan.owners
-            changing = any(isinstance(owner.lr, Schedule) for owner in owners)
-            network.next_rates = (self._rate if len(owners) == 1 else self._rates) if changing else None
-            network.set_rates([owner.current_lr for owner in owners], [])
+            self._set_rates(network)
         elif name not in HARMLESS:
             network.changed = True
 
@@ -185,12 +183,26 @@ class Origin:
             shape = sample_shape(model)
         return lower(model, loss, optimizer, sample_shape=shape, batch=batch, **options)
 
+    def _set_rates(self, network: Any) -> None:
+        """Tell the engine the learning rates of the rules, and the momenta where a schedule cycles one."""
+        owners = self.plan.owners
+        schedules = [owner.lr for owner in owners if isinstance(owner.lr, Schedule)]
+        cycles = any(schedule.cycles_momentum() for schedule in schedules)
+        ask = self._rate if len(owners) == 1 and not cycles else partial(self._rates, cycles)
+        now = self._rates(cycles)
+        network.set_rates(now[: len(owners)], now[len(owners) :], ask if schedules else None)
+        if optimizer_rules.keep_other_momenta(self.plan):
+            network.changed = True
+
     def _rate(self) -> float:
         (owner,) = self.plan.owners
         return float(owner.lr_at(steps=owner.steps, epochs=owner.epochs))
 
-    def _rates(self) -> list[float]:
-        return [float(owner.lr_at(steps=owner.steps, epochs=owner.epochs)) for owner in self.plan.owners]
+    def _rates(self, cycles: bool) -> list[float]:
+        owners = self.plan.owners
+        rates = [float(owner.lr_at(steps=owner.steps, epochs=owner.epochs)) for owner in owners]
+        momenta = [float(owner.momentum_at(steps=owner.steps, epochs=owner.epochs)) for owner in owners if cycles]
+        return rates + momenta
 
 
 def compile(  # noqa: A001 - the name that the field gives it

@@ -1,5 +1,6 @@
 """What the words among an estimator's arguments stand for: layers, optimizers, losses."""
 
+import inspect
 from collections.abc import Callable, Iterable
 from copy import deepcopy
 from dataclasses import dataclass
@@ -179,6 +180,14 @@ def optimizer(owner: Any, objective: Objective, samples_per_step: float) -> Opti
     if owner.solver == "adamw":  # whose decay is no part of the loss
         return optimizers.AdamW(rate, betas, weight_decay=owner.alpha, **common)
     return optimizers.Adam(rate, betas, weight_decay=decay, **common)
+
+
+def functions(rate: Any) -> list[Any]:
+    """Those that a schedule goes by: its repr has no more than their names."""
+    if not isinstance(rate, Schedule):
+        return []
+    own = [value for value in vars(rate).values() if inspect.isroutine(value)]
+    return [*own, *(function for inner in rate.inner() for function in functions(inner))]
 
 
 class Times(Schedule):

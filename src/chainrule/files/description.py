@@ -192,7 +192,7 @@ class _Writer:
         kind = self.kind(instance)
         found: dict[str, Any] = {"class": kind}
         if isinstance(instance, Sequential) and _takes_in_a_row(type(instance)) and instance.optimizer is not None:
-            found["optimizer"] = self.plain(instance.optimizer)
+            found["optimizer"] = self.plain(instance.optimizer, _joined(name, "optimizer"))
         for rest in signature.rest(type(instance)):
             found |= self.rest(instance, rest, name)
         for argument in signature.parameters(type(instance)):
@@ -237,7 +237,7 @@ class _Writer:
         if isinstance(value, Parameter | Buffer):
             return self.array(value, name)
         if isinstance(value, Optimizer | Schedule):
-            return self.plain(value)
+            return self.plain(value, name)
         if arrays.is_array(value) and getattr(value, "shape", ()) != ():
             self.tensors[name] = _numpy(value)
             return {"tensor": name}
@@ -466,7 +466,8 @@ def encode(value: Any, name: str = "a value") -> Any:
         return [encode(item, name) for item in value]
     if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
         return {key: encode(item, f"{name}.{key}") for key, item in value.items()}
-    raise TypeError(f"{name} cannot be described in JSON: it is a {type(value).__name__}")
+    instead = "; a class of your own that does the same can, see load(modules=…)" if inspect.isroutine(value) else ""
+    raise TypeError(f"{name} cannot be described in JSON: it is a {type(value).__name__}{instead}")
 
 
 def decode(value: Any) -> Any:

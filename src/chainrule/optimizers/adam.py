@@ -65,6 +65,10 @@ class Adam(Optimizer):
         self.amsgrad = flag(self, "amsgrad", amsgrad)
         self.groups = grouped(self, groups)
 
+    @property
+    def own_momentum(self) -> float:
+        return self.betas[0]
+
     def state_names(self) -> tuple[str, ...]:
         return ("exp_avg", "exp_avg_sq", *["max_exp_avg_sq"] * self.amsgrad)
 
@@ -78,7 +82,7 @@ class Adam(Optimizer):
         if not state:
             state |= self.begin(parameter.value)
         g = self.decay(parameter, lr)
-        m, v, (beta1, beta2) = state["exp_avg"], state["exp_avg_sq"], self.betas
+        m, v, beta1, beta2 = state["exp_avg"], state["exp_avg_sq"], self.current_momentum, self.betas[1]
         state["step"] += 1
         m *= beta1
         m += (1 - beta1) * g

@@ -94,12 +94,21 @@ class Optimizer(Watched):
         if name == "lr":
             value = value if isinstance(value, Schedule) else number(self, "lr", value, least=0)
             if isinstance(value, Schedule):
+                self._require_momentum_for(value)
                 value.forget()
                 self._course.count((0, 0), (self.steps, self.epochs))
                 vars(self)["_courses"] = [self._course]
         if name == "constraint":
             value = constraints.checked(self, value)
         super().__setattr__(name, value)
+
+    def _require_momentum_for(self, schedule: Schedule) -> None:
+        if schedule.cycles_momentum() and type(self).own_momentum is Optimizer.own_momentum:
+            kind = type(self).__name__
+            raise ValueError(
+                f"{kind}: lr must leave the momentum alone, which {kind} does not have: cycle_momentum=False; "
+                f"got {schedule!r}"
+            )
 
     @property
     def steps(self) -> int:
@@ -165,6 +174,33 @@ class Optimizer(Watched):
             return self.lr
         steps, epochs = self._course.counted(steps, epochs)
         return self.lr.at(steps=steps, epochs=epochs)
+
+    @property
+    def own_momentum(self) -> float:
+        """The momentum that the rule was given, or β1 of the Adam family; 0 for a rule that has no such thing.
+
+        A schedule may cycle it. So `update` goes by `current_momentum`, where a rule writes this.
+        """
+        return 0.0
+
+    @property
+    def current_momentum(self) -> float:
+        """The momentum of the next step, β1 of the Adam family: what the schedule says, or else the rule's own."""
+        if not isinstance(self.lr, Schedule):
+            return self.own_momentum
+        return self.momentum_at(steps=self.steps, epochs=self.epochs)
+
+    def momentum_at(self, *, steps: int, epochs: int) -> float:
+        """The momentum when this optimizer counts so many steps and epochs, as `lr_at`."""
+        if not isinstance(self.lr, Schedule):
+            return self.own_momentum
+        steps, epochs = self._course.counted(steps, epochs)
+        found = self.lr.momentum_at(steps=steps, epochs=epochs)
+        return self.own_momentum if found is None else found
+
+    def keeps_momentum(self) -> bool:
+        """Whether there is a momentum, or a schedule that may bring one."""
+        return self.own_momentum > 0 or (isinstance(self.lr, Schedule) and self.lr.cycles_momentum())
 
     def turn_to(self, parameters: Iterable[Parameter]) -> None:
         """Have the schedule count for the network with these parameters, from its beginning or from where it was left.

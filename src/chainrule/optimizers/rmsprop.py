@@ -63,8 +63,12 @@ class RMSprop(Optimizer):
         self.centered = flag(self, "centered", centered)
         self.groups = grouped(self, groups)
 
+    @property
+    def own_momentum(self) -> float:
+        return self.momentum
+
     def state_names(self) -> tuple[str, ...]:
-        return ("square_avg", *["grad_avg"] * self.centered, *["momentum_buffer"] * (self.momentum > 0))
+        return ("square_avg", *["grad_avg"] * self.centered, *["momentum_buffer"] * self.keeps_momentum())
 
     def update(self, parameter: Parameter, state: dict[str, Any], lr: float) -> None:
         xp, w, g, alpha = namespace(parameter.value), parameter.value, self.gradient(parameter), self.alpha
@@ -81,9 +85,11 @@ class RMSprop(Optimizer):
             a += (1 - alpha) * g
             v = (v - a * a).clip(min=0)  # the variance of a constant gradient is 0, and rounding may say less
         u = g / (xp.sqrt(v) + self.eps)
-        if self.momentum:
+        if momentum := self.current_momentum:
+            if "momentum_buffer" not in state:  # a schedule may bring momentum later
+                state["momentum_buffer"] = xp.zeros_like(w)
             b = state["momentum_buffer"]
-            b *= self.momentum
+            b *= momentum
             b += u
             u = b
         w -= lr * u

@@ -62,19 +62,23 @@ class SGD(Optimizer):
             )
         self.groups = grouped(self, groups)
 
+    @property
+    def own_momentum(self) -> float:
+        return self.momentum
+
     def state_names(self) -> tuple[str, ...]:
-        return ("momentum_buffer",) * (self.momentum > 0)
+        return ("momentum_buffer",) * self.keeps_momentum()
 
     def update(self, parameter: Parameter, state: dict[str, Any], lr: float) -> None:
         w, g = parameter.value, self.gradient(parameter)
         if decay := self.decay_of(parameter):
             g = g + decay * w
-        if self.momentum:
+        if momentum := self.current_momentum:
             if "momentum_buffer" not in state:
                 state["momentum_buffer"] = v = g + 0  # a copy: the gradient itself is set to zero later
             else:
                 v = state["momentum_buffer"]
-                v *= self.momentum
+                v *= momentum
                 v += (1 - self.dampening) * g
-            g = g + self.momentum * v if self.nesterov else v
+            g = g + momentum * v if self.nesterov else v
         w -= lr * g

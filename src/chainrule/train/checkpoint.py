@@ -372,7 +372,10 @@ def _rate(optimizer: Any) -> Any:
     rate = getattr(optimizer, "lr", None)
     if not isinstance(rate, Schedule):
         return rate if isinstance(rate, float) else None
-    known = describe_rule(rate)
+    try:
+        known = describe_rule(rate)
+    except TypeError:  # of a function, say
+        return None
     return known if known["class"] in KNOWN else None
 
 

@@ -14,10 +14,11 @@ from ..data import Dataset
 from ..engine import CannotLower, lower, native
 from ..engine.plan import Op, Plan
 from ..engine.rules import averages as average_rules
+from ..engine.rules import optimizers as optimizer_rules
 from ..engine.sync import Keeper
 from ..losses import MultiLoss
 from ..module import Buffer, Module, set_values
-from ..optimizers.schedules import ReduceLROnPlateau, Schedule
+from ..optimizers import Schedule
 from ..structures import Structure, each, leaves, rebuild
 from .loop import Epoch, Memory, Place, require_same_parameters
 from .prepare import check_targets, rehearse
@@ -32,11 +33,13 @@ HARMLESS = ("lr", "epochs", "keepers", "seed", "layer")  # attributes that a pla
 class Table(NamedTuple):
     """What the engine goes by until the epoch `end`.
 
-    lr : the learning rates of each rule of the plan, one for each epoch or, if `per_step`, for each step.
+    lr, momentum : of each rule of the plan, one for each epoch or, if `per_step`, for each step; no momentum: as it was
+        made with.
     shown : the optimizer's own at the beginning of each epoch.
     """
 
     lr: np.ndarray
+    momentum: np.ndarray
     per_step: bool
     shown: np.ndarray
     end: int
@@ -125,7 +128,8 @@ class NativeLoop:
 
     def changed(self, name: str) -> None:
         """Hear that an attribute of the model, the loss or the optimizer was set."""
-        self.stale = self.stale or name not in HARMLESS
+        brings = name == "lr" and optimizer_rules.keep_other_momenta(self.plan)
+        self.stale = self.stale or brings or name not in HARMLESS
 
     def _follow_changes(self) -> None:
         """Go on with the network, the loss and the optimizer as they are now."""
@@ -227,7 +231,7 @@ class NativeLoop:
             "data": self.rows[0],
             "validation": self.rows[1],
             "lr": table.lr,
-            "momentum": np.empty(0),
+            "momentum": table.momentum,
             "lr_per_step": table.per_step,
             "batch": self.batch_size,
             "shuffle": self.shuffle,
@@ -284,34 +288,33 @@ class NativeLoop:
         return [names.index(name) for name in self.plan.loss.heads]
 
     def _rates(self, first: int, end: int) -> Table:
-        """The learning rates of each epoch, or of each step if a schedule counts steps."""
+        """What the rules go by in each epoch, or in each step if a schedule counts steps."""
         owners = self.plan.owners
-        per_step = any(isinstance(owner.lr, Schedule) and owner.lr.changes_within_epochs() for owner in owners)
+        schedules = [owner.lr for owner in owners if isinstance(owner.lr, Schedule)]
+        per_step = any(schedule.changes_within_epochs() for schedule in schedules)
         n = self.steps_per_epoch if per_step else 1
         if per_step:
             end = min(end, first + max(1, MOST_RATES // (n * len(owners))))
-        columns = {owner: self._column(owner, end - first, n) for owner in (self.optimizer, *owners)}
-        own = columns[self.optimizer]
-        lr = own if owners == (self.optimizer,) else np.stack([columns[owner] for owner in owners], axis=1).ravel()
-        return Table(lr, per_step, own[::n], end)
+        lr = {owner: self._column(owner, owner.lr_at, end - first, n) for owner in (self.optimizer, *owners)}
+        momentum = np.empty(0)
+        if any(schedule.cycles_momentum() for schedule in schedules):
+            momentum = _table([self._column(owner, owner.momentum_at, end - first, n) for owner in owners])
+        return Table(_table([lr[owner] for owner in owners]), momentum, per_step, lr[self.optimizer][::n], end)
 
-    def _column(self, owner: Any, epochs: int, n: int) -> np.ndarray:
-        """The learning rates of one rule, n of each epoch."""
+    def _column(self, owner: Any, at: Any, epochs: int, n: int) -> np.ndarray:
+        """What a rule says `at` so many steps and epochs, n times in each epoch."""
         rate = owner.lr
         if not isinstance(rate, Schedule):
-            return np.full(epochs * n, rate)
+            return np.full(epochs * n, at(steps=0, epochs=0))
         # The table begins with the epoch's first step, though a slice of time may have ended within the epoch.
         steps, ended, length = owner.steps - int(self.position.step), owner.epochs, self.steps_per_epoch
         if not rate.changes_within_epochs():
-            found = [owner.lr_at(steps=steps + e * length, epochs=ended + e) for e in range(epochs)]
-            return np.repeat(np.array(found), n)
-        return np.array(
-            [owner.lr_at(steps=steps + e * length + i, epochs=ended + e) for e in range(epochs) for i in range(n)]
-        )
+            return np.repeat(np.array([at(steps=steps + e * length, epochs=ended + e) for e in range(epochs)]), n)
+        return np.array([at(steps=steps + e * length + i, epochs=ended + e) for e in range(epochs) for i in range(n)])
 
     def listens(self) -> bool:
         """Whether a learning rate depends on the loss of the epoch before, so that epochs must come one by one."""
-        return any(_listens(rule.lr) for rule in self.optimizer.rules)
+        return any(isinstance(rule.lr, Schedule) and rule.lr.listens() for rule in self.optimizer.rules)
 
     def outputs(self, x: Structure) -> Structure:
         """The network's outputs, in evaluation mode, by the average of its parameters if there is one."""
@@ -402,12 +405,9 @@ def _best(compiled: Any, plan: Plan) -> list[np.ndarray]:
     return best
 
 
-def _listens(rate: Any) -> bool:
-    while isinstance(rate, Schedule):
-        if isinstance(rate, ReduceLROnPlateau) or type(rate).observe is not Schedule.observe:
-            return True
-        rate = rate.lr
-    return False
+def _table(columns: list[np.ndarray]) -> np.ndarray:
+    """Columns as the engine has them, a row after the other."""
+    return columns[0] if len(columns) == 1 else np.stack(columns, axis=1).ravel()
 
 
 def _refresh(loop: "weakref.ref[NativeLoop]") -> None:

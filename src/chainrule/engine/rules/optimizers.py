@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 from ... import constraints, optimizers, signature
 from ...module import Parameter
-from ..plan import CannotLower
+from ...optimizers import Schedule
+from ..plan import CannotLower, Plan
 
 # A rule holds for exactly its class: a subclass may have changed anything.
 KNOWN = (optimizers.SGD, optimizers.Adam, optimizers.AdamW, optimizers.RMSprop, optimizers.Adagrad)
@@ -69,7 +70,8 @@ def settings(optimizer: Any) -> dict[str, Any]:
     `betas` become beta1 and beta2, and no clipping is 0. The learning rate is left out: it may change at any time, and
     comes with every step.
 
-    Raises CannotLower for an optimizer that the engine does not know, and for clipping to 0.
+    Raises CannotLower for an optimizer that the engine does not know, for clipping to 0, and for a momentum that
+    changes while dampening weakens what it adds up: how that begins, the engine does not count.
     """
     kind = type(optimizer)
     if kind not in KNOWN:
@@ -83,7 +85,17 @@ def settings(optimizer: Any) -> dict[str, Any]:
             told |= {f"{name.removesuffix('s')}{i}": part for i, part in enumerate(value, 1)}
         else:
             told[name] = 0.0 if value is None else value
+    if "momentum" in told:
+        told["keeps_momentum"] = optimizer.keeps_momentum()  # a schedule may bring one
+        if told.get("dampening") and isinstance(optimizer.lr, Schedule) and optimizer.lr.cycles_momentum():
+            raise CannotLower(f"a momentum that {type(optimizer.lr).__name__} cycles, with dampening")
     return told
+
+
+def keep_other_momenta(plan: Plan) -> bool:
+    """Whether a learning rate that was set since the plan was made brings a momentum, or took one away."""
+    keeps = [owner.keeps_momentum() for owner in plan.owners]
+    return any(rule.get("keeps_momentum", now) != now for rule, now in zip(plan.rules, keeps, strict=True))
 
 
 def _constraint(constraint: Any) -> dict[str, Any]:
