@@ -24,6 +24,7 @@ INNER = {
     "rmsprop": lambda: cr.RMSprop(lr=0.01, centered=True),
     "clipped": lambda: cr.Adagrad(lr=0.1, clip_norm=0.5),
     "schedule": lambda: cr.SGD(lr=cr.StepLR(0.2, step_size=3, gamma=0.5, every="step"), momentum=0.5),
+    "one cycle": lambda: cr.SGD(lr=cr.OneCycleLR(0.2, total_steps=100), momentum=0.9),
 }
 every_inner = pytest.mark.parametrize("inner", INNER)
 TARGET = np.random.default_rng(1).normal(size=(3, 4))
@@ -177,6 +178,18 @@ def test_a_schedule_counts_for_each_network_by_itself():
     assert optimizer.current_lr == 0.4
     optimizer.turn_to(one)
     assert optimizer.current_lr == 0.2
+
+
+def test_a_momentum_that_goes_round_is_the_others():
+    inner = cr.SGD(lr=cr.OneCycleLR(0.2, total_steps=10), momentum=0.9)
+    optimizer, parameter = cr.Lookahead(inner), cr.Parameter(np.ones(1))
+    seen = []
+    for _ in range(5):
+        optimizer.step([parameter])
+        seen.append(optimizer.current_momentum)
+        assert optimizer.current_momentum == inner.current_momentum
+    assert len(set(seen)) > 1
+    assert cr.Lookahead(cr.Adam(betas=(0.8, 0.9))).current_momentum == 0.8
 
 
 @pytest.mark.parametrize(

@@ -86,6 +86,11 @@ class Lookahead(Optimizer):
     def __setattr__(self, name: str, value: Any) -> None:
         Watched.__setattr__(self, name, value)  # the other one looks at its lr itself
 
+    @property
+    def own_momentum(self) -> float:
+        """The other optimizer's."""
+        return self.optimizer.own_momentum
+
     def __getattr__(self, name: str) -> Any:
         """What is not kept here, such as counts and clip_norm, is the other's."""
         if name == "optimizer":  # of one that is still being made
