@@ -73,7 +73,7 @@ def test_version_is_three_numbers():
 # Each part imports what stands above it, and nothing below.
 ORDER = [
     ("arguments", "arrays", "extras", "random", "signature", "structures"),
-    ("initializers", "module"),
+    ("constraints", "initializers", "module"),
     ("data", "layers", "losses", "optimizers"),
     ("averages", "roles"),
     ("checks", "diagram", "engine", "files"),

@@ -245,6 +245,21 @@ def test_whatever_is_handed_in_is_taken_rightly_or_refused(call, array):
         np.testing.assert_allclose(compiled.predict(good), model(good), rtol=1e-12)  # and it still works
 
 
+def test_a_network_of_which_a_parameter_is_frozen_asks_to_be_compiled_again():
+    model = cr.Sequential(cr.Linear(2, 3, rng=0), cr.Tanh(), cr.Linear(3, 1, rng=1))
+    compiled = cr.compile(model, cr.MSELoss(), cr.SGD(lr=0.1))
+    x = np.ones((4, 2), "float32")
+    compiled.step(x, x[:, :1])
+    before = [parameter.value.copy() for parameter in model.param()]
+    model[0].bias.trainable = False
+    with pytest.raises(ValueError, match=r"frozen|compile it again"):
+        compiled.step(x, x[:, :1])
+    for parameter, value in zip(model.param(), before, strict=True):
+        np.testing.assert_array_equal(parameter.value, value)
+    model.unfreeze()
+    compiled.step(x, x[:, :1])
+
+
 @pytest.mark.parametrize(
     ("target", "error", "message"),
     [

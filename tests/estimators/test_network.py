@@ -1,5 +1,6 @@
 """Any network of chainrule's as an estimator."""
 
+import copy
 import pickle
 
 import numpy as np
@@ -14,7 +15,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import chainrule as cr
-from chainrule.estimators import NetworkClassifier, NetworkRegressor
+from chainrule.estimators import MLPClassifier, NetworkClassifier, NetworkRegressor
 
 
 def build(n_features, n_outputs):
@@ -131,6 +132,27 @@ def test_a_module_is_a_start_of_which_a_copy_is_trained(wine):
     assert type(estimator._optimizer) is cr.SGD
     assert estimator.optimizer.steps == start.optimizer.steps == 0
     assert same(estimator, clone(estimator).fit(X, y))
+
+
+def test_groups_are_of_the_parameters_of_the_copy_that_is_trained(wine):
+    X, y = wine
+    start = cr.Sequential(cr.Linear(13, 6, rng=0), cr.Tanh(), cr.Linear(6, 3, rng=1))
+    optimizer = cr.Adam(lr=0.01, groups=[{"parameters": start[0], "lr": 0.0}])
+    settings = {"epochs": 3, "random_state": 0}
+    given = NetworkClassifier(start, optimizer=optimizer, **settings).fit(X, y)
+    with_its_own = cr.Sequential(optimizer, *start)
+    own = NetworkClassifier(with_its_own, **settings).fit(X, y)
+    made = NetworkClassifier(lambda n_in, n_out: copy.deepcopy(with_its_own), **settings).fit(X, y)
+    for estimator in (given, own, made, clone(own).fit(X, y)):
+        moved = [(a.value != b.value).any() for a, b in zip(estimator.network_.param(), start.param(), strict=True)]
+        assert moved == [False, False, True, True]
+        assert same(estimator, given)
+    with pytest.raises(ValueError, match="NetworkClassifier: groups of optimizer must be of parameters of the network"):
+        NetworkClassifier(build, optimizer=optimizer).fit(X, y)
+    with pytest.raises(
+        ValueError, match="MLPClassifier: groups of solver are of Parameters that are not the network's"
+    ):
+        MLPClassifier(solver=optimizer).fit(X, y)
 
 
 def test_a_network_that_the_engine_does_not_know_runs_in_python(wine):

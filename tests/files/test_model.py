@@ -100,6 +100,25 @@ def test_training_goes_on_after_a_load_as_if_the_model_had_not_been_away(tmp_pat
     assert everything(other, trained(other, engine=engine)) == everything(model, trained(model, engine=engine))
 
 
+@pytest.mark.parametrize("where", ["file", "checkpoint"])
+def test_groups_constraints_and_what_is_frozen_go_on_after_a_load(tmp_path, where):
+    cr.seed(0)
+    layers = [cr.Linear(2, 6).freeze(), cr.Tanh(), cr.Linear(6, 6), cr.Tanh(), cr.Linear(6, 2)]
+    mask = cr.constraints.Mask(np.arange(36).reshape(6, 6) % 3 > 0)
+    groups = [
+        {"parameters": layers[2].weight, "lr": cr.ReduceLROnPlateau(0.05, patience=0), "constraint": mask},
+        {"parameters": layers[4], "amsgrad": True, "lr": cr.StepLR(0.01, 3)},
+    ]
+    model = cr.Sequential(cr.Adam(lr=0.02, groups=groups), *layers)
+    trained(model, **({"checkpoint": tmp_path} if where == "checkpoint" else {}))
+    if where == "file":
+        model.save(tmp_path / "checkpoint.safetensors")
+    other = cr.load(tmp_path / "checkpoint.safetensors")
+    assert [p.trainable for p in other.param()] == [False, False, True, True, True, True]
+    assert everything(other, trained(other)) == everything(model, trained(model))
+    assert (other[2].weight.value[~mask.mask] == 0).all()
+
+
 def test_the_model_of_a_checkpoint_has_its_optimizer_too(tmp_path):
     model = network()
     trained(model, checkpoint=tmp_path)

@@ -26,13 +26,14 @@ EXPORTED = sorted(
 )
 # What an optimizer does not do at a door, and what is said there: {(its name, the door): a pattern}.
 REFUSALS: dict[tuple[str, str], str] = {}
+OURS_ALONE = {"clip_norm", "clip_value", "decay_biases", "constraint", "groups"}  # arguments that PyTorch's have not
 
 
 def variants(kind):
     """With its defaults, and with the options that are off by default turned on: each alone, all, all but one."""
     off = {}
     for argument in signature.parameters(kind):
-        if argument.default is False:
+        if argument.default is False and argument.name != "maximize":
             off[argument.name] = True
         elif argument.default == 0 and argument.default is not False:
             off[argument.name] = 0.3
@@ -118,7 +119,7 @@ def test_state_is_the_same_in_the_engine_and_in_python_under_every_name(optimize
 def test_state_goes_to_pytorch_and_back_under_the_same_names(optimizer):
     kind = type(optimizer).__name__
     known = {argument.name for argument in signature.parameters(type(optimizer))}
-    options = {name: getattr(optimizer, name) for name in known - {"clip_norm", "clip_value", "decay_biases"}}
+    options = {name: getattr(optimizer, name) for name in known - OURS_ALONE}
 
     def theirs():
         parameter = torch.nn.Parameter(torch.ones(2, 3))
@@ -174,6 +175,22 @@ def test_a_subclass_is_never_taken_for_its_base(kind, tmp_path):
         settings(optimizer)
     with pytest.raises(ValueError, match="to_c: there is no C for Mine"):
         cr.to_c(network(), tmp_path, loss=cr.MSELoss(), optimizer=optimizer)
+
+
+@pytest.mark.parametrize("kind", EXPORTED, ids=lambda kind: kind.__name__)
+def test_the_engine_takes_groups_maximize_and_constraints_of_each(kind):
+    if (kind.__name__, "engine") in REFUSALS:
+        return
+    x = np.random.default_rng(0).normal(size=(12, 3))
+    for name, value in {"maximize": True, "constraint": cr.constraints.MaxNorm(0.3), "groups": ()}.items():
+        found = []
+        for engine in ("python", "native"):
+            model = network()
+            optimizer = kind(**{name: value or [{"parameters": model[0], "lr": 0.1}]})
+            cr.fit(model, cr.MSELoss(), (x, x[:, :2]), epochs=3, batch_size=5, optimizer=optimizer, engine=engine)
+            found.append(model.state_dict())
+        for parameter, number in found[0].items():
+            np.testing.assert_allclose(found[1][parameter], number, rtol=1e-9, atol=1e-12, err_msg=parameter)
 
 
 @pytest.mark.parametrize("options", [{"clip_value": 0}, {"clip_norm": 0}])

@@ -112,6 +112,57 @@ def test_a_learning_rate_that_a_callback_has_set_is_the_one_that_a_run_goes_on_w
     assert outcome(model, resumed) == outcome(whole, history)
 
 
+def frozen_network():
+    """Of which a part is frozen, with groups that have schedules of their own."""
+    model = network(cr.SGD(), dtype="float64")
+    model[0].freeze()
+    groups = [
+        {
+            "parameters": model[3],
+            "lr": cr.ReduceLROnPlateau(0.1, patience=0),
+            "constraint": cr.constraints.NonNegative(),
+        },
+        {"parameters": model[5].bias, "lr": cr.StepLR(0.1, 2), "amsgrad": True},
+    ]
+    return cr.Sequential(cr.Adam(lr=cr.ExponentialLR(0.05, 0.9), groups=groups), *model)
+
+
+@pytest.mark.parametrize("engine", ["python", "native"])
+def test_groups_and_what_callbacks_freeze_and_melt_go_on_where_they_were(tmp_path, engine):
+    def melt(run):
+        if run.history.epochs == 3:
+            run.model[0].unfreeze()
+            run.model[5].weight.trainable = False
+            run.optimizer.groups[1].lr = 0.002
+
+    whole, changes = frozen_network(), {"callbacks": [melt], "keep": "last"}
+    before = [parameter.value.copy() for parameter in whole.param()]
+    history = cr.fit(whole, cr.MSELoss(), data(), **arguments(engine, **changes))
+    assert all((parameter.value != value).any() for parameter, value in zip(whole.param(), before, strict=True))
+    model, resumed, pieces = in_pieces(frozen_network, tmp_path / "run", engine=engine, **changes)
+    assert pieces > 1
+    assert outcome(model, resumed) == outcome(whole, history)
+    for found in (model, cr.load(tmp_path / "run" / "checkpoint.safetensors")):
+        assert [p.trainable for p in found.param()] == [True, True, True, False, True]
+        assert found.optimizer.groups[1].lr == 0.002
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda model: model[3].freeze(), r"model\.layers"),
+        (lambda model: setattr(model.optimizer.groups[1], "amsgrad", False), r"model\.optimizer\.groups"),
+        (lambda model: setattr(model, "optimizer", cr.Adam(lr=model.optimizer.lr)), r"model\.optimizer"),
+    ],
+)
+def test_a_run_with_other_groups_or_frozen_parameters_is_another_run(tmp_path, change, says):
+    cr.fit(frozen_network(), cr.MSELoss(), data(), **arguments("python", epochs=1), checkpoint=tmp_path)
+    model = frozen_network()
+    change(model)
+    with pytest.raises(ValueError, match=f"is of another run: {says}"):
+        cr.fit(model, cr.MSELoss(), data(), **arguments("python", epochs=2), checkpoint=tmp_path, resume=True)
+
+
 @pytest.mark.parametrize("name", list(optimizers()))
 @pytest.mark.parametrize("engine", ["native", "python"])
 def test_a_run_in_pieces_ends_with_the_bits_of_a_whole_one(tmp_path, name, engine):

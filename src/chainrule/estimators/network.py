@@ -140,8 +140,9 @@ class AnyNetwork(NetworkEstimator):
         n_features: Any = x.shape[1] if self._parts is None else {key: len(at) for key, at in self._parts.items()}
         if self._parts is not None and self.build is None:
             raise ValueError(f"{name}: inputs needs build, which says how they come together")
+        copies: dict[int, Any] = {}
         if isinstance(build, Module):
-            network = deepcopy(build)
+            network = deepcopy(build, copies)
         elif callable(build):
             with _building, random.seeded(seed):
                 network = build(n_features, n_outputs)
@@ -159,7 +160,15 @@ class AnyNetwork(NetworkEstimator):
         if got != (1, n_outputs):
             raise ValueError(f"{name}: the network must make (1, {n_outputs}) of one row of X for {loss!r}, got {got}")
         rule = self.optimizer if self.optimizer is not None else getattr(network, "optimizer", None)
-        self._optimizer = Adam() if rule is None else deepcopy(rule)
+        groups = getattr(rule, "groups", ())
+        if groups:  # of the network's Parameters: those of `build`, which were copied, or its own
+            copies |= {id(parameter): parameter for parameter in network.param()}
+        self._optimizer = Adam() if rule is None else deepcopy(rule, copies if groups else None)
+        if groups and not all(group.parameters <= set(network.param()) for group in self._optimizer.groups):
+            raise ValueError(
+                f"{name}: groups of optimizer must be of parameters of the network; let build give it its optimizer: "
+                f"Sequential(Adam(groups=…), …)"
+            )
         self._keep_network(network, self._outcome_of(loss))
         self.n_outputs_, self._epochs_before = n_outputs, 0
 

@@ -158,6 +158,11 @@ def optimizer(owner: Any, objective: Objective, samples_per_step: float) -> Opti
     samples_per_step : what scikit-learn divides alpha by: the samples of a batch, or the sum of their weights.
     """
     if isinstance(owner.solver, Optimizer):
+        if owner.solver.groups:
+            raise ValueError(
+                f"{type(owner).__name__}: groups of solver are of Parameters that are not the network's, which is made "
+                f"here; NetworkClassifier and NetworkRegressor take a network with its optimizer"
+            )
         return deepcopy(owner.solver)
     scale = objective.gradient
     common: dict[str, Any] = {

@@ -18,6 +18,7 @@ class Adagrad(Optimizer):
     Equation  g = grad + weight_decay · w;  s ← s + g²;  t counts the steps from 1
               w ← w - lr / (1 + (t - 1) lr_decay) · g / (√s + eps)
     Keeps     s ("sum"), t ("step")
+    Note      a group may start its sums from a value of its own, which PyTorch's groups do not
     Source    Duchi, Hazan, Singer 2011, "Adaptive subgradient methods", figure 1, with the diagonal matrix
 
     Parameters

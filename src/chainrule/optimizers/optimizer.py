@@ -11,6 +11,7 @@ from ..constraints import Constraint
 from ..module import Parameter, Watched
 from .clipping import clip_grad_norm_, clip_grad_value_
 from .course import Course
+from .groups import grouped
 from .half import widened
 from .remembered import checked
 from .schedules import Schedule
@@ -100,6 +101,8 @@ class Optimizer(Watched):
                 vars(self)["_courses"] = [self._course]
         if name == "constraint":
             value = constraints.checked(self, value)
+        if name == "groups" and not (isinstance(value, tuple) and all(isinstance(one, Optimizer) for one in value)):
+            value = grouped(self, value)
         super().__setattr__(name, value)
 
     def _require_momentum_for(self, schedule: Schedule) -> None:

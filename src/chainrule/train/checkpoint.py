@@ -3,7 +3,7 @@
 import math
 import time
 import zlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from os import PathLike
 from pathlib import Path
@@ -29,7 +29,7 @@ from ..files.description import (
 from ..files.lock import Lock
 from ..files.packing import pack, tensors_of, unpack
 from ..losses.multi import MultiLoss
-from ..module import Buffer, Module
+from ..module import Buffer, Module, Parameter
 from ..optimizers import Optimizer, Schedule
 from ..structures import is_several, leaves, names
 from .history import BY_NAME, History
@@ -106,7 +106,7 @@ class Keeping:
         self.made_of = settings | {
             "model": _description(model),
             "loss": _description(loss) or repr(loss),
-            "optimizer": _rule(optimizer),
+            "optimizer": _rule(optimizer, model),
             "train": _fingerprint(data),
             "validation": None if held_out is None else _fingerprint(held_out),
         }
@@ -155,6 +155,8 @@ class Keeping:
             "best": self._numbers(memory.best),
             "optimizer": self.optimizer.state_dict(parameters),
             "lr": _rate(self.optimizer),
+            "lr of groups": [_rate(rule) for rule in _rules(self.optimizer)[1:]],
+            "frozen": [name for name, parameter in self._named() if not parameter.trainable],
             "modules": [state_of(module) for module in self.model.modules()],
             "place": asdict(memory.place),
             "steps": memory.steps,
@@ -235,12 +237,13 @@ class Keeping:
         for _, one in extra:
             _require(isinstance(one, dict), "a module's state is no object")
         buffers = self._buffers(state["last"], extra)
-        rate = unpack(header["lr"], tensors) if "lr" in header else None  # older ones do not say
-        if rate is not None and rate != _rate(self.optimizer):  # a callback had set another one by then
-            rate = build_rule(rate) if isinstance(rate, Mapping) else number("it", "lr", rate, least=0)
-        else:
-            rate = None
-        return Found(last, buffers, extra, state["optimizer"], rate, memory, history)
+        # Older checkpoints do not say what comes here.
+        rates = [unpack(header.get("lr"), tensors), *unpack(header.get("lr of groups", []), tensors)]
+        rates = [_other_rate(rule, rate) for rule, rate in zip(_rules(self.optimizer), rates, strict=True)]
+        frozen = set(unpack(header["frozen"], tensors)) if "frozen" in header else None
+        _require(frozen is None or frozen <= set(self.names), f"the model has no {', '.join(frozen or ())}")
+        trainable = [p.trainable if frozen is None else name not in frozen for name, p in self._named()]
+        return Found(last, trainable, buffers, extra, state["optimizer"], rates, memory, history)
 
     def _average(self, state: Mapping[str, Any]) -> list[Any]:
         """The average of each parameter, which may be kept in more digits than the parameter itself."""
@@ -267,10 +270,11 @@ class Keeping:
         parameters, modules = self.model.param(), self.model.modules()
         return Now(
             [arrays.convert(parameter.value) for parameter in parameters],
+            [parameter.trainable for parameter in parameters],
             [(buffer, buffer.value) for _, buffer in self.model.named_buffers()],
             [(module, state_of(module)) for module in modules],
             self.optimizer.state_dict(parameters),
-            getattr(self.optimizer, "lr", None),
+            [getattr(rule, "lr", None) for rule in _rules(self.optimizer)],
         )
 
     def _go_on(self, now: "Now") -> None:
@@ -279,13 +283,20 @@ class Keeping:
         for module, one in now.modules:
             if one:
                 load_state(module, one)
-        if now.lr is not None and now.lr is not self.optimizer.lr:
-            self.optimizer.lr = now.lr
+        for rule, rate in zip(_rules(self.optimizer), now.rates, strict=True):
+            if rate is not None and rate is not rule.lr:
+                rule.lr = rate
         self.optimizer.load_state_dict(parameters, now.optimizer)
-        for parameter, value in zip(parameters, now.parameters, strict=True):
+        for parameter, value, trainable in zip(parameters, now.parameters, now.trainable, strict=True):
             parameter.value[...] = value
+            if parameter.trainable != trainable:  # else nobody need hear of it
+                parameter.trainable = trainable
         for buffer, value in now.buffers:
             buffer.value = value
+
+    def _named(self) -> Iterator[tuple[str, Parameter]]:
+        """The parameters with the names that files give them."""
+        return zip(self.names, self.model.param(), strict=True)
 
     def _numbers(self, values: list[Any]) -> dict[str, Any]:
         """The tensors of a model file, with these values for the parameters."""
@@ -314,10 +325,11 @@ class Now:
     """What model and optimizer are at a moment, each array and state with what it is of."""
 
     parameters: list[Any]
+    trainable: list[bool]  # of each parameter
     buffers: list[tuple[Buffer, Any]]
     modules: list[tuple[Module, Any]]
     optimizer: Any
-    lr: Any  # None: that which the optimizer has
+    rates: list[Any]  # the lr of the optimizer and of each of its groups; None: that which it has
 
 
 @dataclass
@@ -360,9 +372,15 @@ def _difference(name: str, then: Any, now: Any) -> tuple[str, Any, Any]:
     return name, then, now
 
 
-def _rule(optimizer: Any) -> Any:
+def _rules(optimizer: Any) -> Sequence[Any]:
+    """The optimizer and its groups."""
+    rules: Sequence[Any] = optimizer.rules if isinstance(optimizer, Optimizer) else [optimizer]
+    return rules
+
+
+def _rule(optimizer: Any, model: Module) -> Any:
     try:
-        return describe_rule(optimizer)
+        return describe_rule(optimizer, model)
     except TypeError:  # without how far a schedule has come, which is no part of what it is
         return signature.call(optimizer) if isinstance(optimizer, Optimizer) else repr(optimizer)
 
@@ -377,6 +395,13 @@ def _rate(optimizer: Any) -> Any:
     except TypeError:  # of a function, say
         return None
     return known if known["class"] in KNOWN else None
+
+
+def _other_rate(rule: Any, rate: Any) -> Any:
+    """The learning rate that a checkpoint holds, where it is another than the rule's: a callback had set it by then."""
+    if rate is None or rate == _rate(rule):
+        return None
+    return build_rule(rate) if isinstance(rate, Mapping) else number("it", "lr", rate, least=0)
 
 
 def _fingerprint(data: Dataset) -> list[Any]:

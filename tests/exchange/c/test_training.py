@@ -507,14 +507,28 @@ class OwnRule(cr.SGD):
         ),
         ({"loss": MSE, "optimizer": cr.SGD(cr.StepLR(0.1, 3))}, r"lr must be a number, .*, got StepLR\(lr=0.1"),
         ({"loss": MSE, "optimizer": cr.SGD(clip_value=0.0)}, "no C for clipping to 0"),
+        ({"loss": MSE, "optimizer": cr.SGD(maximize=True)}, "no C for maximize, an option of SGD"),
+        (
+            {"loss": MSE, "optimizer": cr.Adam(constraint=cr.constraints.L1(0.1))},
+            "no C for constraint, an option of Adam",
+        ),
+        ({"loss": MSE, "optimizer": cr.SGD(groups=[{"parameters": cr.Linear(1, 1)}])}, "no C for groups, an option of"),
         ({"loss": MSE, "optimizer": cr.SGD(lr=1e39)}, "finite"),
         ({"loss": cr.PoissonNLLLoss(log_input=False), "optimizer": SGD}, "the loss became NaN .* by PoissonNLLLoss"),
     ],
-    ids=range(12),
+    ids=range(15),
 )
 def test_what_cannot_be_learned_is_an_error_and_leaves_nothing(tmp_path, options, says):
     with pytest.raises((ValueError, TypeError), match=f"to_c: .*{says}"):
         to_c(network(cr.Tanh()), tmp_path / "c", **options)
+    assert not (tmp_path / "c").exists()
+
+
+def test_frozen_parameters_predict_and_do_not_learn(tmp_path):
+    model = network(cr.Tanh()).freeze()
+    assert to_c(model, tmp_path / "a")
+    with pytest.raises(ValueError, match="to_c: there is no C for frozen parameters"):
+        to_c(model, tmp_path / "c", loss=MSE, optimizer=SGD)
     assert not (tmp_path / "c").exists()
 
 

@@ -17,8 +17,12 @@ def rules(torch: Any) -> list[Pair]:
 COUNTED_THERE = (optimizers.RMSprop,)  # PyTorch counts the updates of each parameter; ours need no such count
 
 
-def optimizer_from_torch(optimizer: Any) -> Any:
+def optimizer_from_torch(optimizer: Any, parameters: Iterable[tuple[Any, Parameter]] = ()) -> Any:
     """A torch.optim optimizer as one of ours, by its options; what it remembers is `state_from_torch`'s.
+
+    Its first parameter group becomes the optimizer, and each other that has other options a group of it.
+
+    parameters : each of PyTorch's that there may be in groups, with ours.
 
     Raises TypeError or ValueError for what ours cannot do.
     """
@@ -28,16 +32,18 @@ def optimizer_from_torch(optimizer: Any) -> Any:
         known = ", ".join(pair.name for pair in rules(torch))
         raise TypeError(f"from_torch: optimizer must be one of {known}, got {type(optimizer).__name__}")
     groups = optimizer.param_groups
-    options = [{key: group[key] for key in pair.arguments} for group in groups]
-    if any(other != options[0] for other in options[1:]):
-        raise ValueError(f"from_torch: {pair.name} must have the same options for all of its parameter groups")
-    if any(group["maximize"] for group in groups):
-        raise ValueError(f"from_torch: {pair.name} must have maximize=False")
+    options = [{key: plain(group[key]) for key in pair.arguments} for group in groups]
     if optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks:
         raise ValueError(f"from_torch: {pair.name} has hooks, which chainrule cannot call; remove them")
     if pair.ours is optimizers.Adam and any(group.get("decoupled_weight_decay") for group in groups):
         raise ValueError("from_torch: Adam with decoupled_weight_decay=True is AdamW; use that")
-    return pair.ours(**{key: plain(value) for key, value in options[0].items()})
+    ours = {id(theirs): parameter for theirs, parameter in parameters}
+    others = [
+        {"parameters": [ours[id(parameter)] for parameter in group["params"]], **its_options}
+        for group, its_options in zip(groups[1:], options[1:], strict=True)
+        if its_options != options[0] and group["params"]
+    ]
+    return pair.ours(**options[0], groups=others)
 
 
 def state_from_torch(theirs: Any, ours: Any, parameters: Iterable[tuple[Any, Parameter]]) -> None:
