@@ -283,6 +283,27 @@ def test_what_is_remembered_goes_to_another_of_its_kind(inner):
         np.testing.assert_array_equal(parameter.value, twin.value)
 
 
+def test_groups_of_the_other_go_with_files_copies_and_checkpoints(tmp_path):
+    def make():
+        model = small_network()
+        group = {"parameters": model[2], "lr": cr.ExponentialLR(0.1, 0.9), "constraint": cr.constraints.MaxNorm(1.0)}
+        inner = cr.Adam(lr=cr.StepLR(0.05, 2), groups=[group])
+        return cr.Sequential(cr.Lookahead(inner, k=3), *model)
+
+    whole = make()
+    train(whole, epochs=4)
+    for epochs in (1, 2, 3, 4):
+        model = make()
+        train(model, epochs=epochs, checkpoint=tmp_path, resume=True)
+    assert (bits(model), state(model)) == (bits(whole), state(whole))
+    model.save(tmp_path / "model.safetensors")
+    twins = [cr.load(tmp_path / "model.safetensors"), copy.deepcopy(model)]
+    train(model, epochs=2, seed=5)
+    for twin in twins:
+        train(twin, epochs=2, seed=5)
+        assert (bits(twin), state(twin)) == (bits(model), state(model))
+
+
 def test_a_state_that_is_none_of_its_changes_nothing():
     optimizer, parameters = cr.Lookahead(cr.Adam()), [cr.Parameter(start())]
     parameters[0].grad[...] = 1.0
