@@ -75,7 +75,7 @@ ORDER = [
     ("arguments", "arrays", "extras", "random", "signature", "structures"),
     ("constraints", "initializers", "module"),
     ("data", "layers", "losses", "optimizers"),
-    ("roles",),
+    ("averages", "roles"),
     ("checks", "diagram", "engine", "files"),
     ("train",),
     ("callbacks", "estimators", "exchange", "many", "plots"),

@@ -78,6 +78,10 @@ NB_MODULE(CHAINRULE_MODULE, m) {
         .def("read_best", [](Compiled& c, int i, OutputArray to) { c.read(i, to, true); })
         .def("write_best", [](Compiled& c, int i, InputArray from) { c.write(i, from, true); })
         .def("keep_best", &Compiled::keep_best, "epoch"_a, "loss"_a)
+        .def("read_average", &Compiled::read_average)
+        .def("write_average", &Compiled::write_average)
+        .def_prop_rw("averaged", [](Compiled& c) { return c.engine().averaged(); },
+                     [](Compiled& c, int64_t taken) { c.engine().set_averaged(taken); })
         .def("write_state", &Compiled::write_state)
         .def("steps_taken", [](Compiled& c, int i) { return c.engine().steps_taken(i); })
         .def("set_steps_taken", [](Compiled& c, int i, int64_t steps) { c.engine().set_steps_taken(i, steps); })
@@ -91,6 +95,7 @@ NB_MODULE(CHAINRULE_MODULE, m) {
              "seed"_a, "first_epoch"_a, "end_epoch"_a, "max_seconds"_a, "keep_best"_a, "losses"_a, "validation_losses"_a,
              "head_losses"_a, "validation_head_losses"_a, "position"_a)
         .def("predict", &Compiled::predict, "x"_a.none(), "out"_a.none() = nb::none())
+        .def("predict_by_average", &Compiled::predict_by_average, "x"_a.none())
         .def("forward", &Compiled::forward, "x"_a.none(), "training"_a = true)
         .def("backward", &Compiled::backward, "dy"_a.none(), "input"_a = true)
         .def("step", &Compiled::step, "x"_a.none(), "target"_a.none(), "sample_weight"_a.none() = nb::none())

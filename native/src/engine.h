@@ -97,6 +97,14 @@ public:
     virtual void set_best(Best) = 0;               // epoch -1: none yet
     virtual void keep_best(Best) = 0;              // the parameters are the best now
 
+    // The mean of the parameters, if the plan has an average, and how many weights are in it: as long as there are none, the
+    // parameters stand for it. Losses of validation data, and the best parameters, are the mean's.
+    virtual void read_average(int i, void* to) const = 0;
+    virtual void write_average(int i, const void* from) = 0;
+    virtual int64_t averaged() const = 0;
+    virtual void set_averaged(int64_t taken) = 0;
+    virtual void predict_by_average(const void* const* x, int64_t rows, void* const* y) = 0;
+
     // Training: from `position` on, over whole epochs or until a limit.
     virtual Outcome run(const Dataset& data, const Training& training, Position& position) = 0;
     // The sums of each head's loss into `losses`, and the outputs into y, one array for each (null: not wanted).

@@ -20,7 +20,7 @@ template <class T>
 class Heads {
 public:
     Heads(const Plan& plan, const Network<T>& network, int64_t evaluation_rows)
-        : batch_(plan.batch), evaluation_rows_(evaluation_rows) {
+        : batch_(plan.batch), step_rows_(checked_product(plan.batch, plan.accumulate)), evaluation_rows_(evaluation_rows) {
         for (size_t k = 0; k < plan.heads.size(); ++k) {
             const chainrule::Head& said = plan.heads[k];
             One one;
@@ -40,7 +40,7 @@ public:
     size_t count() const { return heads_.size(); }
 
     void lay_out(Arena& arena) {
-        const int64_t rows = batch_ > evaluation_rows_ ? batch_ : evaluation_rows_;
+        const int64_t rows = step_rows_ > evaluation_rows_ ? step_rows_ : evaluation_rows_;
         sample_weights_ = arena.take<T>(heads_.empty() ? 0 : rows);
         for (One& one : heads_) {
             one.targets = arena.take<T>(one.class_targets ? 0 : matrix_size<T>(batch_, one.columns));
@@ -71,8 +71,10 @@ public:
 
     // ---- a training step
 
-    // What the denominators depend on: one number for each row of the whole batch; and these.
+    // What the denominators depend on: one number for each row of the whole step; and these. The step is one batch, or
+    // several, to which `turn_to` turns.
     void begin(const Dataset& data, const int64_t* order, int64_t first, int64_t rows) {
+        first_ = 0;
         weighted_ = data.sample_weight != nullptr;
         if (weighted_) {
             const T* weight = static_cast<const T*>(data.sample_weight);
@@ -90,6 +92,8 @@ public:
             one.of_rows = weighted_ || one.class_targets || one.ignores_missing ? -1 : rows;
         }
     }
+    // The batch that comes begins with this row of the step.
+    void turn_to(int64_t first) { first_ = first; }
     // Targets of the batch's rows first + begin …, to rows begin … end - 1 of the memory.
     void gather_rows(const Dataset& data, const int64_t* order, int64_t first, int64_t begin, int64_t end) {
         for (size_t k = 0; k < heads_.size(); ++k)
@@ -103,14 +107,16 @@ public:
                            one.output->gradient_rows(begin, end), one.weight == 1 ? one.denominator : one.denominator / one.weight,
                            one.partial + (first_row + begin) / row_block);
     }
-    // Adds each head's loss of a batch to `losses`.
-    void add_up(int64_t rows, LossSum* losses) const {
+    // Adds each head's loss of a batch to `losses`, and what divides that of the step.
+    void add_sums(int64_t rows, LossSum* losses) const {
         for (size_t k = 0; k < heads_.size(); ++k) {
             double sum = 0;
             for (int64_t b = 0; b < (rows + row_block - 1) / row_block; ++b) sum += heads_[k].partial[b];
             losses[k].sum += sum;
-            losses[k].denominator += heads_[k].denominator;
         }
+    }
+    void add_denominators(LossSum* losses) const {
+        for (size_t k = 0; k < heads_.size(); ++k) losses[k].denominator += heads_[k].denominator;
     }
 
     // ---- evaluation
@@ -189,14 +195,14 @@ private:
     // memory_row: where values lie; row: of the batch, where indices and weights do.
     Target<T> target_of(const One& one, int64_t memory_row, int64_t row, int64_t rows) const {
         Target<T> target{};
-        if (one.class_targets) target.indices = one.indices + row;
+        if (one.class_targets) target.indices = one.indices + first_ + row;
         else target.values = view(one, one.targets, batch_, memory_row, memory_row + rows);
-        if (one.ignores_missing) target.there = one.there + row;
-        if (weighted_) target.sample_weight = sample_weights_ + row;
+        if (one.ignores_missing) target.there = one.there + first_ + row;
+        if (weighted_) target.sample_weight = sample_weights_ + first_ + row;
         return target;
     }
 
-    int64_t batch_, evaluation_rows_;
+    int64_t batch_, step_rows_, evaluation_rows_, first_ = 0;
     std::vector<One> heads_;
     T* sample_weights_ = nullptr;
     bool weighted_ = false;

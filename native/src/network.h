@@ -15,6 +15,7 @@ inline void check_plan(const Plan& plan) {
     auto refuse = [](const std::string& why) { throw std::invalid_argument("plan: " + why); };
     if (plan.batch < 1) refuse("batch must be at least 1, got " + std::to_string(plan.batch));
     if (plan.threads < 1) refuse("threads must be at least 1");
+    if (plan.accumulate < 1) refuse("accumulate must be at least 1");
     if (plan.inputs.empty() || plan.outputs.empty()) refuse("there must be inputs and outputs");
     std::vector<bool> written(plan.values.size(), false);
     auto exists = [&](int v) { return v >= 0 && size_t(v) < plan.values.size(); };

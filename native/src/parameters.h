@@ -1,8 +1,9 @@
-// The parameters of a network: values, gradients, the optimizer's state and the best values so far, each array flat, with
+// The parameters of a network: values, gradients, the optimizer's state, the best values so far and their mean, each array flat, with
 // every parameter at the same offset in all of them, so that one pass updates all that follow the same rule. Which these
 // are is found out before the run, not in it.
 #pragma once
 
+#include <algorithm>
 #include <vector>
 
 #include "arena.h"
@@ -34,6 +35,7 @@ public:
         steps_taken_.assign(n, 0);
         constraints_.resize(n);
         for (size_t i = 0; i < n; ++i) rule_of_.push_back(plan.rule(int(i)));
+        has_average_ = !plan.average.kind.empty();
         if (plan.has_optimizer()) clip_norm_ = with_normal_options<T>(plan.rules[0].optimizer).number("clip_norm");
         for (const Rule& rule : plan.rules) rules_.push_back(made(rule));
         for (size_t i = 0; i < n; ++i)
@@ -78,6 +80,7 @@ public:
     }
     void lay_out_best(Arena& arena) {
         best_ = arena.take<T>(flat_size_);
+        average_ = arena.take<T>(has_average_ ? flat_size_ : 0);
         scratch_ = arena.take<T>(spoils_padding() ? biggest_ : 0);
     }
     // Once the memory is there.
@@ -103,6 +106,7 @@ public:
     T* gradients() const { return gradients_; }
     T* state(int k) const { return state_[size_t(k)]; }
     T* best() const { return best_; }
+    T* average() const { return average_; }
     T* value(int i) const { return values_ + offset_[size_t(i)]; }
     T* gradient(int i) const { return gradients_ + offset_[size_t(i)]; }
     size_t count() const { return shapes_.size(); }
@@ -123,6 +127,25 @@ public:
 
     void zero_gradients() { std::memset(gradients_, 0, size_t(flat_size_) * sizeof(T)); }
     void keep_best() { std::memcpy(best_, values_, size_t(flat_size_) * sizeof(T)); }
+
+    // ---- their mean
+
+    // mean += part · (value - mean), for this thread's share of the numbers; the whole of the first values.
+    void average_in(double part, bool first, Share share) {
+        const int64_t begin = share.begin(flat_size_, 64), end = share.end(flat_size_, 64);
+        if (begin == end) return;
+        if (first) {
+            std::memcpy(average_ + begin, values_ + begin, size_t(end - begin) * sizeof(T));
+            return;
+        }
+        const Vec<T> factor = broadcast<T>(T(part));
+        for (int64_t i = begin; i < end; i += lanes<T>) {
+            const Vec<T> mean = load_unaligned(average_ + i);
+            store_unaligned(average_ + i, mean + factor * (load_unaligned(values_ + i) - mean));
+        }
+    }
+    // Puts the mean in the place of the values, and back.
+    void swap_average() { std::swap_ranges(values_, values_ + flat_size_, average_); }
 
     // Neither infinite nor NaN, every one of them.
     bool are_finite() const {
@@ -273,10 +296,10 @@ private:
     std::vector<int> rule_of_;  // of each parameter; -1: frozen
     std::vector<std::vector<std::unique_ptr<Constraint<T>>>> constraints_;  // of each parameter
     std::vector<Range> ranges_, unfused_;  // of all that are trained; of those that no fused pass has updated
-    bool all_fused_ = true, bounds_rows_ = false;
+    bool all_fused_ = true, bounds_rows_ = false, has_average_ = false;
     double clip_norm_ = 0;
     int64_t flat_size_ = 0, biggest_ = 0;
-    T *values_ = nullptr, *gradients_ = nullptr, *best_ = nullptr, *scratch_ = nullptr;
+    T *values_ = nullptr, *gradients_ = nullptr, *best_ = nullptr, *average_ = nullptr, *scratch_ = nullptr;
     std::vector<T*> state_;
 };
 

@@ -56,7 +56,9 @@ struct Plan {
     std::vector<Head> heads;   // one for each output; empty for a network that only predicts
     std::vector<Rule> rules;   // of the optimizer; empty: there is none
     std::vector<int> rule_of;  // of each parameter the number of its rule, -1 for one that is frozen; empty: 0 for all
-    int64_t batch = 1;    // rows of the largest training step (and of forward/backward)
+    int64_t batch = 1;    // rows of the largest batch (and of forward/backward)
+    int64_t accumulate = 1;  // batches of a step of `run`, whose gradients add up
+    Settings average;     // of the parameters, by which `run` evaluates; no kind: none
     int64_t samples = 0;  // rows of the largest training set, for the order of samples; 0: not shuffled
     uint64_t seed = 0;    // of dropout
     int threads = 1;      // at most

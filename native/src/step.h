@@ -1,4 +1,5 @@
-// One training step: gather the rows that the epoch's order names, forward, loss, backward, (clip,) update. There are
+// One training step: gather the rows that the epoch's order names, forward, loss, backward, (clip,) update. A step is one
+// batch, or several, each of which passes by itself: their gradients add up, of a loss that is that of all rows. There are
 // three ways, which give the same bits: alone; several threads, each with its rows; or several, layer by layer. And there is
 // a fourth for tiny networks (tiny.h), which have one thread.
 #pragma once
@@ -17,39 +18,55 @@ public:
 
     int team_for(int64_t rows) const { return network_.worth_threads(rows) ? pool_.size() : 1; }
 
-    // Rows first … of the data in the given order (null: as they stand). Adds each head's loss to `losses`.
-    void make(const Dataset& data, const int64_t* order, int64_t first, int64_t rows, const Rates& rates, int64_t pass_number, LossSum* losses) {
+    // Rows first … of the data in the given order (null: as they stand), of which `batch` pass at a time, each batch with the
+    // next number. Adds each head's loss to `losses`.
+    void make(const Dataset& data, const int64_t* order, int64_t first, int64_t rows, int64_t batch, const Rates& rates,
+              int64_t pass_number, LossSum* losses) {
         if (tiny_ && tiny_->takes(rows) && !data.sample_weight) return make_tiny(data, order, first, rows, rates, losses[0]);
         Pass pass;
-        pass.number = pass_number;
+        // Of several batches the update is one of its own, for none rides on a gradient that is a part of the whole.
+        const bool rides = rows <= batch;
         pass.add = network_.gradients_start_from_zero();
-        pass.update = true;
+        pass.update = rides;
         pass.lr = rates.lr;
         Parameters<T>& parameters = network_.parameters();
         if (pass.add) parameters.zero_gradients();
         parameters.count_step();
         heads_.begin(data, order, first, rows);
-        const bool sharable = pool_.size() > 1 && network_.worth_threads(rows), shared = sharable && judge_.wants_help();
+        const bool sharable = pool_.size() > 1 && network_.worth_threads(rows < batch ? rows : batch), shared = sharable && judge_.wants_help();
         if (sharable) judge_.begin_step();
-        if (!shared) {
-            alone(pass, data, order, first, rows);
-        } else {
-            pool_.start();
-            if (network_.goes_by_layers(rows)) by_layers(pass, data, order, first, rows);
-            else by_rows(pass, data, order, first, rows);
+        if (shared) pool_.start();
+        for (int64_t begin = 0; begin < rows; begin += batch) {
+            const int64_t n = rows - begin < batch ? rows - begin : batch;
+            pass.number = pass_number++;
+            heads_.turn_to(begin);
+            if (!shared || (begin > 0 && !network_.worth_threads(n))) alone(pass, data, order, first + begin, n);
+            else if (network_.goes_by_layers(n)) by_layers(pass, data, order, first + begin, n);
+            else by_rows(pass, data, order, first + begin, n);
+            heads_.add_sums(n, losses);
+            pass.add = true;
         }
-        if (!parameters.all_fused()) {
+        heads_.add_denominators(losses);
+        if (!rides) network_.parameters_changed();
+        if (!rides || !parameters.all_fused()) {
             const double scale = parameters.clipping_scale();
-            if (shared) phase([&](Share share) { parameters.update(rates, scale, true, share); });
-            else parameters.update(rates, scale, true, {});
+            if (shared) phase([&](Share share) { parameters.update(rates, scale, rides, share); });
+            else parameters.update(rates, scale, rides, {});
             if (parameters.bounds_rows()) {
                 if (shared) phase([&](Share share) { parameters.bound_rows(rates, share); });
                 else parameters.bound_rows(rates, {});
             }
             parameters.clear_padding_if_spoiled();
         }
-        heads_.add_up(rows, losses);
         if (sharable) judge_.end_step(rows);
+        shared_ = shared;
+    }
+
+    // Runs f for every share of something that follows the last step, by as many threads as that had.
+    template <class F>
+    void divided(const F& f) {
+        if (shared_) phase(f);
+        else f(Share{});
     }
 
 private:
@@ -69,7 +86,7 @@ private:
     // Chunk after chunk, all in the same memory.
     void alone(Pass pass, const Dataset& data, const int64_t* order, int64_t first, int64_t rows) {
         network_.parameters_changed();
-        const bool add = pass.add;
+        const bool add = pass.add, update = pass.update;
         each_chunk(0, rows, network_.chunk_rows(), [&](int64_t begin, int64_t end) {
             const int64_t n = end - begin;
             pass.first_row = begin;
@@ -77,7 +94,7 @@ private:
             network_.forward(pass, 0, n);
             heads_.rows(0, n, begin);
             pass.add = add || begin > 0;
-            pass.update = end == rows;
+            pass.update = update && end == rows;
             network_.backward(pass, n);
         });
     }
@@ -128,6 +145,7 @@ private:
     Tiny<T>* tiny_;  // or null
     Pool pool_;
     Judge judge_;
+    bool shared_ = false;  // the last step
 };
 
 }  // namespace chainrule

@@ -311,6 +311,7 @@ bool updates_as_one(const Plan& plan, const std::vector<TinyLayer<T>>& layers) {
 
 template <class T>
 std::unique_ptr<Tiny<T>> make_tiny(const Plan& plan) {
+    if (plan.accumulate > 1) return nullptr;  // whose batches pass one by one
     if (plan.inputs.size() != 1 || plan.heads.size() != 1 || plan.heads[0].loss.kind != "MSELoss" || plan.heads[0].weight != 1) return nullptr;
     if (plan.heads[0].loss.chose("missing", "ignore")) return nullptr;
     std::vector<int> uses(plan.parameters.size(), 0);

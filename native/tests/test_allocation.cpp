@@ -57,6 +57,8 @@ static void run(const Builder& net, int threads, int batch) {
     plan.batch = batch;
     plan.samples = 1000;
     plan.threads = threads;
+    plan.accumulate = batch < 300 ? threads : 1;
+    plan.average = {"EMA", {{"decay", 0.9}}, {}, {}};
     auto engine = chainrule_engine.create(plan);
     Problem<float> problem(plan, 1000, 1);
     problem.write(*engine);

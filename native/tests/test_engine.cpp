@@ -37,9 +37,31 @@ double naive_step(naive::Network& network, const Problem<double>& problem, int64
     return sum;
 }
 
-void train_and_compare(const Chain& chain, int batch, int samples, int threads = 1) {
+// The mean of these weights, written out, is the engine's.
+void compare_average(const Engine& engine, const Plan& plan, const Settings& average, const std::vector<V>& taken) {
+    V mean = taken[0];
+    for (size_t n = 1; n < taken.size(); ++n) {
+        const double share = average.kind == "EMA" ? 1 - average.number("decay") : 1 / double(n + 1);
+        for (size_t i = 0; i < mean.size(); ++i) mean[i] = (1 - share) * mean[i] + share * taken[n][i];
+    }
+    CHECK(engine.averaged() == int64_t(taken.size()), "%d of %d are taken in", int(engine.averaged()), int(taken.size()));
+    size_t first = 0;
+    for (size_t i = 0; i < plan.parameters.size(); ++i) {
+        const ParameterShape& shape = plan.parameters[i];
+        V got(size_t(shape.n_out * std::max<int64_t>(shape.n_in, 1)));
+        engine.read_average(int(i), got.data());
+        double most = 0;
+        for (size_t j = 0; j < got.size(); ++j) most = std::max(most, std::abs(got[j] - mean[first + j]));
+        CHECK(most <= 1e-11, "parameter %d is %.3g off its mean", int(i), most);
+        first += got.size();
+    }
+}
+
+void train_and_compare(const Chain& chain, int batch, int samples, int threads = 1, int accumulate = 1, const Settings& average = {}) {
     const int n_out = chain.widths.back();
-    const Plan plan = plan_of(chain, batch, samples, DType::float64, threads);
+    Plan plan = plan_of(chain, batch, samples, DType::float64, threads);
+    plan.accumulate = accumulate;
+    plan.average = average;
     auto engine = chainrule_engine.create(plan);
     Problem<double> problem(plan, samples, batch);
     problem.write(*engine);
@@ -54,10 +76,16 @@ void train_and_compare(const Chain& chain, int batch, int samples, int threads =
     Position at;
     CHECK(engine->run(problem.data, training, at) == Outcome::finished);
     naive::Network network(plan, problem.parameters);
+    const int rows = batch * accumulate;  // of a step: the naive one makes it of one batch
+    std::vector<V> taken;
     for (int e = 0; e < epochs; ++e) {
         double sum = 0;
-        for (int first = 0; first < samples; first += batch)
-            sum += naive_step(network, problem, first, std::min(batch, samples - first), lr[size_t(e)]);
+        for (int first = 0; first < samples; first += rows) {
+            sum += naive_step(network, problem, first, std::min(rows, samples - first), lr[size_t(e)]);
+            if (average.kind != "EMA" && first + rows < samples) continue;
+            taken.emplace_back();
+            for (const auto& p : network.parameters) taken.back().insert(taken.back().end(), p.begin(), p.end());
+        }
         const double loss = sum / (samples * n_out);
         CHECK(std::abs(loss - losses[size_t(e)]) <= 1e-11 * loss, "epoch %d: naive %.15g, engine %.15g; batch %d, width %d",
               e, loss, losses[size_t(e)], batch, chain.widths[1]);
@@ -65,6 +93,7 @@ void train_and_compare(const Chain& chain, int batch, int samples, int threads =
     V want;
     for (const auto& p : network.parameters) want.insert(want.end(), p.begin(), p.end());
     const V got = read_all<double>(*engine);
+    if (!average.kind.empty()) compare_average(*engine, plan, average, taken);
     for (size_t i = 0; i < want.size(); ++i)
         if (!(std::abs(want[i] - got[i]) <= 1e-11)) {
             CHECK(std::abs(want[i] - got[i]) <= 1e-11, "number %d: naive %.15g, engine %.15g; batch %d, widths %d %d, shared %d",
@@ -91,6 +120,27 @@ TEST("training equals the naive loop, for every kind of shape") {
     train_and_compare({{5, 300, 300, 300, 3}, settings("Tanh"), true}, 20, 40);
     train_and_compare({{20, 400, 400, 20}}, 300, 600);
     train_and_compare({{100, 1000, 1}}, 10, 20);
+}
+
+TEST("steps of several batches equal the naive loop's of one as large") {
+    for (int accumulate : {2, 3, 5}) {
+        for (int batch : {1, 2, 7, 16, 33}) {
+            train_and_compare({{7, 50, 20, 3}}, batch, 107, 1, accumulate);
+            train_and_compare({{2, 8, 9, 2}, settings("Tanh"), true}, batch, 107, 1, accumulate);
+        }
+        for (int batch : {20, 100}) train_and_compare({{9, 100, 100, 90, 5}, settings("Tanh"), true}, batch, 601, 3, accumulate);
+        train_and_compare({{300, 300, 40}}, 257, 600, 4, accumulate);
+        train_and_compare({{20, 400, 400, 20}}, 300, 700, 1, accumulate);
+    }
+}
+
+TEST("a mean of the weights is the formula written out") {
+    const Settings ema{"EMA", {{"decay", 0.9}}, {}, {}}, swa{"SWA", {{"start", 0}, {"every", 1}}, {{"unit", "epoch"}}, {}};
+    for (const Settings& average : {ema, swa}) {
+        train_and_compare({{2, 8, 1}}, 16, 107, 1, 1, average);
+        train_and_compare({{7, 50, 20, 3}}, 7, 107, 1, 2, average);
+        train_and_compare({{9, 100, 90, 5}}, 257, 600, 3, 1, average);
+    }
 }
 
 TEST("training on three threads equals the naive loop") {

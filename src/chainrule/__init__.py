@@ -11,6 +11,7 @@ cr.evaluate(model, cr.MSELoss(), test).error_rate
 from typing import TYPE_CHECKING, Any
 
 from . import constraints, data, initializers, plots
+from .averages import EMA, SWA, Average
 from .checks import check_gradients
 from .data import Dataset
 from .engine import Compiled, compile  # noqa: A004 - the name that the field gives it
@@ -76,6 +77,7 @@ from .optimizers import (
     ExponentialLR,
     LambdaLR,
     LinearLR,
+    Lookahead,
     MultiplicativeLR,
     MultiStepLR,
     Muon,

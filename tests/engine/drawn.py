@@ -423,7 +423,8 @@ class Training:
             **{"keep": "last"} | options,
         )
         assert history.engine.split(",")[0] == engine
-        assert history.steps == optimizer.steps == self.epochs * math.ceil(self.rows / self.batch_size)
+        of_step = self.batch_size * options.get("accumulate", 1)
+        assert history.steps == optimizer.steps == self.epochs * math.ceil(self.rows / of_step)
         found = {"losses": history.losses, "validation losses": history.validation_losses}
         found["learning rates"] = history.learning_rates
         for i, parameter in enumerate(model.param()):
@@ -477,7 +478,7 @@ def ruled_trainings(draw: Any, **options: Any) -> Training:
 NUDGE = 2.0**-30
 
 
-def allowed(training: Training, truth: dict[str, np.ndarray], eps: float) -> dict[str, float]:
+def allowed(training: Training, truth: dict[str, np.ndarray], eps: float, **options: Any) -> dict[str, float]:
     """By name, how far rounding may take an array's numbers, absolutely.
 
     A sum of n terms, rounded, is the exact sum of terms that are off by at most about n · eps of themselves: rounding a
@@ -486,7 +487,7 @@ def allowed(training: Training, truth: dict[str, np.ndarray], eps: float) -> dic
     result goes, over NUDGE, is how much rounding is amplified (or forgotten on the way). The moves have random signs,
     so they partly cancel, where roundings might all add up: at most STEPS times as much. And results are rounded.
     """
-    moved = training.run("python", nudge=NUDGE)
+    moved = training.run("python", nudge=NUDGE, **options)
     shares = STEPS * training.terms * eps
     return {
         name: shares * float(np.max(np.abs(moved[name] - array) / NUDGE, initial=0) + np.max(np.abs(array), initial=0))

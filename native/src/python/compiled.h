@@ -74,6 +74,14 @@ public:
         if (best) engine().write_best(i, from.data());
         else engine().write_parameter(i, from.data());
     }
+    void read_average(int i, OutputArray to) {
+        check(i, to.dtype(), int64_t(to.size()));
+        engine().read_average(i, to.data());
+    }
+    void write_average(int i, InputArray from) {
+        check(i, from.dtype(), int64_t(from.size()));
+        engine().write_average(i, from.data());
+    }
     void write_state(int i, int k, InputArray from) {
         check(i, from.dtype(), int64_t(from.size()));
         engine().write_state(i, k, from.data());
@@ -117,7 +125,7 @@ public:
                          bool keep_best, Doubles losses, Doubles validation_losses, Doubles head_losses,
                          Doubles validation_head_losses) const {
         const int64_t epochs = end_epoch - first_epoch;
-        const int64_t steps = (data.view.rows + batch - 1) / (batch > 0 ? batch : 1);
+        const int64_t step_rows = (batch > 0 ? batch : 1) * plan().accumulate, steps = (data.view.rows + step_rows - 1) / step_rows;
         const int64_t rates = epochs * (lr_per_step ? steps : 1) * int64_t(plan().rules.size());
         if (epochs < 1 || int64_t(losses.size()) < epochs || int64_t(lr.size()) < rates || (momentum.size() && int64_t(momentum.size()) < rates) ||
             (validation && int64_t(validation_losses.size()) < epochs) || !is_long_enough(head_losses, epochs) ||
@@ -177,6 +185,17 @@ public:
         Turn turn(*this);
         if (shows_at(to.data(), to.bytes())) throw nb::value_error("predict: out must not be an array of the network's own");
         without_gil(double(from.rows), [&] { engine().predict(xs, from.rows, ys); });
+        turn.done();
+        return y;
+    }
+
+    // The outputs by the average of the parameters, which `run` has made.
+    nb::object predict_by_average(nb::handle x) {
+        const Several from(x_, x, number_, "predict: x", false, &reader);
+        nb::object y = fresh(y_, from.rows(), from.single());
+        const Several to(y_, y, number_, "predict: y", true);
+        Turn turn(*this);
+        without_gil(double(from.rows()), [&] { engine().predict_by_average(from.data(), from.rows(), to.data()); });
         turn.done();
         return y;
     }

@@ -62,6 +62,8 @@ inline Plan plan_of(const nb::dict& described) {
     for (nb::handle rule : described["rules"]) plan.rules.push_back(rule_of(rule));
     plan.rule_of = nb::cast<std::vector<int>>(described["rule_of"]);
     plan.batch = nb::cast<int64_t>(described["batch"]);
+    plan.accumulate = nb::cast<int64_t>(described["accumulate"]);
+    if (!described["average"].is_none()) plan.average = settings_of(described["average"]);
     plan.samples = nb::cast<int64_t>(described["samples"]);
     plan.seed = nb::cast<uint64_t>(described["seed"]);
     plan.threads = nb::cast<int>(described["threads"]);

@@ -122,6 +122,8 @@ def described(plan: Plan) -> dict[str, Any]:
         "rules": [({k: v for k, v in rule.items() if k != "constraints"}, rule["constraints"]) for rule in plan.rules],
         "rule_of": list(plan.rule_of),
         "batch": plan.batch,
+        "accumulate": plan.accumulate,
+        "average": plan.average,
         "samples": plan.samples,
         "seed": plan.seed,
         "threads": min(plan.threads, MOST_THREADS),

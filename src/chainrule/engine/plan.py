@@ -83,7 +83,9 @@ class Plan:
     rules : what travels of the optimizer, by name, for each distinct set of options that parameters have.
     owners : for each rule the optimizer or the group of it that says its learning rate.
     rule_of : for each parameter the number of its rule, -1 for one that is frozen.
-    batch, samples : the most rows of a training step, and of the training data; 0 samples are not shuffled.
+    batch, samples : the most rows of a batch, and of the training data; 0 samples are not shuffled.
+    accumulate : batches of a training step, whose gradients add up.
+    average : what travels of the average of the parameters that `fit` keeps, by name; None if there is none.
     seed : of the dropout masks.
     threads : the most threads that a step may use.
     bytes, notes : what the engine takes from memory, and what became of each op; known once it is compiled.
@@ -106,6 +108,8 @@ class Plan:
     owners: tuple[Any, ...] = ()
     rule_of: tuple[int, ...] = ()
     batch: int = 1
+    accumulate: int = 1
+    average: dict[str, Any] | None = None
     samples: int = 0
     seed: int = 0
     threads: int = 1

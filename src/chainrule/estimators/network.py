@@ -51,6 +51,8 @@ class AnyNetwork(NetworkEstimator):
         validation_fraction: float | None = None,
         stop: Any = None,
         keep: str = "best",
+        average: Any = None,
+        accumulate: int = 1,
         max_seconds: float | None = None,
         random_state: Any = None,
         warm_start: bool = False,
@@ -264,8 +266,8 @@ class NetworkClassifier(AnyNetwork, NetworkClassification):
         NLLLoss the network says log-probabilities; with any other, such as MSELoss, outputs are compared with 1 for the
         true class and 0 for the others, and `predict_proba` divides them by their sum.
     optimizer : a chainrule optimizer, of which a copy is used; by default the network's own, or else Adam().
-    epochs, batch_size, shuffle, stop, keep, max_seconds, callbacks : as in `chainrule.fit`; batch_size may be "auto",
-        for 200, or all samples if those are fewer.
+    epochs, batch_size, shuffle, stop, keep, average, accumulate, max_seconds, callbacks : as in `chainrule.fit`;
+        batch_size may be "auto", for 200, or all samples if those are fewer.
     validation_fraction : the share of the samples that is set aside for the validation loss; None for none.
     class_weight : "balanced", or a dict of weights by class.
     random_state : of initial weights, split, order and masks.
@@ -301,6 +303,8 @@ class NetworkClassifier(AnyNetwork, NetworkClassification):
         validation_fraction: float | None = None,
         stop: Any = None,
         keep: str = "best",
+        average: Any = None,
+        accumulate: int = 1,
         max_seconds: float | None = None,
         class_weight: Any = None,
         random_state: Any = None,

@@ -7,6 +7,7 @@ from .adam import Adam, AdamW
 from .adamax import Adamax
 from .asgd import ASGD
 from .clipping import clip_grad_norm_, clip_grad_value_
+from .lookahead import Lookahead
 from .muon import Muon
 from .nadam import NAdam
 from .optimizer import Optimizer
@@ -48,6 +49,7 @@ __all__ = [
     "ExponentialLR",
     "LambdaLR",
     "LinearLR",
+    "Lookahead",
     "MultiStepLR",
     "MultiplicativeLR",
     "Muon",

@@ -100,7 +100,7 @@ class Keeping:
         self.names = parameter_names(model)
         self.metrics, self.validates = set(metrics), held_out is not None
         self.heads = len(loss.losses) if type(loss) is MultiLoss else 1
-        self.steps_per_epoch = -(-len(data) // settings["batch_size"])
+        self.steps_per_epoch = -(-len(data) // (settings["batch_size"] * settings.get("accumulate", 1)))
         self.loads = _can_be_loaded(model)
         # Whatever the numbers of the run depend on: a run that goes on must be made of the same.
         self.made_of = settings | {
@@ -164,6 +164,8 @@ class Keeping:
             "best_loss": memory.best_loss,
             "history": {key: _lists_as_arrays(value) for key, value in record.items()},
         }
+        if memory.average is not None:
+            state |= {"average": self._numbers(memory.average), "taken": memory.taken}
         tensors: dict[str, np.ndarray] = {}
         model = _description(self.model) if self.loads else None  # as it is now: what its layers keep goes on too
         header: dict[str, Any] = {"kind": "checkpoint", "model": model, "made_of": self.made_of}
@@ -206,7 +208,8 @@ class Keeping:
 
     def _found(self, header: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> "Found":
         """What a checkpoint holds, each thing checked to be what this run can go on from; nothing is changed."""
-        names = ("last", "optimizer", "modules", "place", "steps", "best_epoch", "best_loss", "history", "best")
+        names = ["last", "optimizer", "modules", "place", "steps", "best_epoch", "best_loss", "history", "best"]
+        names += ["average", "taken"] * ("average" in self.made_of)
         state = {name: unpack(header[name], tensors) for name in names}
         over = tensors.keys() - set(tensors_of([header[name] for name in names]))
         _require(not over, f"nothing speaks of {', '.join(over)}")
@@ -228,6 +231,8 @@ class Keeping:
         if best_epoch != history.best_epoch or math.isnan(best_loss):
             raise ValueError(f"its best epoch is {best_epoch} with the loss {best_loss}, and {history.best_epoch}")
         memory = Memory(place, steps, best, best_epoch, best_loss)
+        if "average" in self.made_of:
+            memory.average, memory.taken = self._average(state), whole("it", "taken", state["taken"], least=0)
         extra = list(zip(modules, state["modules"], strict=True))
         for _, one in extra:
             _require(isinstance(one, dict), "a module's state is no object")
@@ -239,6 +244,14 @@ class Keeping:
         _require(frozen is None or frozen <= set(self.names), f"the model has no {', '.join(frozen or ())}")
         trainable = [p.trainable if frozen is None else name not in frozen for name, p in self._named()]
         return Found(last, trainable, buffers, extra, state["optimizer"], rates, memory, history)
+
+    def _average(self, state: Mapping[str, Any]) -> list[Any]:
+        """The average of each parameter, which may be kept in more digits than the parameter itself."""
+        found = [state["average"].pop(name) for name in self.names]
+        for name, value, parameter in zip(self.names, found, self.model.param(), strict=True):
+            _require(isinstance(value, np.ndarray) and value.dtype.kind == "f", f"the average of {name} is no array")
+            _require(value.shape == parameter.shape, f"the average of {name} is {value.shape}")
+        return found
 
     def _buffers(self, found: Mapping[str, Any], extra: list[tuple[Module, Any]]) -> list[tuple[Buffer, Any]]:
         """Which Buffer gets what array; each that holds one has to."""
@@ -436,7 +449,8 @@ def _each_head(name: str, value: Any) -> tuple[float, ...]:
 
 def _history(value: Any, *, validates: bool) -> History:
     """The record, whose columns are all of one length."""
-    record = {name: {} for name in BY_NAME} | {key: _arrays_as_lists(item) for key, item in value.items()}
+    before: dict[str, Any] = {"average": ""} | {name: {} for name in BY_NAME}  # what older ones do not say
+    record = before | {key: _arrays_as_lists(item) for key, item in value.items()}
     _require(record.keys() == {field.name for field in fields(History)}, f"its history holds {', '.join(record)}")
     history = History.from_dict(record)
     columns = {name: getattr(history, name) for name in ("losses", "learning_rates", "epoch_s")}
@@ -454,7 +468,8 @@ def _history(value: Any, *, validates: bool) -> History:
     best = history.best_epoch
     if best is not None:
         _require(whole("its history", "best_epoch", best, least=0) < history.epochs, f"its best epoch is {best}")
-    _require(isinstance(history.stopped, str) and isinstance(history.engine, str), "its history holds no words")
+    words = (history.stopped, history.engine, history.average)
+    _require(all(isinstance(word, str) for word in words), "its history holds no words")
     return history
 
 

@@ -10,9 +10,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import arrays
+from ..averages import Average, Averaged
 from ..data import Dataset
 from ..engine import CannotLower, lower, native
 from ..engine.plan import Op, Plan
+from ..engine.rules import averages as average_rules
 from ..engine.rules import optimizers as optimizer_rules
 from ..engine.sync import Keeper
 from ..losses import MultiLoss
@@ -62,7 +64,7 @@ class NativeLoop:
     What a callback changes (an option of the optimizer, a layer, its mode) is obeyed as the Python loop obeys it: the
     network is lowered and compiled anew before the next epoch. Other Parameters than before are an error in both.
 
-    Raises CannotLower for a network, loss, optimizer or data that the engine does not know.
+    Raises CannotLower for a network, loss, optimizer, average or data that the engine does not know.
     """
 
     def __init__(
@@ -77,6 +79,8 @@ class NativeLoop:
         seed: int,
         shuffle: bool,
         threads: int | None,
+        accumulate: int = 1,
+        average: Average | None = None,
     ) -> None:
         for part in leaves(data.x):
             if type(part) is not np.ndarray:
@@ -89,20 +93,24 @@ class NativeLoop:
         self.model, self.loss, self.optimizer = model, loss, optimizer
         self.data, self.held_out = data, held_out
         self.seed, self.shuffle = seed, shuffle
+        batch = min(batch_size, len(data))
         self.options: dict[str, Any] = {
             "sample_shape": each(_sample_shape, data.x),
             "class_targets": class_targets,
-            "batch": min(batch_size, len(data)),
+            "batch": batch,
+            "accumulate": min(accumulate, -(-len(data) // batch)),
+            "average": average_rules.settings(average),
             "samples": len(data) if shuffle else 0,
             "seed": seed,
             "threads": threads or native.cores(),
         }
         self.plan = lower(model, loss, optimizer, **self.options)
         self.parameters = list(self.plan.parameters)
+        self.average = None if average is None else Averaged(average, self.parameters)
         self._compile()
         self.name = f"native, {native.module().instruction_set}"
         self.batch_size = self.plan.batch
-        self.steps_per_epoch = -(-len(data) // self.batch_size)
+        self.steps_per_epoch = -(-len(data) // (self.batch_size * self.plan.accumulate))
         self.position = native.module().Position()
         self.diverged = ""
         self.stale, self.weights = False, _weights(self.plan)
@@ -142,6 +150,9 @@ class NativeLoop:
             for i, parameter in enumerate(plan.parameters):
                 self.native.write_best(i, best[id(parameter)])
             self.native.set_best(before.best_epoch, before.best_loss)
+            if self.average is not None:
+                self.average.turn_to(self.parameters)
+                self._give_average()
         # Of other objects, perhaps, that are alike.
         self.plan = replace(self.plan, modules=plan.modules, ops=plan.ops, heads=plan.heads, owners=plan.owners)
         self._watch()
@@ -245,6 +256,7 @@ class NativeLoop:
     def finished(self, part: Part, outcome: str, begin_s: float, end_s: float) -> list[Epoch]:
         """The epochs of a part that the engine has finished between two times of the run."""
         self._tell_dropouts()
+        self._hear_average()
         losses, validation = part.arguments["losses"], part.arguments["validation_losses"]
         n = self.position.epoch - part.first
         if outcome == "not finite":
@@ -311,8 +323,8 @@ class NativeLoop:
         return any(isinstance(rule.lr, Schedule) and rule.lr.listens() for rule in self.optimizer.rules)
 
     def outputs(self, x: Structure) -> Structure:
-        """The network's outputs, in evaluation mode."""
-        return self.native.predict(x)
+        """The network's outputs, in evaluation mode, by the average of its parameters if there is one."""
+        return self.native.predict(x) if self.average is None else self.native.predict_by_average(x)
 
     def keep_what_was_set(self) -> None:
         """If it is the best epoch that has just ended, count what callbacks have set since then as a part of it."""
@@ -332,8 +344,12 @@ class NativeLoop:
         place = Place(at.epoch, at.step, tuple(total for total, _ in sums), tuple(divides for _, divides in sums))
         best_loss = self.native.best_loss if best_epoch >= 0 else math.inf
         found = _best(self.native, self.plan)
-        best = [found[self.plan.parameters.index(parameter)] for parameter in self.model.param()]
-        return Memory(place, self.steps, best, None if best_epoch < 0 else best_epoch, best_loss)
+        order = [self.plan.parameters.index(parameter) for parameter in self.model.param()]
+        best = [found[i] for i in order]
+        memory = Memory(place, self.steps, best, None if best_epoch < 0 else best_epoch, best_loss)
+        if self.average is not None:
+            memory.average, memory.taken = [self.average.values[i] for i in order], self.average.taken
+        return memory
 
     def remember(self, memory: Memory) -> None:
         """Go on from there, with the numbers that are in Python."""
@@ -346,12 +362,33 @@ class NativeLoop:
             self.native.write_best(i, np.ascontiguousarray(memory.best[in_order.index(parameter)]))
         if memory.best_epoch is not None:
             self.native.set_best(memory.best_epoch, memory.best_loss)
+        if self.average is not None and memory.average is not None:
+            means = [memory.average[in_order.index(parameter)] for parameter in self.plan.parameters]
+            self.average.go_on(means, memory.taken)
+            self._give_average()
         for op in self._dropouts():
             self.native.dropout_pass = op.layer.passes.value
 
     def finish(self) -> None:
-        """Hand everything back to Python."""
+        """Hand everything back to Python; of what diverged there is no average worth having."""
+        self._hear_average()
         self._hand_over()
+        if self.average is not None and not self.diverged:
+            self.average.leave()
+
+    def _hear_average(self) -> None:
+        """Bring the average to Python, where callbacks and checkpoints find it."""
+        if self.average is not None and self.native.averaged:
+            for i, mean in enumerate(self.average.values):
+                self.native.read_average(i, mean)
+            self.average.taken = self.native.averaged
+
+    def _give_average(self) -> None:
+        """Have the engine go on from the average that is in Python."""
+        if self.average is not None:
+            for i, mean in enumerate(self.average.values):
+                self.native.write_average(i, mean)
+            self.native.averaged = self.average.taken
 
     def _hand_over(self) -> None:
         self.native.give_state()
