@@ -39,12 +39,14 @@ def number(
     return x
 
 
-def several(owner: object, name: str, values: Any, n: int, **bounds: float) -> tuple[float, ...]:
-    """values as a tuple, if they are n numbers, each within the bounds of `number`."""
+def several(
+    owner: object, name: str, values: Any, n: int, *, least: float = -math.inf, below: float = math.inf
+) -> tuple[float, ...]:
+    """values as a tuple, if they are n numbers with least <= value < below."""
     if not isinstance(values, tuple | list) or len(values) != n:
         words = {2: "two", 3: "three"}
         raise TypeError(f"{_name(owner)}: {name} must be {words.get(n, n)} numbers, got {values!r}")
-    return tuple(number(owner, f"{name}[{i}]", value, **bounds) for i, value in enumerate(values))
+    return tuple(number(owner, f"{name}[{i}]", value, least=least, below=below) for i, value in enumerate(values))
 
 
 def whole(owner: object, name: str, value: Any, *, least: int | None = None) -> int:

@@ -568,6 +568,8 @@ def test_a_state_whose_arrays_have_other_shapes_than_the_rule_says_is_refused() 
         ({"row_var": row.T}, "row_var must be (3, 1), got (1, 3)"),
         ({"row_var": None}, "row_var must be an array, got NoneType"),
         ({"step": -1}, "step must be an integer in 0 … 2⁵³, got -1"),
+        ({"step": np.ones(1)}, "step must be (3, 4), got (1,)"),
+        ({"step": np.ones((3, 4))}, "step must be an integer in 0 … 2⁵³, got [["),
     ):
         wrong = state | {"parameters": [state["parameters"][0] | given, state["parameters"][1]]}
         with pytest.raises(ValueError, match=re.escape(f"Adafactor.load_state_dict: {message}")):

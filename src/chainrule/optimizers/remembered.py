@@ -73,8 +73,8 @@ def _converted(who: str, rule: Any, parameter: Parameter, kept: Any) -> dict[str
     begun = rule.begin(like) if ours else {}
     found = {}
     for name, value in kept.items():
-        array = arrays.is_array(value)
-        shape = tuple(begun.get(name, like).shape) if array else ()
+        array, expected = arrays.is_array(value), begun.get(name)
+        shape = parameter.shape if expected is None or name == "step" else tuple(expected.shape)
         if ours and array and tuple(value.shape) != shape:
             raise ValueError(f"{who}: {name} must be {shape}, got {tuple(value.shape)}")
         if ours and array and not arrays.is_floating(value):

@@ -105,7 +105,7 @@ def _derived(rule: Any, step: int) -> dict[str, float]:
 def _number(torch: Any, number: float, group: dict[str, Any], device: Any, beside: bool) -> Any:
     """The number of steps, or another, as PyTorch keeps it, beside the weights where its kernel counts by itself."""
     double = torch.get_default_dtype() == torch.float64 and not group.get("fused")
-    beside = beside or group.get("fused") or group.get("capturable")
+    beside = beside or bool(group.get("fused") or group.get("capturable"))
     return torch.tensor(
         float(number), dtype=torch.float64 if double else torch.float32, device=device if beside else "cpu"
     )
