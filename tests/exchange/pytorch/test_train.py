@@ -125,6 +125,28 @@ def test_groups_that_differ_become_groups_and_others_do_not():
     assert group.parameters == {model[2].weight, model[4].weight}
 
 
+@pytest.mark.parametrize(
+    ("kind", "change", "message"),
+    [
+        (
+            torch.optim.NAdam,
+            {"betas": (0.5, 0.999)},
+            r"mu_product of NAdam would be .* by its options and steps, and is",
+        ),
+        (torch.optim.ASGD, {"t0": 2.0}, r"mu of ASGD would be 0\.125 by its options and steps, and is 1"),
+    ],
+)
+def test_what_pytorch_remembers_and_does_not_follow_from_the_count_of_steps_is_refused(kind, change, message):
+    module = network()
+    optimizer = kind(module.parameters())
+    loop(module, optimizer, 1)
+    optimizer.param_groups[0].update(change)
+    before = numbers(module)
+    with pytest.raises(ValueError, match=message):
+        cr.train_torch(module, torch.nn.MSELoss(), DATA, optimizer=optimizer, epochs=1)
+    same_as_before(module, before)
+
+
 @pytest.mark.parametrize("kind", [torch.optim.Adam, torch.optim.AdamW, torch.optim.Adagrad])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_the_number_of_steps_is_kept_as_pytorch_keeps_it(kind, dtype):

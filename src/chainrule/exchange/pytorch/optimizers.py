@@ -66,7 +66,7 @@ def state_from_torch(theirs: Any, ours: Any, parameters: Iterable[tuple[Any, Par
             found = float(kept.pop(name, expected))
             if name == "eta":  # goes by the learning rate, which a scheduler may have changed since
                 continue
-            if not math.isclose(found, expected, rel_tol=1e-3, abs_tol=1e-3):  # PyTorch's is a float32, multiplied up
+            if not math.isclose(found, expected, rel_tol=1e-3, abs_tol=1e-6):  # PyTorch's is a float32, multiplied up
                 who = f"from_torch: {name} of {type(ours).__name__}"
                 raise ValueError(f"{who} would be {expected:.6g} by its options and steps, and is {found:.6g}")
         ours.state[parameter] = {key: int(v) if key == "step" else copy(v) for key, v in kept.items()}
