@@ -50,7 +50,11 @@ class Object:
 
 
 @pytest.mark.parametrize("engine", ["python", "native"])
-@pytest.mark.parametrize("metric", [by_place, by_name, by_either, Object(), functools.partial(by_name)], ids=str)
+@pytest.mark.parametrize(
+    "metric",
+    [by_place, by_name, by_either, Object(), functools.partial(by_name)],
+    ids=["by place", "by name", "by either", "object", "partial"],
+)
 def test_weights_are_given_by_name_or_by_place(metric, engine):
     x, target, weight = np.ones((4, 2)), np.zeros((4, 1)), np.array([0.0, 1, 2, 3])
     for data, expected in (((x, target), 0.0), ((x, target, weight), 6.0)):
