@@ -379,7 +379,7 @@ private:
         const double rate = one_rate();
         return step_by(Rates(rate), rows, x, targets);
     }
-    [[gnu::always_inline]] inline double step_by(const Rates& rates, int64_t rows, const void* const* x, const void* const* targets) {
+    double step_by(const Rates& rates, int64_t rows, const void* const* x, const void* const* targets) {
         Turn turn(*this);
         batch_.rows = rows;  // within the turn, in which the network is ours
         for (size_t i = 0; i < batch_.x.size(); ++i) batch_.x[i] = x[i];
