@@ -17,6 +17,7 @@ REQUIRED = {
     cr.Select: {"key": 0},
     cr.Residual: {"body": cr.Tanh()},
     cr.Graph: {"nodes": {"y": (cr.Tanh(), "x")}},
+    cr.Lookahead: {"optimizer": cr.SGD()},
     cr.StepLR: {"step_size": 3},
     cr.MultiStepLR: {"milestones": [1, 2]},
     cr.ExponentialLR: {"gamma": 0.5},

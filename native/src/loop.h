@@ -113,6 +113,7 @@ public:
         const FlushDenormals flush;
         Clock clock(training.max_seconds);
         int64_t budget = training.max_steps;
+        const int64_t rules = int64_t(plan_.rules.size()), next_rates = training.lr_per_step ? rules : 0;
         for (; at.epoch < training.end_epoch; ++at.epoch, at.step = 0, clear(at.losses)) {
             const int64_t nth = at.epoch - training.first_epoch;
             const int64_t* order = nullptr;
@@ -125,13 +126,13 @@ public:
                 }
                 order = order_;
             }
-            for (; at.step < steps; ++at.step) {
+            const int64_t row = nth * (training.lr_per_step ? steps : 1) * rules + at.step * next_rates;
+            Rates rates(training.lr + row, training.momentum ? training.momentum + row : nullptr);
+            for (; at.step < steps; ++at.step, rates.advance(next_rates)) {
                 if (budget == 0 || clock.is_over()) return Outcome::interrupted;
                 --budget;
                 const int64_t first = at.step * step_rows;
                 const int64_t rows = data.rows - first < step_rows ? data.rows - first : step_rows;
-                const int64_t place = (training.lr_per_step ? nth * steps + at.step : nth) * int64_t(plan_.rules.size());
-                const Rates rates(training.lr + place, training.momentum ? training.momentum + place : nullptr);
                 train(data, order, first, rows, training.batch, rates, at.losses.data());
                 if (average_.takes(at.epoch, at.step, steps)) {
                     step_.divided([&](Share share) { network_.parameters().average_in(average_.share(averaged_), averaged_ == 0, share); });

@@ -38,6 +38,7 @@ public:
         has_average_ = !plan.average.kind.empty();
         if (plan.has_optimizer()) clip_norm_ = with_normal_options<T>(plan.rules[0].optimizer).number("clip_norm");
         for (const Rule& rule : plan.rules) rules_.push_back(made(rule));
+        for (const Made& rule : rules_) spoils_padding_ = spoils_padding_ || rule.optimizer->spoils_padding();
         for (size_t i = 0; i < n; ++i)
             if (rule_for(i)) constrain(i, plan.rules[size_t(rule_of_[i])].constraints);
     }
@@ -81,7 +82,7 @@ public:
     void lay_out_best(Arena& arena) {
         best_ = arena.take<T>(flat_size_);
         average_ = arena.take<T>(has_average_ ? flat_size_ : 0);
-        scratch_ = arena.take<T>(spoils_padding() ? biggest_ : 0);
+        scratch_ = arena.take<T>(spoils_padding_ ? biggest_ : 0);
     }
     // Once the memory is there.
     void start() {
@@ -186,10 +187,7 @@ public:
             const UpdateStep step{rates.lr[range.rule], steps_taken_[range.parameter], scale * rule.sign,
                                   rates.momentum ? rates.momentum[range.rule] : -1};
             update_range(*rule.optimizer, range.begin + begin, range.begin + end, step);
-            for (const auto& constraint : constraints_[range.parameter]) {
-                if (constraint->takes_rows()) break;
-                constraint->apply(step.lr, values_ + range.begin, begin, end);
-            }
+            if (range.is_bounded) bound(range, step.lr, begin, end);
         }
     }
 
@@ -209,7 +207,7 @@ public:
 
     // Rules that divide by √0 + 0 make NaN of the padding, and dot products run over padding.
     void clear_padding_if_spoiled() {
-        if (!spoils_padding()) return;
+        if (!spoils_padding_) return;
         for (size_t i = 0; i < shapes_.size(); ++i) {
             std::memcpy(scratch_, values_ + offset_[i], size_t(size_[i]) * sizeof(T));
             std::memset(values_ + offset_[i], 0, size_t(size_[i]) * sizeof(T));
@@ -229,6 +227,7 @@ private:
         int64_t begin, end;
         int rule;
         size_t parameter;  // the first of them
+        bool is_bounded;   // it has constraints
     };
 
     Made made(const Rule& rule) const {
@@ -256,10 +255,11 @@ private:
         each_place<T>(shapes_[i], [&, offset = offset_[i]](int64_t at) { f(offset + at); });
     }
 
-    bool spoils_padding() const {
-        for (const Made& rule : rules_)
-            if (rule.optimizer->spoils_padding()) return true;
-        return false;
+    void bound(const Range& range, double lr, int64_t begin, int64_t end) {
+        for (const auto& constraint : constraints_[range.parameter]) {
+            if (constraint->takes_rows()) break;
+            constraint->apply(lr, values_ + range.begin, begin, end);
+        }
     }
 
     // Neighbours that follow the same rule at the same step are one range: mostly that is all there is.
@@ -274,10 +274,10 @@ private:
         }
     }
     void add(size_t i, std::vector<Range>& to) const {
-        const Range mine{offset_[i], offset_[i] + size_[i], rule_of_[i], i};
+        const Range mine{offset_[i], offset_[i] + size_[i], rule_of_[i], i, !constraints_[i].empty()};
         Range* const last = to.empty() ? nullptr : &to.back();
-        const bool goes_on = last && last->end == mine.begin && last->rule == mine.rule && constraints_[i].empty() &&
-                             constraints_[last->parameter].empty() && steps_taken_[last->parameter] == steps_taken_[i];
+        const bool goes_on = last && last->end == mine.begin && last->rule == mine.rule && !mine.is_bounded && !last->is_bounded &&
+                             steps_taken_[last->parameter] == steps_taken_[i];
         if (goes_on) last->end = mine.end;
         else to.push_back(mine);
     }
@@ -296,7 +296,7 @@ private:
     std::vector<int> rule_of_;  // of each parameter; -1: frozen
     std::vector<std::vector<std::unique_ptr<Constraint<T>>>> constraints_;  // of each parameter
     std::vector<Range> ranges_, unfused_;  // of all that are trained; of those that no fused pass has updated
-    bool all_fused_ = true, bounds_rows_ = false, has_average_ = false;
+    bool all_fused_ = true, bounds_rows_ = false, spoils_padding_ = false, has_average_ = false;
     double clip_norm_ = 0;
     int64_t flat_size_ = 0, biggest_ = 0;
     T *values_ = nullptr, *gradients_ = nullptr, *best_ = nullptr, *average_ = nullptr, *scratch_ = nullptr;

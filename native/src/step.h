@@ -14,7 +14,7 @@ namespace chainrule {
 template <class T>
 class Step {
 public:
-    Step(Network<T>& network, Heads<T>& heads, Tiny<T>* tiny) : network_(network), heads_(heads), tiny_(tiny), pool_(network.threads()) {}
+    Step(Network<T>& network, Heads<T>& heads, Tiny<T>* tiny) : network_(network), heads_(heads), tiny_(tiny), tiny_rule_(tiny ? network.parameters().rule(0) : 0), pool_(network.threads()) {}
 
     int team_for(int64_t rows) const { return network_.worth_threads(rows) ? pool_.size() : 1; }
 
@@ -75,7 +75,7 @@ private:
         parameters.count_step();
         const double denominator = heads_.denominator_of(rows);
         loss.sum += tiny_->step(static_cast<const T*>(data.x[0]), static_cast<const T*>(data.targets[0]), order, first, rows,
-                                denominator, parameters.all_fused(), T(rates.lr[parameters.rule(0)]));
+                                denominator, parameters.all_fused(), T(rates.lr[tiny_rule_]));
         loss.denominator += denominator;
         if (parameters.all_fused()) return;
         parameters.update(rates, parameters.clipping_scale(), true, {});
@@ -143,6 +143,7 @@ private:
     Network<T>& network_;
     Heads<T>& heads_;
     Tiny<T>* tiny_;  // or null
+    int tiny_rule_;  // that all of its parameters follow, if it updates them
     Pool pool_;
     Judge judge_;
     bool shared_ = false;  // the last step

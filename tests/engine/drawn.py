@@ -304,6 +304,11 @@ OF_GROUPS = {  # besides those that every optimizer has
     "AdamW": ["amsgrad=True", "eps=1e-4"],
     "RMSprop": ["centered=True", "momentum=0.3", "alpha=0.8"],
     "Adagrad": ["lr_decay=0.05", "initial_accumulator_value=0.2"],
+    "NAdam": ["momentum_decay=0.01", "decoupled_weight_decay=True"],
+    "RAdam": ["decoupled_weight_decay=True", "betas=(0.5, 0.9)"],
+    "Adamax": ["betas=(0.5, 0.9)"],
+    "Adadelta": ["rho=0.8"],
+    "ASGD": ["lambd=0.01", "alpha=0.5"],
 }
 
 

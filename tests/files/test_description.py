@@ -118,7 +118,7 @@ def test_every_optimizer_and_schedule_is_among_them():
     tried |= {kind for rule in rules() if isinstance(rule.lr, cr.Schedule) for kind in inside(rule.lr)}
     known = {kind for kind in KNOWN.values() if issubclass(kind, cr.Optimizer | cr.Schedule)}
     of_functions = {cr.LambdaLR, cr.MultiplicativeLR}  # tests/optimizers/schedules/test_functions.py
-    assert tried == known - {cr.Optimizer, cr.Schedule} - of_functions
+    assert tried == known - {cr.Optimizer, cr.Schedule, cr.Lookahead} - of_functions  # optimizers/test_lookahead.py
 
 
 class Scale(cr.Module):

@@ -56,6 +56,7 @@ public:
                                   double(plan().values[size_t(op.output)].positions);
             }
         lr.assign(plan().has_optimizer() ? plan().rules.size() : 1, 0.0);
+        has_one_rate_ = lr.size() == 1;
         batch_.x.resize(x_.size());
         batch_.targets.resize(plan().heads.size());
         for (const Head& head : plan().heads)
@@ -249,11 +250,15 @@ public:
     }
 
     void update() {
-        with_rates([&](const Rates& rates) {
+        const auto by = [&](const Rates& rates) {
             Turn turn(*this);
             engine().update(rates);
             turn.done();
-        });
+            return 0.0;
+        };
+        if (!has_one_rate_) return void(with_many_rates(by));
+        const double rate = one_rate();
+        by(Rates(rate));
     }
     void zero_gradients() {
         Turn turn(*this);
@@ -270,6 +275,8 @@ public:
         if (of_lr.size() != lr.size() || (!of_momentum.empty() && of_momentum.size() != lr.size()))
             throw std::invalid_argument("there must be rates for each rule");
         lr = std::move(of_lr), momentum = std::move(of_momentum), next_rates = std::move(ask);
+        has_one_rate_ = lr.size() == 1 && momentum.empty();
+        only_rate_ = lr[0];
     }
     std::vector<double> lr, momentum;
     nb::object next_rates;
@@ -390,37 +397,34 @@ private:
             work();
         }
     }
+    // Rates come before the numbers: asking for them runs Python, where those may be changed. And they stay as they are in the
+    // step, whatever is set meanwhile.
     double run_step(int64_t rows, const void* const* x, const void* const* targets, const void* sample_weight = nullptr) {
+        if (!has_one_rate_) return with_many_rates([&](const Rates& rates) { return step_by(rates, rows, x, targets, sample_weight); });
+        const double rate = one_rate();
+        return step_by(Rates(rate), rows, x, targets, sample_weight);
+    }
+    double step_by(const Rates& rates, int64_t rows, const void* const* x, const void* const* targets, const void* sample_weight) {
+        Turn turn(*this);
+        batch_.rows = rows;  // within the turn, in which the network is ours
+        for (size_t i = 0; i < batch_.x.size(); ++i) batch_.x[i] = x[i];
+        for (size_t i = 0; i < batch_.targets.size(); ++i) batch_.targets[i] = targets[i];
+        batch_.sample_weight = sample_weight;
         double loss = 0;
-        with_rates([&](const Rates& rates) {  // before the numbers: asking for them runs Python, where those may be changed
-            Turn turn(*this);
-            batch_.rows = rows;  // within the turn, in which the network is ours
-            for (size_t i = 0; i < batch_.x.size(); ++i) batch_.x[i] = x[i];
-            for (size_t i = 0; i < batch_.targets.size(); ++i) batch_.targets[i] = targets[i];
-            batch_.sample_weight = sample_weight;
-            without_gil(3.0 * double(rows), [&] { loss = engine().step(batch_, rates); });
-            turn.done();
-        });
+        without_gil(3.0 * double(rows), [&] { loss = engine().step(batch_, rates); });
+        turn.done();
         return loss;
     }
-    // What work is given stays as it is while it works, whatever Python sets meanwhile.
+    [[gnu::always_inline]] inline double one_rate() { return next_rates.is_valid() && !next_rates.is_none() ? asked_rate() : only_rate_; }
+    [[gnu::noinline]] double asked_rate() { return nb::cast<double>(next_rates()); }
     template <class Work>
-    void with_rates(Work work) {
+    [[gnu::noinline]] double with_many_rates(Work work) {
         const bool asks = next_rates.is_valid() && !next_rates.is_none();
-        if (lr.size() == 1 && momentum.empty()) {
-            const double only = asks ? nb::cast<double>(next_rates()) : lr[0];
-            work(Rates(only));
-        } else {
-            with_many_rates(asks, work);
-        }
-    }
-    template <class Work>
-    [[gnu::noinline]] void with_many_rates(bool asks, Work& work) {
         std::vector<double> rates = asks ? nb::cast<std::vector<double>>(next_rates()) : lr;
         if (!asks) rates.insert(rates.end(), momentum.begin(), momentum.end());
         const bool with_momentum = rates.size() == 2 * lr.size();
         if (!with_momentum && rates.size() != lr.size()) throw std::invalid_argument("there must be rates for each rule");
-        work(Rates(rates.data(), with_momentum ? rates.data() + lr.size() : nullptr));
+        return work(Rates(rates.data(), with_momentum ? rates.data() + lr.size() : nullptr));
     }
 
     void check(int i, nb::dlpack::dtype dtype, int64_t size) const {
@@ -495,6 +499,8 @@ private:
     Form x_, y_;
     std::vector<Classes> classes_;  // of each head
     bool is_plain_;  // one array in, one out
+    bool has_one_rate_ = true;  // one rule, whose momentum is its own:
+    double only_rate_ = 0;      // lr[0], at hand
     DType number_;
     Dataset batch_;             // of the step that is being made
     nb::object empty_, dtype_;  // numpy.empty, and the dtype that it is asked for
