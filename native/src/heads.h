@@ -107,16 +107,14 @@ public:
                            one.output->gradient_rows(begin, end), one.weight == 1 ? one.denominator : one.denominator / one.weight,
                            one.partial + (first_row + begin) / row_block);
     }
-    // Adds each head's loss of a batch to `losses`, and what divides that of the step.
-    void add_sums(int64_t rows, LossSum* losses) const {
+    // Adds each head's loss of a batch to `losses`; with the last batch of a step, what divides that of the step.
+    void add_up(int64_t rows, bool last, LossSum* losses) const {
         for (size_t k = 0; k < heads_.size(); ++k) {
             double sum = 0;
             for (int64_t b = 0; b < (rows + row_block - 1) / row_block; ++b) sum += heads_[k].partial[b];
             losses[k].sum += sum;
+            if (last) losses[k].denominator += heads_[k].denominator;
         }
-    }
-    void add_denominators(LossSum* losses) const {
-        for (size_t k = 0; k < heads_.size(); ++k) losses[k].denominator += heads_[k].denominator;
     }
 
     // ---- evaluation

@@ -311,7 +311,7 @@ private:
     void train(const Dataset& data, const int64_t* order, int64_t first, int64_t rows, int64_t batch, const Rates& rates, LossSum* losses) {
         ++*updates_;
         step_.make(data, order, first, rows, batch, rates, passes_, losses);
-        passes_ += (rows + batch - 1) / batch;
+        passes_ += rows <= batch ? 1 : (rows + batch - 1) / batch;  // a division takes as long as a small layer
     }
 
     const std::vector<Matrix<T>>& outputs_of(const void* const* x, int64_t first, int64_t rows) {

@@ -26,6 +26,7 @@ public:
         Pass pass;
         // Of several batches the update is one of its own, for none rides on a gradient that is a part of the whole.
         const bool rides = rows <= batch;
+        pass.number = pass_number;
         pass.add = network_.gradients_start_from_zero();
         pass.update = rides;
         pass.lr = rates.lr;
@@ -33,21 +34,11 @@ public:
         if (pass.add) parameters.zero_gradients();
         parameters.count_step();
         heads_.begin(data, order, first, rows);
-        const bool sharable = pool_.size() > 1 && network_.worth_threads(rows < batch ? rows : batch), shared = sharable && judge_.wants_help();
+        const bool sharable = pool_.size() > 1 && network_.worth_threads(rides ? rows : batch), shared = sharable && judge_.wants_help();
         if (sharable) judge_.begin_step();
         if (shared) pool_.start();
-        for (int64_t begin = 0; begin < rows; begin += batch) {
-            const int64_t n = rows - begin < batch ? rows - begin : batch;
-            pass.number = pass_number++;
-            heads_.turn_to(begin);
-            if (!shared || (begin > 0 && !network_.worth_threads(n))) alone(pass, data, order, first + begin, n);
-            else if (network_.goes_by_layers(n)) by_layers(pass, data, order, first + begin, n);
-            else by_rows(pass, data, order, first + begin, n);
-            heads_.add_sums(n, losses);
-            pass.add = true;
-        }
-        heads_.add_denominators(losses);
-        if (!rides) network_.parameters_changed();
+        if (rides) pass_of(pass, data, order, first, rows, shared);
+        else passes_of(pass, data, order, first, rows, batch, shared, losses);
         if (!rides || !parameters.all_fused()) {
             const double scale = parameters.clipping_scale();
             if (shared) phase([&](Share share) { parameters.update(rates, scale, rides, share); });
@@ -58,6 +49,7 @@ public:
             }
             parameters.clear_padding_if_spoiled();
         }
+        if (rides) heads_.add_up(rows, true, losses);
         if (sharable) judge_.end_step(rows);
         shared_ = shared;
     }
@@ -81,6 +73,23 @@ private:
         parameters.update(rates, parameters.clipping_scale(), true, {});
         if (parameters.bounds_rows()) parameters.bound_rows(rates, {});
         parameters.clear_padding_if_spoiled();
+    }
+
+    void pass_of(const Pass& pass, const Dataset& data, const int64_t* order, int64_t first, int64_t rows, bool shared) {
+        if (!shared) alone(pass, data, order, first, rows);
+        else if (network_.goes_by_layers(rows)) by_layers(pass, data, order, first, rows);
+        else by_rows(pass, data, order, first, rows);
+    }
+    // Batch after batch, whose gradients add up.
+    NO_INLINE void passes_of(Pass pass, const Dataset& data, const int64_t* order, int64_t first, int64_t rows, int64_t batch, bool shared,
+                             LossSum* losses) {
+        for (int64_t begin = 0; begin < rows; begin += batch, ++pass.number, pass.add = true) {
+            const int64_t n = rows - begin < batch ? rows - begin : batch;
+            heads_.turn_to(begin);
+            pass_of(pass, data, order, first + begin, n, shared && (begin == 0 || network_.worth_threads(n)));
+            heads_.add_up(n, begin + n == rows, losses);
+        }
+        network_.parameters_changed();
     }
 
     // Chunk after chunk, all in the same memory.
