@@ -1,7 +1,7 @@
 """What people ask of a trained network: functions (y, target, sample_weight=None) of all samples that return a number.
 
 Of classes `errors`, `error_rate`, `accuracy`, `balanced_accuracy`, `f1`, and the table `confusion_matrix`; of
-probabilities `roc_auc`, `log_loss`; of numbers `mae`, `rmse`, `mape`, `r2`. docs/training/metrics.md has a table of them.
+probabilities `roc_auc`, `log_loss`; of numbers `mae`, `rmse`, `mape`, `r2`. docs/training/metrics.md has a table.
 
 A class is the largest of several outputs; of a single output, whether it lies above `threshold`: 0.5 unless given, and
 in `fit` and `evaluate` what the loss says (BCEWithLogitsLoss: 0, as its outputs are logits). Targets are class indices,
