@@ -151,7 +151,7 @@ def test_numbers_that_are_missing_stay_an_error_unless_the_loss_ignores_them(dia
         ignoring.fit(X, missing[:-1])
     with pytest.raises(ValueError, match="no sample of train counts"):
         ignoring.fit(X, missing * np.nan)
-    with pytest.raises(ValueError, match="^NetworkRegressor.score: no sample of y counts for L1Loss"):
+    with pytest.raises(ValueError, match=r"^NetworkRegressor\.score: no sample of y counts for L1Loss"):
         ignoring.fit(X, missing).score(X, missing * np.nan)
 
 
