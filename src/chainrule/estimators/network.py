@@ -403,7 +403,7 @@ class NetworkRegressor(AnyNetwork, NetworkRegression):
         data = Dataset(said.reshape(len(said), -1), self._target(samples.y), samples.weight)
         require_counting(f"{type(self).__name__}.score", "y", self.loss, data.x, data)
         data = metrics.counting(self.loss, data)
-        return metrics.for_loss(metrics.r2, self.loss)(data.x, data.target, data.sample_weight)
+        return float(metrics.for_loss(metrics.r2, self.loss)(data.x, data.target, data.sample_weight))
 
     def _learn(self, y: Any, classes: Any, *, new: bool, only_one: bool) -> int:
         n = self._number_of_outputs(y, new=new)
