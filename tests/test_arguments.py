@@ -15,6 +15,7 @@ REQUIRED = {
     cr.Linear: {"in_features": 2, "out_features": 3},
     cr.Unflatten: {"dim": 1, "unflattened_size": (2, 3)},
     cr.Select: {"key": 0},
+    cr.Lookahead: {"optimizer": cr.SGD()},
     cr.Residual: {"body": cr.Tanh()},
     cr.Graph: {"nodes": {"y": (cr.Tanh(), "x")}},
     cr.Lookahead: {"optimizer": cr.SGD()},

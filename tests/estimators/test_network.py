@@ -151,6 +151,8 @@ def test_numbers_that_are_missing_stay_an_error_unless_the_loss_ignores_them(dia
         ignoring.fit(X, missing[:-1])
     with pytest.raises(ValueError, match="no sample of train counts"):
         ignoring.fit(X, missing * np.nan)
+    with pytest.raises(ValueError, match=r"^NetworkRegressor\.score: no sample of y counts for L1Loss"):
+        ignoring.fit(X, missing).score(X, missing * np.nan)
 
 
 def test_several_numbers_some_of_them_missing_are_validated_scored_and_searched(diabetes):

@@ -259,6 +259,19 @@ def test_a_schedule_that_a_group_inherits_is_its_own_copy() -> None:
     assert [rule.current_lr for rule in optimizer.rules] == pytest.approx([0.01, 0.01])
 
 
+def test_a_schedule_that_is_given_to_several_hears_each_loss_once() -> None:
+    model, rate = network(), cr.ReduceLROnPlateau(0.1, patience=1)
+    groups = [{"parameters": model[0], "lr": rate}, {"parameters": model[2], "lr": rate}]
+    for lr in (rate, 0.1):
+        optimizer = cr.SGD(lr=lr, groups=groups)
+        assert optimizer.groups[0].lr is not optimizer.groups[1].lr
+        for _ in range(2):
+            optimizer.end_epoch(1.0)
+        assert [rule.current_lr for rule in optimizer.rules] == pytest.approx([0.1, 0.1, 0.1])
+        optimizer.end_epoch(1.0)
+        assert [rule.current_lr for rule in optimizer.groups] == pytest.approx([0.01, 0.01])
+
+
 def test_a_schedule_that_a_group_is_given_later_begins_then() -> None:
     model = network()
     optimizer = cr.SGD(lr=cr.StepLR(0.1, 2), groups=[{"parameters": model[0], "lr": 1.0}])

@@ -20,6 +20,7 @@ from ..optimizers import Adam
 from ..structures import Structure, is_several
 from ..train import metrics
 from ..train.options import NAMES
+from ..train.prepare import require_counting
 from .base import AUTO_BATCH, NOTHING, NetworkEstimator, Samples, checked_dtype, counting, keep_arguments
 from .outputs import NetworkClassification, NetworkRegression
 
@@ -400,6 +401,7 @@ class NetworkRegressor(AnyNetwork, NetworkRegression):
             return float(super().score(X, y, sample_weight))
         said, samples = self.predict(X), self._samples(X, y, sample_weight, reset=False)
         data = Dataset(said.reshape(len(said), -1), self._target(samples.y), samples.weight)
+        require_counting(f"{type(self).__name__}.score", "y", self.loss, data.x, data)
         data = metrics.counting(self.loss, data)
         return float(metrics.for_loss(metrics.r2, self.loss)(data.x, data.target, data.sample_weight))
 

@@ -19,7 +19,8 @@ OF_ALL = ("clip_norm", "groups")  # arguments that are about all parameters toge
 def grouped(owner: "Optimizer", groups: Any) -> "tuple[Optimizer, ...]":
     """The rules of an optimizer's groups, each an optimizer of its class; the last that a constructor calls.
 
-    What a group does not say is as the owner has it: a schedule is copied, as each belongs to one.
+    What a group does not say is as the owner has it: a schedule is copied, as each belongs to one. So is one that is
+    given to several, or else it would hear the loss of an epoch several times.
 
     Raises TypeError for what are no groups and for options that the class does not have; ValueError for a Parameter in
     two groups, and a group of none.
@@ -38,7 +39,7 @@ def grouped(owner: "Optimizer", groups: Any) -> "tuple[Optimizer, ...]":
         if twice := [parameter for parameter in parameters if parameter in taken]:
             raise ValueError(f"{name}: groups[{i}] has {twice[0]!r}, which an earlier group has; each belongs to one")
         taken.update(parameters)
-        found.append(_rule(owner, f"groups[{i}]", parameters, group))
+        found.append(_rule(owner, f"groups[{i}]", parameters, group, [owner.lr, *(rule.lr for rule in found)]))
     return tuple(found)
 
 
@@ -56,18 +57,20 @@ def parameters_of(who: str, given: Any) -> list[Parameter]:
     return list(found)
 
 
-def _rule(owner: "Optimizer", place: str, parameters: list[Parameter], group: Mapping[str, Any]) -> "Optimizer":
-    """The rule of one group, which counts with its owner."""
+def _rule(
+    owner: "Optimizer", place: str, parameters: list[Parameter], group: Mapping[str, Any], rates: list[Any]
+) -> "Optimizer":
+    """The rule of one group, which counts with its owner. rates : of the owner and of earlier groups."""
     kind = type(owner)
     known = [argument.name for argument in signature.parameters(kind) if argument.name not in OF_ALL]
     for name in group.keys() - {"parameters", *known}:
         why = " of its own: that is for all gradients together" if name == "clip_norm" else ""
         raise TypeError(f"{kind.__name__}: {place} has no {name!r}{why}; there are parameters, {', '.join(known)}")
-    options = {name: getattr(owner, name) for name in known}
-    if isinstance(options["lr"], Schedule):
+    options = {name: group[name] if name in group else getattr(owner, name) for name in known}
+    if isinstance(options["lr"], Schedule) and any(options["lr"] is rate for rate in rates):
         options["lr"] = copy.deepcopy(options["lr"])
     try:
-        rule = kind(**options | {name: group[name] for name in known if name in group})
+        rule = kind(**options)
         for constraint in rule.constraints:
             for parameter in parameters:
                 constraint.check(parameter)

@@ -3,6 +3,7 @@
 import copy
 import pickle
 import re
+from functools import partial
 
 import numpy as np
 import pytest
@@ -13,6 +14,17 @@ import chainrule as cr
 def halved(epoch):
     """A factor that a program can import by its name."""
     return 0.5**epoch
+
+
+def power(base, epoch, *, by):
+    return float(base) ** (-by * epoch)
+
+
+class Called:
+    """A function that is an object, whose repr is its address."""
+
+    def __call__(self, epoch):
+        return 0.5**epoch
 
 
 class Halved(cr.Schedule):
@@ -86,6 +98,19 @@ def test_a_function_shows_by_its_name():
     assert repr(cr.LambdaLR(0.1, halved)) == "LambdaLR(lr=0.1, lr_lambda=halved)"
     assert repr(cr.MultiplicativeLR(0.1, lambda epoch: 1)) == "MultiplicativeLR(lr=0.1, lr_lambda=<lambda>)"
     assert repr(cr.CyclicLR(0.1, 0.2, scale_fn=halved)) == "CyclicLR(0.1, 0.2, scale_fn=halved)"
+    assert repr(cr.LambdaLR(0.1, partial(power, 2, by=0.5))) == "LambdaLR(lr=0.1, lr_lambda=partial(power, 2, by=0.5))"
+    assert repr(cr.LambdaLR(0.1, Called())) == "LambdaLR(lr=0.1, lr_lambda=<Called>)"
+
+
+@pytest.mark.parametrize("make", [lambda: halved, lambda: partial(power, 2, by=0.5), Called])
+def test_a_checkpoint_takes_what_has_the_same_name_for_the_same(make, tmp_path):
+    def go_on(epochs):
+        how = {"checkpoint": tmp_path, "resume": True}
+        return fit(network(cr.LambdaLR(0.1, make())), epochs, **how).epochs
+
+    assert (go_on(2), go_on(4)) == (2, 4)
+    with pytest.raises(ValueError, match=r"is of another run: optimizer was .*lr_lambda="):
+        fit(network(cr.LambdaLR(0.1, lambda epoch: 1.0)), 6, checkpoint=tmp_path, resume=True)
 
 
 def test_copies_go_on():

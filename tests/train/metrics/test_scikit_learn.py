@@ -230,6 +230,16 @@ def test_a_function_that_gives_a_table_is_refused_when_it_does():
         cr.evaluate(small_network(), cr.CrossEntropyLoss(), (X, TWO), metrics=[table])
 
 
+def test_what_scikit_learn_refuses_says_which_metric_it_was():
+    several = small_network(n_out=3)
+    asked = [metrics.accuracy, oracle.f1_score]  # which asks for its average, where there are three classes
+    with pytest.raises(ValueError, match=r"^f1_score: Target is multiclass but average='binary'"):
+        cr.evaluate(several, cr.CrossEntropyLoss(), (X, THREE), metrics=asked)
+    gaps = np.where(np.arange(180).reshape(60, 3) % 7 == 0, np.nan, 1.0)
+    with pytest.raises(ValueError, match=r"^mean_absolute_error: Input contains NaN"):
+        cr.evaluate(several, cr.MSELoss(missing="ignore"), (X, gaps), metrics=[oracle.mean_absolute_error])
+
+
 def test_the_core_does_not_import_scikit_learn():
     import subprocess
     import sys

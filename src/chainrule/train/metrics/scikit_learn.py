@@ -88,7 +88,10 @@ class ScikitLearn:
         if np.isnan(said).any() or (self.of == "classes" and (said < 0).any()):
             return float("nan")
         said = said if self.of == "outputs" else _of_class_one(said)
-        return self.metric(true, said, **self._given(said, weight))
+        try:
+            return self.metric(true, said, **self._given(said, weight))
+        except ValueError as error:  # "Input contains NaN." does not say which of several metrics would not have it
+            raise ValueError(f"{self.__name__}: {error}") from error
 
     def _given(self, said: np.ndarray, weight: np.ndarray | None) -> dict[str, Any]:
         """The options, weights where it takes them, and the classes that outputs are of, if some may be missing."""
