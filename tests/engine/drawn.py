@@ -176,7 +176,8 @@ def tasks(draw: Any, n_out: int, kinked: bool = True) -> Task:
         target = draw(st.sampled_from(["classes", "probabilities"])) if kind == "CrossEntropy" else "classes"
         options += [f"weight=numbers({n_out}, 1)"] * draw(st.booleans())
         if target == "classes":
-            options += draw(st.sampled_from([[], ["ignore_index=0"], ["ignore_index=-1"]]))
+            ignored = [[], ["ignore_index=-1"]] + [["ignore_index=0"]] * (n_out > 1)
+            options += draw(st.sampled_from(ignored))
     if kind == "CrossEntropy":
         options += [f"label_smoothing={draw(st.sampled_from([0.1, 0.5]))}"] * draw(st.booleans())
     options += ['reduction="sum"'] * (draw(st.integers(0, 3)) == 0)
@@ -373,6 +374,8 @@ class Training:
             target /= target.sum(axis=1, keepdims=True)
         elif self.task.target == "classes":
             target = rng.integers(n_out, size=rows)
+            if "ignore_index=0" in self.task.loss:
+                target[0] = n_out - 1  # the first always counts
             if "ignore_index=-1" in self.task.loss:
                 target[(rng.uniform(size=rows) < 0.3) & (np.arange(rows) > 0)] = -1
         if self.task.ignores_missing:
