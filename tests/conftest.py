@@ -1,7 +1,9 @@
 """Settings of every test: hypothesis tries the same examples on every run, PyTorch uses one thread per worker."""
 
 import signal
+from collections.abc import Iterator
 
+import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
@@ -18,3 +20,12 @@ torch.set_num_threads(1)
 
 # A shell starts what runs in the background deaf to Ctrl-C; the tests are about what happens when it is heard.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture
+def float64_by_default() -> Iterator[None]:
+    """PyTorch keeps what is one number for each parameter, such as NAdam's mu_product, in its default dtype."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(before)

@@ -300,7 +300,21 @@ def test_a_network_in_pytorch_reads_every_kind_too(kind: str, dtype: str) -> Non
         assert torch.equal(found, expected)
 
 
-RULES = [cr.SGD(lr=0.1), cr.Adam(), cr.AdamW(), cr.RMSprop(), cr.Adagrad()]
+RULES = [
+    cr.SGD(lr=0.1),
+    cr.Adam(),
+    cr.AdamW(),
+    cr.RMSprop(),
+    cr.Adagrad(),
+    cr.NAdam(),
+    cr.RAdam(0.01),
+    cr.Adamax(),
+    cr.Adadelta(),
+    cr.Rprop(),
+    cr.ASGD(0.1),
+    cr.Adafactor(),
+    cr.Muon(0.01, weight_decay=0.0),
+]
 
 
 @pytest.mark.parametrize("rule", RULES, ids=repr)

@@ -32,6 +32,8 @@ def test_what_the_page_shows_is_good():
     assert number(r"after 1,920 steps: (\S+)", "on_torch.py") < 1e-9
     assert number(r"with skips .*errors (\d+) of 1000", "skips.py") <= 40
     assert number(r"a chain .*errors (\d+) of 1000", "skips.py") > 400
+    assert number(r"rising  steepest fall ([\d.]+)", "monotone.py") == 0
+    assert number(r"free    steepest fall ([\d.]+)", "monotone.py") > 1
     assert number(r"test accuracy ([\d.]+)%", "digits.py") > 97
     assert number(r"on data never seen ([\d.]+)", "estimators.py") > 0.94
     assert "Forgetful: backward is wrong for s" in SHOWN["own_layer.py"]

@@ -73,9 +73,9 @@ def test_version_is_three_numbers():
 # Each part imports what stands above it, and nothing below.
 ORDER = [
     ("arguments", "arrays", "extras", "random", "signature", "structures"),
-    ("initializers", "module"),
+    ("constraints", "initializers", "module"),
     ("data", "layers", "losses", "optimizers"),
-    ("roles",),
+    ("averages", "roles"),
     ("checks", "diagram", "engine", "files"),
     ("train",),
     ("callbacks", "estimators", "exchange", "many", "plots"),

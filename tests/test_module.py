@@ -1,12 +1,18 @@
+import copy
+import pickle
 import re
 import threading
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from cases import LIBRARIES, array, numpy
+from drawn_networks import Drawn, drawn_networks
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import chainrule as cr
 from chainrule import Buffer, Module, Parameter
@@ -390,3 +396,159 @@ def test_all_are_told_of_a_change_that_began_to_watch_at_once() -> None:
     layer.note = "set"  # type: ignore[attr-defined]
     del layer.note  # type: ignore[attr-defined]
     assert all(listener.heard == ["note", "note"] for mine in listeners for listener in mine)
+
+
+# -- what is frozen
+
+
+def test_freezing_is_for_all_parameters_below_and_gives_the_module_back() -> None:
+    net = cr.Sequential(cr.Linear(2, 3), cr.Tanh(), cr.Sequential(cr.Linear(3, 1, bias=False)))
+    assert net[2].freeze() is net[2]
+    assert [p.trainable for p in net.param()] == [True, True, False]
+    assert [m.has_trainable() for m in net] == [True, False, False]
+    assert net.num_parameters == 12
+    assert len(list(net.named_parameters())) == len(net.param()) == 3
+    assert not net.freeze().has_trainable()
+    assert net.unfreeze() is net
+    assert all(p.trainable for p in net.param())
+    assert repr(net[0].freeze().weight) == "Parameter(3, 2) float32, frozen"
+
+
+def test_trainable_is_true_or_false_and_may_be_given() -> None:
+    assert not Parameter(np.ones(2), trainable=False).trainable
+    with pytest.raises(TypeError, match="Parameter: trainable must be True or False, got 'no'"):
+        Parameter(np.ones(2), trainable="no")  # type: ignore[arg-type]
+    parameter = Parameter(np.ones(2))
+    with pytest.raises(TypeError, match="Parameter: trainable must be True or False, got None"):
+        parameter.trainable = None  # type: ignore[assignment]
+    assert parameter.trainable
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))])
+def test_copies_are_frozen_like_what_they_are_of(copied: Callable[[Any], Any]) -> None:
+    assert not copied(Parameter(np.ones(2), trainable=False)).trainable
+    assert copied(Parameter(np.ones(2))).trainable
+    net = cr.Sequential(cr.Linear(2, 3).freeze(), cr.Linear(3, 1))
+    assert [p.trainable for p in copied(net).param()] == [False, False, True, True]
+
+
+def test_who_watches_a_parameter_hears_when_it_is_frozen() -> None:
+    heard: list[str] = []
+
+    class Listener:
+        def changed(self, name: str) -> None:
+            heard.append(name)
+
+    layer, listener = cr.Linear(1, 1), Listener()
+    layer.weight.watch(listener)
+    layer.freeze()
+    layer.unfreeze()
+    assert heard == ["trainable", "trainable"]
+    copy.deepcopy(layer).freeze()
+    del listener
+    layer.freeze()
+    assert heard == ["trainable", "trainable"]
+
+
+def after_a_pass(drawn: Drawn, way: str) -> list[np.ndarray]:
+    """The gradients of a network's parameters after a pass, by `backward` or `backward_parameters`."""
+    model = copy.deepcopy(drawn.model).train()
+    for module in model.modules():
+        if hasattr(module, "reseed"):
+            module.reseed(0, 0)
+    model.zero_grad()
+    y, saved = model.forward(drawn.x)
+    _, kept = drawn.loss.forward(y, drawn.target)
+    getattr(model, way)(drawn.loss.backward(1.0, kept), saved)
+    return [parameter.grad for parameter in model.param()]
+
+
+@settings(max_examples=60)
+@given(drawn=drawn_networks(), data=st.data())
+def test_frozen_parameters_get_no_gradient_and_all_others_the_same_bits(drawn: Drawn, data: st.DataObject) -> None:
+    whole = after_a_pass(drawn, "backward")
+    parameters = drawn.model.param()
+    for parameter in parameters:
+        parameter.trainable = data.draw(st.booleans())
+    for way in ("backward", "backward_parameters"):
+        for parameter, grad, expected in zip(parameters, after_a_pass(drawn, way), whole, strict=True):
+            np.testing.assert_array_equal(grad, expected if parameter.trainable else np.zeros_like(expected))
+
+
+class Wall(cr.Tanh):
+    """Nothing comes back through it."""
+
+    def backward(self, dy: Any, y: Any) -> Any:
+        raise AssertionError("somebody asked for dx")
+
+
+def linear() -> cr.Linear:
+    return cr.Linear(2, 2)
+
+
+@pytest.mark.parametrize(
+    "net",
+    [
+        cr.Sequential(Wall(), linear(), cr.Tanh(), linear()),
+        cr.Sequential(linear().freeze(), Wall(), linear().freeze(), Wall(), linear(), cr.Tanh()),
+        cr.Sequential(cr.Sequential(linear().freeze(), Wall()), linear()),
+        cr.Residual(cr.Sequential(Wall(), linear()), Wall()),
+        cr.Residual(Wall(), cr.Sequential(Wall(), linear())),
+        cr.Sequential(cr.Parallel(Wall(), cr.Sequential(Wall(), linear())), cr.Sum(), linear()),
+        cr.Graph({"a": (Wall(), "x"), "b": (linear(), "a"), "c": (Wall(), "a"), "d": (cr.Sum(), ("b", "c"))}),
+        cr.Sequential(linear(), Wall()).freeze(),
+    ],
+    ids=lambda net: type(net).__name__,
+)
+def test_nothing_comes_back_to_where_no_parameter_waits_for_it(net: Module) -> None:
+    x = np.ones((4, 2), "float32")
+    before = [p.value.copy() for p in net.param()]
+    cr.fit(net, cr.MSELoss(), (x, x), epochs=1, optimizer=cr.SGD(lr=0.1), engine="python", keep="last")
+    for p, value in zip(net.param(), before, strict=True):
+        assert bool((p.value != value).any()) == p.trainable
+    y, saved = net.forward(x)
+    with pytest.raises(AssertionError, match="somebody asked for dx"):
+        net.backward(np.ones_like(y), saved)
+
+
+def test_a_backward_of_its_own_is_what_training_goes_by() -> None:
+    class Doubled(cr.Linear):
+        def backward(self, dy: Any, x: Any) -> Any:
+            return super().backward(2 * dy, x)
+
+    class Alone(cr.Linear):
+        def backward_parameters(self, dy: Any, x: Any) -> None:
+            self.weight.grad += 7
+
+    x = np.ones((1, 1), "float32")
+    for kind, expected in ((cr.Linear, 1), (Doubled, 2), (type("Lower", (Doubled,), {}), 2), (Alone, 7)):
+        for net in (kind(1, 1, bias=False), cr.Sequential(kind(1, 1, bias=False))):
+            y, saved = net.forward(x)
+            net.backward_parameters(np.ones_like(y), saved)
+            assert net.param()[0].grad.tolist() == [[expected]]
+
+
+def test_gradients_of_frozen_parameters_have_no_share_in_clipping() -> None:
+    layer = cr.Linear(1, 1, rng=0)
+    for p in layer.param():
+        p.grad[...] = 3
+    layer.bias.trainable = False  # type: ignore[union-attr]
+    assert cr.clip_grad_norm_(layer.param(), 1.0) == 3
+    cr.clip_grad_value_(layer.param(), 0.5)
+    assert [p.grad.item() for p in layer.param()] == [0.5, 3]
+
+
+def test_a_callback_may_melt_layers_one_by_one() -> None:
+    x = np.random.default_rng(0).normal(size=(20, 2)).astype("float32")
+    net = cr.Sequential(linear().freeze(), cr.Tanh(), linear().freeze(), cr.Tanh(), linear())
+    seen = []
+
+    def melt(run: cr.Run) -> None:
+        seen.append([p.value.copy() for p in net.param()])
+        if run.history.epochs < 3:
+            net[4 - 2 * run.history.epochs].unfreeze()
+
+    how: dict[str, Any] = {"epochs": 3, "optimizer": cr.SGD(lr=0.1), "callbacks": [melt], "keep": "last"}
+    cr.fit(net, cr.MSELoss(), (x, x), engine="python", **how)
+    moved = [[bool((a != b).any()) for a, b in zip(one, other, strict=True)] for one, other in pairwise(seen)]
+    assert moved == [[False, False, True, True, True, True], [True] * 6]

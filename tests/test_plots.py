@@ -62,6 +62,28 @@ def test_losses_compares_several_histories_by_name():
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["first", "second"]
 
 
+def test_schedule_draws_the_rate_of_every_step_and_the_momentum_where_it_is_cycled():
+    rate = cr.OneCycleLR(0.5, total_steps=12)
+    left, right = plots.schedule(rate, 3, steps_per_epoch=4).axes
+    for ax, at in ((left, rate.at), (right, rate.momentum_at)):
+        (line,) = ax.lines
+        assert list(line.get_xdata()[:-1]) == [step / 4 for step in range(12)]
+        assert list(line.get_ydata()[:-1]) == [at(steps=step, epochs=step // 4) for step in range(12)]
+    (ax,) = plots.schedule(cr.StepLR(0.5, 2, gamma=0.5), 4).axes
+    assert list(ax.lines[0].get_ydata()) == [0.5, 0.5, 0.25, 0.25, 0.25]
+
+
+def test_schedule_needs_losses_for_one_that_goes_by_them_and_leaves_it_alone():
+    rate = cr.ReduceLROnPlateau(1.0, factor=0.5, patience=0)
+    (ax,) = plots.schedule(rate, 3, losses=[1.0, 1.0, 1.0]).axes
+    assert list(ax.lines[0].get_ydata()) == [1.0, 1.0, 0.5, 0.5]
+    assert rate.reductions == 0
+    with pytest.raises(ValueError, match=r"plots.schedule: losses must be those of 4 epochs, for Reduce.*, got 3"):
+        plots.schedule(rate, 4, losses=[1.0, 1.0, 1.0])
+    with pytest.raises(TypeError, match=r"plots.schedule: rate must be a schedule, got 0.1"):
+        plots.schedule(0.1, 4)
+
+
 def test_pictures_are_drawn_where_the_caller_says(tmp_path):
     figure, axes = plots.sheet(1, 2)
     data = cr.data.disk(50, seed=0)

@@ -34,6 +34,12 @@ void time_all() {
     time<T>("RMSprop", optimizer_settings("RMSprop"));
     time<T>("RMSprop, centered, mom.", optimizer_settings("RMSprop", {{"centered", 1}, {"momentum", 0.9}}));
     time<T>("Adagrad", optimizer_settings("Adagrad"));
+    time<T>("NAdam", optimizer_settings("NAdam"));
+    time<T>("RAdam", optimizer_settings("RAdam"));
+    time<T>("Adamax", optimizer_settings("Adamax"));
+    time<T>("Adadelta", optimizer_settings("Adadelta"));
+    time<T>("Rprop", optimizer_settings("Rprop"));
+    time<T>("ASGD", optimizer_settings("ASGD"));
     alignas(64) static T g[n];
     double sum = 0;
     const double seconds = median_seconds([&] { touch(g); sum += sum_of_squares(Matrix<T>(g, 64, n / 64), 0); });

@@ -58,7 +58,7 @@ struct Cell {
 
     Cell(std::vector<int> w, int b, int threads, const std::string& activation, bool adam) : widths(w), batch(b) {
         Plan plan = plan_of({w, settings(activation)}, b, 1000, DType::float32, threads);
-        if (adam) plan.optimizer = optimizer_settings("Adam");
+        if (adam) plan.rules = {{optimizer_settings("Adam"), {}}};
         for (size_t i = 1; i < w.size(); ++i) operations += (i == 1 ? 4.0 : 6.0) * b * w[i] * w[i - 1];
         engine = chainrule_engine.create(plan);
         std::mt19937 rng(1);

@@ -78,6 +78,10 @@ NB_MODULE(CHAINRULE_MODULE, m) {
         .def("read_best", [](Compiled& c, int i, OutputArray to) { c.read(i, to, true); })
         .def("write_best", [](Compiled& c, int i, InputArray from) { c.write(i, from, true); })
         .def("keep_best", &Compiled::keep_best, "epoch"_a, "loss"_a)
+        .def("read_average", &Compiled::read_average)
+        .def("write_average", &Compiled::write_average)
+        .def_prop_rw("averaged", [](Compiled& c) { return c.engine().averaged(); },
+                     [](Compiled& c, int64_t taken) { c.engine().set_averaged(taken); })
         .def("write_state", &Compiled::write_state)
         .def("steps_taken", [](Compiled& c, int i) { return c.engine().steps_taken(i); })
         .def("set_steps_taken", [](Compiled& c, int i, int64_t steps) { c.engine().set_steps_taken(i, steps); })
@@ -87,13 +91,14 @@ NB_MODULE(CHAINRULE_MODULE, m) {
         .def_prop_ro("best_loss", [](Compiled& c) { return c.engine().best().loss; })
         .def("set_best", [](Compiled& c, int64_t epoch, double loss) { c.engine().set_best({epoch, loss}); }, "epoch"_a, "loss"_a)
         .def("data", &Compiled::data, "x"_a, "targets"_a, "sample_weight"_a.none())
-        .def("run", &Compiled::run, "data"_a, "validation"_a.none(), "lr"_a, "lr_per_step"_a, "batch"_a, "shuffle"_a,
+        .def("run", &Compiled::run, "data"_a, "validation"_a.none(), "lr"_a, "momentum"_a, "lr_per_step"_a, "batch"_a, "shuffle"_a,
              "seed"_a, "first_epoch"_a, "end_epoch"_a, "max_seconds"_a, "keep_best"_a, "losses"_a, "validation_losses"_a,
              "head_losses"_a, "validation_head_losses"_a, "position"_a)
         .def("predict", &Compiled::predict, "x"_a.none(), "out"_a.none() = nb::none())
+        .def("predict_by_average", &Compiled::predict_by_average, "x"_a.none())
         .def("forward", &Compiled::forward, "x"_a.none(), "training"_a = true)
         .def("backward", &Compiled::backward, "dy"_a.none(), "input"_a = true)
-        .def("step", &Compiled::step, "x"_a.none(), "target"_a.none())
+        .def("step", &Compiled::step, "x"_a.none(), "target"_a.none(), "sample_weight"_a.none() = nb::none())
         .def("update", &Compiled::update)
         .def("zero_grad", &Compiled::zero_gradients)
         .def("show", [](Compiled& c, nb::handle parameter) { c.show(parameter, Home::What::value); })
@@ -117,13 +122,14 @@ NB_MODULE(CHAINRULE_MODULE, m) {
         .def_rw("mismatch", &Compiled::mismatch, nb::arg().none())
         .def_prop_rw("read", [](Compiled& c) { return c.reader.read; },
                      [](Compiled& c, nb::object read) { c.reader.read = std::move(read); }, nb::arg().none())
-        .def_rw("next_lr", &Compiled::next_lr, nb::arg().none())
-        .def_rw("lr", &Compiled::lr)
+        .def_prop_ro("lr", [](Compiled& c) { return c.lr; })
+        .def_prop_ro("momentum", [](Compiled& c) { return c.momentum; })
+        .def("set_rates", &Compiled::set_rates, "lr"_a, "momentum"_a, "next_rates"_a.none())
         .def("set_counter", &Compiled::set_counter, "array"_a);
 
     nb::class_<PythonQueue>(m, "Queue")
         .def(nb::init<int>(), "threads"_a)
-        .def("submit", &PythonQueue::submit, "compiled"_a, "data"_a, "validation"_a.none(), "lr"_a, "lr_per_step"_a,
+        .def("submit", &PythonQueue::submit, "compiled"_a, "data"_a, "validation"_a.none(), "lr"_a, "momentum"_a, "lr_per_step"_a,
              "batch"_a, "shuffle"_a, "seed"_a, "first_epoch"_a, "end_epoch"_a, "max_seconds"_a, "keep_best"_a,
              "losses"_a, "validation_losses"_a, "head_losses"_a, "validation_head_losses"_a, "position"_a, "patience"_a = 0, "min_delta"_a = 0.0)
         .def("wait", &PythonQueue::wait, "seconds"_a)

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "plan.h"
+#include "rates.h"
 
 namespace chainrule {
 
@@ -38,7 +39,10 @@ struct Training {
     int64_t batch = 1;          // at most the plan's
     bool shuffle = true;
     uint64_t seed = 0;          // of the order of samples
-    const double* lr = nullptr; // one per epoch from first_epoch on, or per step: lr[(epoch - first_epoch) · steps + step]
+    // Of each rule of the plan, one per epoch from first_epoch on, or per step:
+    // lr[((epoch - first_epoch) · steps + step) · rules + rule]
+    const double* lr = nullptr;
+    const double* momentum = nullptr;  // likewise; null, or below 0: what the rule was made with
     bool lr_per_step = false;
     int64_t first_epoch = 0;    // what lr[0] and losses[0] belong to
     int64_t end_epoch = 1;      // stop before this one
@@ -93,6 +97,14 @@ public:
     virtual void set_best(Best) = 0;               // epoch -1: none yet
     virtual void keep_best(Best) = 0;              // the parameters are the best now
 
+    // The mean of the parameters, if the plan has an average, and how many weights are in it: as long as there are none, the
+    // parameters stand for it. Losses of validation data, and the best parameters, are the mean's.
+    virtual void read_average(int i, void* to) const = 0;
+    virtual void write_average(int i, const void* from) = 0;
+    virtual int64_t averaged() const = 0;
+    virtual void set_averaged(int64_t taken) = 0;
+    virtual void predict_by_average(const void* const* x, int64_t rows, void* const* y) = 0;
+
     // Training: from `position` on, over whole epochs or until a limit.
     virtual Outcome run(const Dataset& data, const Training& training, Position& position) = 0;
     // The sums of each head's loss into `losses`, and the outputs into y, one array for each (null: not wanted).
@@ -103,8 +115,8 @@ public:
     virtual void forward(const void* const* x, int64_t rows, void* const* y, bool training) = 0;
     virtual void backward(const void* const* dy, int64_t rows, void* const* dx) = 0;  // adds to the gradients; dx may be null
     virtual void zero_gradients() = 0;
-    virtual void update(double lr) = 0;                                 // by the gradients as they are
-    virtual double step(const Dataset& batch, double lr) = 0;           // forward, loss, backward, update; the loss
+    virtual void update(const Rates& rates) = 0;                        // by the gradients as they are
+    virtual double step(const Dataset& batch, const Rates& rates) = 0;  // forward, loss, backward, update; the loss
 };
 
 // Chosen once per process by the CPU. Each instruction set's object exports one of these.

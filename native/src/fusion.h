@@ -40,6 +40,11 @@ struct Fusion {
     std::vector<int> slot;         // of each value; -1 for one that leads nowhere
     std::vector<std::string> notes;  // for each op of the plan
 
+    // Has it anything to do on the way back where nobody asks for the gradients of the inputs?
+    bool goes_back(const FusedOp& op) const {
+        return trains(op) || std::any_of(op.dx.begin(), op.dx.end(), [](const Coming& c) { return !c.input_only; });
+    }
+
     // threaded: several threads share a step, and the gradients of parameters come after all others.
     Fusion(const Plan& plan, std::vector<Manners> manners, bool threaded)
         : slot(plan.values.size(), -1), notes(plan.ops.size()), plan_(plan), manners_(std::move(manners)), threaded_(threaded) {
@@ -111,7 +116,7 @@ private:
     void lay_backward() {
         std::vector<bool> trained(slots.size(), false), arrived(slots.size(), false);
         for (const FusedOp& op : ops) {
-            bool of = !plan_.ops[size_t(op.op)].parameters.empty();
+            bool of = trains(op);
             for (int s : op.x) of = of || trained[size_t(s)];
             trained[size_t(op.y)] = trained[size_t(op.y)] || of;
         }
@@ -197,6 +202,10 @@ private:
     void add_slot(int v) {
         slot[size_t(v)] = int(slots.size());
         slots.push_back({plan_.values[size_t(v)]});
+    }
+    bool trains(const FusedOp& op) const {
+        const std::vector<int>& parameters = plan_.ops[size_t(op.op)].parameters;
+        return std::any_of(parameters.begin(), parameters.end(), [&](int p) { return plan_.is_trained(p); });
     }
     const Manners& manner(int n) const { return manners_[size_t(ops[size_t(n)].op)]; }
     void note(int op, const std::string& text) {

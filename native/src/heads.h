@@ -20,7 +20,7 @@ template <class T>
 class Heads {
 public:
     Heads(const Plan& plan, const Network<T>& network, int64_t evaluation_rows)
-        : batch_(plan.batch), evaluation_rows_(evaluation_rows) {
+        : batch_(plan.batch), step_rows_(checked_product(plan.batch, plan.accumulate)), evaluation_rows_(evaluation_rows) {
         for (size_t k = 0; k < plan.heads.size(); ++k) {
             const chainrule::Head& said = plan.heads[k];
             One one;
@@ -31,6 +31,7 @@ public:
             one.weight = said.weight;
             one.mean = said.loss.flag("mean");
             one.class_targets = said.class_targets;
+            one.ignores_missing = !said.class_targets && one.loss->ignores_missing();
             if (said.class_targets) one.ignore_index = int64_t(said.loss.number("ignore_index"));
             heads_.push_back(std::move(one));
         }
@@ -39,11 +40,12 @@ public:
     size_t count() const { return heads_.size(); }
 
     void lay_out(Arena& arena) {
-        const int64_t rows = batch_ > evaluation_rows_ ? batch_ : evaluation_rows_;
+        const int64_t rows = step_rows_ > evaluation_rows_ ? step_rows_ : evaluation_rows_;
         sample_weights_ = arena.take<T>(heads_.empty() ? 0 : rows);
         for (One& one : heads_) {
             one.targets = arena.take<T>(one.class_targets ? 0 : matrix_size<T>(batch_, one.columns));
             one.indices = arena.take<int64_t>(one.class_targets ? rows : 0);
+            if (one.ignores_missing) one.there = arena.take<double>(rows);
             one.partial = arena.take<double>(rows / row_block + 1);
             one.evaluation_targets = arena.take<T>(one.class_targets ? 0 : matrix_size<T>(evaluation_rows_, one.columns));
         }
@@ -69,8 +71,10 @@ public:
 
     // ---- a training step
 
-    // What the denominators depend on: one number for each row of the whole batch; and these.
+    // What the denominators depend on: one number for each row of the whole step; and these. The step is one batch, or
+    // several, to which `turn_to` turns.
     void begin(const Dataset& data, const int64_t* order, int64_t first, int64_t rows) {
+        first_ = 0;
         weighted_ = data.sample_weight != nullptr;
         if (weighted_) {
             const T* weight = static_cast<const T*>(data.sample_weight);
@@ -82,11 +86,14 @@ public:
                 const int64_t* const indices = static_cast<const int64_t*>(data.targets[k]);
                 for (int64_t r = 0; r < rows; ++r) one.indices[r] = indices[order ? order[first + r] : first + r];
             }
-            if (!weighted_ && !one.class_targets && one.of_rows == rows) continue;  // it depends on nothing else
+            if (one.ignores_missing) look_what_is_there(one, data.targets[k], order, first, rows);
+            if (one.of_rows == rows && !weighted_) continue;  // it depends on nothing else
             one.denominator = one.loss->denominator(target_of(one, 0, 0, rows), rows, one.columns);
-            one.of_rows = weighted_ || one.class_targets ? -1 : rows;
+            one.of_rows = weighted_ || one.class_targets || one.ignores_missing ? -1 : rows;
         }
     }
+    // The batch that comes begins with this row of the step.
+    void turn_to(int64_t first) { first_ = first; }
     // Targets of the batch's rows first + begin …, to rows begin … end - 1 of the memory.
     void gather_rows(const Dataset& data, const int64_t* order, int64_t first, int64_t begin, int64_t end) {
         for (size_t k = 0; k < heads_.size(); ++k)
@@ -100,13 +107,13 @@ public:
                            one.output->gradient_rows(begin, end), one.weight == 1 ? one.denominator : one.denominator / one.weight,
                            one.partial + (first_row + begin) / row_block);
     }
-    // Adds each head's loss of a batch to `losses`.
-    void add_up(int64_t rows, LossSum* losses) const {
+    // Adds each head's loss of a batch to `losses`; with the last batch of a step, what divides that of the step.
+    void add_up(int64_t rows, bool last, LossSum* losses) const {
         for (size_t k = 0; k < heads_.size(); ++k) {
             double sum = 0;
             for (int64_t b = 0; b < (rows + row_block - 1) / row_block; ++b) sum += heads_[k].partial[b];
             losses[k].sum += sum;
-            losses[k].denominator += heads_[k].denominator;
+            if (last) losses[k].denominator += heads_[k].denominator;
         }
     }
 
@@ -139,9 +146,10 @@ private:
         std::unique_ptr<Loss<T>> loss;
         double weight = 1, denominator = 0;
         int64_t of_rows = -1;  // rows of the batch whose denominator it is
-        bool mean = true, class_targets = false;
+        bool mean = true, class_targets = false, ignores_missing = false;
         T *targets = nullptr, *evaluation_targets = nullptr;
         int64_t* indices = nullptr;
+        double* there = nullptr;    // how much of each row of the batch is there
         double* partial = nullptr;  // sums of blocks of rows
     };
 
@@ -159,6 +167,10 @@ private:
                 target.values = view(one, one.evaluation_targets, evaluation_rows_, 0, rows);
                 gather<T>(target.values, static_cast<const T*>(data.targets[k]), nullptr, first);
             }
+            if (one.ignores_missing) {
+                look_what_is_there(one, data.targets[k], nullptr, first, rows);
+                target.there = one.there;
+            }
             if (data.sample_weight) target.sample_weight = static_cast<const T*>(data.sample_weight) + first;
             const double denominator = one.loss->denominator(target, rows, one.columns);
             one.loss->rows(outputs[k].slice(begin, end), target, Matrix<T>{}, denominator, one.partial);
@@ -167,6 +179,10 @@ private:
         }
     }
 
+    static void look_what_is_there(One& one, const void* targets, const int64_t* order, int64_t first, int64_t rows) {
+        const T* const values = static_cast<const T*>(targets);
+        for (int64_t r = 0; r < rows; ++r) one.there[r] = one.loss->there(values + (order ? order[first + r] : first + r) * one.columns, one.columns);
+    }
     static Matrix<T> view(const One& one, T* data, int64_t capacity, int64_t begin, int64_t end) {
         Value<T> value;
         value.columns = one.columns;
@@ -177,13 +193,14 @@ private:
     // memory_row: where values lie; row: of the batch, where indices and weights do.
     Target<T> target_of(const One& one, int64_t memory_row, int64_t row, int64_t rows) const {
         Target<T> target{};
-        if (one.class_targets) target.indices = one.indices + row;
+        if (one.class_targets) target.indices = one.indices + first_ + row;
         else target.values = view(one, one.targets, batch_, memory_row, memory_row + rows);
-        if (weighted_) target.sample_weight = sample_weights_ + row;
+        if (one.ignores_missing) target.there = one.there + first_ + row;
+        if (weighted_) target.sample_weight = sample_weights_ + first_ + row;
         return target;
     }
 
-    int64_t batch_, evaluation_rows_;
+    int64_t batch_, step_rows_, evaluation_rows_, first_ = 0;
     std::vector<One> heads_;
     T* sample_weights_ = nullptr;
     bool weighted_ = false;

@@ -56,7 +56,7 @@ struct Pass {
     bool add = false;     // add to the gradients of parameters; otherwise overwrite
     bool update = false;  // layers that may do so update their parameters in the same pass
     bool input = false;   // the gradients of the network's inputs are wanted too
-    double lr = 0;
+    const double* lr = nullptr;  // where there is an update: of each rule
 };
 
 // Which numbers a layer's passes read and write; from this, fusion.h decides what may take the place of what.
@@ -77,7 +77,7 @@ struct Manners {
 struct Coming {
     enum class How : uint8_t { written, added, given };  // given: it is dy, in the same memory
     How how = How::written;
-    bool input_only = false;  // nothing before it has parameters: it is wanted with the gradients of the inputs alone
+    bool input_only = false;  // nothing before it is trained: it is wanted with the gradients of the inputs alone
 };
 
 // Where fusion.h has put a layer.

@@ -8,6 +8,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "averages.h"
 #include "engine.h"
 #include "evaluation.h"
 #include "heads.h"
@@ -45,7 +46,7 @@ template <class T>
 class Loop final : public Engine {
 public:
     explicit Loop(const Plan& plan)
-        : plan_(checked(plan)), tiny_(make_tiny<T>(plan)), network_(settled(plan, tiny_ != nullptr)),
+        : plan_(checked(plan)), average_(plan.average), tiny_(make_tiny<T>(plan)), network_(settled(plan, tiny_ != nullptr)),
           heads_(plan, network_, Evaluation<T>::few_rows), evaluation_(network_), step_(network_, heads_, tiny_.get()), sums_(plan.heads.size()) {
         lay_out();
         arena_.allocate(plan.limit_bytes);
@@ -83,20 +84,27 @@ public:
     void set_best(Best best) override { best_ = best; }
     void keep_best(Best best) override {
         best_ = best;
-        network_.parameters().keep_best();
+        by_average([&] { network_.parameters().keep_best(); });
+    }
+    void read_average(int i, void* to) const override { read(known_average(), i, to); }
+    void write_average(int i, const void* from) override { write(known_average(), i, from); }
+    int64_t averaged() const override { return averaged_; }
+    void set_averaged(int64_t taken) override {
+        known_average();
+        averaged_ = taken;
     }
     void count_updates_in(int64_t* count) override { updates_ = count; }
 
     Outcome run(const Dataset& data, const Training& training, Position& at) override {
         need(!plan_.heads.empty(), "run: the plan has no loss");
-        need(plan_.has_optimizer, "run: the plan has no optimizer");
+        need(plan_.has_optimizer(), "run: the plan has no optimizer");
         need(training.batch >= 1 && training.batch <= plan_.batch, "run: batch must lie between 1 and the plan's");
         need(data.rows >= 1, "run: the data set is empty");
         need(data.rows <= plan_.samples || !training.shuffle, "run: the data set is larger than the plan's samples");
         need(training.lr != nullptr, "run: lr is missing");
         check(data);
         if (training.validation) check(*training.validation);
-        const int64_t steps = (data.rows + training.batch - 1) / training.batch;
+        const int64_t step_rows = training.batch * plan_.accumulate, steps = (data.rows + step_rows - 1) / step_rows;
         need(at.epoch >= training.first_epoch && at.step >= 0 && at.step < steps, "run: position outside the run");
         need(at.losses.empty() || at.losses.size() == heads_.count(), "run: position of another network");
         at.losses.resize(heads_.count());
@@ -105,6 +113,7 @@ public:
         const FlushDenormals flush;
         Clock clock(training.max_seconds);
         int64_t budget = training.max_steps;
+        const int64_t rules = int64_t(plan_.rules.size()), next_rates = training.lr_per_step ? rules : 0;
         for (; at.epoch < training.end_epoch; ++at.epoch, at.step = 0, clear(at.losses)) {
             const int64_t nth = at.epoch - training.first_epoch;
             const int64_t* order = nullptr;
@@ -117,12 +126,18 @@ public:
                 }
                 order = order_;
             }
-            for (; at.step < steps; ++at.step) {
+            const int64_t row = nth * (training.lr_per_step ? steps : 1) * rules + at.step * next_rates;
+            Rates rates(training.lr + row, training.momentum ? training.momentum + row : nullptr);
+            for (; at.step < steps; ++at.step, rates.advance(next_rates)) {
                 if (budget == 0 || clock.is_over()) return Outcome::interrupted;
                 --budget;
-                const int64_t first = at.step * training.batch;
-                const int64_t rows = data.rows - first < training.batch ? data.rows - first : training.batch;
-                train(data, order, first, rows, training.lr[training.lr_per_step ? nth * steps + at.step : nth], at.losses.data());
+                const int64_t first = at.step * step_rows;
+                const int64_t rows = data.rows - first < step_rows ? data.rows - first : step_rows;
+                train(data, order, first, rows, training.batch, rates, at.losses.data());
+                if (average_.takes(at.epoch, at.step, steps)) {
+                    step_.divided([&](Share share) { network_.parameters().average_in(average_.share(averaged_), averaged_ == 0, share); });
+                    ++averaged_;
+                }
             }
             const auto of_heads = [&](double* table) { return table ? table + nth * int64_t(heads_.count()) : nullptr; };
             double value = heads_.value(at.losses.data(), of_heads(training.head_losses));
@@ -130,7 +145,7 @@ public:
             bool finite = std::isfinite(value);
             if (finite && training.validation) {
                 clear(sums_);
-                evaluate_chunks(*training.validation, sums_.data(), nullptr);
+                by_average([&] { evaluate_chunks(*training.validation, sums_.data(), nullptr); });
                 value = heads_.value(sums_.data(), of_heads(training.validation_head_losses));
                 if (training.validation_losses) training.validation_losses[nth] = value;
                 finite = std::isfinite(value);
@@ -161,6 +176,10 @@ public:
         }
     }
 
+    void predict_by_average(const void* const* x, int64_t rows, void* const* y) override {
+        by_average([&] { predict(x, rows, y); });
+    }
+
     void forward(const void* const* x, int64_t rows, void* const* y, bool training) override {
         need(rows >= 1 && rows <= plan_.batch, "forward: more rows than the plan's batch");
         const FlushDenormals flush;
@@ -189,25 +208,26 @@ public:
 
     void zero_gradients() override { network_.parameters().zero_gradients(); }
 
-    void update(double lr) override {
-        need(plan_.has_optimizer, "update: the plan has no optimizer");
+    void update(const Rates& rates) override {
+        need(plan_.has_optimizer(), "update: the plan has no optimizer");
         const FlushDenormals flush;
         ++*updates_;
         Parameters<T>& all = network_.parameters();
         all.count_step();
-        all.update(lr, all.clipping_scale(), false, {});
+        all.update(rates, all.clipping_scale(), false, {});
+        if (all.bounds_rows()) all.bound_rows(rates, {});
         network_.parameters_changed();
         all.clear_padding_if_spoiled();
     }
 
-    double step(const Dataset& batch, double lr) override {
-        need(!plan_.heads.empty() && plan_.has_optimizer, "step: the plan needs a loss and an optimizer");
+    double step(const Dataset& batch, const Rates& rates) override {
+        need(!plan_.heads.empty() && plan_.has_optimizer(), "step: the plan needs a loss and an optimizer");
         need(batch.rows >= 1 && batch.rows <= plan_.batch, "step: more rows than the plan's batch");
         check(batch);
         remembers_ = 0;
         const FlushDenormals flush;
         clear(sums_);
-        train(batch, nullptr, 0, batch.rows, lr, sums_.data());
+        train(batch, nullptr, 0, batch.rows, batch.rows, rates, sums_.data());
         return heads_.value(sums_.data());
     }
 
@@ -223,6 +243,26 @@ private:
     int known_state(int k) const {
         if (k < 0 || k >= states()) throw std::out_of_range("the optimizer has no state " + std::to_string(k));
         return k;
+    }
+    T* known_average() const {
+        need(average_.is_there(), "the plan has no average");
+        return parameters().average();
+    }
+    // f with the mean in the place of the parameters, as soon as weights are in it.
+    template <class F>
+    void by_average(const F& f) {
+        if (averaged_ == 0) return f();
+        struct Swap {
+            Network<T>& network;
+            explicit Swap(Network<T>& of) : network(of) { now(); }
+            ~Swap() { now(); }
+            void now() const {
+                network.parameters().swap_average();
+                network.parameters_changed();
+            }
+        };
+        const Swap swap(network_);
+        f();
     }
     void read(const T* flat, int i, void* to) const { parameters().read(flat, known(i), static_cast<T*>(to)); }
     void write(T* flat, int i, const void* from) { network_.parameters().write(flat, known(i), static_cast<const T*>(from)); }
@@ -268,9 +308,10 @@ private:
         network_.lay_out_best(arena_);
     }
 
-    void train(const Dataset& data, const int64_t* order, int64_t first, int64_t rows, double lr, LossSum* losses) {
+    void train(const Dataset& data, const int64_t* order, int64_t first, int64_t rows, int64_t batch, const Rates& rates, LossSum* losses) {
         ++*updates_;
-        step_.make(data, order, first, rows, lr, passes_++, losses);
+        step_.make(data, order, first, rows, batch, rates, passes_, losses);
+        passes_ += rows <= batch ? 1 : (rows + batch - 1) / batch;  // a division takes as long as a small layer
     }
 
     const std::vector<Matrix<T>>& outputs_of(const void* const* x, int64_t first, int64_t rows) {
@@ -292,6 +333,8 @@ private:
     }
 
     Plan plan_;
+    Average average_;
+    int64_t averaged_ = 0;  // weights in the mean
     std::unique_ptr<Tiny<T>> tiny_;
     Network<T> network_;
     Heads<T> heads_;

@@ -15,6 +15,7 @@ inline void check_plan(const Plan& plan) {
     auto refuse = [](const std::string& why) { throw std::invalid_argument("plan: " + why); };
     if (plan.batch < 1) refuse("batch must be at least 1, got " + std::to_string(plan.batch));
     if (plan.threads < 1) refuse("threads must be at least 1");
+    if (plan.accumulate < 1) refuse("accumulate must be at least 1");
     if (plan.inputs.empty() || plan.outputs.empty()) refuse("there must be inputs and outputs");
     std::vector<bool> written(plan.values.size(), false);
     auto exists = [&](int v) { return v >= 0 && size_t(v) < plan.values.size(); };
@@ -42,12 +43,15 @@ inline void check_plan(const Plan& plan) {
         for (int v : *ends)
             if (plan.values[size_t(v)].positions != 1) refuse("inputs and outputs must have one position");
     if (!plan.heads.empty() && plan.heads.size() != plan.outputs.size()) refuse("there must be a head for each output");
+    if (!plan.rule_of.empty() && plan.rule_of.size() != plan.parameters.size()) refuse("there must be a rule for each parameter");
+    for (int rule : plan.rule_of)
+        if (rule < -1 || rule >= int(plan.has_optimizer() ? plan.rules.size() : 1)) refuse("no rule " + std::to_string(rule));
 }
 
 template <class T>
 class Network {
 public:
-    explicit Network(const Plan& plan) : plan_(plan), parameters_(plan.parameters, plan) {
+    explicit Network(const Plan& plan) : plan_(plan), parameters_(plan) {
         make_layers();
         if (!worth_threads(plan.batch)) plan_.threads = 1;
         std::vector<Manners> manners;
@@ -108,7 +112,8 @@ public:
     }
     // From the outputs' gradients back to those of the parameters (and the inputs), by one thread.
     void backward(const Pass& pass, int64_t samples) {
-        for (size_t i = layers_.size(); i-- > 0;) layers_[i]->backward(pass, samples);
+        const std::vector<Layer<T>*>& layers = pass.input ? layers_ : going_back_;
+        for (size_t i = layers.size(); i-- > 0;) layers[i]->backward(pass, samples);
     }
 
     // By several threads. Each its own rows, in two halves: all dx, then the gradients of the parameters. Where every update
@@ -116,13 +121,13 @@ public:
     bool is_prepared() const { return prepared_; }
     void parameters_changed() { prepared_ = false; }
     void prepare(Share share) {
-        for (Layer<T>* layer : layers_) layer->prepare(share);
+        for (Layer<T>* layer : going_back_) layer->prepare(share);
     }
     void backward_inputs(const Pass& pass, int64_t begin, int64_t end) {
-        for (size_t i = layers_.size(); i-- > 0;) layers_[i]->backward_inputs(pass, begin, end);
+        for (size_t i = going_back_.size(); i-- > 0;) going_back_[i]->backward_inputs(pass, begin, end);
     }
     void backward_parameters(const Pass& pass, int64_t samples, Share share) {
-        for (size_t i = layers_.size(); i-- > 0;) layers_[i]->backward_parameters(pass, samples, share, parameters_.all_fused());
+        for (size_t i = going_back_.size(); i-- > 0;) going_back_[i]->backward_parameters(pass, samples, share, parameters_.all_fused());
     }
     void parameters_stepped() { prepared_ = parameters_.all_fused(); }
 
@@ -135,9 +140,9 @@ public:
     }
     template <class Phase>
     void backward_by_layers(const Pass& pass, int64_t samples, const Phase& phase) {
-        for (size_t i = layers_.size(); i-- > 0;)
-            for (int p = 0, n = layers_[i]->backward_phases(); p < n; ++p)
-                phase([&](Share share) { layers_[i]->backward_part(pass, samples, p, share); });
+        for (size_t i = going_back_.size(); i-- > 0;)
+            for (int p = 0, n = going_back_[i]->backward_phases(); p < n; ++p)
+                phase([&](Share share) { going_back_[i]->backward_part(pass, samples, p, share); });
     }
 
     bool gradients_start_from_zero() const { return gradients_start_from_zero_; }
@@ -187,6 +192,7 @@ private:
             Layer<T>* layer = made_[size_t(op.op)].get();
             layer->put(std::move(place));
             layers_.push_back(layer);
+            if (fusion.goes_back(op)) going_back_.push_back(layer);
             is_big_ = is_big_ || layer->is_big();
         }
         for (int v : plan_.inputs) inputs_.push_back(&values_[size_t(fusion.slot[size_t(v)])]);
@@ -219,7 +225,7 @@ private:
     Plan plan_;
     Parameters<T> parameters_;
     std::vector<std::unique_ptr<Layer<T>>> made_;  // of every op of the plan
-    std::vector<Layer<T>*> layers_;                // those that run
+    std::vector<Layer<T>*> layers_, going_back_;   // those that run; and of them those with something to do on the way back
     std::vector<Value<T>> values_;                 // the slots; never resized once layers point to them
     std::vector<int> gradient_of_;                 // whose memory each slot's gradient has
     std::vector<Value<T>*> inputs_, outputs_;

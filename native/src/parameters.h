@@ -1,13 +1,17 @@
-// The parameters of a network: values, gradients, the optimizer's state and the best values so far, each array flat, with
-// every parameter at the same offset in all of them, so that one pass updates everything.
+// The parameters of a network: values, gradients, the optimizer's state, the best values so far and their mean, each array flat, with
+// every parameter at the same offset in all of them, so that one pass updates all that follow the same rule. Which these
+// are is found out before the run, not in it.
 #pragma once
 
+#include <algorithm>
 #include <vector>
 
 #include "arena.h"
+#include "constraints/constraint.h"
 #include "optimizers/optimizer.h"
 #include "plan.h"
 #include "products/products.h"
+#include "rates.h"
 #include "share.h"
 
 namespace chainrule {
@@ -21,29 +25,34 @@ int64_t matrix_size(int64_t rows, int64_t columns) {
 template <class T>
 class Parameters {
 public:
-    Parameters(const std::vector<ParameterShape>& shapes, const Plan& plan) : shapes_(shapes) {
-        for (const ParameterShape& p : shapes)
+    explicit Parameters(const Plan& plan) : shapes_(plan.parameters) {
+        for (const ParameterShape& p : shapes_)
             if (p.n_out < 1 || p.n_in < 0 || p.n_out > (int64_t(1) << 31) || p.n_in > (int64_t(1) << 31))
                 throw std::invalid_argument("plan: a parameter's shape is empty or huge");
-        uses_.assign(shapes.size(), 0);
-        fused_.assign(shapes.size(), false);
-        steps_taken_.assign(shapes.size(), 0);
-        if (!plan.has_optimizer) return;
-        const Settings settings = with_normal_options<T>(plan.optimizer);
-        Settings without_decay = settings;
-        without_decay.numbers["weight_decay"] = 0;
-        decays_all_ = settings.flag("decay_biases") || settings.number("weight_decay") == 0;
-        clip_value_ = settings.number("clip_value");
-        clip_norm_ = settings.number("clip_norm");
-        rule_ = make_optimizer<T>(settings);
-        bias_rule_ = make_optimizer<T>(decays_all_ ? settings : without_decay);
+        const size_t n = shapes_.size();
+        uses_.assign(n, 0);
+        fused_.assign(n, false);
+        steps_taken_.assign(n, 0);
+        constraints_.resize(n);
+        for (size_t i = 0; i < n; ++i) rule_of_.push_back(plan.rule(int(i)));
+        has_average_ = !plan.average.kind.empty();
+        if (plan.has_optimizer()) clip_norm_ = with_normal_options<T>(plan.rules[0].optimizer).number("clip_norm");
+        for (const Rule& rule : plan.rules) rules_.push_back(made(rule));
+        for (const Made& rule : rules_) spoils_padding_ = spoils_padding_ || rule.optimizer->spoils_padding();
+        for (size_t i = 0; i < n; ++i)
+            if (rule_for(i)) constrain(i, plan.rules[size_t(rule_of_[i])].constraints);
     }
+
+    // Is it not frozen? Then it has a rule, if there is an optimizer.
+    bool is_trained(int i) const { return rule_of_[size_t(i)] >= 0; }
+    int rule(int i) const { return rule_of_[size_t(i)]; }
 
     // ---- what the layers say, before memory is counted
 
     void use(int i) { ++uses_[size_t(i)]; }
     // Does the optimizer do nothing but value -= lr · gradient to this one, which one layer alone uses?
-    bool may_fuse_update(int i) const { return rule_ && rule_->is_plain() && uses_[size_t(i)] == 1; }
+    bool may_fuse_update(int i) const { return is_plain(i) && uses_[size_t(i)] == 1; }
+    bool is_plain(int i) const { return !rules_.empty() && is_trained(i) && rules_[size_t(rule(i))].is_plain; }
     // That layer will, in the pass that makes the gradient.
     void fuse_update(int i) { fused_[size_t(i)] = true; }
 
@@ -72,26 +81,33 @@ public:
     }
     void lay_out_best(Arena& arena) {
         best_ = arena.take<T>(flat_size_);
-        scratch_ = arena.take<T>(spoils_padding() ? biggest_ : 0);
+        average_ = arena.take<T>(has_average_ ? flat_size_ : 0);
+        scratch_ = arena.take<T>(spoils_padding_ ? biggest_ : 0);
     }
     // Once the memory is there.
     void start() {
         for (int k = 0; k < states(); ++k) {
-            const T initial = T(rule_->initial_state(k));
-            if (initial != 0)
-                for (size_t i = 0; i < shapes_.size(); ++i)
-                    each_number(i, [&](int64_t at) { state_[size_t(k)][at] = initial; });
+            for (size_t i = 0; i < shapes_.size(); ++i) {
+                const Made* rule = rule_for(i);
+                const T initial = rule && k < rule->optimizer->states() ? T(rule->optimizer->initial_state(k)) : T(0);
+                if (initial != 0) each_number(i, [&](int64_t at) { state_[size_t(k)][at] = initial; });
+            }
         }
-        find_uniform();
+        find_ranges();
     }
 
     // ---- what Python sees
 
-    int states() const { return rule_ ? rule_->states() : 0; }
+    int states() const {  // of the rule with the most
+        int most = 0;
+        for (const Made& rule : rules_) most = rule.optimizer->states() > most ? rule.optimizer->states() : most;
+        return most;
+    }
     T* values() const { return values_; }
     T* gradients() const { return gradients_; }
     T* state(int k) const { return state_[size_t(k)]; }
     T* best() const { return best_; }
+    T* average() const { return average_; }
     T* value(int i) const { return values_ + offset_[size_t(i)]; }
     T* gradient(int i) const { return gradients_ + offset_[size_t(i)]; }
     size_t count() const { return shapes_.size(); }
@@ -99,7 +115,7 @@ public:
     const std::vector<int64_t>& steps_taken() const { return steps_taken_; }
     void set_steps_taken(size_t i, int64_t steps) {
         steps_taken_[i] = steps;
-        find_uniform();
+        find_ranges();
     }
 
     void read(const T* flat, size_t i, T* to) const {
@@ -112,6 +128,25 @@ public:
 
     void zero_gradients() { std::memset(gradients_, 0, size_t(flat_size_) * sizeof(T)); }
     void keep_best() { std::memcpy(best_, values_, size_t(flat_size_) * sizeof(T)); }
+
+    // ---- their mean
+
+    // mean += part · (value - mean), for this thread's share of the numbers; the whole of the first values.
+    void average_in(double part, bool first, Share share) {
+        const int64_t begin = share.begin(flat_size_, 64), end = share.end(flat_size_, 64);
+        if (begin == end) return;
+        if (first) {
+            std::memcpy(average_ + begin, values_ + begin, size_t(end - begin) * sizeof(T));
+            return;
+        }
+        const Vec<T> factor = broadcast<T>(T(part));
+        for (int64_t i = begin; i < end; i += lanes<T>) {
+            const Vec<T> mean = load_unaligned(average_ + i);
+            store_unaligned(average_ + i, mean + factor * (load_unaligned(values_ + i) - mean));
+        }
+    }
+    // Puts the mean in the place of the values, and back.
+    void swap_average() { std::swap_ranges(values_, values_ + flat_size_, average_); }
 
     // Neither infinite nor NaN, every one of them.
     bool are_finite() const {
@@ -131,35 +166,48 @@ public:
     void count_step() {
         for (int64_t& steps : steps_taken_) ++steps;
     }
-    bool all_fused() const { return all_fused_; }
+    bool all_fused() const { return all_fused_; }  // of those that are trained
 
     // The factor by which clip_norm scales all gradients, after clip_value has cut them.
     double clipping_scale() const {
         if (!(clip_norm_ > 0)) return 1;
         double squares = 0;
         for (size_t i = 0; i < shapes_.size(); ++i)
-            squares += sum_of_squares(matrix(gradients_ + offset_[i], i), clip_value_);
+            if (const Made* rule = rule_for(i)) squares += sum_of_squares(matrix(gradients_ + offset_[i], i), rule->clip_value);
         return clip_scale(clip_norm_, squares);
     }
 
-    // On the gradients as they are, for this thread's share of the numbers; but for what a fused pass has updated.
-    void update(double lr, double scale, bool skip_fused, Share share) {
-        if (uniform_ && !(skip_fused && any_fused_)) {
-            const int64_t begin = share.begin(flat_size_, 64), end = share.end(flat_size_, 64);
-            if (begin < end) update_range(*rule_, begin, end, {lr, steps_taken_.empty() ? 0 : steps_taken_[0], scale});
-            return;
+    // On the gradients as they are, for this thread's share of the numbers; but for what a fused pass has updated. Constraints
+    // follow that need no more than these numbers.
+    void update(const Rates& rates, double scale, bool skip_fused, Share share) {
+        for (const Range& range : skip_fused ? unfused_ : ranges_) {
+            const int64_t begin = share.begin(range.end - range.begin, 64), end = share.end(range.end - range.begin, 64);
+            if (begin == end) continue;
+            const Made& rule = rules_[size_t(range.rule)];
+            const UpdateStep step{rates.lr[range.rule], steps_taken_[range.parameter], scale * rule.sign,
+                                  rates.momentum ? rates.momentum[range.rule] : -1};
+            update_range(*rule.optimizer, range.begin + begin, range.begin + end, step);
+            if (range.is_bounded) bound(range, step.lr, begin, end);
         }
+    }
+
+    // And those that look at whole rows, with all that come behind them: once every number is updated.
+    bool bounds_rows() const { return bounds_rows_; }
+    void bound_rows(const Rates& rates, Share share) {
         for (size_t i = 0; i < shapes_.size(); ++i) {
-            if (skip_fused && fused_[i]) continue;
-            const int64_t begin = share.begin(size_[i], 64), end = share.end(size_[i], 64);
-            const Optimizer<T>& rule = shapes_[i].n_in == 0 ? *bias_rule_ : *rule_;
-            if (begin < end) update_range(rule, offset_[i] + begin, offset_[i] + end, {lr, steps_taken_[i], scale});
+            bool comes = false;
+            for (const auto& constraint : constraints_[i]) {
+                comes = comes || constraint->takes_rows();
+                if (!comes) continue;
+                const int64_t unit = rows_unit<T>(shapes_[i], size_[i]), begin = share.begin(size_[i], unit), end = share.end(size_[i], unit);
+                if (begin < end) constraint->apply(rates.lr[rule_of_[i]], values_ + offset_[i], begin, end);
+            }
         }
     }
 
     // Rules that divide by √0 + 0 make NaN of the padding, and dot products run over padding.
     void clear_padding_if_spoiled() {
-        if (!spoils_padding()) return;
+        if (!spoils_padding_) return;
         for (size_t i = 0; i < shapes_.size(); ++i) {
             std::memcpy(scratch_, values_ + offset_[i], size_t(size_[i]) * sizeof(T));
             std::memset(values_ + offset_[i], 0, size_t(size_[i]) * sizeof(T));
@@ -168,58 +216,90 @@ public:
     }
 
 private:
-    Matrix<T> matrix(T* data, size_t i) const {
-        const ParameterShape& shape = shapes_[i];
-        return shape.n_in == 0 ? Matrix<T>(data, 1, shape.n_out) : weight_matrix<T>(data, shape.n_in, shape.n_out);
+    // A rule of the plan.
+    struct Made {
+        std::unique_ptr<Optimizer<T>> optimizer;
+        double sign, clip_value;  // of the gradients: -1 if it maximizes
+        bool is_plain;            // value -= lr · gradient, and nothing before or after
+    };
+    // What one pass of one rule updates: a parameter, or several that lie side by side.
+    struct Range {
+        int64_t begin, end;
+        int rule;
+        size_t parameter;  // the first of them
+        bool is_bounded;   // it has constraints
+    };
+
+    Made made(const Rule& rule) const {
+        const Settings settings = with_normal_options<T>(rule.optimizer);
+        const bool maximizes = settings.flag("maximize");
+        Made made{make_optimizer<T>(settings), maximizes ? -1.0 : 1.0, settings.number("clip_value"), false};
+        made.is_plain = made.optimizer->is_plain() && !maximizes && !(clip_norm_ > 0) && rule.constraints.empty();
+        return made;
     }
+    void constrain(size_t i, const std::vector<Settings>& constraints) {
+        for (const Settings& settings : constraints) {
+            auto one = make_constraint<T>(settings, shapes_[i]);
+            if (!one) continue;
+            bounds_rows_ = bounds_rows_ || one->takes_rows();
+            constraints_[i].push_back(std::move(one));
+        }
+    }
+    const Made* rule_for(size_t i) const { return rules_.empty() || rule_of_[i] < 0 ? nullptr : &rules_[size_t(rule_of_[i])]; }
+
+    Matrix<T> matrix(T* data, size_t i) const { return parameter_matrix<T>(shapes_[i], data); }
 
     // Calls f(place in the flat arrays) for every number of parameter i in Python's order.
     template <class F>
     void each_number(size_t i, F f) const {
-        const ParameterShape& shape = shapes_[i];
-        const int64_t offset = offset_[i];
-        if (shape.n_in == 0) {
-            for (int64_t o = 0; o < shape.n_out; ++o) f(offset + o);
-            return;
-        }
-        const bool transposed = weight_is_transposed(shape.n_in, shape.n_out);
-        const Matrix<T> m = matrix(nullptr, i);
-        const int width = m.width();
-        for (int64_t o = 0; o < shape.n_out; ++o)
-            for (int64_t j = 0; j < shape.n_in; ++j) {
-                const int64_t r = transposed ? j : o, c = transposed ? o : j;
-                f(offset + (c / width) * m.pitch + r * width + c % width);
-            }
+        each_place<T>(shapes_[i], [&, offset = offset_[i]](int64_t at) { f(offset + at); });
     }
 
-    bool spoils_padding() const { return rule_ && rule_->spoils_padding(); }
+    void bound(const Range& range, double lr, int64_t begin, int64_t end) {
+        for (const auto& constraint : constraints_[range.parameter]) {
+            if (constraint->takes_rows()) break;
+            constraint->apply(lr, values_ + range.begin, begin, end);
+        }
+    }
 
-    // Are all parameters updated by the same rule at the same step? Then one pass over the flat arrays does it.
-    void find_uniform() {
-        uniform_ = decays_all_;
-        all_fused_ = true, any_fused_ = false;
-        for (size_t i = 0; i < shapes_.size(); ++i) {
-            uniform_ = uniform_ && steps_taken_[i] == steps_taken_[0];
+    // Neighbours that follow the same rule at the same step are one range: mostly that is all there is.
+    void find_ranges() {
+        all_fused_ = true;
+        ranges_.clear(), unfused_.clear();
+        for (size_t i = 0; i < shapes_.size() && !rules_.empty(); ++i) {
+            if (!is_trained(int(i))) continue;
             all_fused_ = all_fused_ && fused_[i];
-            any_fused_ = any_fused_ || fused_[i];
+            add(i, ranges_);
+            if (!fused_[i]) add(i, unfused_);
         }
     }
+    void add(size_t i, std::vector<Range>& to) const {
+        const Range mine{offset_[i], offset_[i] + size_[i], rule_of_[i], i, !constraints_[i].empty()};
+        Range* const last = to.empty() ? nullptr : &to.back();
+        const bool goes_on = last && last->end == mine.begin && last->rule == mine.rule && !mine.is_bounded && !last->is_bounded &&
+                             steps_taken_[last->parameter] == steps_taken_[i];
+        if (goes_on) last->end = mine.end;
+        else to.push_back(mine);
+    }
 
-    void update_range(const Optimizer<T>& rule, int64_t begin, int64_t end, const UpdateStep& step) {
+    void update_range(const Optimizer<T>& optimizer, int64_t begin, int64_t end, const UpdateStep& step) {
         T* states[8] = {};
         for (size_t k = 0; k < state_.size(); ++k) states[k] = state_[k] + begin;
-        rule.update(step, values_ + begin, gradients_ + begin, states, end - begin);
+        optimizer.update(step, values_ + begin, gradients_ + begin, states, end - begin);
     }
 
     std::vector<ParameterShape> shapes_;
     std::vector<int> uses_;  // by how many layers
     std::vector<bool> fused_;
     std::vector<int64_t> offset_, size_, steps_taken_;
-    std::unique_ptr<Optimizer<T>> rule_, bias_rule_;
-    bool decays_all_ = true, uniform_ = true, all_fused_ = true, any_fused_ = false;
-    double clip_value_ = 0, clip_norm_ = 0;
+    std::vector<Made> rules_;
+    std::vector<int> rule_of_;  // of each parameter; -1: frozen
+    std::vector<std::vector<std::unique_ptr<Constraint<T>>>> constraints_;  // of each parameter
+    std::vector<Range> ranges_, unfused_;  // of all that are trained; of those that no fused pass has updated
+    bool all_fused_ = true, bounds_rows_ = false, spoils_padding_ = false, has_average_ = false;
+    double clip_norm_ = 0;
     int64_t flat_size_ = 0, biggest_ = 0;
-    T *values_ = nullptr, *gradients_ = nullptr, *best_ = nullptr, *scratch_ = nullptr;
+    T *values_ = nullptr, *gradients_ = nullptr, *best_ = nullptr, *average_ = nullptr, *scratch_ = nullptr;
     std::vector<T*> state_;
 };
 

@@ -1,4 +1,4 @@
-// What to run, as plain data: values, the ops between them, parameters, losses, the optimizer, sizes. Python's
+// What to run, as plain data: values, the ops between them, parameters, losses, the optimizer's rules, sizes. Python's
 // engine.lower makes one; it knows nothing of memory, vectors or threads, and of ops, losses and optimizers no more than
 // their names and settings.
 #pragma once
@@ -32,6 +32,13 @@ struct Op {
     std::vector<int> parameters;  // of Linear: weight, and bias if there is one. Two ops may name the same ones.
 };
 
+// How the optimizer treats some of the parameters: its options for them, and what holds them within bounds after each
+// update, in this order.
+struct Rule {
+    Settings optimizer;  // clip_norm, which is of all parameters, is that of the first rule
+    std::vector<Settings> constraints;
+};
+
 // A loss on an output. The loss of a batch is Σ weight · loss over the heads.
 struct Head {
     Settings loss;
@@ -47,13 +54,19 @@ struct Plan {
     std::vector<int> outputs;  // values that are asked for, of one position; the same one may come twice, or be an input
     std::vector<Op> ops;       // in an order in which every value is written, once, before it is read
     std::vector<Head> heads;   // one for each output; empty for a network that only predicts
-    bool has_optimizer = false;
-    Settings optimizer;
-    int64_t batch = 1;    // rows of the largest training step (and of forward/backward)
+    std::vector<Rule> rules;   // of the optimizer; empty: there is none
+    std::vector<int> rule_of;  // of each parameter the number of its rule, -1 for one that is frozen; empty: 0 for all
+    int64_t batch = 1;    // rows of the largest batch (and of forward/backward)
+    int64_t accumulate = 1;  // batches of a step of `run`, whose gradients add up
+    Settings average;     // of the parameters, by which `run` evaluates; no kind: none
     int64_t samples = 0;  // rows of the largest training set, for the order of samples; 0: not shuffled
     uint64_t seed = 0;    // of dropout
     int threads = 1;      // at most
     int64_t limit_bytes = int64_t(1) << 40;
+
+    bool has_optimizer() const { return !rules.empty(); }
+    int rule(int parameter) const { return rule_of.empty() ? 0 : rule_of[size_t(parameter)]; }
+    bool is_trained(int parameter) const { return rule(parameter) >= 0; }
 };
 
 }  // namespace chainrule

@@ -19,6 +19,11 @@ struct Settings {
     bool flag(const std::string& name) const { return number(name) != 0; }
     const std::string& word(const std::string& name) const { return find(words, name); }
     const std::vector<double>& array(const std::string& name) const { return find(arrays, name); }
+    // Whether this was chosen, of a choice that is told only where it is not the usual one.
+    bool chose(const std::string& name, const std::string& choice) const {
+        const auto at = words.find(name);
+        return at != words.end() && at->second == choice;
+    }
 
 private:
     template <class Map>

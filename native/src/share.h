@@ -16,6 +16,7 @@ struct Share {
 
 private:
     int64_t bound(int64_t n, int64_t unit, int part) const {
+        if (count == 1) return part * n;  // without the division, which takes longer than a small layer's row
         int64_t units = (n + unit - 1) / unit, at = (units * part + count - 1) / count * unit;
         return at < n ? at : n;
     }

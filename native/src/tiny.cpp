@@ -291,11 +291,29 @@ private:
     T *x_ = nullptr, *d_ = nullptr, *zeros_ = nullptr;
 };
 
+// Is every parameter trained, and are all updated in the pass that makes their gradients (those of a Linear that follow the
+// same rule, if it is plain), by one rate, or none of them?
+template <class T>
+bool updates_as_one(const Plan& plan, const std::vector<TinyLayer<T>>& layers) {
+    const Parameters<T> parameters(plan);
+    int fused = 0;
+    for (const TinyLayer<T>& layer : layers) {
+        const int weight = layer.weight, bias = layer.bias < 0 ? weight : layer.bias;
+        if (!parameters.is_trained(weight) || !parameters.is_trained(bias)) return false;
+        if (!parameters.is_plain(weight) || parameters.rule(bias) != parameters.rule(weight)) continue;
+        if (parameters.rule(weight) != parameters.rule(layers[0].weight)) return false;
+        ++fused;
+    }
+    return fused == 0 || fused == int(layers.size());
+}
+
 }  // namespace
 
 template <class T>
 std::unique_ptr<Tiny<T>> make_tiny(const Plan& plan) {
+    if (plan.accumulate > 1) return nullptr;  // whose batches pass one by one
     if (plan.inputs.size() != 1 || plan.heads.size() != 1 || plan.heads[0].loss.kind != "MSELoss" || plan.heads[0].weight != 1) return nullptr;
+    if (plan.heads[0].loss.chose("missing", "ignore")) return nullptr;
     std::vector<int> uses(plan.parameters.size(), 0);
     for (const Op& op : plan.ops)
         for (int p : op.parameters) ++uses[size_t(p)];
@@ -318,7 +336,7 @@ std::unique_ptr<Tiny<T>> make_tiny(const Plan& plan) {
         }
         value = op.output;
     }
-    if (layers.empty() || plan.outputs != std::vector<int>{value}) return nullptr;
+    if (layers.empty() || plan.outputs != std::vector<int>{value} || !updates_as_one<T>(plan, layers)) return nullptr;
     return std::make_unique<TinyNetwork<T>>(std::move(layers));
 }
 

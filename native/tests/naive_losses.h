@@ -15,6 +15,7 @@ struct LossOptions {
     bool log_input = true;
     int64_t ignore_index = -100;
     std::vector<R> weight = {}, pos_weight = {};  // empty: 1
+    bool ignores_missing = false;
 
     bool of_classes() const { return kind == "CrossEntropyLoss" || kind == "NLLLoss"; }
 
@@ -25,7 +26,7 @@ struct LossOptions {
                 {{"mean", mean}, {"beta", double(beta)}, {"delta", double(delta)}, {"quantile", double(quantile)},
                  {"log_input", log_input}, {"eps", double(eps)}, {"ignore_index", double(ignore_index)},
                  {"label_smoothing", double(label_smoothing)}},
-                {},
+                ignores_missing ? std::map<std::string, std::string>{{"missing", "ignore"}} : std::map<std::string, std::string>{},
                 {{"weight", doubles(weight)}, {"pos_weight", doubles(pos_weight)}}};
     }
 };
@@ -42,6 +43,15 @@ R pick(const std::vector<R>& values, size_t i) {
     return values.empty() ? R(1) : values[values.size() == 1 ? 0 : i];
 }
 
+// How much of a row is there: elements, or of a distribution all or nothing.
+template <class R>
+R there(const LossOptions<R>& o, const Batch<R>& batch, size_t i) {
+    if (!batch.indices.empty()) return batch.indices[i] == o.ignore_index ? 0 : 1;
+    R missing = 0;
+    for (R t : batch.values[i]) missing += o.ignores_missing && std::isnan(t);
+    return o.of_classes() ? R(missing == 0) : R(batch.values[i].size()) - missing;
+}
+
 // The loss of one row, undivided and without its sample weight; its slope goes to dy.
 template <class R>
 R row_loss(const LossOptions<R>& o, const Batch<R>& batch, size_t i, std::vector<R>& dy) {
@@ -56,7 +66,7 @@ R row_loss(const LossOptions<R>& o, const Batch<R>& batch, size_t i, std::vector
         return -pick(o.weight, target) * y[target];
     }
     if (o.kind == "CrossEntropyLoss") {
-        if (!batch.indices.empty() && batch.indices[i] == o.ignore_index) return 0;
+        if (there(o, batch, i) == 0) return 0;
         const std::vector<R> p = softmax(y), log_p = log_softmax(y);
         std::vector<R> q;
         R mass = 0;
@@ -70,7 +80,9 @@ R row_loss(const LossOptions<R>& o, const Batch<R>& batch, size_t i, std::vector
         return sum;
     }
     for (size_t c = 0; c < columns; ++c) {
-        const R t = batch.values[i][c], e = y[c] - t, a = std::fabs(e), sign = R((e > 0) - (e < 0));
+        const R t = batch.values[i][c];
+        if (o.ignores_missing && std::isnan(t)) continue;
+        const R e = y[c] - t, a = std::fabs(e), sign = R((e > 0) - (e < 0));
         R value = 0, slope = 0;
         if (o.kind == "MSELoss") value = e * e, slope = 2 * e;
         if (o.kind == "L1Loss") value = a, slope = sign;
@@ -108,10 +120,9 @@ R denominator(const LossOptions<R>& o, const Batch<R>& batch) {
     if (!o.mean) return 1;
     R sum = 0;
     for (size_t i = 0; i < batch.y.size(); ++i) {
-        const R w = pick(batch.sample_weight, i);
-        if (!o.of_classes()) sum += w * R(batch.y[i].size());
-        else if (batch.indices.empty()) sum += w;
-        else if (batch.indices[i] != o.ignore_index) sum += w * pick(o.weight, size_t(batch.indices[i]));
+        R w = pick(batch.sample_weight, i) * there(o, batch, i);
+        if (w != 0 && !batch.indices.empty()) w *= pick(o.weight, size_t(batch.indices[i]));
+        sum += w;
     }
     return sum;
 }

@@ -15,7 +15,7 @@ using chainrule::Settings;
 // One number with all that any optimizer remembers of it.
 template <class R>
 struct Parameter {
-    R value = 0, buffer = 0, mean = 0, square = 0, largest = 0, sum = 0;
+    R value = 0, buffer = 0, mean = 0, square = 0, largest = 0, sum = 0, product = 1;
     int64_t step = 0;
 };
 
@@ -37,7 +37,8 @@ Update<R> sgd(const Settings& s) {
 }
 
 template <class R>
-Update<R> adam(const Settings& s, bool decoupled) {
+Update<R> adam(const Settings& s) {
+    const bool decoupled = s.kind == "AdamW" || s.flag("decoupled_weight_decay");
     const R beta1 = R(s.number("beta1")), beta2 = R(s.number("beta2")), eps = R(s.number("eps")), decay = R(s.number("weight_decay"));
     const bool amsgrad = s.flag("amsgrad");
     return [=](Parameter<R>& p, R g, R lr) {
@@ -82,6 +83,90 @@ Update<R> adagrad(const Settings& s) {
 }
 
 template <class R>
+Update<R> nadam(const Settings& s) {
+    const R beta1 = R(s.number("beta1")), beta2 = R(s.number("beta2")), eps = R(s.number("eps")), decay = R(s.number("weight_decay"));
+    const R psi = R(s.number("momentum_decay"));
+    const bool decoupled = s.flag("decoupled_weight_decay");
+    return [=](Parameter<R>& p, R g, R lr) {
+        if (decoupled) p.value *= 1 - lr * decay;
+        else g += decay * p.value;
+        auto momentum = [=](int64_t t) { return beta1 * (1 - R(0.5) * std::pow(R(0.96), R(t) * psi)); };
+        const R mu = momentum(p.step), next = momentum(p.step + 1);
+        p.product *= mu;
+        p.mean = beta1 * p.mean + (1 - beta1) * g;
+        p.square = beta2 * p.square + (1 - beta2) * g * g;
+        const R root = std::sqrt(p.square / (1 - std::pow(beta2, R(p.step)))) + eps;
+        p.value -= lr * (1 - mu) / (1 - p.product) * g / root;
+        p.value -= lr * next / (1 - p.product * next) * p.mean / root;
+    };
+}
+
+template <class R>
+Update<R> radam(const Settings& s) {
+    const R beta1 = R(s.number("beta1")), beta2 = R(s.number("beta2")), eps = R(s.number("eps")), decay = R(s.number("weight_decay"));
+    const bool decoupled = s.flag("decoupled_weight_decay");
+    return [=](Parameter<R>& p, R g, R lr) {
+        if (decoupled) p.value *= 1 - lr * decay;
+        else g += decay * p.value;
+        p.mean = beta1 * p.mean + (1 - beta1) * g;
+        p.square = beta2 * p.square + (1 - beta2) * g * g;
+        const R t = R(p.step), correction1 = 1 - std::pow(beta1, t), correction2 = 1 - std::pow(beta2, t);
+        const R most = 2 / (1 - beta2) - 1, rho = most - 2 * t * std::pow(beta2, t) / correction2;
+        R update = lr * p.mean / correction1;
+        if (rho > 5)
+            update *= std::sqrt((rho - 4) * (rho - 2) * most / ((most - 4) * (most - 2) * rho)) * std::sqrt(correction2) / (std::sqrt(p.square) + eps);
+        p.value -= update;
+    };
+}
+
+template <class R>
+Update<R> adamax(const Settings& s) {
+    const R beta1 = R(s.number("beta1")), beta2 = R(s.number("beta2")), eps = R(s.number("eps")), decay = R(s.number("weight_decay"));
+    return [=](Parameter<R>& p, R g, R lr) {
+        g += decay * p.value;
+        p.mean = beta1 * p.mean + (1 - beta1) * g;
+        p.largest = std::max(beta2 * p.largest, std::fabs(g) + eps);
+        p.value -= lr / (1 - std::pow(beta1, R(p.step))) * p.mean / p.largest;
+    };
+}
+
+template <class R>
+Update<R> adadelta(const Settings& s) {
+    const R rho = R(s.number("rho")), eps = R(s.number("eps")), decay = R(s.number("weight_decay"));
+    return [=](Parameter<R>& p, R g, R lr) {
+        g += decay * p.value;
+        p.square = rho * p.square + (1 - rho) * g * g;
+        const R d = std::sqrt(p.sum + eps) / std::sqrt(p.square + eps) * g;
+        p.sum = rho * p.sum + (1 - rho) * d * d;
+        p.value -= lr * d;
+    };
+}
+
+template <class R>
+Update<R> rprop(const Settings& s) {
+    const R shrink = R(s.number("eta1")), grow = R(s.number("eta2")), least = R(s.number("step_size1")), most = R(s.number("step_size2"));
+    return [=](Parameter<R>& p, R g, R lr) {
+        const int turn = ((g > 0) - (g < 0)) * ((p.buffer > 0) - (p.buffer < 0));
+        const R size = p.step == 1 ? lr : p.sum;
+        p.sum = std::min(most, std::max(least, turn > 0 ? size * grow : turn < 0 ? size * shrink : size));
+        p.buffer = turn < 0 ? 0 : g;
+        p.value -= R((p.buffer > 0) - (p.buffer < 0)) * p.sum;
+    };
+}
+
+template <class R>
+Update<R> asgd(const Settings& s) {
+    const R lambd = R(s.number("lambd")), alpha = R(s.number("alpha")), t0 = R(s.number("t0")), decay = R(s.number("weight_decay"));
+    return [=](Parameter<R>& p, R g, R lr) {
+        g += decay * p.value;
+        const R before = R(p.step - 1), eta = lr / std::pow(1 + lambd * lr * before, alpha);
+        p.value *= 1 - lambd * eta;
+        p.value -= eta * g;
+        p.mean += (p.value - p.mean) / std::max(R(1), before - t0);
+    };
+}
+
+template <class R>
 R clamp(R g, R bound) { return g < -bound ? -bound : g > bound ? bound : g; }
 
 // One update of one number, counted and clipped.
@@ -89,10 +174,16 @@ template <class R>
 Update<R> optimizer(const Settings& s, R gradient_scale) {
     const R clip_value = R(s.number("clip_value"));
     const Update<R> rule = s.kind == "SGD"       ? sgd<R>(s)
-                           : s.kind == "Adam"    ? adam<R>(s, false)
-                           : s.kind == "AdamW"   ? adam<R>(s, true)
+                           : s.kind == "Adam"    ? adam<R>(s)
+                           : s.kind == "AdamW"   ? adam<R>(s)
                            : s.kind == "RMSprop" ? rmsprop<R>(s)
                            : s.kind == "Adagrad" ? adagrad<R>(s)
+                           : s.kind == "ASGD" ? asgd<R>(s)
+                           : s.kind == "Rprop" ? rprop<R>(s)
+                           : s.kind == "Adadelta" ? adadelta<R>(s)
+                           : s.kind == "Adamax" ? adamax<R>(s)
+                           : s.kind == "RAdam" ? radam<R>(s)
+                           : s.kind == "NAdam" ? nadam<R>(s)
                                                  : throw std::invalid_argument(s.kind);
     return [=](Parameter<R>& p, R g, R lr) {
         ++p.step;

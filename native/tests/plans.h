@@ -94,8 +94,7 @@ struct Builder {
     }
     void head(int y, const std::string& loss = "MSELoss", double weight = 1) { head(y, settings(loss), weight); }
     void optimizer(const std::string& kind, const Numbers& changes = {}) {
-        plan.has_optimizer = true;
-        plan.optimizer = optimizer_settings(kind, changes);
+        plan.rules = {{optimizer_settings(kind, changes), {}}};
     }
 
     const chainrule::ValueShape& shape(int v) const { return plan.values[size_t(v)]; }

@@ -8,6 +8,7 @@
 #include "check.h"
 #include "plans.h"
 #include "problems.h"
+#include "random_rules.h"
 
 static std::atomic<long> allocations{0};
 
@@ -56,18 +57,20 @@ static void run(const Builder& net, int threads, int batch) {
     plan.batch = batch;
     plan.samples = 1000;
     plan.threads = threads;
+    plan.accumulate = batch < 300 ? threads : 1;
+    plan.average = {"EMA", {{"decay", 0.9}}, {}, {}};
     auto engine = chainrule_engine.create(plan);
     Problem<float> problem(plan, 1000, 1);
     problem.write(*engine);
     Arrays<float> y(plan, plan.outputs, 1000), dx(plan, plan.inputs, 1000);
     const Dataset& data = problem.data;
     Dataset few = problem.from(plan, 0, batch);
-    const double lr[] = {0.002, 0.002, 0.002};
+    const std::vector<double> lr(3 * plan.rules.size(), 0.002);
     double losses[3], validation[3];
     std::vector<LossSum> sums(plan.heads.size());
     Training training;
     training.batch = batch;
-    training.lr = lr;
+    training.lr = lr.data();
     training.end_epoch = 3;
     training.losses = losses;
     training.validation = &data;
@@ -84,8 +87,8 @@ static void run(const Builder& net, int threads, int batch) {
     engine->predict(data.x.data(), 1000, y.to());
     engine->forward(data.x.data(), batch, y.to(), true);
     engine->backward(y.from(), batch, dx.to());
-    engine->update(0.01);
-    engine->step(few, 0.01);
+    engine->update(Rates(lr.data()));
+    engine->step(few, Rates(lr.data()));
     const long after = allocations;
     CHECK(outcome == Outcome::finished);
     CHECK(after == before, "%ld allocations, %d threads, batch %d", after - before, threads, batch);
@@ -108,6 +111,12 @@ TEST("the training loop, evaluation, prediction and steps allocate nothing") {
             run(chain("CrossEntropyLoss", "Adam"), threads, batch);
             run(graph("SGD"), threads, batch);
             run(graph("Adam"), threads, batch);
+            Builder ruled = graph("Adam");
+            for (Settings constraint : {constraint_settings("MaxNorm", {{"max_norm", 3}}), constraint_settings("L1", {{"strength", 1e-3}})})
+                ruled.plan.rules[0].constraints.push_back(constraint);
+            ruled.plan.rules.push_back({optimizer_settings("Adam", {{"amsgrad", 1}}), {}});
+            for (size_t p = 0; p < ruled.plan.parameters.size(); ++p) ruled.plan.rule_of.push_back(p < 2 ? -1 : int(p % 2));
+            run(ruled, threads, batch);
         }
 }
 

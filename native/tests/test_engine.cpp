@@ -37,9 +37,31 @@ double naive_step(naive::Network& network, const Problem<double>& problem, int64
     return sum;
 }
 
-void train_and_compare(const Chain& chain, int batch, int samples, int threads = 1) {
+// The mean of these weights, written out, is the engine's.
+void compare_average(const Engine& engine, const Plan& plan, const Settings& average, const std::vector<V>& taken) {
+    V mean = taken[0];
+    for (size_t n = 1; n < taken.size(); ++n) {
+        const double share = average.kind == "EMA" ? 1 - average.number("decay") : 1 / double(n + 1);
+        for (size_t i = 0; i < mean.size(); ++i) mean[i] = (1 - share) * mean[i] + share * taken[n][i];
+    }
+    CHECK(engine.averaged() == int64_t(taken.size()), "%d of %d are taken in", int(engine.averaged()), int(taken.size()));
+    size_t first = 0;
+    for (size_t i = 0; i < plan.parameters.size(); ++i) {
+        const ParameterShape& shape = plan.parameters[i];
+        V got(size_t(shape.n_out * std::max<int64_t>(shape.n_in, 1)));
+        engine.read_average(int(i), got.data());
+        double most = 0;
+        for (size_t j = 0; j < got.size(); ++j) most = std::max(most, std::abs(got[j] - mean[first + j]));
+        CHECK(most <= 1e-11, "parameter %d is %.3g off its mean", int(i), most);
+        first += got.size();
+    }
+}
+
+void train_and_compare(const Chain& chain, int batch, int samples, int threads = 1, int accumulate = 1, const Settings& average = {}) {
     const int n_out = chain.widths.back();
-    const Plan plan = plan_of(chain, batch, samples, DType::float64, threads);
+    Plan plan = plan_of(chain, batch, samples, DType::float64, threads);
+    plan.accumulate = accumulate;
+    plan.average = average;
     auto engine = chainrule_engine.create(plan);
     Problem<double> problem(plan, samples, batch);
     problem.write(*engine);
@@ -54,10 +76,16 @@ void train_and_compare(const Chain& chain, int batch, int samples, int threads =
     Position at;
     CHECK(engine->run(problem.data, training, at) == Outcome::finished);
     naive::Network network(plan, problem.parameters);
+    const int rows = batch * accumulate;  // of a step: the naive one makes it of one batch
+    std::vector<V> taken;
     for (int e = 0; e < epochs; ++e) {
         double sum = 0;
-        for (int first = 0; first < samples; first += batch)
-            sum += naive_step(network, problem, first, std::min(batch, samples - first), lr[size_t(e)]);
+        for (int first = 0; first < samples; first += rows) {
+            sum += naive_step(network, problem, first, std::min(rows, samples - first), lr[size_t(e)]);
+            if (average.kind != "EMA" && first + rows < samples) continue;
+            taken.emplace_back();
+            for (const auto& p : network.parameters) taken.back().insert(taken.back().end(), p.begin(), p.end());
+        }
         const double loss = sum / (samples * n_out);
         CHECK(std::abs(loss - losses[size_t(e)]) <= 1e-11 * loss, "epoch %d: naive %.15g, engine %.15g; batch %d, width %d",
               e, loss, losses[size_t(e)], batch, chain.widths[1]);
@@ -65,6 +93,7 @@ void train_and_compare(const Chain& chain, int batch, int samples, int threads =
     V want;
     for (const auto& p : network.parameters) want.insert(want.end(), p.begin(), p.end());
     const V got = read_all<double>(*engine);
+    if (!average.kind.empty()) compare_average(*engine, plan, average, taken);
     for (size_t i = 0; i < want.size(); ++i)
         if (!(std::abs(want[i] - got[i]) <= 1e-11)) {
             CHECK(std::abs(want[i] - got[i]) <= 1e-11, "number %d: naive %.15g, engine %.15g; batch %d, widths %d %d, shared %d",
@@ -91,6 +120,27 @@ TEST("training equals the naive loop, for every kind of shape") {
     train_and_compare({{5, 300, 300, 300, 3}, settings("Tanh"), true}, 20, 40);
     train_and_compare({{20, 400, 400, 20}}, 300, 600);
     train_and_compare({{100, 1000, 1}}, 10, 20);
+}
+
+TEST("steps of several batches equal the naive loop's of one as large") {
+    for (int accumulate : {2, 3, 5}) {
+        for (int batch : {1, 2, 7, 16, 33}) {
+            train_and_compare({{7, 50, 20, 3}}, batch, 107, 1, accumulate);
+            train_and_compare({{2, 8, 9, 2}, settings("Tanh"), true}, batch, 107, 1, accumulate);
+        }
+        for (int batch : {20, 100}) train_and_compare({{9, 100, 100, 90, 5}, settings("Tanh"), true}, batch, 601, 3, accumulate);
+        train_and_compare({{300, 300, 40}}, 257, 600, 4, accumulate);
+        train_and_compare({{20, 400, 400, 20}}, 300, 700, 1, accumulate);
+    }
+}
+
+TEST("a mean of the weights is the formula written out") {
+    const Settings ema{"EMA", {{"decay", 0.9}}, {}, {}}, swa{"SWA", {{"start", 0}, {"every", 1}}, {{"unit", "epoch"}}, {}};
+    for (const Settings& average : {ema, swa}) {
+        train_and_compare({{2, 8, 1}}, 16, 107, 1, 1, average);
+        train_and_compare({{7, 50, 20, 3}}, 7, 107, 1, 2, average);
+        train_and_compare({{9, 100, 90, 5}}, 257, 600, 3, 1, average);
+    }
 }
 
 TEST("training on three threads equals the naive loop") {
@@ -234,6 +284,12 @@ TEST("a run equals forward, loss, backward and update one by one, for every opti
         optimizer_settings("Adagrad"),
         optimizer_settings("SGD"),
         optimizer_settings("Adam", {{"eps", 0}}),
+        optimizer_settings("NAdam", {{"weight_decay", 0.1}, {"decoupled_weight_decay", 1}}),
+        optimizer_settings("RAdam", {{"beta2", 0.8}}),
+        optimizer_settings("Adamax"),
+        optimizer_settings("Adadelta", {{"weight_decay", 0.1}}),
+        optimizer_settings("Rprop"),
+        optimizer_settings("ASGD", {{"lambd", 0.1}, {"t0", 1}}),
     };
     for (size_t o = 0; o < optimizers.size(); ++o)
         for (int clipping = 0; clipping < 4; ++clipping)
@@ -242,9 +298,10 @@ TEST("a run equals forward, loss, backward and update one by one, for every opti
                     for (const auto& widths : {std::vector<int>{3, 25, 25, 5}, {4, 12, 12, 40}, {2, 6, 6, 3}}) {
                         const int samples = 43, n_out = widths.back();
                         Plan plan = plan_of({widths, settings("Tanh"), o % 2 == 0}, batch, samples, DType::float64);
-                        plan.optimizer = optimizers[o];
-                        if (clipping % 2 == 1) plan.optimizer.numbers["clip_norm"] = clipping == 1 ? 0.3 : 0.1;
-                        if (clipping >= 2) plan.optimizer.numbers["clip_value"] = 0.02;
+                        plan.rules = {{optimizers[o], {}}};
+                        std::map<std::string, double>& options = plan.rules[0].optimizer.numbers;
+                        if (clipping % 2 == 1) options["clip_norm"] = clipping == 1 ? 0.3 : 0.1;
+                        if (clipping >= 2) options["clip_value"] = 0.02;
                         if (loss == 1) plan.heads[0] = {settings("CrossEntropyLoss"), 1, true};
                         auto whole = chainrule_engine.create(plan), pieces = chainrule_engine.create(plan);
                         Problem<double> problem(plan, samples, 7);
@@ -311,10 +368,11 @@ template <class T>
 void denormal_options(DType dtype) {
     const double least = std::numeric_limits<T>::min();
     for (double tiny : {least, least / 2, double(std::numeric_limits<T>::denorm_min()), std::numeric_limits<double>::denorm_min(), 1e-310, 0.0})
-        for (const std::string kind : {"SGD", "Adam", "AdamW", "RMSprop", "Adagrad"})
+        for (const std::string kind : {"SGD", "Adam", "AdamW", "RMSprop", "Adagrad", "NAdam", "RAdam", "Adamax", "Adadelta", "Rprop", "ASGD"})
             for (const std::string option : {"eps", "momentum", "weight_decay", "initial_accumulator_value", "clip_value", "clip_norm"}) {
+                if (kind == "Adadelta" && option == "eps") continue;  // its steps are of that size
                 Plan plan = plan_of({{3, 9, 17, 5}}, 7, 20, dtype);
-                plan.optimizer = optimizer_settings(kind, {{option, tiny}});
+                plan.rules = {{optimizer_settings(kind, {{"lambd", 0}, {option, tiny}}), {}}};
                 Problem<T> problem(plan, 20, 11);
                 std::fill(problem.parameters[1].begin(), problem.parameters[1].end(), T(-9));  // no unit of the first layer is alive
                 auto engine = chainrule_engine.create(plan);
@@ -329,7 +387,8 @@ void denormal_options(DType dtype) {
                         moved = moved || after[at] != before;
                         finite = finite && std::isfinite(after[at++]);
                     }
-                const bool clipped = tiny > 0 && option.starts_with("clip_");  // down to nothing
+                const bool sign_remains = kind == "Rprop" && option == "clip_value";
+                const bool clipped = tiny > 0 && option.starts_with("clip_") && !sign_remains;  // down to nothing
                 const bool divides_by_zero = tiny == 0 && option == "eps" && kind != "SGD";  // of a dead unit: 0 / 0
                 if (!divides_by_zero) CHECK(finite, "%s, %s of %g", kind.c_str(), option.c_str(), tiny);
                 CHECK(moved != clipped, "%s, %s of %g", kind.c_str(), option.c_str(), tiny);
@@ -343,7 +402,7 @@ TEST("denormal options of an optimizer count as the smallest number that is more
 
 TEST("parameters that were ruined can be written anew") {  // their padding is ruined too
     Plan plan = plan_of({{3, 9, 2}, settings("Tanh")}, 4, 4, DType::float32);
-    plan.optimizer.numbers["clip_norm"] = 1;
+    plan.rules[0].optimizer.numbers["clip_norm"] = 1;
     Problem<float> problem(plan, 4, 3);
     auto engine = chainrule_engine.create(plan), fresh = chainrule_engine.create(plan);
     problem.write(*engine), problem.write(*fresh);

@@ -198,6 +198,25 @@ TEST("a gradient that only the inputs want is marked") {
     CHECK(running(f, 2)->dx[0].input_only && !running(f, 2)->dx[1].input_only);
 }
 
+TEST("before the first op that is trained nobody goes back, unless the inputs' gradients are asked for") {
+    Builder net;
+    const int x = net.input(3), h = net.add("Tanh", {net.linear(x, 20)}), g = net.add("ReLU", {net.linear(h, 20)});
+    net.head(net.linear(g, 2));
+    net.plan.rule_of = {-1, -1, 0, 0, -1, -1};
+    const Fusion middle = fuse(net.plan);
+    CHECK(running(middle, 0)->dx[0].input_only && running(middle, 1)->dx[0].input_only && running(middle, 2)->dx[0].input_only);
+    CHECK(!running(middle, 4)->dx[0].input_only, "the last Linear is frozen, but the gradient goes through it");
+    CHECK(!middle.goes_back(*running(middle, 0)) && !middle.goes_back(*running(middle, 1)));
+    CHECK(middle.goes_back(*running(middle, 2)) && middle.goes_back(*running(middle, 4)));
+    net.plan.rule_of = {-1, -1, -1, -1, -1, 0};
+    const Fusion last = fuse(net.plan);
+    for (int i : {0, 1, 2}) CHECK(!last.goes_back(*running(last, i)));
+    CHECK(last.goes_back(*running(last, 4)) && running(last, 4)->dx[0].input_only);
+    net.plan.rule_of.assign(6, -1);
+    const Fusion none = fuse(net.plan);
+    for (const FusedOp& op : none.ops) CHECK(!none.goes_back(op));
+}
+
 TEST("what leads nowhere does not run") {
     Builder net;
     const int x = net.input(3), h = net.linear(x, 20), dead = net.add("Tanh", {net.linear(h, 20)});
@@ -240,7 +259,8 @@ public:
             need(data_[at(v)].value == v, "an output is not there");
             gradient(at(v)) = {-1, seed_of(v)};
         }
-        for (size_t n = fusion_.ops.size(); n-- > 0;) backward(fusion_.ops[n], !parameters_last);
+        for (size_t n = fusion_.ops.size(); n-- > 0;)
+            if (wants_input || fusion_.goes_back(fusion_.ops[n])) backward(fusion_.ops[n], !parameters_last);
         for (const FusedOp& op : fusion_.ops)
             if (parameters_last) parameters(op);
         for (int v : plan_.inputs)
@@ -254,6 +274,10 @@ private:
     }
     const Op& of(const FusedOp& op) const { return plan_.ops[size_t(op.op)]; }
     const Manners& manner(const Op& op) const { return manners_[size_t(&op - plan_.ops.data())]; }
+    bool trains(const FusedOp& op) const {
+        const std::vector<int>& parameters = of(op).parameters;
+        return std::any_of(parameters.begin(), parameters.end(), [&](int p) { return plan_.is_trained(p); });
+    }
     bool is_relu(const Op& op) const { return manner(op).is_relu; }
     size_t at(int v) const { return size_t(fusion_.slot[size_t(v)]); }
     // What the op leaves in its slot: with a ReLU that rides on it, that one's output.
@@ -301,7 +325,7 @@ private:
     }
 
     void parameters(const FusedOp& op) {
-        if (of(op).parameters.empty()) return;
+        if (!trains(op)) return;
         need(data_[size_t(op.x[0])].value == of(op).inputs[0], "a product reads another x");
         need(gradient(size_t(op.y)).gradient == wanted_[size_t(of(op).output)], "a product reads another dy");
     }
@@ -309,7 +333,7 @@ private:
     void backward(const FusedOp& op, bool with_parameters) {
         const Slot& out = fusion_.slots[size_t(op.y)];
         if (op.carries_relu && !out.reader_masks) mask(gradient(size_t(op.y)), size_t(op.y));
-        bool works = !of(op).parameters.empty();
+        bool works = trains(op);
         for (const Coming& coming : op.dx) works = works || !coming.input_only || wants_input_;
         if (!works) return;
         const Cell dy = gradient(size_t(op.y));
@@ -379,7 +403,9 @@ TEST("on random graphs, everybody reads what the plan says") {
     for (uint64_t seed = 0; seed < 20000; ++seed) {
         Drawing drawing;
         drawing.ops = 2 + int(seed % 20);
-        const Plan plan = settled(random_plan(seed, DType::float32, drawing), false);
+        Plan plan = settled(random_plan(seed, DType::float32, drawing), false);
+        if (seed % 3 == 0)
+            for (size_t p = 0; p < plan.parameters.size(); ++p) plan.rule_of.push_back(int((seed / 3 + p * p) % 3) - 1 < 0 ? -1 : 0);
         const std::vector<Manners> manners = manners_of(plan);
         for (bool threaded : {false, true}) {
             const Fusion fusion(plan, manners, threaded);

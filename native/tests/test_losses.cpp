@@ -41,6 +41,15 @@ std::vector<naive::LossOptions<R>> variants(int64_t columns) {
     return all;
 }
 
+// The same, where targets may be missing.
+template <class R>
+std::vector<naive::LossOptions<R>> variants_with_missing(int64_t columns) {
+    std::vector<naive::LossOptions<R>> all;
+    for (naive::LossOptions<R> o : variants<R>(columns))
+        if (o.kind != "NLLLoss") o.ignores_missing = true, all.push_back(o);
+    return all;
+}
+
 template <class T>
 std::unique_ptr<Loss<T>> loss_from(const naive::LossOptions<Reference<T>>& o, int64_t columns) {
     return make_loss<T>(o.settings(), columns);
@@ -51,6 +60,7 @@ struct Problem {
     Storage<T> y, values;
     std::vector<int64_t> indices;
     std::vector<T> sample_weight;
+    std::vector<double> there;
     naive::Batch<Reference<T>> batch;
     Target<T> target;
 
@@ -64,6 +74,10 @@ struct Problem {
         y.fill([&](int64_t, int64_t) { return normal(random); });
         values.fill([&](int64_t, int64_t) { return bce || classes ? uniform(random) : normal(random); });
         if (!classes) y.matrix.at(0, 0) = values.matrix.at(0, 0);  // the kink
+        if (o.ignores_missing)  // every fifth row as a whole, and here and there an element
+            for (int64_t r = 0; r < rows; ++r)
+                for (int64_t c = 0; c < columns; ++c)
+                    if (r % 5 == 2 || random() % 8 == 0) values.matrix.at(r, c) = std::numeric_limits<T>::quiet_NaN();
         for (int64_t r = 0; r < rows; ++r) {
             batch.y.push_back(y.row(r));
             batch.values.push_back(values.row(r));
@@ -80,6 +94,10 @@ struct Problem {
             target.sample_weight = sample_weight.data();
             batch.sample_weight.assign(sample_weight.begin(), sample_weight.end());
         }
+        if (o.ignores_missing && indices.empty()) {
+            for (int64_t r = 0; r < rows; ++r) there.push_back(double(naive::there(o, batch, size_t(r))));
+            target.there = there.data();
+        }
     }
 };
 
@@ -91,6 +109,12 @@ void compare(const naive::LossOptions<Reference<T>>& o, int64_t rows, int64_t co
     const Matrix<T>& y = problem.y.matrix;
     Storage<T> dy(rows, columns);
     std::vector<double> partial(size_t(round_up(rows, loss_block) / loss_block) + 1, 1e300);
+    CHECK(loss->ignores_missing() == o.ignores_missing);
+    for (int64_t r = 0; r < int64_t(problem.there.size()); ++r) {
+        const std::vector<Reference<T>> row = problem.values.row(r);
+        const std::vector<T> as_they_lie(row.begin(), row.end());
+        CHECK(loss->there(as_they_lie.data(), columns) == problem.there[size_t(r)], "%s: what is there of a row", o.kind.c_str());
+    }
     const double denominator = loss->denominator(problem.target, rows, columns);
     loss->rows(y, problem.target, dy.matrix, denominator, partial.data());
     CHECK(partial.back() == 1e300);
@@ -138,12 +162,17 @@ void compare(const naive::LossOptions<Reference<T>>& o, int64_t rows, int64_t co
 template <class T>
 void compare_all() {
     for (int64_t columns : {1, 2, 3, 7, 8, 9, 10, 16, 17, 25, 33, 50, 64, 100})
-        for (const auto& o : variants<Reference<T>>(columns))
-            for (int64_t rows : {1, 3, 7, 16, 17, 33, 100})
-                for (bool weighted : {false, true}) {
+        for (int64_t rows : {1, 3, 7, 16, 17, 33, 100})
+            for (bool weighted : {false, true}) {
+                for (const auto& o : variants<Reference<T>>(columns)) {
                     compare<T>(o, rows, columns, false, weighted);
                     if (o.kind == "CrossEntropyLoss") compare<T>(o, rows, columns, true, weighted);
                 }
+                for (const auto& o : variants_with_missing<Reference<T>>(columns)) {
+                    compare<T>(o, rows, columns, true, weighted);
+                    if (o.kind == "CrossEntropyLoss") compare<T>(o, rows, columns, false, weighted);
+                }
+            }
 }
 
 TEST("all losses agree with their naive twins, float") { compare_all<float>(); }
@@ -236,6 +265,53 @@ TEST("a NaN in y makes the loss and its slope NaN") {
             CHECK(std::isnan(partial), "%s", o.kind.c_str());
             if (o.kind != "NLLLoss") CHECK(std::isnan(dy.matrix.at(5, column)), "%s", o.kind.c_str());
         }
+}
+
+TEST("what y says where the target is missing changes no bit, and its slope is 0") {
+    const float nan = std::numeric_limits<float>::quiet_NaN(), inf = std::numeric_limits<float>::infinity();
+    for (int64_t columns : {3, 12, 40})
+        for (const auto& o : variants_with_missing<double>(columns))
+            for (bool weighted : {false, true}) {
+                Problem<float> problem(o, 33, columns, true, weighted);
+                const auto loss = loss_from<float>(o, columns);
+                const double denominator = loss->denominator(problem.target, 33, columns);
+                Storage<float> dy(33, columns), again(33, columns);
+                double partial[3], other[3];
+                loss->rows(problem.y.matrix, problem.target, dy.matrix, denominator, partial);
+                for (int64_t r = 0; r < 33; ++r)
+                    for (int64_t c = 0; c < columns; ++c) {
+                        const bool missing = o.of_classes() ? problem.there[size_t(r)] == 0 : std::isnan(problem.values.matrix.at(r, c));
+                        if (!missing) continue;
+                        problem.y.matrix.at(r, c) = c % 3 == 0 ? nan : c % 3 == 1 ? inf : 1e30f;
+                        CHECK(dy.matrix.at(r, c) == 0, "%s", o.kind.c_str());
+                    }
+                loss->rows(problem.y.matrix, problem.target, again.matrix, denominator, other);
+                for (int b = 0; b < 3; ++b) CHECK(other[b] == partial[b] && std::isfinite(partial[b]), "%s", o.kind.c_str());
+                for (int64_t r = 0; r < 33; ++r) CHECK(again.row(r) == dy.row(r), "%s", o.kind.c_str());
+            }
+}
+
+TEST("where nothing is missing the bits are those of a loss that does not ask") {
+    for (int64_t columns : {3, 12, 40})
+        for (const auto& o : variants<double>(columns))
+            for (bool weighted : {false, true}) {
+                if (o.kind == "NLLLoss") continue;
+                Problem<float> problem(o, 33, columns, true, weighted);
+                Target<float> target = problem.target;
+                naive::LossOptions<double> ignoring = o;
+                ignoring.ignores_missing = true;
+                const auto plain = loss_from<float>(o, columns), asking = loss_from<float>(ignoring, columns);
+                const std::vector<double> there(33, o.of_classes() ? 1 : double(columns));
+                const double denominator = plain->denominator(target, 33, columns);
+                Storage<float> dy(33, columns), again(33, columns);
+                double partial[3], other[3];
+                plain->rows(problem.y.matrix, target, dy.matrix, denominator, partial);
+                target.there = there.data();
+                CHECK(asking->denominator(target, 33, columns) == denominator, "%s", o.kind.c_str());
+                asking->rows(problem.y.matrix, target, again.matrix, denominator, other);
+                for (int b = 0; b < 3; ++b) CHECK(other[b] == partial[b], "%s", o.kind.c_str());
+                for (int64_t r = 0; r < 33; ++r) CHECK(again.row(r) == dy.row(r), "%s", o.kind.c_str());
+            }
 }
 
 TEST("a denominator of infinity, or none at all, makes the gradient 0 and leaves the value") {

@@ -9,8 +9,10 @@
 #include "check.h"
 #include "naive_losses.h"
 #include "naive_plan.h"
+#include "naive_rules.h"
 #include "problems.h"
 #include "random_plans.h"
+#include "random_rules.h"
 
 using namespace chainrule;
 
@@ -142,17 +144,21 @@ bool equals_naive(Plan plan, int64_t batch, int threads, int seed) {
         for (size_t p = 0; p < plan.parameters.size(); ++p) {
             V gradient(network.gradients[p].size());
             engine->read_gradient(int(p), gradient.data());
-            same("the gradient of a parameter", network.gradients[p], gradient);
+            same("the gradient of a parameter", plan.is_trained(int(p)) ? network.gradients[p] : V(gradient.size(), 0.0), gradient);
         }
     }
 
     // training
-    const double lr[] = {0.02, 0.01};
+    const size_t rules = plan.rules.size();
+    V lr;
+    for (double rate : {0.02, 0.01})
+        for (size_t r = 0; r < rules; ++r) lr.push_back(rate / double(1 + r));
+    naive::Rules updates(plan);
     double epochs[2];
     Training training;
     training.batch = batch;
     training.shuffle = false;
-    training.lr = lr;
+    training.lr = lr.data();
     training.end_epoch = 2;
     training.losses = epochs;
     Position at;
@@ -164,8 +170,7 @@ bool equals_naive(Plan plan, int64_t batch, int threads, int seed) {
             network.forward(part(plan, plan.inputs, problem.x, first, rows), rows, pass++);
             network.zero_gradients();
             network.backward(naive_heads(network, problem, first, rows, losses));
-            for (size_t p = 0; p < network.parameters.size(); ++p)
-                for (size_t j = 0; j < network.parameters[p].size(); ++j) network.parameters[p][j] -= lr[epoch] * network.gradients[p][j];
+            updates.step(network, lr.data() + size_t(epoch) * rules);
         }
         same("the loss of an epoch", {value_of(plan, losses)}, {epochs[epoch]});
     }
@@ -214,6 +219,143 @@ TEST("wide random networks equal the naive one on threads, layer by layer") {
         threaded += chainrule_engine.create(plan)->threads_used(batch) > 1;
     }
     CHECK(threaded > 10, "%d of them are worth threads", threaded);
+}
+
+// Parameters that are frozen or follow rules of their own, of every optimizer, with constraints.
+TEST("random networks under drawn rules equal the naive one, on one thread and on three") {
+    int wrong = 0, threaded = 0, frozen = 0, bounded = 0;
+    for (int seed = 0; seed < 330 && wrong < 3; ++seed) {
+        const char* const kinds[] = {"SGD", "SGD", "Adam", "AdamW", "RMSprop", "Adagrad"};
+        Drawing drawing;
+        drawing.ops = 3 + seed % 14, drawing.widest = seed % 5 ? 24 : 60;
+        Plan plan = random_plan(uint64_t(6000 + seed), DType::float64, drawing);
+        draw_rules(plan, uint64_t(seed), kinds[seed % 6], seed % 6 == 0);
+        const int64_t batch = batches[seed % 11];
+        const int threads = seed % 3 ? 1 : 3;
+        wrong += !equals_naive(plan, batch, threads, seed);
+        plan.batch = batch, plan.threads = threads;
+        threaded += chainrule_engine.create(plan)->threads_used(batch) > 1;
+        frozen += std::count(plan.rule_of.begin(), plan.rule_of.end(), -1) > 0;
+        for (const Rule& rule : plan.rules) bounded += !rule.constraints.empty();
+    }
+    CHECK(threaded > 20 && frozen > 100 && bounded > 100, "%d threaded, %d partly frozen, %d with constraints", threaded, frozen, bounded);
+}
+
+TEST("wide random networks under drawn rules equal the naive one on threads, layer by layer") {
+    int wrong = 0;
+    for (int seed = 0; seed < 40 && wrong < 3; ++seed) {
+        Drawing drawing;
+        drawing.ops = 6, drawing.widest = 300;
+        Plan plan = random_plan(uint64_t(7000 + seed), DType::float64, drawing);
+        draw_rules(plan, uint64_t(seed), seed % 2 ? "SGD" : "Adam", seed % 4 == 1);
+        wrong += !equals_naive(plan, std::vector<int64_t>{1, 2, 7, 17, 31, 40}[size_t(seed % 6)], 1 + seed % 3, seed);
+    }
+}
+
+// Every way to freeze the two Linears of a chain, at every kind of shape, in place and not, big and small.
+TEST("a chain with any of its parameters frozen equals the naive one") {
+    const std::vector<std::vector<int>> shapes = {{3, 17, 33}, {30, 8, 40}, {4, 4, 4}, {20, 5, 3}, {5, 40, 5}, {300, 300, 7}};
+    for (const auto& widths : shapes)
+        for (const char* activation : {"ReLU", "Tanh"})
+            for (int frozen = 0; frozen < 64; ++frozen)
+                for (int64_t batch : {1, 7, 40}) {
+                    if (widths[0] == 300 && (frozen % 5 || batch == 1)) continue;
+                    Plan plan = plan_of({{widths[0], widths[1], widths[2], 2}, settings(activation)}, batch, batch, DType::float64);
+                    for (int p = 0; p < 6; ++p) plan.rule_of.push_back(frozen >> p & 1 ? -1 : 0);
+                    if (!equals_naive(plan, batch, frozen % 7 == 0 ? 2 : 1, frozen)) return;
+                }
+}
+
+TEST("what is frozen keeps its numbers, its gradients and its state to the bit") {
+    for (const char* kind : {"SGD", "Adam"}) {
+        Plan plan = plan_of({{5, 20, 20, 3}}, 16, 16, DType::float32);
+        plan.rules = {{optimizer_settings(kind, {{"weight_decay", 0.1}}), {constraint_settings("UnitNorm")}}};
+        plan.rule_of = {-1, -1, -1, 0, 0, -1};
+        auto engine = chainrule_engine.create(plan);
+        const Problem<float> problem(plan, 16, 1);
+        problem.write(*engine);
+        for (int p = 0; p < 6; ++p) {
+            engine->write_gradient(p, problem.parameters[size_t(p)].data());
+            for (int k = 0; k < engine->states(); ++k) engine->write_state(p, k, problem.parameters[size_t(p)].data());
+        }
+        Arrays<float> y(plan, plan.outputs, 16), dx(plan, plan.inputs, 16);
+        engine->forward(problem.data.x.data(), 16, y.to(), true);
+        engine->backward(y.from(), 16, dx.to());
+        engine->update(0.1);
+        for (int p = 0; p < 6; ++p) {
+            std::vector<float> found(problem.parameters[size_t(p)].size());
+            const bool stays = plan.rule_of[size_t(p)] < 0;
+            const auto unchanged = [&] { return found == problem.parameters[size_t(p)]; };
+            engine->read_parameter(p, found.data());
+            CHECK(unchanged() == stays, "%s: parameter %d", kind, p);
+            engine->read_gradient(p, found.data());
+            CHECK(unchanged() == stays, "%s: the gradient of parameter %d", kind, p);
+            for (int k = 0; k < engine->states(); ++k) {
+                engine->read_state(p, k, found.data());
+                CHECK(unchanged() == stays, "%s: state %d of parameter %d", kind, k, p);
+            }
+        }
+        for (float d : dx[0]) CHECK(std::isfinite(d));
+    }
+}
+
+TEST("a network that is frozen as a whole runs, and stays as it is") {
+    Plan plan = plan_of({{2, 8, 2}, settings("Tanh")}, 5, 20, DType::float64);
+    plan.rule_of = {-1, -1, -1, -1};
+    CHECK(equals_naive(plan, 5, 1, 1));
+    plan.rules[0].optimizer.numbers["clip_norm"] = 0.1;
+    CHECK(equals_naive(plan, 5, 2, 1));
+}
+
+// The steps of a tiny network have sums in an order of their own: rules must not bring it about, nor keep it from being tiny.
+TEST("tiny networks under rules equal the naive one") {
+    for (int seed = 0; seed < 120; ++seed) {
+        Plan plan = plan_of({{2, 4, 4, 1}, settings(seed % 2 ? "Tanh" : "ReLU")}, 1, 1, DType::float64);
+        draw_rules(plan, uint64_t(seed), seed % 3 ? "SGD" : "RMSprop", seed % 3 == 1);
+        CHECK(equals_naive(plan, seed % 4 ? 1 : 12, 1, seed));
+    }
+}
+
+// A table of momenta beside that of rates: the same as an optimizer that is made anew with each of them.
+TEST("a step goes by the momentum of its rule, where there is one") {
+    for (const char* kind : {"SGD", "RMSprop", "Adam"}) {
+        const bool adam = std::string(kind) == "Adam";
+        Plan plan = plan_of({{3, 9, 2}, settings("Tanh")}, 8, 16, DType::float64);
+        plan.rules.clear();
+        for (double own : {0.5, 0.8}) plan.rules.push_back({optimizer_settings(kind, {{adam ? "beta1" : "momentum", own}}), {}});
+        plan.rule_of = {0, 1, 1, 0};
+        const Problem<double> problem(plan, 16, 2);
+        const V lr(8, 0.01), momentum{0.9, -1, 0.3, 0.85, -1, 0.1, 0.6, 0.6};  // 2 epochs · 2 steps · 2 rules
+        auto whole = chainrule_engine.create(plan);
+        problem.write(*whole);
+        Training training;
+        training.batch = 8, training.shuffle = false, training.end_epoch = 2, training.lr_per_step = true;
+        training.lr = lr.data(), training.momentum = momentum.data();
+        Position at;
+        CHECK(whole->run(problem.data, training, at) == Outcome::finished);
+        std::vector<std::vector<V>> states(4);
+        std::vector<V> values = problem.parameters;
+        for (int step = 0; step < 4; ++step) {
+            Plan anew = plan;
+            for (size_t r = 0; r < 2; ++r)
+                if (const double m = momentum[size_t(step) * 2 + r]; m >= 0) anew.rules[r].optimizer.numbers[adam ? "beta1" : "momentum"] = m;
+            auto engine = chainrule_engine.create(anew);
+            for (int p = 0; p < 4; ++p) {
+                engine->write_parameter(p, values[size_t(p)].data());
+                engine->set_steps_taken(p, step);
+                for (size_t k = 0; k < states[size_t(p)].size(); ++k) engine->write_state(p, int(k), states[size_t(p)][k].data());
+            }
+            engine->step(problem.from(plan, step % 2 * 8, 8), Rates(lr.data()));
+            for (int p = 0; p < 4; ++p) {
+                engine->read_parameter(p, values[size_t(p)].data());
+                states[size_t(p)].assign(size_t(engine->states()), V(values[size_t(p)].size()));
+                for (int k = 0; k < engine->states(); ++k) engine->read_state(p, k, states[size_t(p)][size_t(k)].data());
+            }
+        }
+        V all;
+        for (const V& value : values) all.insert(all.end(), value.begin(), value.end());
+        CHECK(all == read_all<double>(*whole), "%s", kind);
+    }
 }
 
 // ---- by name
@@ -288,16 +430,16 @@ void same_bits(Plan plan, int64_t batch, const std::string& optimizer, int seed)
     plan.dtype = sizeof(T) == 4 ? DType::float32 : DType::float64;
     const int64_t samples = 2 * batch + batch / 3 + 1;
     plan.batch = batch, plan.samples = samples;
-    plan.optimizer = optimizer_settings(optimizer);
+    if (plan.rule_of.empty()) plan.rules = {{optimizer_settings(optimizer), {}}};
     const Problem<T> problem(plan, samples, seed);
     const auto train = [&](int threads, int64_t slice) {
         plan.threads = threads;
         auto engine = chainrule_engine.create(plan);
         problem.write(*engine);
-        const double lr[] = {0.01, 0.01, 0.01};
+        const std::vector<double> lr(3 * plan.rules.size(), 0.01);
         double losses[3];
         Training training;
-        training.batch = batch, training.seed = 3, training.lr = lr, training.end_epoch = 3, training.losses = losses;
+        training.batch = batch, training.seed = 3, training.lr = lr.data(), training.end_epoch = 3, training.losses = losses;
         training.max_steps = slice;
         Position at;
         while (engine->run(problem.data, training, at) == Outcome::interrupted) {}
@@ -368,6 +510,19 @@ TEST("random networks give the same bits for any number of threads and for slice
         const int64_t batch = drawing.widest == 200 ? std::vector<int64_t>{2, 17, 31, 40}[size_t(seed / 4 % 4)] : batches[seed % 11];
         same_bits<float>(plan, batch, seed % 2 ? "SGD" : "Adam", seed);
         same_bits<double>(plan, batch, seed % 2 ? "Adam" : "SGD", seed);
+    }
+}
+
+TEST("random networks under drawn rules give the same bits for any number of threads and for slices") {
+    for (int seed = 0; seed < 44; ++seed) {
+        Drawing drawing;
+        drawing.widest = seed % 4 == 0 ? 200 : 40;
+        drawing.ops = seed % 4 == 0 ? 6 : 12;
+        Plan plan = random_plan(uint64_t(5000 + seed), DType::float64, drawing);
+        const int64_t batch = drawing.widest == 200 ? std::vector<int64_t>{2, 17, 31, 40}[size_t(seed / 4 % 4)] : batches[seed % 11];
+        draw_rules(plan, uint64_t(seed), seed % 2 ? "SGD" : "Adam", seed % 4 == 1);
+        same_bits<float>(plan, batch, "", seed);
+        same_bits<double>(plan, batch, "", seed);
     }
 }
 
@@ -497,8 +652,15 @@ TEST("a broken plan is refused, and the message says what is wrong") {
         {"class weights for another number of classes", [](Plan& p) { p.heads[1].loss.arrays["weight"] = {1, 2}; }},
         {"fewer heads than outputs", [](Plan& p) { p.heads.pop_back(); }},
         {"more heads than outputs", [](Plan& p) { p.heads.push_back(p.heads[0]); }},
-        {"an optimizer that nobody knows", [](Plan& p) { p.optimizer.kind = "Adan"; }},
-        {"an optimizer that does not say", [](Plan& p) { p.optimizer.numbers.erase("beta2"); }},
+        {"an optimizer that nobody knows", [](Plan& p) { p.rules[0].optimizer.kind = "Adan"; }},
+        {"an optimizer that does not say", [](Plan& p) { p.rules[0].optimizer.numbers.erase("beta2"); }},
+        {"a rule of an optimizer that does not say", [](Plan& p) { p.rules.push_back(p.rules[0]), p.rules[1].optimizer.numbers.erase("maximize"); }},
+        {"rules for other parameters", [](Plan& p) { p.rule_of = {0, 0}; }},
+        {"a rule that is not there", [](Plan& p) { p.rule_of.assign(p.parameters.size(), 0), p.rule_of[1] = 1; }},
+        {"a rule below -1", [](Plan& p) { p.rule_of.assign(p.parameters.size(), 0), p.rule_of[1] = -2; }},
+        {"a constraint that nobody knows", [](Plan& p) { p.rules[0].constraints = {constraint_settings("Narrow")}; }},
+        {"a constraint that does not say", [](Plan& p) { p.rules[0].constraints = {constraint_settings("MaxNorm")}; }},
+        {"a mask that does not fit", [](Plan& p) { p.rules[0].constraints = {constraint_settings("Mask")}, p.rules[0].constraints[0].arrays["mask"] = {1, 0}; }},
         {"an empty value", [](Plan& p) { p.values[0].columns = 0; }},
         {"a value of no position", [](Plan& p) { p.values[2].positions = 0; }},
         {"a negative value", [](Plan& p) { p.values[1].columns = -9; }},

@@ -1,6 +1,7 @@
 // The same bits on every instruction set that has fused multiply-adds, and in every version: hashes of what the
 // activations, losses, optimizers and dropout make of fixed inputs, and of whole trainings. The baseline without FMA is held
 // to those of the optimizers and of dropout, which use none.
+#include "../src/constraints/constraint.h"
 #include "../src/masks.h"
 #include "../src/losses/loss.h"
 #include "../src/optimizers/optimizer.h"
@@ -11,6 +12,7 @@
 #include "naive_losses.h"
 #include "plans.h"
 #include "problems.h"
+#include "random_rules.h"
 
 using namespace chainrule;
 
@@ -90,14 +92,14 @@ Hash losses() {
 }
 
 template <class T>
-Hash optimizers() {
+Hash optimizers(std::initializer_list<std::string> kinds) {
     Hash hash;
     const int64_t n = 48;
-    for (const char* kind : {"SGD", "Adam", "AdamW", "RMSprop", "Adagrad"})
+    for (const std::string& kind : kinds)
         for (double momentum : {0.0, 0.9}) {
-            const double further = momentum > 0;
+            const double further = momentum > 0, decoupled = kind != "Adam" && further;
             const auto optimizer = make_optimizer<T>(optimizer_settings(
-                kind, {{"momentum", momentum}, {"amsgrad", further}, {"centered", further}, {"eps", 1e-8}, {"weight_decay", 0.01}, {"clip_value", 0.75}}));
+                kind, {{"momentum", momentum}, {"amsgrad", further}, {"centered", further}, {"eps", 1e-8}, {"weight_decay", 0.01}, {"clip_value", 0.75}, {"decoupled_weight_decay", decoupled}}));
             std::vector<T> value(static_cast<size_t>(n)), gradient(static_cast<size_t>(n)), states[3];
             T* pointers[3];
             for (int k = 0; k < 3; ++k) states[k].assign(size_t(n), T(0)), pointers[k] = states[k].data();
@@ -109,6 +111,23 @@ Hash optimizers() {
                 optimizer->update({0.01, step, scale}, value.data(), gradient.data(), pointers, n);
             }
             for (T v : value) hash.add(v);
+        }
+    return hash;
+}
+
+template <class T>
+Hash bounds() {
+    Hash hash;
+    for (const ParameterShape& shape : {ParameterShape{20, 0}, {3, 7}, {5, 100}, {40, 33}})
+        for (const char* kind : {"L1", "L2", "NonNegative", "MaxNorm", "UnitNorm"}) {
+            const auto one = make_constraint<T>(constraint_settings(kind, {{"strength", 20}, {"max_norm", 2}}), shape);
+            if (!one) continue;
+            const Matrix<T> m = parameter_matrix<T>(shape, nullptr);
+            std::vector<T> memory(size_t(round_up(m.rows * round_up(m.columns, m.width()), 64)));
+            int64_t i = 0;
+            each_place<T>(shape, [&](int64_t at) { memory[size_t(at)] = T(number(i++)); });
+            one->apply(0.01, memory.data(), 0, int64_t(memory.size()));
+            each_place<T>(shape, [&](int64_t at) { hash.add(memory[size_t(at)]); });
         }
     return hash;
 }
@@ -144,10 +163,12 @@ Hash training(Plan plan) {
         }
         const auto engine = chainrule_engine.create(plan);
         problem.write(*engine);
-        const double lr[] = {0.01, 0.02, 0.01};
+        std::vector<double> lr;
+        for (double rate : {0.01, 0.02, 0.01})
+            for (size_t r = 0; r < plan.rules.size(); ++r) lr.push_back(rate);
         double losses[3];
         Training training;
-        training.batch = batch, training.seed = 3, training.lr = lr, training.end_epoch = 3, training.losses = losses;
+        training.batch = batch, training.seed = 3, training.lr = lr.data(), training.end_epoch = 3, training.losses = losses;
         Position at;
         CHECK(engine->run(problem.data, training, at) == Outcome::finished);
         Arrays<T> y(plan, plan.outputs, 300);
@@ -192,8 +213,16 @@ TEST("losses give the same bits") {
     expect<double>("losses", losses<double>(), 0xf0461ffd9b8d29a1);
 }
 TEST("optimizers give the same bits") {
-    expect<float>("optimizers", optimizers<float>(), 0x56999bd94ae89fc4, true);
-    expect<double>("optimizers", optimizers<double>(), 0x0945f3ecddbd25b1, true);
+    const std::initializer_list<std::string> first{"SGD", "Adam", "AdamW", "RMSprop", "Adagrad"};
+    expect<float>("optimizers", optimizers<float>(first), 0x56999bd94ae89fc4, true);
+    expect<double>("optimizers", optimizers<double>(first), 0x0945f3ecddbd25b1, true);
+    const std::initializer_list<std::string> others{"NAdam", "RAdam", "Adamax", "Adadelta", "Rprop", "ASGD"};
+    expect<float>("other optimizers", optimizers<float>(others), 0x79f883cac244b853, true);
+    expect<double>("other optimizers", optimizers<double>(others), 0x4168636f9a9ddc2a, true);
+}
+TEST("constraints give the same bits") {
+    expect<float>("constraints", bounds<float>(), 0xe9c1bfbc6e5076de, true);
+    expect<double>("constraints", bounds<double>(), 0xa4304aaf9ad55ac4, true);
 }
 TEST("dropout gives the same bits") {
     expect<float>("dropout", dropouts<float>(), 0x0ebd8798cf418a2f, true);
@@ -215,6 +244,26 @@ TEST("chains train to the same bits") {
         train<float>(t);
         train<double>(t);
     }
+}
+
+TEST("chains of which parts are frozen, under rules and constraints, train to the same bits") {
+    const auto expect_bits = [](auto type, const char* kind, uint64_t expected) {
+        using T = decltype(type);
+        Builder net(sizeof(T) == 4 ? DType::float32 : DType::float64);
+        int y = net.input(9);
+        for (int width : {40, 8, 33, 70}) y = net.add("ReLU", {net.linear(y, width)});
+        net.head(net.linear(y, 4));
+        net.plan.rules = {
+            {optimizer_settings(kind), {}},
+            {optimizer_settings(kind, {{"maximize", 1}}), {constraint_settings("MaxNorm", {{"max_norm", 0.5}}), constraint_settings("L1", {{"strength", 0.1}})}},
+        };
+        net.plan.rule_of = {-1, -1, 0, 0, -1, 1, 1, -1, 0, 1};
+        expect<T>(kind, training<T>(net.plan), expected);
+    };
+    expect_bits(float(), "SGD", 0xb4e67197620bb91c);
+    expect_bits(double(), "SGD", 0xe2361908f6640b20);
+    expect_bits(float(), "Adam", 0x09b19be148f71a9d);
+    expect_bits(double(), "Adam", 0x8b7de81c3a22d5f0);
 }
 
 // Whose steps on many samples have sums in an order of their own (tiny.h).

@@ -10,7 +10,8 @@ cr.evaluate(model, cr.MSELoss(), test).error_rate
 
 from typing import TYPE_CHECKING, Any
 
-from . import data, initializers, plots
+from . import constraints, data, initializers, plots
+from .averages import EMA, SWA, Average
 from .checks import check_gradients
 from .data import Dataset
 from .engine import Compiled, compile  # noqa: A004 - the name that the field gives it
@@ -61,18 +62,35 @@ from .losses import (
 from .many import Ensemble, Result, Results, fit_many
 from .module import Buffer, Module, Parameter
 from .optimizers import (
+    ASGD,
     SGD,
+    Adadelta,
+    Adafactor,
     Adagrad,
     Adam,
+    Adamax,
     AdamW,
+    ConstantLR,
     CosineAnnealingLR,
+    CosineAnnealingWarmRestarts,
+    CyclicLR,
     ExponentialLR,
+    LambdaLR,
     LinearLR,
+    Lookahead,
+    MultiplicativeLR,
     MultiStepLR,
+    Muon,
+    NAdam,
+    OneCycleLR,
     Optimizer,
+    PolynomialLR,
+    RAdam,
     ReduceLROnPlateau,
     RMSprop,
+    Rprop,
     Schedule,
+    SequentialLR,
     StepLR,
     clip_grad_norm_,
     clip_grad_value_,

@@ -5,6 +5,7 @@
 
 import math
 import numbers
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 import numpy as np
@@ -38,6 +39,16 @@ def number(
     return x
 
 
+def several(
+    owner: object, name: str, values: Any, n: int, *, least: float = -math.inf, below: float = math.inf
+) -> tuple[float, ...]:
+    """values as a tuple, if they are n numbers with least <= value < below."""
+    if not isinstance(values, tuple | list) or len(values) != n:
+        words = {2: "two", 3: "three"}
+        raise TypeError(f"{_name(owner)}: {name} must be {words.get(n, n)} numbers, got {values!r}")
+    return tuple(number(owner, f"{name}[{i}]", value, least=least, below=below) for i, value in enumerate(values))
+
+
 def whole(owner: object, name: str, value: Any, *, least: int | None = None) -> int:
     """value, if it is an integer of at least `least`."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
@@ -67,6 +78,14 @@ def choice(owner: object, name: str, value: Any, options: tuple[str, ...]) -> st
         *most, last = (f'"{option}"' for option in options)
         raise ValueError(f"{_name(owner)}: {name} must be {', '.join(most)} or {last}, got {value!r}")
     return value
+
+
+def function(owner: object, name: str, value: Any) -> Callable[..., Any]:
+    """value, if it can be called and is no class, which would only be made."""
+    if isinstance(value, type) or not callable(value):
+        raise TypeError(f"{_name(owner)}: {name} must be a function, got {value!r}")
+    called: Callable[..., Any] = value
+    return called
 
 
 def as_array(owner: object, name: str, values: Any) -> Array:

@@ -101,7 +101,7 @@ class _Probe:
     """A copy of a module in float64, with its input and parameters as numbers that can be moved."""
 
     def __init__(self, module: Module, inputs: tuple[Any, ...], seed: int) -> None:
-        self.module = copy.deepcopy(module).double()
+        self.module = copy.deepcopy(module).double().unfreeze()  # whose backward is to say it all
         first = as_arrays("check_gradients", "x", inputs[0])
         # The library is that of the parameters where there are any, so that a moved module is checked where it is.
         like = next((parameter.value for parameter in module.param()), leaves(first)[0])

@@ -24,7 +24,7 @@ from weakref import ref
 import numpy as np
 
 from . import arrays, signature
-from .arguments import as_array, as_input
+from .arguments import as_array, as_input, flag
 from .arrays import Array
 
 AnyModule = TypeVar("AnyModule", bound="Module")
@@ -55,12 +55,15 @@ class Parameter:
     Parameters
     ----------
     value : array of floating-point numbers; a copy is kept, and integers become float32 (docs/arrays.md).
+    trainable : whether training changes it; False for one that is frozen.
     """
 
-    __slots__ = ("__weakref__", "_grad", "_value", "home")
+    __slots__ = ("__weakref__", "_grad", "_trainable", "_value", "home", "watchers")
 
-    def __init__(self, value: Array) -> None:
+    def __init__(self, value: Array, trainable: bool = True) -> None:
         self.home: Home | None = None  # the network whose memory has the newest numbers; None: they are here
+        self.watchers: dict[ref[Any], None] = {}
+        self._trainable = flag(self, "trainable", trainable)
         value = as_array("Parameter", "value", value)
         self._value: Array = arrays.convert(value, dtype=None if arrays.is_floating(value) else "float32")
         self._grad: Array = arrays.namespace(self._value).zeros_like(self._value)
@@ -107,12 +110,31 @@ class Parameter:
         if self.home is not None:
             self.home.assign_gradient(self, grad)
 
-    def __getstate__(self) -> tuple[Array, Array]:
-        return self.value, self.grad
+    @property
+    def trainable(self) -> bool:
+        """Whether training changes it. One that is frozen gets no gradient, no update, no decay, no share in clipping.
 
-    def __setstate__(self, state: tuple[Array, Array]) -> None:
-        self.home = None
-        self._value, self._grad = map(arrays.own, state)
+        It may be set at any time: `fit` goes by it from the next epoch on, and a compiled network asks to be compiled
+        again.
+        """
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, trainable: bool) -> None:
+        self._trainable = flag(self, "trainable", trainable)
+        tell(self.watchers, "trainable")
+
+    def watch(self, network: Any) -> None:
+        """Call `network.changed("trainable")` from here on, whenever that is set."""
+        enter(self.watchers, network)
+
+    def __getstate__(self) -> tuple[Any, ...]:
+        return self.value, self.grad, self.trainable  # nobody watches a copy
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        value, grad, *rest = state  # older ones hold no more than these two
+        self.home, self.watchers, self._trainable = None, {}, rest[0] if rest else True
+        self._value, self._grad = arrays.own(value), arrays.own(grad)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -128,7 +150,7 @@ class Parameter:
         return n
 
     def __repr__(self) -> str:
-        return f"Parameter{self.shape} {arrays.dtype_name(self._value.dtype)}"
+        return f"Parameter{self.shape} {arrays.dtype_name(self._value.dtype)}{', frozen' * (not self.trainable)}"
 
 
 def newest_values(parameters: Sequence[Parameter]) -> list[Array]:
@@ -206,6 +228,13 @@ def first_value(modules: Iterable["Module"]) -> Array | None:
     return None
 
 
+def parameters_of(modules: Iterable["Module"]) -> list[Parameter]:
+    """The Parameters that these modules have themselves, in order; a shared one is listed once."""
+    # Lists of the values are copies, as `fit` in another thread may set `training` meanwhile.
+    found = {value: None for module in modules for value in list(vars(module).values()) if isinstance(value, Parameter)}
+    return list(found)
+
+
 _inferring: ContextVar[bool] = ContextVar("inferring", default=False)  # whether this pass is that of a `model(x)`
 
 
@@ -219,6 +248,24 @@ def outside_inference() -> Iterator[None]:
         _inferring.reset(before)
 
 
+def enter(watchers: dict[ref[Any], None], network: Any) -> None:
+    """Put a network among those that are told of changes, and take out those that are gone.
+
+    It is one dict, which grows in place: of two threads that watch at once, neither takes out what the other put in.
+    """
+    for known in list(watchers):
+        if known() is None:
+            watchers.pop(known, None)
+    watchers[ref(network)] = None
+
+
+def tell(watchers: Collection[ref[Any]], name: str) -> None:
+    """Call `network.changed(name)` for each of these that is still there."""
+    for watcher in tuple(watchers):
+        if (network := watcher()) is not None:
+            network.changed(name)
+
+
 class Watched:
     """Something that networks are compiled from, and that tells them when one of its attributes is set or deleted."""
 
@@ -226,25 +273,15 @@ class Watched:
 
     def watch(self, network: Any) -> None:
         """Call `network.changed(name)` from here on, after each attribute that is set or deleted."""
-        # One dict, which grows in place: of two threads that watch at once, neither takes out what the other put in.
-        watchers: dict[ref[Any], None] = vars(self).setdefault("watchers", {})
-        for known in list(watchers):
-            if known() is None:
-                watchers.pop(known, None)
-        watchers[ref(network)] = None
+        enter(vars(self).setdefault("watchers", {}), network)
 
     def __setattr__(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
-        self._tell(name)
+        tell(self.watchers, name)
 
     def __delattr__(self, name: str) -> None:
         object.__delattr__(self, name)
-        self._tell(name)
-
-    def _tell(self, name: str) -> None:
-        for watcher in tuple(self.watchers):
-            if (network := watcher()) is not None:
-                network.changed(name)
+        tell(self.watchers, name)
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name != "watchers"}  # nobody watches a copy
@@ -274,8 +311,21 @@ class Module(Watched):
         raise NotImplementedError(f"{type(self).__name__} has no forward")
 
     def backward(self, *args: Any, **kwargs: Any) -> Any:
-        """The gradient by the input: `dx = module.backward(dy, saved)`; adds to the gradients of the parameters."""
+        """The gradient by the input: `dx = module.backward(dy, saved)`; adds to the gradients of the parameters.
+
+        Those that are frozen (`Parameter.trainable` is False) get none.
+        """
         raise NotImplementedError(f"{type(self).__name__} has no backward")
+
+    def backward_parameters(self, dy: Any, saved: Any) -> None:
+        """`backward` for who does not ask for dx, as a training loop: it may leave out what only dx needs."""
+        self.backward(dy, saved)
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """A class that says anew what `backward` is means that way to be gone in training, too."""
+        super().__init_subclass__(**options)
+        if "backward" in vars(cls) and "backward_parameters" not in vars(cls):
+            cls.backward_parameters = Module.backward_parameters  # type: ignore[method-assign]
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
         """Inference: the output alone, in evaluation mode, with nothing saved.
@@ -337,7 +387,7 @@ class Module(Watched):
             if id(module) not in seen:
                 seen.add(id(module))
                 yield module
-                ahead.extend(reversed(module.children()))
+                ahead += module.children()[::-1]
 
     def _named(self, kind: type) -> Iterator[tuple[str, Any]]:
         for prefix, module in self.named_modules():
@@ -359,19 +409,35 @@ class Module(Watched):
 
     def param(self) -> list[Parameter]:
         """The parameters, each with `value` and `grad`; a shared one is listed once."""
-        found: dict[int, Parameter] = {}
-        for module in self.modules():
-            for value in list(vars(module).values()):  # a copy: `fit` in another thread may set `training` meanwhile
-                if isinstance(value, Parameter):
-                    found[id(value)] = value
-        return list(found.values())
+        return parameters_of(self.walk())
 
     @property
     def num_parameters(self) -> int:
-        """How many numbers training can change; shared ones count once."""
+        """How many numbers the parameters hold, frozen ones too; shared ones count once."""
         return sum(parameter.size for parameter in self.param())
 
     # -- training
+
+    def freeze(self: AnyModule) -> AnyModule:
+        """Have training leave the parameters here and below as they are; returns the module."""
+        return self._train_parameters(False)
+
+    def unfreeze(self: AnyModule) -> AnyModule:
+        """Have training change the parameters here and below, again; returns the module."""
+        return self._train_parameters(True)
+
+    def _train_parameters(self: AnyModule, trainable: bool) -> AnyModule:
+        for parameter in self.param():
+            parameter.trainable = trainable
+        return self
+
+    def has_trainable(self) -> bool:
+        """Whether training changes a parameter here or below."""
+        return any(
+            isinstance(value, Parameter) and value.trainable
+            for module in self.walk()
+            for value in list(vars(module).values())
+        )
 
     def zero_grad(self) -> None:
         """Set every gradient to zero, in place."""

@@ -1,4 +1,4 @@
-"""Pictures: points, what a network makes of the plane, the course of losses, a network. They need the extra "plots".
+"""Pictures: points, what a network makes of the plane, losses, schedules, a network. They need the extra "plots".
 
 Each function returns a matplotlib Figure, to be shown by a notebook or written by `figure.savefig("picture.png")`;
 given `ax`, it draws there instead and returns that figure. No global state of matplotlib is touched.
@@ -7,16 +7,19 @@ Colours      blue, vermilion, green, yellow, purple, sky blue in an order that p
              apart, and classes differ in the marker too. Source: Okabe, Ito 2008, "Color universal design"
 """
 
-from collections.abc import Mapping
+import copy
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from . import arrays
+from .arguments import positive
 from .data import Dataset
 from .diagram import GAP, HEIGHT, SIGN, SIGNS, Box, arranged, boxes
 from .extras import require
 from .module import Module
+from .optimizers import Schedule
 from .roles import require_model
 from .train import History, predict
 from .train.metrics import classes, labels
@@ -105,6 +108,58 @@ def losses(history: History | Mapping[str, History], *, title: str = "", ax: Any
     ax.legend(frameon=False, fontsize=9)
     _quiet(ax)
     return figure
+
+
+def schedule(
+    rate: Schedule,
+    epochs: int,
+    *,
+    steps_per_epoch: int = 1,
+    losses: Sequence[float] = (),
+    title: str = "",
+    ax: Any = None,
+) -> Any:
+    """The learning rate of each step; where the momentum is cycled that too, dashed, on an axis at the right.
+
+    Parameters
+    ----------
+    rate : any schedule, which stays as it is; drawn from its beginning.
+    epochs, steps_per_epoch : how far.
+    losses : of every epoch, for a schedule that goes by them.
+    """
+    if not isinstance(rate, Schedule):
+        raise TypeError(f"plots.schedule: rate must be a schedule, got {rate!r}")
+    positive("plots.schedule", "epochs", epochs)
+    positive("plots.schedule", "steps_per_epoch", steps_per_epoch)
+    if rate.listens() and len(losses) < epochs:
+        raise ValueError(f"plots.schedule: losses must be those of {epochs} epochs, for {rate!r}, got {len(losses)}")
+    rate = copy.deepcopy(rate)
+    rate.forget()
+    rates, momenta = [], []
+    for epoch in range(epochs):
+        for step in range(epoch * steps_per_epoch, (epoch + 1) * steps_per_epoch):
+            rates.append(rate.at(steps=step, epochs=epoch))
+            momenta.append(rate.momentum_at(steps=step, epochs=epoch))
+        if rate.listens():
+            rate.observe(losses[epoch])
+    figure, ax = _axes(ax, (5.6, 3.6))
+    _draw_steps(ax, rates, epochs, color=COLOURS[0], linewidth=1.4)
+    ax.set(xlabel="epoch", ylabel="learning rate", title=title, ylim=(0, None))
+    ax.grid(True, which="major", color="#e5e5e5", linewidth=0.7)
+    _quiet(ax)
+    if rate.cycles_momentum():
+        right = ax.twinx()
+        known = [np.nan if momentum is None else momentum for momentum in momenta]
+        _draw_steps(right, known, epochs, color=COLOURS[1], linewidth=1.1, linestyle=(0, (4, 2)))
+        right.set_ylabel("momentum")
+        _quiet(right)
+        right.spines["right"].set_visible(True)
+    return figure
+
+
+def _draw_steps(ax: Any, values: list[float], epochs: int, **look: Any) -> None:
+    """A line that holds each value until the next one comes."""
+    ax.plot(np.linspace(0, epochs, len(values) + 1), [*values, values[-1]], drawstyle="steps-post", **look)
 
 
 def graph(model: Module, x: Any = None, *, title: str = "", ax: Any = None) -> Any:

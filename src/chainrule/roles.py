@@ -9,8 +9,9 @@ from typing import Any
 
 from . import layers, losses, optimizers
 from .losses import Loss
+from .losses.extra import asked
 from .module import Module, UpdateRule, is_update_rule
-from .optimizers import Schedule
+from .optimizers import Optimizer, Schedule
 
 
 def require_model(who: str, model: Any) -> Module:
@@ -33,7 +34,7 @@ def require_loss(who: str, loss: Any) -> Module:
     if isinstance(loss, Loss):
         return loss
     try:
-        inspect.signature(loss.forward).bind(None, None)
+        inspect.signature(loss.forward).bind(None, None, **dict.fromkeys(asked(loss).needs))
     except TypeError:
         raise TypeError(f"{who}: loss must be a Module of (y, target), such as MSELoss(), got {loss!r}") from None
     return loss
@@ -45,6 +46,8 @@ def require_optimizer(who: str, optimizer: Any, model: Any) -> UpdateRule:
         optimizer = getattr(model, "optimizer", None)
         if optimizer is None:
             raise ValueError(f"{who}: no optimizer; give optimizer=…, or make one the first argument of Sequential")
+    if isinstance(optimizer, Optimizer):
+        return optimizer
     if isinstance(optimizer, Schedule):
         raise TypeError(f"{who}: optimizer must be an optimizer, got a schedule; give it to one: SGD(lr={optimizer!r})")
     if not is_update_rule(optimizer) or _from_torch(optimizer):

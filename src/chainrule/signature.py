@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -55,5 +56,13 @@ def _equal(value: Any, default: Any) -> bool:
 
 
 def _text(value: Any) -> str:
+    if inspect.isroutine(value):  # without its address, which says nothing and is another in every program
+        return str(value.__name__)
+    if isinstance(value, partial):
+        options = [f"{name}={_text(option)}" for name, option in value.keywords.items()]
+        return f"partial({', '.join([_text(value.func), *map(_text, value.args), *options])})"
+    kind: Any = type(value)
+    if kind.__repr__ is object.__repr__:
+        return f"<{kind.__name__}>"
     shape = getattr(value, "shape", None)
     return repr(value) if shape is None else f"<array {tuple(shape)}>"

@@ -225,6 +225,48 @@ def test_tensors_among_several_stay_tensors():
     assert (x[1].tolist(), target.tolist()) == ([3, 1], [2, 0])
 
 
+EXTRA = {"low": np.arange(10) * 7.0, "group": np.arange(20).reshape(10, 2)}
+
+
+def test_extra_arrays_are_cut_at_the_same_places_and_come_last():
+    for weight in ((), (WEIGHT,)):
+        data = Dataset(X, TARGET, *weight, extra=EXTRA)
+        for x, target, *rest, extra in data.batches(3, seed=4, epoch=1):
+            np.testing.assert_array_equal(extra["low"], target * 7.0)
+            np.testing.assert_array_equal(extra["group"], x)
+            assert len(rest) == len(weight)
+        for part in (data.take(np.array([3, 1, 1])), data.take(slice(4, 9)), *data.split(0.3, seed=1)):
+            np.testing.assert_array_equal(part.extra["low"], part.target * 7.0)
+            np.testing.assert_array_equal(part.extra["group"], part.x)
+    assert Dataset(X, TARGET).extra == Dataset(X, TARGET, extra={}).extra == {}
+    assert repr(Dataset(X, TARGET, extra=EXTRA)).endswith(", extra['low'] (10,) float64, extra['group'] (10, 2) int64)")
+
+
+def test_extra_arrays_are_kept_as_they_are():
+    low = torch.arange(10.0)
+    extra = Dataset(X, TARGET, extra={"low": low, "high": [1, 2] * 5}).extra
+    assert extra["low"] is low
+    assert extra["high"].tolist() == [1, 2] * 5
+    assert EXTRA["low"] is Dataset(X, TARGET, extra=EXTRA).extra["low"]
+
+
+@pytest.mark.parametrize(
+    ("extra", "error", "message"),
+    [
+        ({"low": np.ones(9)}, ValueError, r"Dataset: extra\['low'\] must have 10 samples like x, got 9"),
+        ({"low": 3.0}, ValueError, r"Dataset: extra\['low'\] must have an axis of samples, got a single number"),
+        ({"low": ["a"] * 10}, TypeError, r"Dataset: extra\['low'\] must hold real numbers"),
+        ({"y": np.ones(10)}, ValueError, "by words other than x, y, target, sample_weight, got 'y'"),
+        ({"no word": np.ones(10)}, ValueError, "by words other than x, y, target, sample_weight, got 'no word'"),
+        ({3: np.ones(10)}, ValueError, "by words other than x, y, target, sample_weight, got 3"),
+        (np.ones(10), TypeError, "Dataset: extra must map names to arrays, .* got a ndarray"),
+    ],
+)
+def test_what_extra_cannot_be_is_named(extra, error, message):
+    with pytest.raises(error, match=message):
+        Dataset(X, TARGET, extra=extra)
+
+
 def test_a_tuple_of_numbers_or_rows_is_one_array():
     assert repr(Dataset(((1, 2), (3, 4)), (0.5, 1))) == "Dataset(x (2, 2) int64, target (2,) float64)"
 

@@ -138,6 +138,17 @@ class Task:
     def sums(self) -> bool:
         return "sum" in self.loss
 
+    @property
+    def ignores_missing(self) -> bool:
+        return '"ignore"' in self.loss
+
+
+def with_gaps(target: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Targets of which about half are missing: whole rows, and single elements. The first row is there."""
+    gaps = (rng.uniform(size=(len(target), 1)) < 0.3) | (rng.uniform(size=target.shape) < 0.3)
+    gaps[0] = False
+    return np.where(gaps, np.nan, target)
+
 
 @st.composite
 def tasks(draw: Any, n_out: int, kinked: bool = True) -> Task:
@@ -165,10 +176,12 @@ def tasks(draw: Any, n_out: int, kinked: bool = True) -> Task:
         target = draw(st.sampled_from(["classes", "probabilities"])) if kind == "CrossEntropy" else "classes"
         options += [f"weight=numbers({n_out}, 1)"] * draw(st.booleans())
         if target == "classes":
-            options += draw(st.sampled_from([[], ["ignore_index=0"], ["ignore_index=-1"]]))
+            ignored = [[], ["ignore_index=-1"]] + [["ignore_index=0"]] * (n_out > 1)
+            options += draw(st.sampled_from(ignored))
     if kind == "CrossEntropy":
         options += [f"label_smoothing={draw(st.sampled_from([0.1, 0.5]))}"] * draw(st.booleans())
     options += ['reduction="sum"'] * (draw(st.integers(0, 3)) == 0)
+    options += ['missing="ignore"'] * (target != "classes" and draw(st.integers(0, 2)) == 0)
     return Task(f"{kind}Loss({', '.join(options)})", target, draw(st.booleans()), draw(st.booleans()))
 
 
@@ -190,10 +203,26 @@ def rates(lr: float) -> st.SearchStrategy[str]:
             f"CosineAnnealingLR({lr:g}, 6, {lr / 100:g})",
             f"LinearLR({lr:g}, total_iters=20, every='step')",
             f"LinearLR(CosineAnnealingLR({lr:g}, 40, every='step'), 0.1, total_iters=3)",
+            f"OneCycleLR({lr:g}, 40, cycle_momentum=False)",
+            f"CyclicLR({lr / 9:g}, {lr:g}, 7, mode='triangular2', cycle_momentum=False)",
+            f"CosineAnnealingWarmRestarts({lr:g}, 2, 2)",
+            f"SequentialLR([ConstantLR({half}, every='step'), PolynomialLR({lr:g}, every='step')], [9], every='step')",
+            f"LambdaLR({lr:g}, lambda epoch: 1 / (1 + epoch))",
             f"ReduceLROnPlateau({lr:g}, factor=0.5, patience=0)",
             f"ExponentialLR(ReduceLROnPlateau({half}, factor=0.5, patience=1, cooldown=1), 0.99, every='step')",
         ]
     )
+
+
+ADAPTIVE = {  # and their learning rates
+    "Adam": 1e-3,
+    "AdamW": 1e-3,
+    "Adagrad": 5e-3,
+    "NAdam": 1e-3,
+    "RAdam": 1e-3,
+    "Adamax": 1e-3,
+    "Adadelta": 0.1,
+}
 
 
 @st.composite
@@ -203,10 +232,10 @@ def optimizers(draw: Any, curvature: float = 10.0) -> str:
     Steps are so short that rounding is not amplified: the others move a weight by about lr a step, whatever the
     gradient; SGD is stable where lr · curvature < 2, and with momentum where lr · curvature < 2 (1 - momentum).
     """
-    kind = draw(st.sampled_from(["SGD", "Adam", "AdamW", "RMSprop", "Adagrad"]))
+    kind = draw(st.sampled_from([*ADAPTIVE, "SGD", "RMSprop", "ASGD"]))
     momentum = draw(st.sampled_from([0.0, 0.9, 0.5])) if kind in ("SGD", "RMSprop") else 0.0
     sgd = (1 - momentum) / curvature
-    lr = {"SGD": sgd, "Adam": 1e-3, "AdamW": 1e-3, "RMSprop": 3e-4 * (1 - momentum), "Adagrad": 5e-3}[kind]
+    lr = {**ADAPTIVE, "SGD": sgd, "ASGD": sgd, "RMSprop": 3e-4 * (1 - momentum)}[kind]
     options = {"lr": draw(rates(lr))}
 
     def option(name: str, *values: Any) -> None:
@@ -226,6 +255,8 @@ def optimizers(draw: Any, curvature: float = 10.0) -> str:
         option("betas", (0.8, 0.95), (0.0, 0.9))
         option("amsgrad", True)
         option("eps", 1e-4)
+    if kind == "Adam":
+        option("decoupled_weight_decay", True)
     if kind == "RMSprop":
         option("alpha", 0.9)
         option("centered", True)
@@ -233,6 +264,25 @@ def optimizers(draw: Any, curvature: float = 10.0) -> str:
     if kind == "Adagrad":
         option("lr_decay", 0.01)
         option("initial_accumulator_value", 0.1)
+    if kind == "NAdam":
+        option("betas", (0.8, 0.95), (0.0, 0.9))
+        option("eps", 1e-4)
+        option("momentum_decay", 0.3, 0.0)
+        option("decoupled_weight_decay", True)
+    if kind == "RAdam":
+        option("betas", (0.8, 0.95), (0.0, 0.9), (0.9, 0.6))
+        option("eps", 1e-4)
+        option("decoupled_weight_decay", True)
+    if kind == "Adamax":
+        option("betas", (0.8, 0.95), (0.0, 0.9))
+        option("eps", 1e-4)
+    if kind == "Adadelta":
+        option("rho", 0.6)
+        option("eps", 1e-3)
+    if kind == "ASGD":
+        option("lambd", 0.1, 0.0)
+        option("alpha", 0.6)
+        option("t0", 2)
     clipping = draw(st.sampled_from([None, None, "clip_norm", "clip_value", "both"]))
     if clipping in ("clip_norm", "both"):
         options["clip_norm"] = draw(st.sampled_from([0.05, 1.0]))
@@ -241,12 +291,66 @@ def optimizers(draw: Any, curvature: float = 10.0) -> str:
     return f"{kind}({', '.join(f'{name}={value}' for name, value in options.items())})"
 
 
+CONSTRAINTS = (
+    "constraints.L1(0.05)",
+    "constraints.L2(0.5)",
+    "constraints.MaxNorm(0.4)",
+    "constraints.UnitNorm()",
+    "constraints.NonNegative()",
+    "[constraints.NonNegative(), constraints.MaxNorm(0.3), constraints.L1(0.01)]",
+)
+OF_GROUPS = {  # besides those that every optimizer has
+    "SGD": ["momentum=0.5", "momentum=0.0"],
+    "Adam": ["amsgrad=True", "betas=(0.5, 0.9)"],
+    "AdamW": ["amsgrad=True", "eps=1e-4"],
+    "RMSprop": ["centered=True", "momentum=0.3", "alpha=0.8"],
+    "Adagrad": ["lr_decay=0.05", "initial_accumulator_value=0.2"],
+    "NAdam": ["momentum_decay=0.01", "decoupled_weight_decay=True"],
+    "RAdam": ["decoupled_weight_decay=True", "betas=(0.5, 0.9)"],
+    "Adamax": ["betas=(0.5, 0.9)"],
+    "Adadelta": ["rho=0.8"],
+    "ASGD": ["lambd=0.01", "alpha=0.5"],
+}
+
+
+@st.composite
+def ruled(draw: Any, optimizer: str, shapes: list[tuple[int, ...]]) -> str:
+    """The optimizer with groups and constraints for Parameters of these shapes, which the text calls p[0], p[1], …."""
+    kind, plain = optimizer.split("(")[0], made(optimizer)
+    nesterov = getattr(plain, "nesterov", False)
+    free = list(draw(st.permutations(range(len(shapes)))))
+    groups = []
+    for _ in range(draw(st.integers(0, 2))):
+        members = [free.pop() for _ in range(min(len(free), draw(st.integers(1, 3))))]
+        if not members:
+            break
+        options = draw(
+            st.lists(st.sampled_from([*OF_GROUPS[kind], "weight_decay=0.02", "clip_value=0.01"]), max_size=3)
+        )
+        found = {option.split("=")[0]: option.split("=", 1)[1] for option in options}
+        if nesterov:
+            found.pop("momentum", None)
+        if draw(st.booleans()):
+            found["lr"] = draw(rates(plain.current_lr / 4))
+        if draw(st.integers(0, 4)) == 0:
+            found["maximize"] = "True"
+        if len(members) == 1 and draw(st.booleans()):
+            shape, seed = shapes[members[0]], draw(st.integers(0, 9))
+            found["constraint"] = f"constraints.Mask(numbers({math.prod(shape)}, {seed}).reshape({shape}) > 1)"
+        elif draw(st.booleans()):
+            found["constraint"] = draw(st.sampled_from((*CONSTRAINTS, "None")))
+        names = ", ".join(f"p[{i}]" for i in sorted(members))
+        groups.append(f"{{'parameters': [{names}]{''.join(f', {k!r}: {v}' for k, v in found.items())}}}")
+    more = draw(st.sampled_from(["", "", *(f", constraint={text}" for text in CONSTRAINTS)]))
+    return f"{optimizer[:-1]}{more}, groups=[{', '.join(groups)}])"
+
+
 # -- runs
 
 
 @dataclass(frozen=True)
 class Training:
-    """A whole run of `fit`."""
+    """A whole run of `fit`; `optimizer` may speak of the network's Parameters as p, of which some are frozen."""
 
     network: Network
     task: Task
@@ -256,6 +360,7 @@ class Training:
     validation: bool
     shuffle: bool
     seed: int
+    frozen: tuple[int, ...] = ()
 
     def data(self, rows: int, seed: int, weights: bool, dtype: str) -> cr.Dataset:
         rng = np.random.default_rng(seed)
@@ -269,8 +374,12 @@ class Training:
             target /= target.sum(axis=1, keepdims=True)
         elif self.task.target == "classes":
             target = rng.integers(n_out, size=rows)
+            if "ignore_index=0" in self.task.loss:
+                target[0] = n_out - 1  # the first always counts
             if "ignore_index=-1" in self.task.loss:
                 target[(rng.uniform(size=rows) < 0.3) & (np.arange(rows) > 0)] = -1
+        if self.task.ignores_missing:
+            target = with_gaps(target, rng)
         # Some samples weigh nothing, but the first always counts: weights that are all zero are refused.
         weight = rng.uniform(0.5, 2, rows) * ((rng.uniform(size=rows) < 0.8) | (np.arange(rows) == 0))
         floating = target if target.dtype.kind == "i" else target.astype(dtype)
@@ -297,7 +406,9 @@ class Training:
 
         move(*leaves(data.x), *(parameter.value for parameter in model.param()))
         held_out = self.data(23, self.seed + 3, self.task.validation_weights, dtype) if self.validation else None
-        optimizer = made(self.optimizer)
+        optimizer = made(self.optimizer, p=model.param())
+        for i in self.frozen:
+            model.param()[i].trainable = False
         if nudge:
             rule = optimizer.step
 
@@ -320,7 +431,8 @@ class Training:
             **{"keep": "last"} | options,
         )
         assert history.engine.split(",")[0] == engine
-        assert history.steps == optimizer.steps == self.epochs * math.ceil(self.rows / self.batch_size)
+        of_step = self.batch_size * options.get("accumulate", 1)
+        assert history.steps == optimizer.steps == self.epochs * math.ceil(self.rows / of_step)
         found = {"losses": history.losses, "validation losses": history.validation_losses}
         found["learning rates"] = history.learning_rates
         for i, parameter in enumerate(model.param()):
@@ -358,13 +470,23 @@ def trainings(draw: Any, kinked: bool = True, **options: Any) -> Training:
     )
 
 
+@st.composite
+def ruled_trainings(draw: Any, **options: Any) -> Training:
+    """The same, with groups and constraints, and some of the Parameters frozen."""
+    training = draw(trainings(**options))
+    shapes = [parameter.shape for parameter in training.network.build("float64", 0).param()]
+    optimizer = draw(ruled(training.optimizer, shapes))
+    frozen = draw(st.sets(st.integers(0, len(shapes) - 1), max_size=len(shapes)))
+    return replace(training, optimizer=optimizer, frozen=tuple(sorted(frozen)))
+
+
 # -- how far apart two runs may be
 
 
 NUDGE = 2.0**-30
 
 
-def allowed(training: Training, truth: dict[str, np.ndarray], eps: float) -> dict[str, float]:
+def allowed(training: Training, truth: dict[str, np.ndarray], eps: float, **options: Any) -> dict[str, float]:
     """By name, how far rounding may take an array's numbers, absolutely.
 
     A sum of n terms, rounded, is the exact sum of terms that are off by at most about n · eps of themselves: rounding a
@@ -373,7 +495,7 @@ def allowed(training: Training, truth: dict[str, np.ndarray], eps: float) -> dic
     result goes, over NUDGE, is how much rounding is amplified (or forgotten on the way). The moves have random signs,
     so they partly cancel, where roundings might all add up: at most STEPS times as much. And results are rounded.
     """
-    moved = training.run("python", nudge=NUDGE)
+    moved = training.run("python", nudge=NUDGE, **options)
     shares = STEPS * training.terms * eps
     return {
         name: shares * float(np.max(np.abs(moved[name] - array) / NUDGE, initial=0) + np.max(np.abs(array), initial=0))

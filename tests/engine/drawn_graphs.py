@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from engine.drawn import KINKED, SMOOTH, STEPS, Training, made, optimizers
+from engine.drawn import KINKED, SMOOTH, STEPS, Training, made, optimizers, with_gaps
 from hypothesis import strategies as st
 
 import chainrule as cr
@@ -163,6 +163,9 @@ LOSSES = {
     "answers": ("BCEWithLogitsLoss()", "BCEWithLogitsLoss(pos_weight=numbers({n}, 2))"),
     "classes": ("CrossEntropyLoss()", "CrossEntropyLoss(weight=numbers({n}, 1), ignore_index=0)"),
     "probabilities": ("CrossEntropyLoss(label_smoothing=0.1)",),
+    "numbers with gaps": ("MSELoss(missing='ignore')", "HuberLoss(reduction='sum', missing='ignore')"),
+    "answers with gaps": ("BCEWithLogitsLoss(pos_weight=numbers({n}, 2), missing='ignore')",),
+    "probabilities with gaps": ("CrossEntropyLoss(weight=numbers({n}, 1), missing='ignore')",),
 }
 
 
@@ -197,6 +200,8 @@ class GraphTraining(Training):
 
     @staticmethod
     def _target(kind: str, n: int, rows: int, rng: np.random.Generator) -> np.ndarray:
+        if kind.endswith(" with gaps"):
+            return with_gaps(GraphTraining._target(kind.removesuffix(" with gaps"), n, rows, rng), rng)
         if kind == "classes":
             classes = rng.integers(n, size=rows)
             classes[0] = n - 1  # one that no loss ignores, if there are two

@@ -99,9 +99,11 @@ def test_step_is_forward_loss_backward_and_update(data):
     for _ in range(3):
         x = rng.normal(size=(rows, *network.shape))
         target = rng.integers(network.n_out, size=rows) if classes else rng.uniform(size=(rows, network.n_out))
-        value = compiled.step(np.ascontiguousarray(x.reshape(rows, -1)), target)
+        weight = rng.uniform(0.5, 2, rows) * ((rng.uniform(size=rows) < 0.8) | (np.arange(rows) == 0))
+        weights = (weight,) * task.weights
+        value = compiled.step(np.ascontiguousarray(x.reshape(rows, -1)), target, *weights)
         y, saved = twin.forward(x)
-        expected, saved_loss = loss.forward(y, target)
+        expected, saved_loss = loss.forward(y, target, *weights)
         twin.zero_grad()
         twin.backward(loss.backward(1.0, saved_loss), saved)
         twins.step(twin.param())
@@ -245,6 +247,21 @@ def test_whatever_is_handed_in_is_taken_rightly_or_refused(call, array):
         np.testing.assert_allclose(compiled.predict(good), model(good), rtol=1e-12)  # and it still works
 
 
+def test_a_network_of_which_a_parameter_is_frozen_asks_to_be_compiled_again():
+    model = cr.Sequential(cr.Linear(2, 3, rng=0), cr.Tanh(), cr.Linear(3, 1, rng=1))
+    compiled = cr.compile(model, cr.MSELoss(), cr.SGD(lr=0.1))
+    x = np.ones((4, 2), "float32")
+    compiled.step(x, x[:, :1])
+    before = [parameter.value.copy() for parameter in model.param()]
+    model[0].bias.trainable = False
+    with pytest.raises(ValueError, match=r"frozen|compile it again"):
+        compiled.step(x, x[:, :1])
+    for parameter, value in zip(model.param(), before, strict=True):
+        np.testing.assert_array_equal(parameter.value, value)
+    model.unfreeze()
+    compiled.step(x, x[:, :1])
+
+
 @pytest.mark.parametrize(
     ("target", "error", "message"),
     [
@@ -275,6 +292,65 @@ def test_class_indices_of_any_integers_give_the_same_bits(target):
     for model, indices in ((given, target), (plain, np.array([0, 1, 1]))):
         cr.compile(model, cr.CrossEntropyLoss(), class_targets=True).step(X[:3], indices)
     assert bits(given) == bits(plain)
+
+
+@pytest.mark.parametrize(
+    ("weight", "error", "message"),
+    [
+        ([1.0, -1.0, 1.0], ValueError, "must not be negative, got -1.0 at position 1"),
+        ([1.0, 1.0, np.nan], ValueError, "must be finite, got nan at position 2"),
+        ([np.inf, 1.0, 1.0], ValueError, "must be finite, got inf at position 0"),
+        ([-np.inf, 1.0, 1.0], ValueError, "must not be negative, got -inf at position 0"),
+        ([0.0, 0.0, 0.0], ValueError, "must not be all zero"),
+        ([1.0, 1.0], ValueError, "must have as many rows as x"),
+        ([[1.0], [1.0], [1.0]], ValueError, r"must be \(batch,\), got \(3, 1\)"),
+        (1.0, ValueError, "must have as many rows as x"),
+        ([], ValueError, "must have at least one row"),
+        ("heavy", TypeError, "must hold real numbers"),
+        (np.ma.masked_array([1.0, 1.0, 1.0]), TypeError, "must be a plain array"),
+    ],
+)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_weights_are_checked_as_fit_checks_them_before_anything_is_changed(weight, error, message, dtype):
+    model = small_network(cr.SGD(lr=0.1, momentum=0.9)).to(dtype=dtype)
+    compiled = cr.compile(model, cr.MSELoss())
+    before = bits(model)
+    with pytest.raises(error, match=rf"^step: sample_weight {message}"):
+        compiled.step(X[:3].astype(dtype), Y[:3].astype(dtype), weight)
+    assert bits(model) == before
+    assert model.optimizer.steps == 0
+    assert compiled.step(X[:3].astype(dtype), Y[:3].astype(dtype), [2, 0, 1]) > 0  # as it reads any other array
+
+
+@pytest.mark.parametrize("times", [1, 6])
+def test_a_weight_of_zero_is_no_sample_and_none_is_no_weight(times):
+    """36 rows are enough for one function to make the whole step of this tiny network, where there are no weights."""
+    x, y = np.repeat(X, times, axis=0), np.repeat(Y, times, axis=0)
+    weighted, fewer, without, none = (small_network(cr.SGD(lr=0.1)) for _ in range(4))
+    weight = np.tile([2.0, 0.0], len(x) // 2)
+    value = cr.compile(weighted, cr.MSELoss()).step(x, y, weight)
+    assert value == pytest.approx(cr.compile(fewer, cr.MSELoss()).step(x[::2].copy(), y[::2].copy()), rel=1e-13)
+    assert cr.compile(without, cr.MSELoss()).step(x, y) == cr.compile(none, cr.MSELoss()).step(x, y, None)
+    assert bits(without) == bits(none)
+    for one, other in zip(weighted.param(), fewer.param(), strict=True):
+        np.testing.assert_allclose(one.value, other.value, rtol=1e-12)
+
+
+def test_a_single_sample_may_have_a_single_weight():
+    for weight in (3.0, [3.0], np.float64(3.0), np.array(3.0)):
+        one, other = small_network(cr.SGD(lr=0.1)), small_network(cr.SGD(lr=0.1))
+        loss = cr.MSELoss(reduction="sum")
+        value = cr.compile(one, loss).step(X[0], Y[0], sample_weight=weight)
+        assert value == cr.compile(other, loss).step(X[:1], Y[:1], np.array([3.0])) > 0
+        assert bits(one) == bits(other)
+
+
+def test_weights_of_one_step_are_forgotten_by_the_next():
+    one, other = (cr.compile(small_network(cr.SGD(lr=0.1)), cr.MSELoss()) for _ in range(2))
+    one.step(X, Y, np.arange(6.0))
+    other.step(X, Y, np.arange(6.0))
+    assert one.step(X, Y) == other.step(X, Y, None)
+    assert one.step(X, Y) != one.step(X, Y, np.arange(6.0))
 
 
 def test_nan_goes_through_and_is_seen():

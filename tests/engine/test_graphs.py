@@ -156,17 +156,18 @@ def stepping():
     return model, loss, cr.compile(model, loss, optimizer, class_targets=CLASSES, sample_shape=SHAPES)
 
 
-def test_step_is_forward_loss_backward_and_update():
+@pytest.mark.parametrize("weights", [(), (np.arange(10.0),)], ids=["plain", "weighted"])
+def test_step_is_forward_loss_backward_and_update(weights):
     model, loss = two_heads()
     optimizer = cr.SGD(lr=0.1, momentum=0.9)
     other, _, network = stepping()
     for _ in range(5):
         y, saved = model.forward(X)
-        value, saved_loss = loss.forward(y, TARGET)
+        value, saved_loss = loss.forward(y, TARGET, *weights)
         model.zero_grad()
         model.backward(loss.backward(1.0, saved_loss), saved)
         optimizer.step(model.param())
-        assert network.step(X, TARGET) == pytest.approx(float(value), rel=1e-12)
+        assert network.step(X, TARGET, *weights) == pytest.approx(float(value), rel=1e-12)
     for parameter, expected in zip(other.param(), model.param(), strict=True):
         np.testing.assert_allclose(parameter.value, expected.value, rtol=1e-10)
 
@@ -226,6 +227,16 @@ def test_a_wrong_target_is_refused_and_nothing_is_learned(target, error, message
     before = [parameter.value.copy() for parameter in model.param()]
     with pytest.raises(error, match=message):
         network.step(X, target)
+    for parameter, value in zip(model.param(), before, strict=True):
+        np.testing.assert_array_equal(parameter.value, value)
+
+
+def test_wrong_weights_are_refused_and_nothing_is_learned():
+    model, _, network = stepping()
+    before = [parameter.value.copy() for parameter in model.param()]
+    for weight in (np.zeros(10), -np.ones(10), np.ones(9), np.ones((10, 1)), {"price": np.ones(10)}):
+        with pytest.raises((TypeError, ValueError), match=r"^step: sample_weight must"):
+            network.step(X, TARGET, weight)
     for parameter, value in zip(model.param(), before, strict=True):
         np.testing.assert_array_equal(parameter.value, value)
 

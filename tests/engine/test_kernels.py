@@ -141,6 +141,12 @@ OPTIONS = {
     "Adam": ("eps", "weight_decay", "clip_value", "clip_norm"),
     "AdamW": ("eps", "weight_decay", "clip_value", "clip_norm"),
     "RMSprop": ("eps", "alpha", "momentum", "weight_decay", "clip_value", "clip_norm"),
+    "NAdam": ("eps", "weight_decay", "momentum_decay", "clip_value", "clip_norm"),
+    "RAdam": ("eps", "weight_decay", "clip_value", "clip_norm"),
+    "Adamax": ("eps", "weight_decay", "clip_value", "clip_norm"),
+    "Adadelta": ("eps", "rho", "weight_decay", "clip_value", "clip_norm"),
+    "Rprop": ("clip_value", "clip_norm"),
+    "ASGD": ("lambd", "alpha", "t0", "weight_decay", "clip_value", "clip_norm"),
     "Adagrad": ("eps", "lr_decay", "weight_decay", "initial_accumulator_value", "clip_value", "clip_norm"),
 }
 RULES = st.sampled_from([(name, option) for name, options in OPTIONS.items() for option in options])
@@ -152,7 +158,7 @@ def test_tiny_options_train_as_in_python(rule, tiny, dtype, amsgrad, seed):
     """Options that are denormal, or vanish in the network's dtype: memory is counted by some of them."""
     name, option = rule
     assume(np.dtype(dtype).type(tiny) > 0 or not option.startswith(("eps", "clip")))  # 0 / 0, and clipping to 0
-    options = {option: tiny} | ({"amsgrad": amsgrad} if name.startswith("Adam") else {})
+    options = {option: tiny} | ({"amsgrad": amsgrad} if name in ("Adam", "AdamW") else {})
     rng = np.random.default_rng(seed)
     x, target = rng.normal(size=(12, 3)).astype(dtype), rng.normal(size=(12, 2)).astype(dtype)
     found = []

@@ -25,11 +25,14 @@ def values(plan):
 def test_a_nested_network_lowers_to_a_flat_program():
     first, second = _linear(6, 5), _linear(5, 3, bias=False)
     inner = cr.Sequential(cr.Tanh(), cr.Sequential(cr.Identity(), second))
-    plan = lower(cr.Sequential(cr.Flatten(), first, inner), sample_shape=(2, 3))
+    model = cr.Sequential(cr.Flatten(), first, inner)
+    plan = lower(model, sample_shape=(2, 3))
     assert ops(plan) == [("Linear", (0,), 1), ("Tanh", (1,), 2), ("Linear", (2,), 3)]
     assert values(plan) == [(6, 1), (5, 1), (5, 1), (3, 1)]
     assert (plan.x, plan.y, plan.x_shapes, plan.y_shapes, plan.dtype) == (0, 3, ((2, 3),), ((3,),), "float64")
+    assert plan.modules == tuple(model.modules())
     assert plan.parameters == (first.weight, first.bias, second.weight)
+    assert plan.shapes == ((5, 6), (5,), (3, 5))
     assert [op.parameters for op in plan.ops] == [(0, 1), (), (2,)]
 
 

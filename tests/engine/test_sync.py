@@ -22,6 +22,12 @@ RULES = {
     "Adam": lambda: cr.Adam(lr=0.01),
     "amsgrad": lambda: cr.AdamW(lr=0.01, amsgrad=True),
     "RMSprop": lambda: cr.RMSprop(lr=0.001, centered=True, momentum=0.5),
+    "NAdam": lambda: cr.NAdam(lr=0.01),
+    "RAdam": lambda: cr.RAdam(lr=0.01, betas=(0.9, 0.9)),
+    "Adamax": lambda: cr.Adamax(lr=0.01),
+    "Adadelta": lambda: cr.Adadelta(),
+    "Rprop": lambda: cr.Rprop(lr=0.01),
+    "ASGD": lambda: cr.ASGD(lr=0.1, lambd=0.1, t0=1),
     "Adagrad": lambda: cr.Adagrad(lr=0.01, lr_decay=0.1, initial_accumulator_value=0.1),
 }
 

@@ -378,6 +378,35 @@ def test_schedules_set_the_rate_of_every_epoch(diabetes, solver):
     assert rate is stopped.learning_rate
 
 
+@pytest.mark.parametrize("solver", ["sgd", "adam", "rmsprop"])
+def test_a_schedule_may_cycle_the_momentum_and_count_steps(diabetes, solver):
+    X, y = diabetes
+    rate = cr.OneCycleLR(0.01, total_steps=20)  # 10 epochs of 2
+    cycled = MLPRegressor(solver=solver, learning_rate=rate, max_iter=10, random_state=0).fit(X, y)
+    assert cycled._optimizer.current_momentum == pytest.approx(0.95)
+    assert cycled._optimizer.current_lr * (2 if solver == "sgd" else 1) == pytest.approx(0.01 / 25 / 1e4)
+    cut = MLPRegressor(solver=solver, learning_rate=cr.StepLR(rate, 9, gamma=0.0), max_iter=10, random_state=0)
+    assert furthest(cut.fit(X, y), cycled) > 0
+
+
+def test_a_solver_that_has_no_momentum_refuses_a_schedule_that_cycles_it(diabetes):
+    wrong = MLPRegressor(solver="adagrad", learning_rate=cr.OneCycleLR(0.01, total_steps=30))
+    with pytest.raises(ValueError, match="Adagrad: lr must leave the momentum alone"):
+        wrong.fit(*diabetes)
+    assert not hasattr(wrong, "network_")
+
+
+@pytest.mark.parametrize("other", [cr.LambdaLR(0.01, lambda epoch: 0.0), cr.StepLR(0.0, 3)])
+def test_another_schedule_is_followed_after_a_warm_start(diabetes, other):
+    rate = cr.LambdaLR(0.01, lambda epoch: 1.0)
+    model = MLPRegressor(learning_rate=rate, max_iter=2, random_state=0, warm_start=True).fit(*diabetes)
+    before = [weights.copy() for weights in model.coefs_]
+    model.set_params(learning_rate=other).fit(*diabetes)
+    assert model._optimizer.current_lr == 0
+    for now, weights in zip(model.coefs_, before, strict=True):
+        np.testing.assert_array_equal(now, weights)
+
+
 def test_clipping_bounds_what_a_step_changes(diabetes):
     X, y = diabetes
     settings = {"solver": "sgd", "momentum": 0, "alpha": 0, "learning_rate_init": 1.0, "max_iter": 1}
@@ -745,14 +774,18 @@ def test_with_early_stopping_a_regression_that_diverges_ends_as_in_scikit_learn(
 
 
 @pytest.mark.parametrize("rate", ["constant", "adaptive"])
-def test_with_early_stopping_a_classification_that_diverges_ends_as_in_scikit_learn(rate, wine):
+@pytest.mark.parametrize("weighted", [False, True])
+def test_with_early_stopping_a_classification_that_diverges_ends_as_in_scikit_learn(rate, weighted, wine):
     X, y = wine
+    weight = np.random.default_rng(0).uniform(0.5, 1.5, len(y)) if weighted else None
     settings = {"solver": "sgd", "alpha": 2e4, "learning_rate_init": 0.1, "learning_rate": rate, "shuffle": False}
     settings |= {"max_iter": 300, "early_stopping": True, "n_iter_no_change": 250, "random_state": 3}
     settings |= {"activation": "identity", "momentum": 0.0, "hidden_layer_sizes": (20,)}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
-        mine, other = MLPClassifier(**settings).fit(X, y), theirs.MLPClassifier(**settings).fit(X, y)
+        mine, other = (
+            kind(**settings).fit(X, y, sample_weight=weight) for kind in (MLPClassifier, theirs.MLPClassifier)
+        )
     require_same_end(mine, other)
     assert mine.validation_scores_[-1] == pytest.approx(other.validation_scores_[-1])  # of always saying class 0
 

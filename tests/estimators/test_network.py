@@ -1,5 +1,6 @@
 """Any network of chainrule's as an estimator."""
 
+import copy
 import pickle
 
 import numpy as np
@@ -7,14 +8,15 @@ import pandas as pd
 import polars as pl
 import pytest
 from moments import enough
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.datasets import make_multilabel_classification
-from sklearn.model_selection import GridSearchCV
+from sklearn.model_selection import GridSearchCV, cross_validate
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import chainrule as cr
-from chainrule.estimators import NetworkClassifier, NetworkRegressor
+from chainrule.estimators import MLPClassifier, NetworkClassifier, NetworkRegressor
 
 
 def build(n_features, n_outputs):
@@ -122,6 +124,131 @@ def test_counts_are_predicted_as_exponentials(diabetes):
     assert estimator.predict(X).min() > 0
 
 
+def test_numbers_that_are_missing_have_no_share(diabetes):
+    X, y = diabetes
+    gaps = np.random.default_rng(0).uniform(size=len(y)) < 0.4
+    missing, there = np.where(gaps, np.nan, y), ~gaps
+    how = {"optimizer": cr.SGD(lr=0.05), "epochs": 30, "shuffle": False, "batch_size": len(y), "random_state": 0}
+    found = NetworkRegressor(build, loss=cr.MSELoss(missing="ignore"), **how).fit(X, missing)
+    without = NetworkRegressor(build, **how).fit(X[there], y[there])
+    np.testing.assert_allclose(found.predict(X), without.predict(X), rtol=1e-9, atol=1e-12)
+    assert found.score(X, missing) == pytest.approx(without.score(X[there], y[there]), rel=1e-9)
+    weight = np.random.default_rng(1).uniform(size=len(y))
+    expected = without.score(X[there], y[there], weight[there])
+    assert found.score(X, missing, weight) == pytest.approx(expected, rel=1e-9)
+
+
+def test_numbers_that_are_missing_stay_an_error_unless_the_loss_ignores_them(diabetes):
+    X, y = diabetes
+    missing = np.where(np.arange(len(y)) % 7 == 0, np.nan, y)
+    for estimator in (NetworkRegressor(build), NetworkRegressor(build, loss=cr.L1Loss())):
+        with pytest.raises(ValueError, match="Input y contains NaN"):
+            estimator.fit(X, missing)
+    ignoring = NetworkRegressor(build, loss=cr.L1Loss(missing="ignore"), epochs=2)
+    with pytest.raises(ValueError, match="Input y contains infinity"):
+        ignoring.fit(X, np.where(np.isnan(missing), np.inf, y))
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        ignoring.fit(X, missing[:-1])
+    with pytest.raises(ValueError, match="no sample of train counts"):
+        ignoring.fit(X, missing * np.nan)
+    with pytest.raises(ValueError, match=r"^NetworkRegressor\.score: no sample of y counts for L1Loss"):
+        ignoring.fit(X, missing).score(X, missing * np.nan)
+
+
+def test_several_numbers_some_of_them_missing_are_validated_scored_and_searched(diabetes):
+    X, y = diabetes
+    several = np.stack([y, -y, y**2], axis=1)
+    several[np.random.default_rng(0).uniform(size=several.shape) < 0.3] = np.nan
+    losses = [cr.MSELoss(missing="ignore"), cr.HuberLoss(missing="ignore")]
+    how = {"epochs": 40, "validation_fraction": 0.2, "random_state": 0}
+    search = GridSearchCV(NetworkRegressor(build, **how), {"loss": losses}, cv=3, error_score="raise")
+    assert search.fit(X, several).best_score_ > 0
+    assert np.isfinite(search.best_estimator_.history_.validation_losses).all()
+    own = NetworkRegressor(build, loss=losses[0], epochs=3).fit(X, several, X_val=X[:50], y_val=several[:50])
+    assert len(own.history_.validation_losses) == 3
+
+
+class Bounded(cr.MSELoss):
+    """MSELoss with more where y lies below a bound, which is given by name."""
+
+    def forward(self, y, target, sample_weight=None, *, low):
+        value, saved = super().forward(y, target, sample_weight)
+        below = (y - low[:, None]) * (y < low[:, None])
+        return value + (below * below).mean(), (saved, below)
+
+    def backward(self, dvalue, saved):
+        kept, below = saved
+        return super().backward(dvalue, kept) + dvalue * 2 * below / below.size
+
+
+class Named(NetworkRegressor):
+    """Whose fit says the name, which is what scikit-learn's routing of metadata goes by."""
+
+    def fit(self, X, y, sample_weight=None, *, low=None):
+        return super().fit(X, y, sample_weight, low=low)
+
+
+def test_what_a_loss_asks_for_is_given_to_fit_by_name(diabetes):
+    X, y = diabetes
+    low = y - np.random.default_rng(0).uniform(size=len(y))
+    how = {"loss": Bounded(), "optimizer": cr.SGD(lr=0.05), "epochs": 3, "random_state": 0}
+    estimator = NetworkRegressor(build, **how).fit(X, y, low=low)
+    generator = np.random.RandomState(0)
+    cr.seed(int(generator.randint(2**31 - 1)))
+    network, seed = build(X.shape[1], 1).to(dtype="float64"), int(generator.randint(2**31 - 1))
+    data = cr.Dataset(X, y[:, None], extra={"low": low})
+    cr.fit(network, Bounded(), data, epochs=3, batch_size=200, seed=seed, optimizer=cr.SGD(lr=0.05))
+    np.testing.assert_array_equal(estimator.predict(X), cr.predict(network, X)[:, 0])
+    assert estimator.partial_fit(X, y, low=low).history_.epochs == 1
+    own = NetworkRegressor(build, **how).fit(X, y, low=low, X_val=X[:40], y_val=y[:40], low_val=low[:40])
+    assert own.history_.validation_losses[0] > 0
+    split = NetworkRegressor(build, **how, validation_fraction=0.2).fit(X, y, np.arange(len(y)) % 3, low=low)
+    assert len(split.history_.validation_losses) == 3
+
+
+def test_what_a_loss_asks_for_is_cut_by_cross_validation_and_routed(diabetes):
+    X, y = diabetes
+    low, losses = y - 1.0, [Bounded(), Bounded(reduction="mean")]
+    how = {"epochs": 2, "random_state": 0}
+    search = GridSearchCV(NetworkRegressor(build, **how), {"loss": losses}, cv=3, error_score="raise").fit(
+        X, y, low=low
+    )
+    assert search.best_estimator_.predict(X).shape == y.shape
+    pipeline = make_pipeline(StandardScaler(), NetworkRegressor(build, loss=Bounded(), **how))
+    assert pipeline.fit(X, y, networkregressor__low=low).predict(X).shape == y.shape
+    with config_context(enable_metadata_routing=True):
+        routed = Named(build, loss=Bounded(), **how).set_fit_request(low=True)
+        assert len(cross_validate(routed, X, y, params={"low": low}, error_score="raise")["test_score"]) == 5
+
+
+@pytest.mark.parametrize(
+    ("loss", "given", "error", "message"),
+    [
+        (None, {"low": 1}, TypeError, r"got an unexpected keyword argument 'low'; the loss takes nothing beside y"),
+        (
+            cr.L1Loss(),
+            {"low": 1},
+            TypeError,
+            r"unexpected keyword argument 'low'; L1Loss takes nothing beside y and sa",
+        ),
+        (Bounded(), {}, TypeError, r"needs low=…, an array of n samples: Bounded asks for it"),
+        (Bounded(), {"low": 1, "high": 1}, TypeError, r"unexpected keyword argument 'high'; Bounded asks for low"),
+        (Bounded(), {"low": 1, "low_val": 1}, ValueError, r"X_val must be given too, got only low_val"),
+        (Bounded(), {"low": 0}, ValueError, "inconsistent numbers of samples"),
+    ],
+)
+def test_what_is_not_asked_for_or_lacks_is_named(diabetes, loss, given, error, message):
+    X, y = diabetes
+    arrays = {name: y if whole else y[:-1] for name, whole in given.items()}
+    with pytest.raises(error, match=message):
+        NetworkRegressor(build, loss=loss, epochs=1).fit(X, y, **arrays)
+    if loss is not None and "low" in given and given["low"]:
+        return
+    if isinstance(loss, Bounded):
+        with pytest.raises(TypeError, match="needs low_val=…"):
+            NetworkRegressor(build, loss=loss, epochs=1).fit(X, y, low=y, X_val=X, y_val=y)
+
+
 def test_a_module_is_a_start_of_which_a_copy_is_trained(wine):
     X, y = wine
     start = build(13, 3)
@@ -131,6 +258,27 @@ def test_a_module_is_a_start_of_which_a_copy_is_trained(wine):
     assert type(estimator._optimizer) is cr.SGD
     assert estimator.optimizer.steps == start.optimizer.steps == 0
     assert same(estimator, clone(estimator).fit(X, y))
+
+
+def test_groups_are_of_the_parameters_of_the_copy_that_is_trained(wine):
+    X, y = wine
+    start = cr.Sequential(cr.Linear(13, 6, rng=0), cr.Tanh(), cr.Linear(6, 3, rng=1))
+    optimizer = cr.Adam(lr=0.01, groups=[{"parameters": start[0], "lr": 0.0}])
+    settings = {"epochs": 3, "random_state": 0}
+    given = NetworkClassifier(start, optimizer=optimizer, **settings).fit(X, y)
+    with_its_own = cr.Sequential(optimizer, *start)
+    own = NetworkClassifier(with_its_own, **settings).fit(X, y)
+    made = NetworkClassifier(lambda n_in, n_out: copy.deepcopy(with_its_own), **settings).fit(X, y)
+    for estimator in (given, own, made, clone(own).fit(X, y)):
+        moved = [(a.value != b.value).any() for a, b in zip(estimator.network_.param(), start.param(), strict=True)]
+        assert moved == [False, False, True, True]
+        assert same(estimator, given)
+    with pytest.raises(ValueError, match="NetworkClassifier: groups of optimizer must be of parameters of the network"):
+        NetworkClassifier(build, optimizer=optimizer).fit(X, y)
+    with pytest.raises(
+        ValueError, match="MLPClassifier: groups of solver are of Parameters that are not the network's"
+    ):
+        MLPClassifier(solver=optimizer).fit(X, y)
 
 
 def test_a_network_that_the_engine_does_not_know_runs_in_python(wine):

@@ -8,7 +8,7 @@ import pytest
 from cases import CASES, LAYERS, Case, arrays, exported_modules
 
 import chainrule as cr
-from chainrule import structures
+from chainrule import constraints, structures
 from chainrule.files import build, build_rule, describe, describe_rule
 from chainrule.files.description import KNOWN, describe_to_load, parameter_names
 
@@ -85,9 +85,21 @@ def test_the_numbers_of_a_model_are_copies():
 def rules():
     yield from (cr.SGD(lr=0.1, momentum=0.9, nesterov=True, clip_norm=1.0), cr.Adam(betas=(0.5, 0.9)), cr.AdamW())
     yield from (cr.RMSprop(centered=True, momentum=0.1), cr.Adagrad(lr_decay=0.1))
+    yield cr.NAdam(momentum_decay=0.1, decoupled_weight_decay=True)
+    yield cr.RAdam(eps=1e-4)
+    yield cr.Adamax(betas=(0.5, 0.9))
+    yield cr.Adadelta(rho=0.5)
+    yield cr.Rprop(etas=(0.3, 2))
+    yield cr.ASGD(t0=100)
+    yield from (cr.Adafactor(), cr.Adafactor(eps=(1e-3, 0.1)))
+    yield from (cr.Muon(), cr.Muon(ns_coefficients=(2, -1.5, 0.5), adjust_lr_fn="match_rms_adamw", adamw_lr_ratio=0.1))
     yield cr.SGD(lr=cr.LinearLR(cr.CosineAnnealingLR(1e-3, T_max=9, every="step")))
     yield cr.SGD(lr=cr.MultiStepLR(cr.StepLR(0.1, 3), [3, 5], gamma=0.5))
     yield cr.SGD(lr=cr.ReduceLROnPlateau(cr.ExponentialLR(0.1, 0.99), patience=2))
+    yield cr.SGD(lr=cr.PolynomialLR(cr.ConstantLR(cr.CosineAnnealingWarmRestarts(0.1, T_0=5, T_mult=2)), power=2.0))
+    yield cr.Adam(lr=cr.ExponentialLR(cr.OneCycleLR(0.1, epochs=3, steps_per_epoch=5, three_phase=True), 0.9))
+    yield cr.RMSprop(lr=cr.CyclicLR(0.1, 0.2, step_size_up=3, mode="exp_range", cycle_momentum=False))
+    yield cr.SGD(lr=cr.SequentialLR([cr.StepLR(0.1, 3), cr.LinearLR(cr.StepLR(0.2, 4))], [7]))
 
 
 @pytest.mark.parametrize("rule", list(rules()), ids=repr)
@@ -97,14 +109,16 @@ def test_optimizers_and_schedules_come_back(rule):
 
 
 def test_every_optimizer_and_schedule_is_among_them():
-    def inside(rule):
-        yield type(rule)
-        if isinstance(rule.lr, cr.Schedule):
-            yield from inside(rule.lr)
+    def inside(rate):
+        yield type(rate)
+        for inner in rate.inner():
+            yield from inside(inner)
 
-    tried = {kind for rule in rules() for kind in inside(rule)}
+    tried = {type(rule) for rule in rules()}
+    tried |= {kind for rule in rules() if isinstance(rule.lr, cr.Schedule) for kind in inside(rule.lr)}
     known = {kind for kind in KNOWN.values() if issubclass(kind, cr.Optimizer | cr.Schedule)}
-    assert tried == known - {cr.Optimizer, cr.Schedule}
+    of_functions = {cr.LambdaLR, cr.MultiplicativeLR}  # tests/optimizers/schedules/test_functions.py
+    assert tried == known - {cr.Optimizer, cr.Schedule, cr.Lookahead} - of_functions  # optimizers/test_lookahead.py
 
 
 class Scale(cr.Module):
@@ -677,3 +691,125 @@ def test_numbers_of_which_a_constructor_makes_others_are_an_error():
     description, tensors = describe(Rounded(np.ones(2)))
     with pytest.raises(ValueError, match="'factors' is not what the model holds there"):
         build(description, {"factors": tensors["factors"].astype("float64")}, modules=[Rounded])
+
+
+# -- what is frozen, groups, constraints
+
+
+def grouped_model():
+    """A network of which a part is frozen, with an optimizer that has groups and constraints of every kind."""
+    layers = [cr.Linear(2, 3, rng=0), cr.Tanh(), cr.Sequential(cr.Linear(3, 3, rng=1)), cr.Linear(3, 1, rng=2)]
+    layers[0].freeze()
+    layers[3].bias.trainable = False
+    held = [constraints.L1(0.1), constraints.L2(0.2), constraints.NonNegative(), constraints.UnitNorm()]
+    mask = constraints.Mask([[1, 0, 1], [0, 0, 1], [1, 1, 1]])
+    groups = [
+        {"parameters": layers[2][0].weight, "lr": cr.StepLR(0.5, 3), "constraint": [mask, constraints.MaxNorm(2.0)]},
+        {"parameters": [layers[3], layers[0].bias], "betas": (0.5, 0.6), "constraint": None, "maximize": True},
+    ]
+    return cr.Sequential(cr.Adam(lr=0.1, clip_norm=3.0, constraint=held, groups=groups), *layers)
+
+
+def test_what_is_frozen_comes_back():
+    model = grouped_model()
+    description, _ = describe(model)
+    assert description["layers"][0]["frozen parameters"] == ["weight", "bias"]
+    assert description["layers"][3]["frozen parameters"] == ["bias"]
+    assert "frozen parameters" not in description["layers"][2]["layers"][0]
+    other = round_trip(model)
+    assert [p.trainable for p in other.param()] == [False, False, True, True, True, False]
+    assert repr(other) == repr(model)
+    shared = cr.Linear(2, 2)
+    shared = cr.Sequential(shared, cr.Linear(2, 2, weight=shared.weight)).freeze()
+    shared[1].bias.trainable = True
+    assert [p.trainable for p in round_trip(shared).param()] == [False, False, True]
+
+
+def test_so_it_does_in_layers_of_ones_own():
+    model = cr.Sequential(Scale(2), Affine(2, True), Scale(2))
+    for parameter in (model[0].scale, model[1].bias, model[2].inner.weight):
+        parameter.trainable = False
+    description, tensors = describe_to_load(model)
+    other = build(json.loads(json.dumps(description)), tensors, modules=[Scale, Affine])
+    names = [name for name, parameter in other.named_parameters() if not parameter.trainable]
+    assert names == ["0.scale", "1.bias", "2.inner.weight"]
+
+
+def test_groups_and_constraints_come_back_with_the_parameters_that_they_are_of():
+    model = grouped_model()
+    description, tensors = describe(model)
+    first, second = description["optimizer"]["groups"]
+    assert first["parameters"] == ["2.0.weight"]
+    assert second["parameters"] == ["0.bias", "3.bias", "3.weight"]
+    assert first["constraint"][0] == {
+        "class": "constraints.Mask",
+        "mask": [[True, False, True], [False, False, True], [True] * 3],
+    }
+    other = build(json.loads(json.dumps(description, allow_nan=False)), tensors)
+    assert repr(other) == repr(model)
+    named = dict(other.named_parameters())
+    assert [group.parameters for group in other.optimizer.groups] == [
+        {named["2.0.weight"]},
+        {named["0.bias"], named["3.weight"], named["3.bias"]},
+    ]
+    np.testing.assert_array_equal(
+        other.optimizer.groups[0].constraints[0].mask, model.optimizer.groups[0].constraints[0].mask
+    )
+    assert describe(other)[0] == description
+
+
+def test_who_uses_none_of_it_has_the_files_of_before():
+    description, _ = describe(cr.Sequential(cr.SGD(), cr.Linear(1, 1)))
+    assert set(description["optimizer"]) == {
+        *("class", "lr", "momentum", "dampening", "weight_decay", "nesterov"),
+        *("clip_norm", "clip_value", "decay_biases"),
+    }
+    assert "frozen" not in json.dumps(description)
+
+
+def test_groups_name_only_what_the_model_has():
+    one, other = cr.Linear(1, 1), cr.Linear(1, 1)
+    optimizer = cr.SGD(groups=[{"parameters": [one, other], "lr": 0.5}])
+    model = cr.Sequential(optimizer, one)
+    assert describe(model)[0]["optimizer"]["groups"][0]["parameters"] == ["0.bias", "0.weight"]
+    assert describe_rule(optimizer, model) == describe(model)[0]["optimizer"]
+    with pytest.raises(TypeError, match="none of its Parameters is in the model"):
+        describe(cr.Sequential(optimizer, cr.Linear(1, 1)))
+    with pytest.raises(TypeError, match="none of its Parameters is in the model"):
+        describe_rule(optimizer)
+    with pytest.raises(ValueError, match="groups of an optimizer are of the parameters of a network"):
+        build_rule(describe(model)[0]["optimizer"])
+
+
+GROUPED, GROUPED_TENSORS = describe(grouped_model())
+
+
+@pytest.mark.parametrize(
+    ("description", "says"),
+    [
+        (changed(GROUPED, "layers", 0, "frozen parameters", to=["wait"]), "0: Linear has no Parameter 'wait'"),
+        (changed(GROUPED, "layers", 0, "frozen parameters", to=[["bias"]]), "0: "),
+        (changed(GROUPED, "layers", 0, "frozen parameters", to=3), "0: "),
+        (changed(GROUPED, "optimizer", "groups", to=3), "the groups of an optimizer must name parameters"),
+        (
+            changed(GROUPED, "optimizer", "groups", 0, "parameters", to=["7.weight"]),
+            "must name parameters of the model: ",
+        ),
+        (changed(GROUPED, "optimizer", "groups", 0, "parameters", to=[]), "must have at least one Parameter"),
+        (changed(GROUPED, "optimizer", "groups", 1, "parameters", to=["2.0.weight"]), "which an earlier group has"),
+        (changed(GROUPED, "optimizer", "groups", 0, "momentum", to=0.5), "has no 'momentum'"),
+        (changed(GROUPED, "optimizer", "constraint", to=[{"class": "Tanh"}]), "must be one or more of"),
+        (
+            changed(GROUPED, "optimizer", "groups", 0, "constraint", to={"class": "constraints.Mask", "mask": [[2]]}),
+            "Mask",
+        ),
+        (
+            changed(GROUPED, "optimizer", "groups", 0, "constraint", to={"class": "Mask", "mask": [[1]]}),
+            "does not have",
+        ),
+    ],
+    ids=range(11),
+)
+def test_groups_and_frozen_parameters_of_something_else_are_an_error(description, says):
+    with pytest.raises(ValueError, match=f"build: .*{says}"):
+        build(description, GROUPED_TENSORS)

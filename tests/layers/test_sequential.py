@@ -156,6 +156,25 @@ def test_repr_prints_the_network_and_counts_parameters() -> None:
     ]
 
 
+def test_repr_says_what_is_frozen() -> None:
+    inner, branched = net(), cr.Residual(cr.Linear(1, 1))
+    inner[0].freeze()
+    inner[2].bias.trainable = False  # type: ignore[union-attr]
+    branched.freeze()
+    assert repr(cr.Sequential(inner, branched)).splitlines() == [
+        "Sequential(",
+        "  (0): Sequential(",
+        "    (0): Linear(2, 3)                       9  frozen",
+        "    (1): Tanh()",
+        "    (2): Linear(3, 1)                       4  frozen: bias",
+        "  )  # 13 parameters, 10 of them frozen",
+        "  (1): Residual(",
+        "    (body): Linear(1, 1)                       2  frozen",
+        "  )  # x + body(x), 2 parameters, frozen",
+        ")  # 15 parameters, 12 of them frozen",
+    ]
+
+
 DEEP = 1500  # more than Python lets calls stand in each other
 
 

@@ -102,6 +102,28 @@ def test_an_optimizer_that_build_gives_to_all_networks_is_a_copy_in_each():
         assert result.history.learning_rates == history.learning_rates
 
 
+def test_the_groups_of_each_network_are_of_its_own_parameters():
+    def make():
+        hidden, out = cr.Linear(3, 6).freeze(), cr.Linear(6, 2)
+        hidden.bias.trainable = True
+        groups = [{"parameters": out, "lr": cr.StepLR(0.2, 2), "constraint": cr.constraints.MaxNorm(0.5)}]
+        return cr.Sequential(cr.SGD(lr=0.05, groups=groups), hidden, cr.Tanh(), out)
+
+    results = cr.fit_many(make, cr.MSELoss(), (X, Y), seeds=[5, 3], epochs=4)
+    assert not results.failed
+    for result in results:
+        model, _ = alone(make, cr.MSELoss(), (X, Y), seed=result.seed, epochs=4)
+        assert same_bits(model, result.model)
+        assert result.model.optimizer.groups[0].parameters == frozenset(result.model[2].param())
+
+
+def test_groups_of_parameters_that_no_network_will_have_are_refused():
+    optimizer = cr.SGD(groups=[{"parameters": cr.Linear(3, 6), "lr": 0.5}])
+    for how in ({"optimizer": optimizer}, {"grid": {"optimizer": [cr.SGD(), optimizer]}}):
+        with pytest.raises(ValueError, match="fit_many: groups of an optimizer are of the Parameters of one network"):
+            cr.fit_many(build, cr.MSELoss(), (X, Y), epochs=1, **how)
+
+
 def test_what_the_optimizer_of_a_network_remembers_of_it_goes_on():
     cr.seed(0)
     first = build()

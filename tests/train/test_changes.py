@@ -48,6 +48,13 @@ OBEYED = {
     "an activation more": lambda run: run.model.append(cr.Tanh()),
     "the loss": lambda run: setattr(run.loss, "reduction", "sum"),
     "the optimizer's memory": lambda run: run.optimizer.forget(),
+    "a layer frozen": lambda run: run.model[0].freeze(),
+    "all but a bias frozen": lambda run: run.model.freeze()[0].bias.__setattr__("trainable", True),
+    "maximize": lambda run: setattr(run.optimizer, "maximize", True),
+    "a constraint": lambda run: setattr(run.optimizer, "constraint", cr.constraints.MaxNorm(0.3)),
+    "a group": lambda run: setattr(
+        run.optimizer, "groups", cr.SGD(0.02, groups=[{"parameters": run.model[0], "lr": 0.1, "momentum": 0.9}]).groups
+    ),
     "weights in place": lambda run: run.model[0].weight.value.__imul__(0.5),
     "other weights": lambda run: setattr(run.model[0].weight, "value", np.full((8, 2), 0.1)),
     "passes of its own": lambda run: run.model.train().forward(X[:3]),

@@ -22,7 +22,12 @@ def test_evaluation_has_the_loss_and_every_metric():
     assert result.errors == (said != true).sum()
     assert result.error_rate == result.errors / 500
     assert result.accuracy == pytest.approx(oracle.accuracy_score(true, said), rel=2 * EPS)
+    assert result.balanced_accuracy == pytest.approx(oracle.balanced_accuracy_score(true, said), rel=4 * EPS)
+    assert result.f1 == pytest.approx(oracle.f1_score(true, said), rel=4 * EPS)
+    assert result.roc_auc == pytest.approx(oracle.roc_auc_score(true, y[:, 1] - y[:, 0]), rel=1000 * EPS)
+    np.testing.assert_array_equal(result.confusion_matrix, oracle.confusion_matrix(true, said))
     assert result.mae == pytest.approx(oracle.mean_absolute_error(DATA.target, y), rel=1000 * EPS)
+    assert result.mape == pytest.approx(oracle.mean_absolute_percentage_error(DATA.target, y), rel=1000 * EPS)
     assert result.rmse**2 == pytest.approx(result.loss, rel=1000 * EPS)  # sums of 1000 terms
     assert result.r2 == pytest.approx(oracle.r2_score(DATA.target, y), rel=1e-10)
     assert repr(result) == f"Evaluation(loss={result.loss:.6g}, n=500)"

@@ -7,6 +7,8 @@ from networks import report_network, values
 
 import chainrule as cr
 
+pytestmark = pytest.mark.usefixtures("float64_by_default")
+
 STEPS, BATCH_SIZE, POINTS = 200, 100, 1000
 EPOCHS = STEPS * BATCH_SIZE // POINTS
 
@@ -24,6 +26,13 @@ OPTIMIZERS = {
     "RMSprop": (cr.RMSprop, torch.optim.RMSprop, {"lr": 1e-3}),
     "RMSprop centered": (cr.RMSprop, torch.optim.RMSprop, {"lr": 1e-3, "centered": True}),
     "RMSprop momentum": (cr.RMSprop, torch.optim.RMSprop, {"lr": 1e-3, "momentum": 0.9, "weight_decay": 1e-2}),
+    "NAdam": (cr.NAdam, torch.optim.NAdam, {"lr": 5e-3, "momentum_decay": 0.1}),
+    "RAdam": (cr.RAdam, torch.optim.RAdam, {"lr": 1e-2}),
+    "Adamax": (cr.Adamax, torch.optim.Adamax, {"lr": 1e-2, "betas": (0.8, 0.95)}),
+    "Adadelta": (cr.Adadelta, torch.optim.Adadelta, {"eps": 1e-4}),
+    "Rprop": (cr.Rprop, torch.optim.Rprop, {"lr": 1e-3, "step_sizes": (1e-6, 1e-2)}),
+    "ASGD": (cr.ASGD, torch.optim.ASGD, {"lr": 0.1, "lambd": 1e-2, "t0": 50}),
+    "Adafactor": (cr.Adafactor, torch.optim.Adafactor, {}),
     "Adagrad": (cr.Adagrad, torch.optim.Adagrad, {"lr": 1e-2}),
     "Adagrad lr_decay": (
         cr.Adagrad,

@@ -2,7 +2,8 @@
 // products/; here is which of them a pass takes, where a ReLU rides along, and how threads divide it.
 //
 // Where dx takes x's place, dW comes first, or x waits aside if dx reads the weights that dW updates. Where x must stay, a
-// large W passes once: block by block, dx and update while the block is in the nearest cache.
+// large W passes once: block by block, dx and update while the block is in the nearest cache. Of a weight or a bias that is
+// frozen no gradient is made.
 #include "../products/row.h"
 #include "activations.h"
 #include "layers.h"
@@ -34,13 +35,17 @@ public:
     bool is_big() const override { return checked_product(n_in_, n_out_) * int64_t(sizeof(T)) > near_cache; }
 
     void settle(Parameters<T>& all, Seen& seen) override {
-        const int weight = this->parameters_[0], bias = this->parameters_.back();
-        fuses_update_ = all.may_fuse_update(weight) && all.may_fuse_update(bias);
-        if (fuses_update_) all.fuse_update(weight), all.fuse_update(bias);
-        const bool weight_seen = seen.parameter[size_t(weight)], bias_seen = seen.parameter[size_t(bias)];
-        adds_ = weight_seen || bias_seen;
-        if (weight_seen != bias_seen) seen.start_from_zero = true;  // one of the two is shared and the other is not
-        seen.parameter[size_t(weight)] = seen.parameter[size_t(bias)] = true;
+        trains_weight_ = all.is_trained(this->parameters_[0]), trains_bias_ = has_bias_ && all.is_trained(this->parameters_[1]);
+        rows_go_alone_ = positions_ == 1 && trains_weight_;
+        if (!trains_weight_ && !trains_bias_) return;
+        const int first = this->parameters_[trains_weight_ ? 0 : 1], last = this->parameters_[trains_bias_ ? 1 : 0];
+        rule_ = all.rule(first);
+        fuses_update_ = all.may_fuse_update(first) && all.may_fuse_update(last) && all.rule(last) == rule_;
+        if (fuses_update_) all.fuse_update(first), all.fuse_update(last);
+        const bool first_seen = seen.parameter[size_t(first)], last_seen = seen.parameter[size_t(last)];
+        adds_ = first_seen || last_seen;
+        if (first_seen != last_seen) seen.start_from_zero = true;  // one of the two is shared and the other is not
+        seen.parameter[size_t(first)] = seen.parameter[size_t(last)] = true;
     }
 
     void lay_out(Arena& arena, int64_t batch, bool threaded) override {
@@ -56,9 +61,9 @@ public:
         zeros_ = memory.zeros;
         const int weight = this->parameters_[0], bias = this->parameters_.back();
         weight_ = weight_matrix<T>(memory.parameters.value(weight), n_in_, n_out_);
-        weight_gradient_ = memory.parameters.gradient(weight);
+        weight_gradient_ = trains_weight_ ? memory.parameters.gradient(weight) : nullptr;
         bias_ = has_bias_ ? memory.parameters.value(bias) : nullptr;
-        bias_gradient_ = has_bias_ ? memory.parameters.gradient(bias) : nullptr;
+        bias_gradient_ = trains_bias_ ? memory.parameters.gradient(bias) : nullptr;
         if (!transposed_.data) transposed_ = Matrix<T>(memory.shared_scratch, n_out_, n_in_);
         row_x_ = x().rows(0, 1), row_y_ = y().rows(0, 1), row_dy_ = y().gradient_rows(0, 1);
         row_dx_ = adds_dx() ? aside(0, 1) : x().gradient_rows(0, 1);
@@ -80,10 +85,10 @@ public:
 
     void backward(const Pass& pass, int64_t samples) override {
         mask_own_relu(pass, 0, samples);
-        if (samples > 1 || positions_ > 1) return backward_all(pass, samples);
+        if (samples > 1 || !rows_go_alone_) return backward_all(pass, samples);
         row_gradient_.add = pass.add || adds_;
         row_gradient_.update = pass.update && fuses_update_;
-        row_gradient_.lr = T(pass.lr);
+        if (row_gradient_.update) row_gradient_.lr = T(pass.lr[rule_]);
         linear_row_backward<T>(row_x_, row_dy_, weight_, wants_dx(pass) ? row_dx_ : no_dx_, {row_mask_, x().scale_in(pass.training)}, row_gradient_);
         if (clears_row_ && wants_dx(pass)) linear::clear_unwritten_padding<T>(row_dx_);
         if (adds_dx() && wants_dx(pass)) add_rows_of<T>(row_dx_, x().gradient_rows(0, 1));
@@ -99,6 +104,10 @@ public:
     void backward_parameters(const Pass& pass, int64_t samples, Share share, bool prepare_next) override {
         const int64_t begin = share.begin(n_in_, panel<T>), end = share.end(n_in_, panel<T>);
         if (begin == end) return;
+        if (!trains_weight_) {
+            if (share.index == 0) bias_alone(pass, samples);
+            return;
+        }
         linear_gradient<T>(x().rows(0, samples), y().gradient_rows(0, samples), gradient(pass), begin, end);
         if (prepare_next && !this->coming().input_only) transpose_inputs(begin, end);
     }
@@ -120,6 +129,7 @@ public:
             by_rows(samples, share, [&](int64_t begin, int64_t end) { mask_own_relu(pass, begin, end); });
         } else if (goes_by_blocks()) {
             const int64_t begin = share.begin(n_in_, panel<T>), end = share.end(n_in_, panel<T>);
+            if (!trains_weight_ && share.index == 0) bias_alone(pass, samples);
             if (begin < end) backward_blocks(pass, samples, begin, end);
         } else if (share.index == 0) {
             backward_all(pass, samples);
@@ -148,7 +158,7 @@ private:
         to.bias = bias_gradient_;
         to.add = pass.add || adds_;
         to.update = pass.update && fuses_update_;
-        to.lr = T(pass.lr);
+        if (to.update) to.lr = T(pass.lr[rule_]);
         to.weight_value = const_cast<T*>(weight_.data);
         to.bias_value = const_cast<T*>(bias());
         return to;
@@ -196,8 +206,38 @@ private:
         add_rows_of<T>(part, dx);
     }
 
+    // db where the weight is frozen: a chain of additions for each output, row after row.
+    void bias_alone(const Pass& pass, int64_t samples) {
+        if (!trains_bias_) return;
+        const LinearGradient<T> to = gradient(pass);
+        const Matrix<T> dy = y().gradient_rows(0, samples);
+        const int width = dy.width();
+        for (int64_t p = 0; p < dy.panels(); ++p)
+            for (int c = 0; c < width; c += lanes<T>) {
+                const int n = width - c < lanes<T> ? width - c : lanes<T>;
+                T* const at = to.bias + p * width + c;
+                Vec<T> sum = to.add ? load_partial(at, n) : Vec<T>{};
+                for (int64_t r = 0; r < dy.rows; ++r) sum += load_partial(dy.row(p, r) + c, n);
+                T* const value = to.bias_value + p * width + c;
+                if (to.update) store_partial(value, fma(broadcast<T>(-to.lr), sum, load_partial(value, n)), n);
+                else store_partial(at, sum, n);
+            }
+    }
+
+    // dx where the weight is frozen. It reads nothing of x but, where x is what a ReLU made, its sign.
+    void backward_frozen(const Pass& pass, int64_t samples) {
+        bias_alone(pass, samples);
+        if (!wants_dx(pass)) return;
+        if (goes_by_blocks() && !place_.dx_over_x) return backward_blocks(pass, samples, 0, n_in_);
+        if (dx_needs_transpose(n_in_, n_out_)) transpose<T>(weight_, transposed_, 0, n_out_);
+        dx_of(pass, 0, samples);
+        // As in backward_all.
+        if (place_.dx_over_x && !weight_is_transposed(n_in_, n_out_)) linear::clear_unwritten_padding<T>(x().gradient_rows(0, samples));
+    }
+
     // dx and the gradients, by one thread.
     void backward_all(const Pass& pass, int64_t samples) {
+        if (!trains_weight_) return backward_frozen(pass, samples);
         const LinearGradient<T> to = gradient(pass);
         const Matrix<T> from = x().rows(0, samples), dy = y().gradient_rows(0, samples);
         if (!wants_dx(pass)) return linear_gradient<T>(from, dy, to, 0, n_in_);
@@ -226,7 +266,9 @@ private:
     }
 
     int64_t n_in_, n_out_, positions_;
-    bool has_bias_, fuses_update_ = false, clears_row_ = false;
+    bool has_bias_, trains_weight_ = true, trains_bias_ = true, fuses_update_ = false, clears_row_ = false;
+    bool rows_go_alone_ = true;  // a batch of one row has kernels of its own
+    int rule_ = 0;  // of the parameters whose updates ride on their gradients
     bool adds_ = false;  // a later layer has the same parameters: their gradient is there already
     Matrix<T> weight_, transposed_;
     const T *bias_ = nullptr, *zeros_ = nullptr, *row_mask_ = nullptr;

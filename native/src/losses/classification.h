@@ -42,6 +42,7 @@ public:
             if (missing->empty()) missing->assign(size_t(round_up(columns, virtual_lanes)), T(1));
     }
     void rows(const Matrix<T>& y, const Target<T>& target, const Matrix<T>& dy, double denominator, double* partial) const override {
+        if (this->ignores_missing()) return rows_where_there(y, target, dy, denominator, partial);
         with_row_kind(y, [&](auto kind) {
             if (weight_.empty()) element_rows<kind>(Answers<T, false>{}, y, target, dy, denominator, partial);
             else element_rows<kind>(Answers<T, true>{weight_.data(), pos_weight_.data()}, y, target, dy, denominator, partial);
@@ -49,6 +50,13 @@ public:
     }
 
 private:
+    NO_INLINE void rows_where_there(Matrix<T> y, Target<T> target, Matrix<T> dy, double denominator, double* partial) const {
+        with_row_kind(y, [&](auto kind) {
+            if (weight_.empty()) element_rows<kind>(WhereThere<T, Answers<T, false>>{}, y, target, dy, denominator, partial);
+            else element_rows<kind>(WhereThere<T, Answers<T, true>>{{weight_.data(), pos_weight_.data()}}, y, target, dy, denominator, partial);
+        });
+    }
+
     std::vector<T> weight_, pos_weight_;  // both or neither
 };
 
@@ -64,9 +72,15 @@ class ClassLoss : public Loss<T> {
 public:
     ClassLoss(const Settings& settings, int64_t columns)
         : mean_(settings.flag("mean")),
+          ignores_missing_(settings.chose("missing", "ignore")),
           ignore_index_(int64_t(settings.number("ignore_index"))),
           class_weight_(per_column<double>(settings, "weight", columns)) {}
 
+    bool ignores_missing() const final { return ignores_missing_; }
+    // A distribution is there as a whole, or not at all.
+    double there(const T* row, int64_t columns) const final {
+        return std::none_of(row, row + columns, [](T t) { return std::isnan(t); });
+    }
     double denominator(const Target<T>& target, int64_t rows, int64_t columns) const override {
         if (!mean_) return 1;
         if (!target.indices) return sum_of_weights(target, rows);
@@ -83,7 +97,7 @@ public:
 protected:
     const double* class_weight() const { return class_weight_.empty() ? nullptr : class_weight_.data(); }
 
-    bool mean_;
+    bool mean_, ignores_missing_;
     int64_t ignore_index_;
     std::vector<double> class_weight_;
 };
@@ -160,7 +174,9 @@ private:
         const int64_t ignore_index = this->ignore_index_;
         SoftmaxRows<T, kind> rows(y.columns);
         each_row_group<T>(y.rows, [&](int64_t r, auto n) ALWAYS_INLINE {
+            auto is_missing = [&](int i) ALWAYS_INLINE { return target.there && target.there[r + i] == 0; };
             auto q = [&](int i, int64_t c) ALWAYS_INLINE {
+                if (is_missing(i)) return Lanes16<T>::zeros();
                 Lanes16<T> a = target.indices ? Lanes16<T>::zeros() : C::load(chunk_at<kind>(target.values, r + i, c));
                 C::each_vector([&](int j) ALWAYS_INLINE {
                     if (target.indices) {
@@ -177,7 +193,7 @@ private:
             rows.find_largest(y, r, n);
             for (int i = 0; i < n; ++i) {
                 const bool ignored = target.indices && is_ignored(target.indices[r + i], y.columns, ignore_index);
-                w[i] = ignored ? 0.0 : target.sample_weight ? double(target.sample_weight[r + i]) : 1.0;
+                w[i] = ignored || is_missing(i) ? 0.0 : target.sample_weight ? double(target.sample_weight[r + i]) : 1.0;
             }
             auto mass_of = [&](int i) ALWAYS_INLINE {
                 Lanes16<T> total = Lanes16<T>::zeros();
@@ -208,6 +224,7 @@ private:
             for (int i = 0; i < n; ++i) {
                 const Vec<T> s = broadcast<T>(T(w[i] * scale)), f = broadcast<T>(factor[i]);
                 write_row<kind>(dy, r + i, rows.tail, [&](int64_t c) ALWAYS_INLINE {
+                    if (is_missing(i)) return Lanes16<T>::zeros();  // y may say anything there
                     Lanes16<T> a = rows.term(dy, r, i, c);
                     const Lanes16<T> t = q(i, c);
                     C::each_vector([&](int j) ALWAYS_INLINE { a.v[j] = s * fma(a.v[j], f, -t.v[j]); });

@@ -5,6 +5,8 @@
 // every store, and copying them through the stack costs as much as a row.
 #pragma once
 
+#include <algorithm>
+
 #include "../rows.h"
 #include "sums.h"
 
@@ -14,6 +16,18 @@ namespace chainrule::losses_detail {
 template <class T>
 struct Element {
     Vec<T> value, slope;
+};
+
+// A loss that counts an element only where its target is there: elsewhere value and slope are 0, whatever y says.
+template <class T, class Function>
+struct WhereThere {
+    Function loss;
+    FORCE_INLINE Element<T> operator()(Vec<T> y, Vec<T> target, int64_t column) const {
+        const Vec<T> one = broadcast<T>(1);  // with a target of 1 every loss and its slope are finite
+        const Mask<T> there = target == target;
+        const Element<T> l = loss(there ? y : one, there ? target : one, column);
+        return {keep<T>(there, l.value), keep<T>(there, l.slope)};
+    }
 };
 
 // Rows of at most 8 columns without weights: two of them fill sixteen lanes, and one sum serves a block of 16 rows.
@@ -84,14 +98,29 @@ FORCE_INLINE void element_rows(Function loss, Matrix<T> y, Target<T> target, Mat
 template <class T>
 class MeanOfElements : public Loss<T> {
 public:
-    explicit MeanOfElements(const Settings& settings) : mean_(settings.flag("mean")) {}
+    explicit MeanOfElements(const Settings& settings)
+        : mean_(settings.flag("mean")), ignores_missing_(settings.chose("missing", "ignore")) {}
+    bool ignores_missing() const final { return ignores_missing_; }
+    double there(const T* row, int64_t columns) const final {
+        return double(std::count_if(row, row + columns, [](T t) { return !std::isnan(t); }));
+    }
     double denominator(const Target<T>& target, int64_t rows, int64_t columns) const override {
-        return mean_ ? double(columns) * sum_of_weights(target, rows) : 1;
+        return mean_ ? sum_of_weights(target, rows, columns) : 1;
     }
 
 private:
-    bool mean_;
+    bool mean_, ignores_missing_;
 };
+
+// Apart, so that whoever misses nothing runs what was there before.
+template <class T, class Function>
+NO_INLINE void element_rows_where_there(Function loss, Matrix<T> y, Target<T> target, Matrix<T> dy, double denominator, double* partial) {
+    const WhereThere<T, Function> where_there{loss};
+    with_row_kind(y, [&](auto kind) {
+        if (kind == RowKind::narrow && !target.sample_weight) element_blocks<T>(where_there, y, target, dy, denominator, partial);
+        else element_rows<kind>(where_there, y, target, dy, denominator, partial);
+    });
+}
 
 // A loss that is the same function in every column, made from the settings.
 template <class T, class Function>
@@ -99,6 +128,7 @@ class ElementLoss final : public MeanOfElements<T> {
 public:
     explicit ElementLoss(const Settings& settings) : MeanOfElements<T>(settings), function_(settings) {}
     void rows(const Matrix<T>& y, const Target<T>& target, const Matrix<T>& dy, double denominator, double* partial) const override {
+        if (this->ignores_missing()) return element_rows_where_there<T>(function_, y, target, dy, denominator, partial);
         with_row_kind(y, [&](auto kind) {
             if (kind == RowKind::narrow && !target.sample_weight) element_blocks<T>(function_, y, target, dy, denominator, partial);
             else element_rows<kind>(function_, y, target, dy, denominator, partial);

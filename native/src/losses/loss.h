@@ -4,6 +4,9 @@
 // denominator is that of the mean: of the elements (MSELoss and its like: m Σ w_i for m outputs), or of the classes'
 // weights (CrossEntropyLoss, NLLLoss); 1 for reduction "sum". Where it is 0, value and gradient are 0.
 //
+// With missing="ignore" a target that is NaN has no share: an element, or of CrossEntropyLoss a row. Value and gradient are
+// 0 there, whatever y says, and the denominator is that of what is there.
+//
 // A row's elements are added in the order of rows.h, in T; the values of rows are weighted and added in double, in
 // ascending order within a block of 16 rows, and each block gives one number: so neither the width of the vectors nor
 // the number of threads changes a bit.
@@ -24,9 +27,13 @@ struct Target {
     Matrix<T> values;
     const int64_t* indices = nullptr;
     const T* sample_weight = nullptr;
+    const double* there = nullptr;  // how much of each row is there, if the loss ignores what is missing
+
+    double weight(int64_t r) const { return sample_weight ? double(sample_weight[r]) : 1.0; }
 
     Target slice(int64_t begin, int64_t end) const {
         Target t = *this;
+        if (t.there) t.there += begin;
         if (t.values.data) t.values = t.values.slice(begin, end);
         if (t.indices) t.indices += begin;
         if (t.sample_weight) t.sample_weight += begin;
@@ -40,6 +47,10 @@ public:
     virtual ~Loss() = default;
 
     virtual bool needs_classes() const { return false; }  // numbers will not do for targets
+
+    virtual bool ignores_missing() const { return false; }
+    // How much of a row of targets is there, for the denominator.
+    virtual double there(const T*, int64_t columns) const { return double(columns); }
 
     // By what Σ_i w_i l_i is divided, for a whole batch.
     virtual double denominator(const Target<T>& target, int64_t rows, int64_t columns) const = 0;

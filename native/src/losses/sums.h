@@ -21,9 +21,12 @@ double sum_double(int64_t n, Function f) {
     return lane[0];
 }
 
+// Over rows: the weight, times how much of the row is there: `columns`, where nothing is missing.
 template <class T>
-double sum_of_weights(const Target<T>& target, int64_t rows) {
-    return target.sample_weight ? sum_double(rows, [&](int64_t r) { return double(target.sample_weight[r]); }) : double(rows);
+double sum_of_weights(const Target<T>& target, int64_t rows, int64_t columns = 1) {
+    if (target.there) return sum_double(rows, [&](int64_t r) { return target.weight(r) * target.there[r]; });
+    return double(columns) *
+           (target.sample_weight ? sum_double(rows, [&](int64_t r) { return double(target.sample_weight[r]); }) : double(rows));
 }
 
 // Adds the values of rows r … to the partial sums of their blocks. The groups of rows divide a block.

@@ -46,4 +46,25 @@ inline double power(double base, int64_t n) {
     return result;
 }
 
+// base^exponent for base > 0, e^(exponent log base) in plain arithmetic: the same bits on every machine, and some ulp more
+// for every unit that |exponent log base| has.
+inline double real_power(double base, double exponent) {
+    if (exponent == 0 || base == 1) return 1;
+    if (std::isinf(base)) return exponent > 0 ? base : 0;
+    int twos;
+    double m = std::frexp(base, &twos);  // in [1/2, 1)
+    if (m < 0.70710678118654752) m *= 2, --twos;
+    const double s = (m - 1) / (m + 1), ss = s * s;  // log m = 2 atanh s, where |s| < 0.172
+    double tail = 0;
+    for (int k = 25; k >= 3; k -= 2) tail = (tail + 1.0 / k) * ss;
+    constexpr double ln2 = 0.69314718055994531;
+    const double y = exponent * (twos * ln2 + 2 * (s + s * tail));
+    if (!(y > -745)) return y == y ? 0 : y;
+    if (y > 710) return std::numeric_limits<double>::infinity();
+    const double n = std::nearbyint(y / ln2), r = y - n * ln2;  // e^y = 2^n e^r, where |r| < 0.35
+    double e = 1;
+    for (int k = 17; k >= 1; --k) e = 1 + e * r / k;
+    return std::ldexp(e, int(n));
+}
+
 }  // namespace chainrule

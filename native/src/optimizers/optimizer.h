@@ -16,7 +16,8 @@ namespace chainrule {
 struct UpdateStep {
     double lr;
     int64_t count;               // this parameter's updates, from 1
-    double gradient_scale = 1;   // of clip_norm
+    double gradient_scale = 1;   // of clip_norm; below 0 where the optimizer maximizes
+    double momentum = -1;        // of this step; below 0: what the optimizer was made with
 };
 
 template <class T>
@@ -55,8 +56,8 @@ Settings with_normal_options(Settings settings) {
 
 // The optimizer of a class of Python's, with its constructor's arguments by their names: booleans are 0 and 1, betas are
 // beta1 and beta2, clip_value and clip_norm are 0 for none; the learning rate comes with every step. All are read here,
-// after with_normal_options<T>. That biases do not decay (decay_biases) is the caller's: they get an optimizer of their own,
-// with weight_decay = 0. Throws std::invalid_argument for a class or an option that is missing.
+// after with_normal_options<T>, but for `maximize`, which is the caller's: it turns the sign of gradient_scale. Throws
+// std::invalid_argument for a class or an option that is missing.
 template <class T>
 std::unique_ptr<Optimizer<T>> make_optimizer(const Settings& settings);
 

@@ -3,6 +3,12 @@
 #include "adagrad.h"
 #include "adam.h"
 #include "rmsprop.h"
+#include "nadam.h"
+#include "radam.h"
+#include "adamax.h"
+#include "adadelta.h"
+#include "rprop.h"
+#include "asgd.h"
 #include "sgd.h"
 
 namespace chainrule {
@@ -14,10 +20,16 @@ std::unique_ptr<Optimizer<T>> make_optimizer(const Settings& settings) {
         std::unique_ptr<Optimizer<T>> (*make)(const Settings&);
     } all[] = {
         {"SGD", make_sgd<T>},
-        {"Adam", make_adam<T, false>},
-        {"AdamW", make_adam<T, true>},
+        {"Adam", make_adam<T>},
+        {"AdamW", make_adam<T>},
         {"RMSprop", make_rmsprop<T>},
         {"Adagrad", make_adagrad<T>},
+        {"ASGD", make_asgd<T>},
+        {"Rprop", make_rprop<T>},
+        {"Adadelta", make_adadelta<T>},
+        {"Adamax", make_adamax<T>},
+        {"RAdam", make_radam<T>},
+        {"NAdam", make_nadam<T>},
     };
     for (const auto& one : all)
         if (settings.kind == one.kind) return one.make(with_normal_options<T>(settings));

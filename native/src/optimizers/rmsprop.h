@@ -10,10 +10,10 @@ namespace chainrule {
 
 struct RMSpropOptions {
     double alpha, eps, weight_decay, momentum, clip_value;
-    bool centered;
+    bool centered, keeps_momentum;  // kept where there is none: a step may bring it
     explicit RMSpropOptions(const Settings& s)
         : alpha(s.number("alpha")), eps(s.number("eps")), weight_decay(s.number("weight_decay")), momentum(s.number("momentum")),
-          clip_value(s.number("clip_value")), centered(s.flag("centered")) {}
+          clip_value(s.number("clip_value")), centered(s.flag("centered")), keeps_momentum(s.flag("keeps_momentum")) {}
 };
 
 template <class T, bool centered, bool with_momentum>
@@ -25,7 +25,9 @@ public:
     bool spoils_padding() const override { return o.eps == 0; }
 
     void update(const UpdateStep& step, T* value, const T* gradient, T* const* states, int64_t n) const override {
-        const Vec<T> lr = broadcast<T>(T(step.lr)), momentum = broadcast<T>(T(o.momentum)), eps = broadcast<T>(T(o.eps));
+        const double now = step.momentum >= 0 ? step.momentum : o.momentum;
+        if (with_momentum && now == 0) return RMSprop<T, centered, false>(o).update(step, value, gradient, states, n);
+        const Vec<T> lr = broadcast<T>(T(step.lr)), momentum = broadcast<T>(T(now)), eps = broadcast<T>(T(o.eps));
         const Vec<T> alpha = broadcast<T>(T(o.alpha)), fresh = broadcast<T>(T(1 - o.alpha));
         const Vec<T> weight_decay = broadcast<T>(T(o.weight_decay));
         const double fresh_mean = 1 - o.alpha;
@@ -56,9 +58,9 @@ private:
 template <class T>
 std::unique_ptr<Optimizer<T>> make_rmsprop(const Settings& settings) {
     const RMSpropOptions o(settings);
-    if (o.centered && o.momentum > 0) return std::make_unique<RMSprop<T, true, true>>(o);
+    if (o.centered && o.keeps_momentum) return std::make_unique<RMSprop<T, true, true>>(o);
     if (o.centered) return std::make_unique<RMSprop<T, true, false>>(o);
-    if (o.momentum > 0) return std::make_unique<RMSprop<T, false, true>>(o);
+    if (o.keeps_momentum) return std::make_unique<RMSprop<T, false, true>>(o);
     return std::make_unique<RMSprop<T, false, false>>(o);
 }
 

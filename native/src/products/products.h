@@ -69,7 +69,7 @@ void linear_gradient(const Matrix<T>& x, const Matrix<T>& dy, const LinearGradie
     });
 }
 
-// dx (if it has memory) and the gradients of inputs begin … end - 1, in one pass over the weights: a block of inputs by
+// dx (if it has memory) and the gradients (if they have) of inputs begin … end - 1, in one pass over the weights: a block of inputs by
 // outputs is transposed into `packed`, read for dx, and updated while it is still in the nearest cache. For weights of
 // more than a narrow panel on either side; dx must not be x's memory. packed: a panel of k_block + narrow_panel rows.
 template <class T>
@@ -96,6 +96,7 @@ void linear_backward_blocks(const Matrix<T>& x, const Matrix<T>& dy, const Matri
                 linear::multiply<T>(dy_block, w, part, k == 0 ? zeros : nullptr, finish,
                                     {mask.at ? mask.at + (part.data - dx.data) : nullptr, mask.scale});
             }
+            if (!to.weight) continue;  // it is frozen
             LinearGradient<T> block = to;
             const int64_t offset = weight.column_offset(k);
             block.weight += offset;

@@ -11,6 +11,7 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include <cmath>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -54,6 +55,8 @@ public:
                 flops_per_row_ += 2.0 * double(shape.n_out) * double(shape.n_in > 0 ? shape.n_in : 1) *
                                   double(plan().values[size_t(op.output)].positions);
             }
+        lr.assign(plan().has_optimizer() ? plan().rules.size() : 1, 0.0);
+        has_one_rate_ = lr.size() == 1;
         batch_.x.resize(x_.size());
         batch_.targets.resize(plan().heads.size());
         for (const Head& head : plan().heads)
@@ -71,6 +74,14 @@ public:
         check(i, from.dtype(), int64_t(from.size()));
         if (best) engine().write_best(i, from.data());
         else engine().write_parameter(i, from.data());
+    }
+    void read_average(int i, OutputArray to) {
+        check(i, to.dtype(), int64_t(to.size()));
+        engine().read_average(i, to.data());
+    }
+    void write_average(int i, InputArray from) {
+        check(i, from.dtype(), int64_t(from.size()));
+        engine().write_average(i, from.data());
     }
     void write_state(int i, int k, InputArray from) {
         check(i, from.dtype(), int64_t(from.size()));
@@ -110,13 +121,14 @@ public:
     }
 
     // What `run` and the queue are asked for, checked.
-    Training training_of(const Data& data, const Data* validation, Doubles lr, bool lr_per_step, int64_t batch,
+    Training training_of(const Data& data, const Data* validation, Doubles lr, Doubles momentum, bool lr_per_step, int64_t batch,
                          bool shuffle, uint64_t seed, int64_t first_epoch, int64_t end_epoch, double max_seconds,
                          bool keep_best, Doubles losses, Doubles validation_losses, Doubles head_losses,
                          Doubles validation_head_losses) const {
         const int64_t epochs = end_epoch - first_epoch;
-        const int64_t steps = (data.view.rows + batch - 1) / (batch > 0 ? batch : 1);
-        if (epochs < 1 || int64_t(losses.size()) < epochs || int64_t(lr.size()) < epochs * (lr_per_step ? steps : 1) ||
+        const int64_t step_rows = (batch > 0 ? batch : 1) * plan().accumulate, steps = (data.view.rows + step_rows - 1) / step_rows;
+        const int64_t rates = epochs * (lr_per_step ? steps : 1) * int64_t(plan().rules.size());
+        if (epochs < 1 || int64_t(losses.size()) < epochs || int64_t(lr.size()) < rates || (momentum.size() && int64_t(momentum.size()) < rates) ||
             (validation && int64_t(validation_losses.size()) < epochs) || !is_long_enough(head_losses, epochs) ||
             !is_long_enough(validation_head_losses, epochs))
             throw std::invalid_argument("run: lr or losses are too short for the epochs");
@@ -125,6 +137,7 @@ public:
         training.shuffle = shuffle;
         training.seed = seed;
         training.lr = lr.data();
+        training.momentum = momentum.size() ? momentum.data() : nullptr;
         training.lr_per_step = lr_per_step;
         training.first_epoch = first_epoch;
         training.end_epoch = end_epoch;
@@ -138,11 +151,11 @@ public:
         return training;
     }
 
-    std::string run(const Data& data, const Data* validation, Doubles lr, bool lr_per_step, int64_t batch, bool shuffle,
+    std::string run(const Data& data, const Data* validation, Doubles lr, Doubles momentum, bool lr_per_step, int64_t batch, bool shuffle,
                     uint64_t seed, int64_t first_epoch, int64_t end_epoch, double max_seconds, bool keep_best,
                     Doubles losses, Doubles validation_losses, Doubles head_losses, Doubles validation_head_losses,
                     Position& position) {
-        const Training training = training_of(data, validation, lr, lr_per_step, batch, shuffle, seed, first_epoch,
+        const Training training = training_of(data, validation, lr, momentum, lr_per_step, batch, shuffle, seed, first_epoch,
                                               end_epoch, max_seconds, keep_best, losses, validation_losses, head_losses,
                                               validation_head_losses);
         Turn turn(*this);
@@ -173,6 +186,17 @@ public:
         Turn turn(*this);
         if (shows_at(to.data(), to.bytes())) throw nb::value_error("predict: out must not be an array of the network's own");
         without_gil(double(from.rows), [&] { engine().predict(xs, from.rows, ys); });
+        turn.done();
+        return y;
+    }
+
+    // The outputs by the average of the parameters, which `run` has made.
+    nb::object predict_by_average(nb::handle x) {
+        const Several from(x_, x, number_, "predict: x", false, &reader);
+        nb::object y = fresh(y_, from.rows(), from.single());
+        const Several to(y_, y, number_, "predict: y", true);
+        Turn turn(*this);
+        without_gil(double(from.rows()), [&] { engine().predict_by_average(from.data(), from.rows(), to.data()); });
         turn.done();
         return y;
     }
@@ -209,8 +233,8 @@ public:
         return dx;
     }
 
-    double step(nb::handle x, nb::handle target) {
-        if (!is_plain_ || classes_.empty()) return step_several(x, target);
+    double step(nb::handle x, nb::handle target, nb::handle sample_weight) {
+        if (!is_plain_ || classes_.empty() || !sample_weight.is_none()) return step_several(x, target, sample_weight);
         Rows from(x, number_, x_.sample(0), "step: x", false, &reader);
         const void* const xs[] = {from.data()};
         if (classes_[0].wanted) {
@@ -226,10 +250,15 @@ public:
     }
 
     void update() {
-        const double rate = current_lr();
-        Turn turn(*this);
-        engine().update(rate);
-        turn.done();
+        const auto by = [&](const Rates& rates) {
+            Turn turn(*this);
+            engine().update(rates);
+            turn.done();
+            return 0.0;
+        };
+        if (!has_one_rate_) return void(with_many_rates(by));
+        const double rate = one_rate();
+        by(Rates(rate));
     }
     void zero_gradients() {
         Turn turn(*this);
@@ -239,8 +268,18 @@ public:
 
     // ---- what the optimizer in Python knows too
 
-    nb::object next_lr;  // called before a step for its learning rate; None: `lr` is constant
-    double lr = 0;
+    // Of each rule its learning rate, and its momentum (none: as it was made with). next_rates is called before a step for what
+    // takes their place: a list of learning rates, and then of momenta, if there are any; for one rule without momentum a
+    // number. None: they are constant.
+    void set_rates(std::vector<double> of_lr, std::vector<double> of_momentum, nb::object ask) {
+        if (of_lr.size() != lr.size() || (!of_momentum.empty() && of_momentum.size() != lr.size()))
+            throw std::invalid_argument("there must be rates for each rule");
+        lr = std::move(of_lr), momentum = std::move(of_momentum), next_rates = std::move(ask);
+        has_one_rate_ = lr.size() == 1 && momentum.empty();
+        only_rate_ = lr[0];
+    }
+    std::vector<double> lr, momentum;
+    nb::object next_rates;
     Reader reader;       // of the arrays that step-level calls get
 
     // Its count of steps, on which the engine goes on.
@@ -253,12 +292,12 @@ public:
         Py_VISIT(Py_TYPE(self));
         if (!nb::inst_ready(self)) return 0;
         Compiled* c = nb::inst_ptr<Compiled>(self);
-        for (const nb::object* o : {&c->next_lr, &c->empty_, &c->dtype_, &c->reader.read}) Py_VISIT(o->ptr());
+        for (const nb::object* o : {&c->next_rates, &c->empty_, &c->dtype_, &c->reader.read}) Py_VISIT(o->ptr());
         return c->Home::traverse(visit, arg);
     }
     static int clear(PyObject* self) {
         Compiled* c = nb::inst_ptr<Compiled>(self);
-        c->next_lr.reset();
+        c->next_rates.reset();
         c->reader.read.reset();
         c->Home::clear();
         return 0;
@@ -274,7 +313,7 @@ private:
         }
     }
 
-    // ---- several arrays: the same calls, for which tuples and dicts are looked through
+    // ---- several arrays: the same calls, for which tuples and dicts are looked through; and steps with weights
 
     [[gnu::noinline]] nb::object predict_several(nb::handle x, nb::handle out) {
         const Several from(x_, x, number_, "predict: x", false, &reader);
@@ -316,7 +355,7 @@ private:
         turn.done();
         return dx;
     }
-    [[gnu::noinline]] double step_several(nb::handle x, nb::handle target) {
+    [[gnu::noinline]] double step_several(nb::handle x, nb::handle target, nb::handle sample_weight) {
         const Several from(x_, x, number_, "step: x", false, &reader);
         y_.require(target, "step: target");
         std::vector<std::optional<Rows>> wanted(classes_.size());
@@ -335,7 +374,12 @@ private:
                 throw nb::value_error((std::string("step: target") + y_.place(i) + " must have as many rows as x").c_str());
             targets[i] = rows.data();
         }
-        return run_step(from.rows(), from.data(), targets.data());
+        if (sample_weight.is_none()) return run_step(from.rows(), from.data(), targets.data());
+        const Rows weights(sample_weight, number_, Sample{}, "step: sample_weight", false, &reader);
+        if (weights.rows != from.rows()) throw nb::value_error("step: sample_weight must have as many rows as x");
+        if (number_ == DType::float32) check_weights(static_cast<const float*>(weights.data()), weights.rows);
+        else check_weights(static_cast<const double*>(weights.data()), weights.rows);
+        return run_step(from.rows(), from.data(), targets.data(), weights.data());
     }
 
     // ---- helpers
@@ -353,17 +397,34 @@ private:
             work();
         }
     }
-    double current_lr() { return next_lr.is_valid() && !next_lr.is_none() ? nb::cast<double>(next_lr()) : lr; }
-    double run_step(int64_t rows, const void* const* x, const void* const* targets) {
-        const double rate = current_lr();  // before the numbers: asking for it runs Python, where they may be changed
+    // Rates come before the numbers: asking for them runs Python, where those may be changed. And they stay as they are in the
+    // step, whatever is set meanwhile.
+    double run_step(int64_t rows, const void* const* x, const void* const* targets, const void* sample_weight = nullptr) {
+        if (!has_one_rate_) return with_many_rates([&](const Rates& rates) { return step_by(rates, rows, x, targets, sample_weight); });
+        const double rate = one_rate();
+        return step_by(Rates(rate), rows, x, targets, sample_weight);
+    }
+    double step_by(const Rates& rates, int64_t rows, const void* const* x, const void* const* targets, const void* sample_weight) {
         Turn turn(*this);
         batch_.rows = rows;  // within the turn, in which the network is ours
         for (size_t i = 0; i < batch_.x.size(); ++i) batch_.x[i] = x[i];
         for (size_t i = 0; i < batch_.targets.size(); ++i) batch_.targets[i] = targets[i];
+        batch_.sample_weight = sample_weight;
         double loss = 0;
-        without_gil(3.0 * double(rows), [&] { loss = engine().step(batch_, rate); });
+        without_gil(3.0 * double(rows), [&] { loss = engine().step(batch_, rates); });
         turn.done();
         return loss;
+    }
+    [[gnu::always_inline]] inline double one_rate() { return next_rates.is_valid() && !next_rates.is_none() ? asked_rate() : only_rate_; }
+    [[gnu::noinline]] double asked_rate() { return nb::cast<double>(next_rates()); }
+    template <class Work>
+    [[gnu::noinline]] double with_many_rates(Work work) {
+        const bool asks = next_rates.is_valid() && !next_rates.is_none();
+        std::vector<double> rates = asks ? nb::cast<std::vector<double>>(next_rates()) : lr;
+        if (!asks) rates.insert(rates.end(), momentum.begin(), momentum.end());
+        const bool with_momentum = rates.size() == 2 * lr.size();
+        if (!with_momentum && rates.size() != lr.size()) throw std::invalid_argument("there must be rates for each rule");
+        return work(Rates(rates.data(), with_momentum ? rates.data() + lr.size() : nullptr));
     }
 
     void check(int i, nb::dlpack::dtype dtype, int64_t size) const {
@@ -371,6 +432,21 @@ private:
         const ParameterShape& shape = plan().parameters[size_t(i)];
         if (dtype != dtype_of(number_)) throw nb::type_error((std::string("must be ") + name_of(number_)).c_str());
         if (size != shape.n_out * (shape.n_in > 0 ? shape.n_in : 1)) throw nb::value_error("a parameter changed its shape");
+    }
+    // What `fit` asks of weights: finite, none below 0, not all 0.
+    template <class T>
+    static void check_weights(const T* weight, int64_t rows) {
+        bool any = false;
+        for (int64_t r = 0; r < rows; ++r) {
+            if (!(weight[r] >= 0) || std::isinf(weight[r])) {
+                const char* const expected = weight[r] < 0 ? "not be negative" : "be finite";
+                const std::string got = nb::cast<std::string>(nb::repr(nb::float_(double(weight[r]))));
+                throw nb::value_error(("step: sample_weight must " + std::string(expected) + ", got " + got + " at position " +
+                                       std::to_string(r)).c_str());
+            }
+            any = any || weight[r] > 0;
+        }
+        if (!any) throw nb::value_error("step: sample_weight must not be all zero");
     }
     void check_indices(const Indices& indices, int64_t rows, size_t head) const {
         const int64_t n = y_.sample(head).size, ignored = classes_[head].ignored;
@@ -423,6 +499,8 @@ private:
     Form x_, y_;
     std::vector<Classes> classes_;  // of each head
     bool is_plain_;  // one array in, one out
+    bool has_one_rate_ = true;  // one rule, whose momentum is its own:
+    double only_rate_ = 0;      // lr[0], at hand
     DType number_;
     Dataset batch_;             // of the step that is being made
     nb::object empty_, dtype_;  // numpy.empty, and the dtype that it is asked for

@@ -126,13 +126,16 @@ public:
         if (const int i = place_of(parameter); i >= 0) leave(i);
     }
 
-    // Where the optimizer keeps its state: a dict for each parameter, with an array under each name, and with `counts` the
-    // number of steps under "step".
+    // Where the optimizer keeps its state: a dict for each parameter, with an array under each of its names (none for one that
+    // is frozen), and with `counts` the number of steps under "step".
     void set_state_places(Objects dicts, Objects names, bool counts) {
         dicts_.clear();
         for (nb::handle dict : dicts) dicts_.push_back(nb::borrow(dict));
         names_.clear();
-        for (nb::handle name : names) names_.push_back(nb::borrow(name));
+        for (nb::handle of_one : names) {
+            names_.emplace_back();
+            for (nb::handle name : of_one) names_.back().push_back(nb::borrow(name));
+        }
         counts_ = counts;
     }
 
@@ -152,8 +155,8 @@ public:
         };
         std::vector<Gift> gifts;
         for (int i = 0; i < int(dicts_.size()); ++i)
-            for (int k = 0; k < int(names_.size()) && engine_->steps_taken(i) > 0; ++k) {
-                PyObject* const found = PyDict_GetItemWithError(dicts_[size_t(i)].ptr(), names_[size_t(k)].ptr());
+            for (int k = 0; k < int(names_[size_t(i)].size()) && engine_->steps_taken(i) > 0; ++k) {
+                PyObject* const found = PyDict_GetItemWithError(dicts_[size_t(i)].ptr(), names_[size_t(i)][size_t(k)].ptr());
                 nb::object array = nb::borrow(found ? found : Py_None);
                 if (!whole(array, i, true).fits) array = fresh(i);
                 Whole to = whole(array, i, true);
@@ -162,7 +165,7 @@ public:
         for (Gift& gift : gifts) {
             engine_->read_state(gift.i, gift.k, gift.to.room());
             gift.to.filled();
-            put(dicts_[size_t(gift.i)], names_[size_t(gift.k)], gift.array);
+            put(dicts_[size_t(gift.i)], names_[size_t(gift.i)][size_t(gift.k)], gift.array);
             if (counts_ && gift.k == 0) put(dicts_[size_t(gift.i)], names().step, nb::int_(engine_->steps_taken(gift.i)));
         }
         std::erase_if(windows_, [](const Window& w) { return w.what == What::state; });
@@ -539,7 +542,8 @@ protected:
 
 private:
     std::unique_ptr<Engine> engine_;
-    std::vector<nb::object> parameters_, dicts_, names_;
+    std::vector<nb::object> parameters_, dicts_;
+    std::vector<std::vector<nb::object>> names_;  // of each parameter's state
     nb::object array_type_;
     bool counts_ = false;
     bool keeps_gradients_, has_state_ = false, owns_state_ = false, changed_ = false;

@@ -41,6 +41,13 @@ inline Head head_of(nb::handle described) {
     return {settings_of(described[0]), nb::cast<double>(described[1]), nb::cast<bool>(described[2])};
 }
 
+inline Rule rule_of(nb::handle described) {
+    Rule rule;
+    rule.optimizer = settings_of(described[0]);
+    for (nb::handle constraint : described[1]) rule.constraints.push_back(settings_of(constraint));
+    return rule;
+}
+
 inline Plan plan_of(const nb::dict& described) {
     Plan plan;
     plan.dtype = nb::cast<std::string>(described["dtype"]) == "float32" ? DType::float32 : DType::float64;
@@ -52,9 +59,11 @@ inline Plan plan_of(const nb::dict& described) {
     plan.outputs = nb::cast<std::vector<int>>(described["outputs"]);
     for (nb::handle op : described["ops"]) plan.ops.push_back(op_of(op));
     for (nb::handle head : described["heads"]) plan.heads.push_back(head_of(head));
-    plan.has_optimizer = !described["optimizer"].is_none();
-    if (plan.has_optimizer) plan.optimizer = settings_of(described["optimizer"]);
+    for (nb::handle rule : described["rules"]) plan.rules.push_back(rule_of(rule));
+    plan.rule_of = nb::cast<std::vector<int>>(described["rule_of"]);
     plan.batch = nb::cast<int64_t>(described["batch"]);
+    plan.accumulate = nb::cast<int64_t>(described["accumulate"]);
+    if (!described["average"].is_none()) plan.average = settings_of(described["average"]);
     plan.samples = nb::cast<int64_t>(described["samples"]);
     plan.seed = nb::cast<uint64_t>(described["seed"]);
     plan.threads = nb::cast<int>(described["threads"]);

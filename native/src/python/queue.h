@@ -26,7 +26,7 @@ public:
         if (is_inherited()) (void)queue_.release();  // its threads are not there, and would be waited for
     }
 
-    int64_t submit(nb::object compiled, nb::object data, nb::object validation, Doubles lr, bool lr_per_step,
+    int64_t submit(nb::object compiled, nb::object data, nb::object validation, Doubles lr, Doubles momentum, bool lr_per_step,
                    int64_t batch, bool shuffle, uint64_t seed, int64_t first_epoch, int64_t end_epoch,
                    double max_seconds, bool keep_best, Doubles losses, Doubles validation_losses, Doubles head_losses,
                    Doubles validation_head_losses, nb::object position, int64_t patience, double min_delta) {
@@ -34,7 +34,7 @@ public:
         const Data& samples = nb::cast<const Data&>(data);
         const Data* held_out = validation.is_none() ? nullptr : &nb::cast<const Data&>(validation);
         Queue::Run run;
-        run.training = network.training_of(samples, held_out, lr, lr_per_step, batch, shuffle, seed, first_epoch, end_epoch,
+        run.training = network.training_of(samples, held_out, lr, momentum, lr_per_step, batch, shuffle, seed, first_epoch, end_epoch,
                                            max_seconds, keep_best, losses, validation_losses, head_losses, validation_head_losses);
         if (patience > 0 && first_epoch != 0)
             throw std::invalid_argument("submit: an early stop needs the losses from epoch 0 on");
@@ -52,7 +52,7 @@ public:
             throw;
         }
         kept_.emplace(number, Kept{&network, {compiled, data, validation, position},
-                                   {lr, losses, validation_losses, head_losses, validation_head_losses}});
+                                   {lr, momentum, losses, validation_losses, head_losses, validation_head_losses}});
         return number;
     }
 

@@ -1,7 +1,7 @@
 """Samples and what is to be learned of them, in batches."""
 
 import numbers
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,8 @@ from .. import arrays, random
 from ..arguments import as_array, as_arrays, positive
 from ..arrays import Array
 from ..structures import Structure, each, leaves, named
+
+RESERVED = ("x", "y", "target", "sample_weight")  # which mean something else to a loss
 
 
 class Dataset:
@@ -21,6 +23,9 @@ class Dataset:
         by name.
     target : (n, …), what it should say: numbers, or class indices (n,); for several heads a tuple or a dict too.
     sample_weight : (n,), how much each sample counts; None for all the same. One for all heads.
+    extra : by name what a loss of your own asks for beside them, arrays (n, …), such as {"low": bounds}: it is given to
+        `forward(y, target, sample_weight=None, *, low)`, in the library of the network and, if it holds floating-point
+        numbers, in its dtype. The library's losses take none.
 
     Anything that NumPy can read as an array will do, and so will PyTorch tensors and CuPy arrays (docs/arrays.md). The
     data are neither copied nor changed. A tuple of arrays is several; a list of rows is one, as is a tuple of numbers.
@@ -32,10 +37,13 @@ class Dataset:
     Dataset(x['image'] (8, 3, 3) float64, x['age'] (8, 1) float64, target (8,) int64)
     """
 
-    def __init__(self, x: Any, target: Any, sample_weight: Any = None) -> None:
+    def __init__(
+        self, x: Any, target: Any, sample_weight: Any = None, *, extra: Mapping[str, Any] | None = None
+    ) -> None:
         self.x = as_arrays("Dataset", "x", x)
         self.target = as_arrays("Dataset", "target", target)
         self.sample_weight = None if sample_weight is None else as_array("Dataset", "sample_weight", sample_weight)
+        self.extra = _extra(extra)
         parts = self._named()
         for name, array in parts:
             if array.ndim == 0:
@@ -51,16 +59,20 @@ class Dataset:
             raise ValueError(f"Dataset: sample_weight must be ({n},), got {tuple(self.sample_weight.shape)}")
 
     @classmethod
-    def of_checked(cls, x: Structure, target: Structure, sample_weight: Array | None) -> "Dataset":
+    def of_checked(
+        cls, x: Structure, target: Structure, sample_weight: Array | None, extra: dict[str, Array] | None = None
+    ) -> "Dataset":
         """A Dataset of arrays that have been looked at already."""
         data = cls.__new__(cls)
-        data.x, data.target, data.sample_weight = x, target, sample_weight
+        data.x, data.target, data.sample_weight, data.extra = x, target, sample_weight, extra or {}
         return data
 
     def _named(self) -> list[tuple[str, Array]]:
         """Every array with what errors call it."""
         found = named("x", self.x) + named("target", self.target)
-        return found if self.sample_weight is None else [*found, ("sample_weight", self.sample_weight)]
+        if self.sample_weight is not None:
+            found.append(("sample_weight", self.sample_weight))
+        return found + named("extra", self.extra) if self.extra else found
 
     def __len__(self) -> int:
         return int(leaves(self.x)[0].shape[0])
@@ -70,21 +82,23 @@ class Dataset:
 
     def take(self, index: Any) -> "Dataset":
         """The samples that `index` (a NumPy array of positions) or a slice picks."""
-        return Dataset(*(take(part, index) for part in (self.x, self.target, self.sample_weight)))
+        parts = (take(part, index) for part in (self.x, self.target, self.sample_weight))
+        return Dataset(*parts, extra=take(self.extra, index))
 
     def batches(
         self, batch_size: int, *, seed: int = 0, epoch: int = 0, shuffle: bool = True
     ) -> Iterator[tuple[Structure, ...]]:
         """Yield (x, target), or (x, target, sample_weight) where there are weights, batch after batch.
 
-        x and target have the form of the data's: an array, a tuple or a dict. The order is a pure function of
+        Where there is `extra`, a dict of what it holds comes last. x and target have the form of the data's: an array,
+        a tuple or a dict. The order is a pure function of
         (seed, epoch), and the one that `fit` uses. The last batch may be smaller.
         """
         batch_size = positive("Dataset.batches", "batch_size", batch_size)
         if epoch < 0:
             raise ValueError(f"Dataset.batches: epoch must be at least 0, got {epoch}")
         order = random.order(len(self), seed=random.check_seed(seed), epoch=epoch) if shuffle else None
-        kept = [part for part in (self.x, self.target, self.sample_weight) if part is not None]
+        kept = [part for part in (self.x, self.target, self.sample_weight, self.extra or None) if part is not None]
         for start in range(0, len(self), batch_size):
             stop = start + batch_size
             index = slice(start, stop) if order is None else order[start:stop]
@@ -102,6 +116,22 @@ class Dataset:
             raise ValueError(f"Dataset.split: {fraction} of {len(self)} samples leaves one part empty")
         order = random.order(len(self), seed=random.check_seed(seed), epoch=0)
         return self.take(order[:n]), self.take(order[n:])
+
+
+def _extra(extra: Any) -> dict[str, Array]:
+    """What goes along for the loss, by names that it can ask for."""
+    if extra is None:
+        return {}
+    if not isinstance(extra, Mapping):
+        raise TypeError(
+            f'Dataset: extra must map names to arrays, such as {{"low": bounds}}, got a {type(extra).__name__}'
+        )
+    for name in extra:
+        if not isinstance(name, str) or not name.isidentifier() or name in RESERVED:
+            raise ValueError(
+                f"Dataset: extra must name its arrays by words other than {', '.join(RESERVED)}, got {name!r}"
+            )
+    return {name: as_array("Dataset", f"extra[{name!r}]", array) for name, array in extra.items()}
 
 
 def take(value: Structure, index: Any) -> Structure:

@@ -15,6 +15,7 @@ from ..structures import Structure, names
 from . import native
 from .lower import CannotLower, checked_shapes, lower, sample_shape
 from .plan import Plan
+from .rules import optimizers as optimizer_rules
 from .sync import Keeper
 
 HARMLESS = ("training", "epochs", "keepers")  # attributes that the engine is not told of, and often set
@@ -94,12 +95,15 @@ class Compiled:
         """Update the parameters by the gradients that `backward` has gathered."""
         self._native.update()
 
-    def step(self, x: Structure, target: Structure) -> float:
+    def step(self, x: Structure, target: Structure, sample_weight: Any = None) -> float:
         """Forward, loss, backward, update on one batch of at most batch_size rows; returns the loss before the update.
 
-        Shapes    x (batch, n_in); target (batch, n_out), or class indices, int64 (batch,), if compiled for them
+        Shapes    x (batch, n_in); target (batch, n_out), or class indices, int64 (batch,), if compiled for them;
+                  sample_weight (batch,), one for all heads, or None for all the same
+
+        Raises ValueError for weights that are not finite, below 0 or all 0, as `fit` does, before anything is changed.
         """
-        loss: float = self._native.step(x, target)
+        loss: float = self._native.step(x, target, sample_weight)
         return loss
 
     def __reduce__(self) -> Any:
@@ -131,6 +135,8 @@ class Origin:
         model, loss, _ = self.made_of
         for module in model.modules() + ([] if loss is None else loss.modules()):
             module.watch(self)
+        for parameter in self.plan.parameters:
+            parameter.watch(self)
         if self.plan.optimizer is not None:
             self.changed("lr")
             self.plan.optimizer.watch(self)
@@ -142,8 +148,7 @@ class Origin:
         if network is None:
             return
         if name == "lr" and optimizer is not None:
-            network.next_lr = self._rate if isinstance(optimizer.lr, Schedule) else None
-            network.lr = optimizer.current_lr
+            self._set_rates(network)
         elif name not in HARMLESS:
             network.changed = True
 
@@ -158,7 +163,13 @@ class Origin:
             before, now = native.program(self.told), native.program(told)
             for name in now | before:
                 _require_same(name, before.get(name, "nothing"), now.get(name, "nothing"))
+            if told["rules"] != self.told["rules"]:
+                raise ValueError(
+                    "the optimizer's constraints were others when the network was compiled; compile it again"
+                )
         _require_same("the optimizer", self.plan.optimizer, plan.optimizer)
+        for i, (known_rule, rule) in enumerate(zip(self.plan.owners, plan.owners, strict=True)):
+            _require_same(f"rule {i} of the optimizer", known_rule, rule)
         for i, (known, parameter) in enumerate(zip(self.plan.parameters, plan.parameters, strict=True)):
             _require_same(f"parameter {i}", known, parameter)
         if (network := self.network()) is not None:
@@ -175,9 +186,26 @@ class Origin:
             shape = sample_shape(model)
         return lower(model, loss, optimizer, sample_shape=shape, batch=batch, **options)
 
+    def _set_rates(self, network: Any) -> None:
+        """Tell the engine the learning rates of the rules, and the momenta where a schedule cycles one."""
+        owners = self.plan.owners
+        schedules = [owner.lr for owner in owners if isinstance(owner.lr, Schedule)]
+        cycles = any(schedule.cycles_momentum() for schedule in schedules)
+        ask = self._rate if len(owners) == 1 and not cycles else partial(self._rates, cycles)
+        now = self._rates(cycles)
+        network.set_rates(now[: len(owners)], now[len(owners) :], ask if schedules else None)
+        if optimizer_rules.keep_other_momenta(self.plan):
+            network.changed = True
+
     def _rate(self) -> float:
-        optimizer = self.plan.optimizer
-        return float(optimizer.lr_at(steps=optimizer.steps, epochs=optimizer.epochs))
+        (owner,) = self.plan.owners
+        return float(owner.lr_at(steps=owner.steps, epochs=owner.epochs))
+
+    def _rates(self, cycles: bool) -> list[float]:
+        owners = self.plan.owners
+        rates = [float(owner.lr_at(steps=owner.steps, epochs=owner.epochs)) for owner in owners]
+        momenta = [float(owner.momentum_at(steps=owner.steps, epochs=owner.epochs)) for owner in owners if cycles]
+        return rates + momenta
 
 
 def compile(  # noqa: A001 - the name that the field gives it
@@ -207,8 +235,9 @@ def compile(  # noqa: A001 - the name that the field gives it
     Raises ValueError for what the engine does not know, by name; EngineMissing if it was not built.
 
     The numbers of the parameters and the learning rate may change at any time. After any other change of the model, the
-    loss or the optimizer (a layer appended or replaced, another Parameter, an option set) the next call raises
-    ValueError: compile the network again. Only writing into the weights of a loss goes unnoticed; they are copied here.
+    loss or the optimizer (a layer appended or replaced, another Parameter or one frozen, an option set) the next call
+    raises ValueError: compile the network again. Only writing into the weights of a loss goes unnoticed; they are
+    copied here.
 
     Note      denormal numbers, closer to 0 than 1.2e-38 (float32) or 2.2e-308 (float64), are 0 to the engine, in `fit`
               and `predict` too; not so in Python and PyTorch. Moments of dead units decay into them, where the

@@ -11,7 +11,7 @@ import numpy as np
 
 from .. import arrays, losses
 from ..arguments import positive
-from ..module import Module, Parameter
+from ..module import Module, parameters_of
 from ..structures import Structure, each, is_several, leaves
 from . import rules
 from .plan import Head, Plan
@@ -41,7 +41,7 @@ def lower(
     in_mode : whether a step leaves out what layers in evaluation mode leave out; else it is one of training for all.
     sizes : the remaining fields of the Plan: batch, samples, seed, threads.
 
-    Raises CannotLower for what the engine does not know.
+    Raises CannotLower for what the engine does not know; ValueError for a constraint that does not fit its parameter.
     """
     lowering = Lowering(model, in_mode)
     x = each_shape(lowering.input, sample_shape)
@@ -51,16 +51,20 @@ def lower(
     y = each(lambda part: lowering.flat(model, part), y)
     y_shapes = tuple(lowering.shape(model, part) for part in leaves(y))
     heads = () if loss is None else _heads(loss, y, y_shapes, class_targets)
-    rule = None if optimizer is None else optimizer_rules.settings(optimizer)
-    if len(lowering.parameters) != len(model.param()):
+    parameters = tuple(lowering.parameters)
+    rules = optimizer_rules.rules(optimizer, parameters)
+    if len(parameters) != len(parameters_of(lowering.modules)):
         raise CannotLower("parameters outside the layers")
-    dtype = _common_dtype(lowering.parameters)
-    if optimizer is not None and _share_memory([parameter._value for parameter in lowering.parameters]):
+    values = [parameter.value for parameter in parameters]
+    dtype = _common_dtype(values)
+    if optimizer is not None and _share_memory(values):
         raise CannotLower("parameters that share memory")
     return Plan(
         dtype,
+        tuple(lowering.modules),
         tuple(lowering.values),
-        tuple(lowering.parameters),
+        parameters,
+        tuple([value.shape for value in values]),
         tuple(lowering.ops),
         each(_number, x),
         each(_number, y),
@@ -69,7 +73,7 @@ def lower(
         loss,
         heads,
         optimizer,
-        rule,
+        *rules,
         **sizes,
     )
 
@@ -148,26 +152,28 @@ def _of_head(class_targets: Structure, key: Any) -> bool:
         raise CannotLower(f"class_targets={class_targets!r}, which must have a part for each output") from None
 
 
-def _common_dtype(parameters: list[Parameter]) -> str:
-    if not parameters:
+def _common_dtype(values: list[Any]) -> str:
+    if not values:
         raise CannotLower("a network without parameters")
     dtypes = set()
-    for parameter in parameters:
-        value = parameter.value
+    for value in values:
         if type(value) is not np.ndarray:
             raise CannotLower("arrays that are not NumPy's")
         if not value.dtype.isnative:
             raise CannotLower("parameters in another byte order")
         if not value.flags.writeable:
             raise CannotLower("parameters that are read-only")
-        dtypes.add(arrays.dtype_name(value.dtype))
-    if len(dtypes) > 1 or dtypes - {"float32", "float64"}:
-        raise CannotLower(f"parameters in {' and '.join(sorted(dtypes))}")
-    return dtypes.pop()
+        dtypes.add(value.dtype)
+    names = sorted(map(arrays.dtype_name, dtypes))
+    if len(names) > 1 or names[0] not in ("float32", "float64"):
+        raise CannotLower(f"parameters in {' and '.join(names)}")
+    return names[0]
 
 
 def _share_memory(values: list[np.ndarray]) -> bool:
     """Whether an array overlaps another one, or itself: the engine would keep, and update, the same numbers twice."""
+    if all(value.flags.owndata and value.flags.c_contiguous for value in values):  # nearly always: only a view shares
+        return len({id(value) for value in values}) < len(values)
     bounds = [np.lib.array_utils.byte_bounds(value) for value in values]
     if any(end - begin < value.nbytes for (begin, end), value in zip(bounds, values, strict=True)):
         return True

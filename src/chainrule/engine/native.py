@@ -112,15 +112,18 @@ def described(plan: Plan) -> dict[str, Any]:
     return {
         "dtype": plan.dtype,
         "values": list(plan.values),
-        "parameters": [(*parameter.shape, 0)[:2] for parameter in plan.parameters],
+        "parameters": [(*shape, 0)[:2] for shape in plan.shapes],
         "inputs": list(plan.inputs),
         "outputs": list(plan.outputs),
         "x": _form(plan.x, plan.x_shapes),
         "y": _form(plan.y, plan.y_shapes),
         "ops": [({"kind": op.kind} | op.settings, op.inputs, op.output, op.parameters) for op in plan.ops],
         "heads": [(head.settings, head.weight, head.class_targets) for head in plan.heads],
-        "optimizer": plan.rule,
+        "rules": [({k: v for k, v in rule.items() if k != "constraints"}, rule["constraints"]) for rule in plan.rules],
+        "rule_of": list(plan.rule_of),
         "batch": plan.batch,
+        "accumulate": plan.accumulate,
+        "average": plan.average,
         "samples": plan.samples,
         "seed": plan.seed,
         "threads": min(plan.threads, MOST_THREADS),
@@ -140,8 +143,11 @@ def program(told: dict[str, Any]) -> dict[str, str]:
     losses = [f"{weight:g} · {_text(s)}{', class indices' * c}" for s, weight, c in told["heads"]]
     if losses:
         found["the loss"] = "; ".join(losses).removeprefix("1 · ")
-    if told["optimizer"]:
-        found["the optimizer"] = _text(told["optimizer"])
+    found |= {f"parameter {i}": "frozen" if rule < 0 else "trainable" for i, rule in enumerate(told["rule_of"])}
+    if told["rules"]:
+        found["the optimizer"] = "; ".join(_text(rule) for rule, _ in told["rules"])
+    if len(told["rules"]) > 1:
+        found["the rules of the parameters"] = ", ".join(map(str, told["rule_of"]))
     return found
 
 

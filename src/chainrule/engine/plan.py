@@ -1,10 +1,11 @@
 """What the engine is to run, as plain data that prints as a table."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from .. import signature
-from ..module import Parameter
+from ..module import Module, Parameter
 from ..structures import Structure, leaves, names
 
 
@@ -69,24 +70,32 @@ class Plan:
     """A network, a loss and an optimizer as a flat program.
 
     dtype : "float32" or "float64", of all numbers.
+    modules : the network's, in the order of `modules()`.
     values, ops : the ops in the order of the forward pass; each value is written before it is read, or comes from
         outside.
     parameters : each once, however many ops share it.
+    shapes : of their values, which were so when the network was lowered.
     x, y : the numbers of the values that come from outside, and of those that are asked for, in the form in which the
         network takes and gives them: a number, a tuple or a dict (structures.py).
     x_shapes, y_shapes : the shape of one sample of each of them.
     loss, optimizer : the Python objects whose twins the engine runs; None for a network that only predicts.
     heads : the loss of each output.
-    rule : what travels of the optimizer, by name; None if there is none.
-    batch, samples : the most rows of a training step, and of the training data; 0 samples are not shuffled.
+    rules : what travels of the optimizer, by name, for each distinct set of options that parameters have.
+    owners : for each rule the optimizer or the group of it that says its learning rate.
+    rule_of : for each parameter the number of its rule, -1 for one that is frozen.
+    batch, samples : the most rows of a batch, and of the training data; 0 samples are not shuffled.
+    accumulate : batches of a training step, whose gradients add up.
+    average : what travels of the average of the parameters that `fit` keeps, by name; None if there is none.
     seed : of the dropout masks.
     threads : the most threads that a step may use.
     bytes, notes : what the engine takes from memory, and what became of each op; known once it is compiled.
     """
 
     dtype: str
+    modules: tuple[Module, ...]
     values: tuple[Value, ...]
     parameters: tuple[Parameter, ...]
+    shapes: tuple[tuple[int, ...], ...]
     ops: tuple[Op, ...]
     x: Structure
     y: Structure
@@ -95,8 +104,12 @@ class Plan:
     loss: Any = None
     heads: tuple[Head, ...] = ()
     optimizer: Any = None
-    rule: dict[str, Any] | None = None
+    rules: tuple[dict[str, Any], ...] = ()
+    owners: tuple[Any, ...] = ()
+    rule_of: tuple[int, ...] = ()
     batch: int = 1
+    accumulate: int = 1
+    average: dict[str, Any] | None = None
     samples: int = 0
     seed: int = 0
     threads: int = 1
@@ -124,16 +137,20 @@ class Plan:
     def flops_per_step(self) -> int:
         """Multiplications and additions of one training step: forward, and for the two gradients of every product.
 
-        Nobody asks for the gradient by a value that no parameter had a part in.
+        Nobody asks for the gradient by a weight that is frozen, nor by a value that no other one had a part in.
         """
         trained: set[int] = set()
         total = 0
         for op in self.ops:
-            gradients = 1 + any(i in trained for i in op.inputs)
+            gradients = self.is_trained(op.parameters[:1]) + any(i in trained for i in op.inputs)
             total += self.flops(op) * (1 + gradients)
-            if gradients > 1 or op.parameters:
+            if self.is_trained(op.parameters) or any(i in trained for i in op.inputs):
                 trained.add(op.output)
         return self.batch * total
+
+    def is_trained(self, parameters: Iterable[int]) -> bool:
+        """Whether one of these parameters is not frozen."""
+        return any(self.rule_of[i] >= 0 for i in parameters)
 
     def __str__(self) -> str:
         return "\n".join([*_table(self._rows(), "><<>>>><"), *self._ends(), self._totals()])
@@ -160,7 +177,7 @@ class Plan:
                     f"{new:,}" if new else shared,
                     f"{self.batch * self.flops(op):,}" if self.flops(op) else "",
                     self._bytes(op.output),
-                    self.notes[i] if self.notes else "",
+                    ", ".join(filter(None, [self._treatment(op), self.notes[i] if self.notes else ""])),
                 ]
             )
         return rows
@@ -174,13 +191,34 @@ class Plan:
         lines = _table(rows, "<<<")
         if self.optimizer is not None:
             lines.append(signature.call(self.optimizer))
+        if len(self.rules) > 1:
+            lines += [f"rule {i}  {self._rule(i)}" for i in range(len(self.rules))]
         return ["    " + line for line in lines]
+
+    def _treatment(self, op: Op) -> str:
+        """Which of its parameters are frozen, and which rules the others follow, where there are several."""
+        rules = [self.rule_of[i] for i in op.parameters]
+        words = []
+        if -1 in rules:
+            frozen = sum(self.parameters[i].size for i, rule in zip(op.parameters, rules, strict=True) if rule < 0)
+            words.append("frozen" if set(rules) == {-1} else f"{frozen:,} of them frozen")
+        if len(self.rules) > 1 and (known := sorted(set(rules) - {-1})):
+            words.append(f"rule{'s' * (len(known) > 1)} {' and '.join(map(str, known))}")
+        return ", ".join(words)
+
+    def _rule(self, i: int) -> str:
+        """The options of a rule, which may be another one's but for the decay, that biases do without."""
+        owner = self.owners[i]
+        without = ", without decay" if owner.weight_decay and not self.rules[i]["weight_decay"] else ""
+        return ("the optimizer's own" if owner is self.optimizer else signature.call(owner)) + without
 
     def _totals(self) -> str:
         total = sum(parameter.size for parameter in self.parameters)
+        frozen = sum(p.size for p, rule in zip(self.parameters, self.rule_of, strict=True) if rule < 0)
+        of_them = f" ({frozen:,} frozen)" if frozen else ""
         what = f"{self.flops_per_step:,} operations a step" if self.heads else "no loss"
         arena = "" if self.bytes is None else f", {self.bytes:,} bytes in one arena"
-        return f"{self.dtype}, {total:,} parameters, {what}{arena}"
+        return f"{self.dtype}, {total:,} parameters{of_them}, {what}{arena}"
 
     def _matrix(self, number: int) -> str:
         value = self.values[number]

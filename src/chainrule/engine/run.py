@@ -27,7 +27,7 @@ class Prepared:
         self.sample_shape = each(_sample_shape, x)
         plan = lower(model, sample_shape=self.sample_shape)
         self.parameters = plan.parameters
-        self.shapes = [parameter.shape for parameter in plan.parameters]
+        self.shapes = plan.shapes
         self.dtype = np.dtype(plan.dtype)
         self.compiled = native.compile_plan(plan)
 

@@ -25,8 +25,8 @@ class Keeper:
 
     def __init__(self, plan: Plan, native: Any, advice: str) -> None:
         self.plan, self.native, self.advice = plan, weakref.ref(native), advice
-        self.shapes = [parameter.shape for parameter in plan.parameters]
-        self.names = plan.optimizer.state_names() if plan.optimizer is not None else ()
+        # Of each parameter the rule that it goes by; None for one that is frozen, of which nothing is remembered.
+        self.rules = [plan.owners[i] if plan.optimizer is not None and i >= 0 else None for i in plan.rule_of]
         native.mismatch, native.take_state = self.mismatch, self.take_state
         if plan.optimizer is not None:
             native.set_counter(plan.optimizer.counter)
@@ -38,24 +38,29 @@ class Keeper:
         native: Any = self.native()  # which is alive: it calls
         optimizer = self.plan.optimizer
         # Not optimizer.state: other networks with this optimizer are not asked, if they have none of the parameters.
-        states = [optimizer._state.setdefault(parameter, {}) for parameter in self.plan.parameters]
-        for i, state in enumerate(states):
-            self._take(native, i, state)
-        native.set_state_places(states, list(self.names), optimizer.counts_steps)
+        states: list[dict[str, Any]] = []
+        names: list[tuple[str, ...]] = []
+        for i, (parameter, rule) in enumerate(zip(self.plan.parameters, self.rules, strict=True)):
+            states.append({} if rule is None else optimizer._state.setdefault(parameter, {}))
+            names.append(() if rule is None else rule.state_names())
+            if rule is not None:
+                self._take(native, i, states[i], rule)
+        native.set_state_places(states, names, optimizer.counts_steps)
         native.owns_state = True
 
-    def _take(self, native: Any, i: int, state: dict[str, Any]) -> None:
-        begun = all(name in state for name in self.names) and bool(state)
+    def _take(self, native: Any, i: int, state: dict[str, Any], rule: Any) -> None:
+        names = rule.state_names()
+        begun = all(name in state for name in names) and bool(state)
         # For those that do not count their steps all that matters is whether there was one before.
         native.set_steps_taken(i, int(state.get("step", 1)) if begun else 0)
-        for k, name in enumerate(self.names):
+        for k, name in enumerate(names):
             if begun:
                 native.write_state(i, k, np.ascontiguousarray(state[name], dtype=self.plan.dtype))
                 if _references(state, name) > _NOBODY_ELSE or state[name].base is not None:
                     native.open_state(i, k, state[name])
             else:
-                start = self.plan.optimizer.initial_value(name)
-                native.write_state(i, k, np.full(self.shapes[i], start, dtype=self.plan.dtype))
+                start = rule.initial_value(name)
+                native.write_state(i, k, np.full(self.plan.shapes[i], start, dtype=self.plan.dtype))
 
     def mismatch(self, i: int, value: Any) -> NoReturn:
         """Raise the error for a parameter's array that is not as it was."""
@@ -64,7 +69,7 @@ class Keeper:
             found = f"a {type(value).__name__}, {found}"
         of = "the gradient of " if value is self.plan.parameters[i]._grad else ""
         raise ValueError(
-            f"{of}parameter {i} was a {self.plan.dtype} {self.shapes[i]} array when the network was compiled, "
+            f"{of}parameter {i} was a {self.plan.dtype} {self.plan.shapes[i]} array when the network was compiled, "
             f"and is {found} now; {self.advice}"
         )
 

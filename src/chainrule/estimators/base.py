@@ -1,6 +1,8 @@
 """What all estimators share: data come in checked, and a trained network answers."""
 
 import copy
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,6 +12,7 @@ from sklearn.base import BaseEstimator
 from sklearn.model_selection import train_test_split
 from sklearn.utils.validation import (
     _check_sample_weight,
+    check_array,
     check_consistent_length,
     check_is_fitted,
     column_or_1d,
@@ -30,12 +33,24 @@ FLOATING = (np.float64, np.float32)
 AUTO_BATCH = 200  # samples of batch_size="auto", as in scikit-learn
 
 
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
 class Samples(NamedTuple):
-    """Checked data: x (n, n_features) floating-point; y as it came, (n,) or (n, n_outputs); weight (n,) or None."""
+    """Checked data: x (n, n_features) floating-point; y as it came, (n,) or (n, n_outputs); weight (n,) or None.
+
+    extra : by name, what the loss asks for beside them, (n, …).
+    """
 
     x: np.ndarray
     y: Any
     weight: np.ndarray | None
+    extra: Mapping[str, np.ndarray] = NOTHING
+
+    def take(self, at: Any) -> "Samples":
+        """The samples at these places."""
+        weight = None if self.weight is None else self.weight[at]
+        return Samples(self.x[at], self.y[at], weight, {name: array[at] for name, array in self.extra.items()})
 
 
 class NetworkEstimator(BaseEstimator):
@@ -69,6 +84,11 @@ class NetworkEstimator(BaseEstimator):
 
     # -- what classifiers and regressors say about targets
 
+    @property
+    def _may_be_missing(self) -> bool:
+        """Whether y may hold NaN, for numbers that nobody knows."""
+        return False
+
     def _target(self, y: Any) -> np.ndarray:
         """The targets as the loss takes them."""
         raise NotImplementedError
@@ -83,26 +103,27 @@ class NetworkEstimator(BaseEstimator):
 
     # -- data
 
-    def _samples(self, X: Any, y: Any, sample_weight: Any, *, reset: bool) -> Samples:
+    def _samples(
+        self, X: Any, y: Any, sample_weight: Any, extra: Mapping[str, Any] = NOTHING, *, reset: bool
+    ) -> Samples:
         """Data to learn from, those of weight 0 too: their classes count."""
-        X, y = validate_data(
-            self,
-            X,
-            y,
-            accept_sparse=SPARSE,
-            multi_output=True,
-            y_numeric=self._numbers,
-            dtype=FLOATING,
-            reset=reset,
-        )
+        of_x: dict[str, Any] = {"accept_sparse": SPARSE, "dtype": FLOATING}
+        if self._may_be_missing:
+            of_y = {"ensure_2d": False, "ensure_all_finite": "allow-nan", "dtype": FLOATING}
+            X, y = validate_data(self, X, y, validate_separately=(of_x, of_y), reset=reset)
+            check_consistent_length(X, y)
+        else:
+            X, y = validate_data(self, X, y, multi_output=True, y_numeric=self._numbers, reset=reset, **of_x)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         x, weight = dense(X), None
         if sample_weight is not None:
             weight = _check_sample_weight(sample_weight, x, ensure_non_negative=True)
-        return Samples(x, y, weight)
+        return Samples(x, y, weight, {name: beside(name, array, x) for name, array in extra.items()})
 
-    def _held_out(self, X_val: Any, y_val: Any, sample_weight_val: Any) -> Samples | None:
+    def _held_out(
+        self, X_val: Any, y_val: Any, sample_weight_val: Any, *, extra: Mapping[str, Any] = NOTHING
+    ) -> Samples | None:
         """Validation data of the user's own, if there are any."""
         if X_val is None and y_val is None and sample_weight_val is None:
             return None
@@ -110,7 +131,7 @@ class NetworkEstimator(BaseEstimator):
             given, other = ("y_val", "X_val") if X_val is None else ("X_val", "y_val")
             raise ValueError(f"{type(self).__name__}.fit: {other} must be given too, got only {given}")
         check_consistent_length(X_val, y_val)
-        return counting(self._samples(X_val, y_val, sample_weight_val, reset=False))
+        return counting(self._samples(X_val, y_val, sample_weight_val, extra, reset=False))
 
     def _split(self, samples: Samples, share: float, random: Any) -> tuple[Samples, Samples]:
         """Set a share of the samples aside, for validation."""
@@ -121,13 +142,11 @@ class NetworkEstimator(BaseEstimator):
             raise ValueError(
                 "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
             )
-        x, y, weight = samples
-        first, second = (Samples(x[i], y[i], None if weight is None else weight[i]) for i in places)
-        return first, second
+        return samples.take(places[0]), samples.take(places[1])
 
     def _data(self, samples: Samples) -> Dataset:
         """Samples as `fit` takes them."""
-        return Dataset(self._shown(samples.x), self._target(samples.y), samples.weight)
+        return Dataset(self._shown(samples.x), self._target(samples.y), samples.weight, extra=samples.extra)
 
     def _shown(self, x: np.ndarray) -> Structure:
         """What the network is shown of x (n, n_features)."""
@@ -225,13 +244,21 @@ def counting(samples: Samples) -> Samples:
 
     Raises ValueError if none is left.
     """
-    x, y, weight = samples
-    if weight is None or weight.all():
+    if samples.weight is None or samples.weight.all():
         return samples
-    counts = weight != 0
+    counts = samples.weight != 0
     if not counts.any():
         raise ValueError("Sample weights must contain at least one non-zero number.")  # scikit-learn's words
-    return Samples(x[counts], y[counts], weight[counts])
+    return samples.take(counts)
+
+
+def beside(name: str, values: Any, x: np.ndarray) -> np.ndarray:
+    """An array (n, …) that goes along with x for the loss, whose matter it is what infinity and NaN mean there."""
+    array: np.ndarray = check_array(
+        values, dtype=None, ensure_2d=False, allow_nd=True, ensure_all_finite=False, input_name=name
+    )
+    check_consistent_length(x, array)
+    return array
 
 
 def dense(X: Any) -> np.ndarray:

@@ -27,7 +27,8 @@ class MLPClassifier(NetworkClassification, Multilayer):
         hidden layer.
     solver : also "adamw" (whose weight decay is alpha), "rmsprop", "adagrad", or a chainrule Optimizer, which then
         decides about learning rate, decay and clipping alone.
-    learning_rate : also a chainrule Schedule, for every stochastic solver; it brings its own first rate.
+    learning_rate : also a chainrule Schedule, for every stochastic solver; it brings its own first rate, and where it
+        cycles a momentum, that in place of momentum and beta_1.
     warm_start : goes on with the moments of the optimizer too, and so does `partial_fit`.
     class_weight : "balanced", or a dict of weights by class, as elsewhere in scikit-learn.
     dropout : the share of each hidden layer's outputs that is zeroed in training, 0 <= dropout < 1, or a list of them.

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from ..arguments import choice, flag, number, positive
 from ..data import Dataset
 from ..layers import Linear
 from ..module import Module
-from ..optimizers import Optimizer, Schedule
+from ..optimizers import Adagrad, Optimizer, Schedule
 from ..train.prepare import prepare
 from . import lbfgs, recipe
 from .base import AUTO_BATCH, NetworkEstimator, Samples, checked_dtype, counting
@@ -62,8 +63,8 @@ class Multilayer(NetworkEstimator):
 
     _optimizer: Any
     _monitored: str  # what decides when to stop: "score", "validation loss", "loss"; empty before the first epoch
-    _rule_settings: str
-    _first_rate: float
+    _rule_settings: Any
+    _first_rate: Any
 
     def _check_settings(self) -> None:
         """Refuse arguments that make no sense, before anything is changed."""
@@ -72,6 +73,8 @@ class Multilayer(NetworkEstimator):
             choice(self, "solver", self.solver, recipe.SOLVERS)
         if not isinstance(self.learning_rate, Schedule):
             choice(self, "learning_rate", self.learning_rate, recipe.RATES)
+        elif self.solver == "adagrad":
+            Adagrad(deepcopy(self.learning_rate))  # which refuses one that cycles a momentum
         for name in ("alpha", "power_t", "tol"):
             number(self, name, getattr(self, name), least=0)
         for name in ("learning_rate_init", "epsilon"):
@@ -252,8 +255,9 @@ class Multilayer(NetworkEstimator):
         """
         if looked_at is not None and self.early_stopping:
             nothing, before, score = np.full((len(looked_at), self.n_outputs_), np.nan), self._best(), epochs.score
-            target = prepare("fit", "validation", looked_at, self.network_, objective.loss).target
-            exhausted = epochs.go_on_diverged(np.nan if score is None else score(nothing, target))
+            ready = prepare("fit", "validation", looked_at, self.network_, objective.loss)
+            last = np.nan if score is None else score(nothing, ready.target, ready.sample_weight)
+            exhausted = epochs.go_on_diverged(last)
             if self._best() == before and (score is not None or before < np.inf):
                 return exhausted
         raise ValueError(f"{NOT_FINITE} {diverged}") from None
@@ -279,16 +283,17 @@ class Multilayer(NetworkEstimator):
         """The optimizer: the one of before, or one of new settings that remembers what that one did."""
         rule = recipe.optimizer(self, objective, samples_per_step)
         before: Optimizer | None = self._optimizer
-        settings = repr(rule)
+        settings = (repr(rule), recipe.functions(rule.lr))
+        first_rate = (self.learning_rate_init, repr(self.learning_rate), recipe.functions(self.learning_rate))
         if before is not None and self._rule_settings == settings:
             return before
         if before is not None and type(before) is type(rule):
             parameters = self.network_.param()
             state = before.state_dict(parameters)
-            if self._first_rate == self.learning_rate_init and not isinstance(self.solver, Optimizer):
+            if self._first_rate == first_rate and not isinstance(self.solver, Optimizer):
                 rule.lr = before.lr  # which "adaptive", "invscaling" or a schedule has brought down
             rule.load_state_dict(parameters, state)
-        self._optimizer, self._rule_settings, self._first_rate = rule, settings, self.learning_rate_init
+        self._optimizer, self._rule_settings, self._first_rate = rule, settings, first_rate
         return rule
 
     def _check_solver(self) -> bool:

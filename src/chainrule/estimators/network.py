@@ -11,13 +11,17 @@ from sklearn.utils import check_random_state
 
 from .. import layers, losses, random, train
 from ..arguments import number, positive
+from ..data import Dataset
 from ..layers import Linear, ReLU, Sequential
 from ..losses import Loss
+from ..losses.extra import Asked, asked
 from ..module import Module, is_update_rule
 from ..optimizers import Adam
 from ..structures import Structure, is_several
+from ..train import metrics
 from ..train.options import NAMES
-from .base import AUTO_BATCH, NetworkEstimator, Samples, checked_dtype, counting, keep_arguments
+from ..train.prepare import require_counting
+from .base import AUTO_BATCH, NOTHING, NetworkEstimator, Samples, checked_dtype, counting, keep_arguments
 from .outputs import NetworkClassification, NetworkRegression
 
 Build = Callable[[Any, int], Module] | Module
@@ -48,6 +52,8 @@ class AnyNetwork(NetworkEstimator):
         validation_fraction: float | None = None,
         stop: Any = None,
         keep: str = "best",
+        average: Any = None,
+        accumulate: int = 1,
         max_seconds: float | None = None,
         random_state: Any = None,
         warm_start: bool = False,
@@ -57,6 +63,32 @@ class AnyNetwork(NetworkEstimator):
         n_jobs: int | None = None,
     ) -> None:
         keep_arguments(self, locals())
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+        **extra: Any,
+    ) -> Any:
+        """Train on samples.
+
+        Shapes    X (n, n_features), dense or sparse, a data frame of numbers too; sample_weight (n,);
+                  y as `predict` gives it: (n,), or (n, n_outputs) or (n, n_labels)
+
+        Parameters
+        ----------
+        X_val, y_val, sample_weight_val : validation data of your own, to watch the loss, and to stop early by.
+        extra : by name the arrays (n, …) that a loss of your own asks for: `fit(X, y, low=…)`, and with X_val also
+            `low_val=…`. What cuts sample_weight (GridSearchCV, cross_validate(params=…)) cuts them too.
+
+        Returns   the estimator itself
+        """
+        return self._fit(X, y, sample_weight, X_val, y_val, sample_weight_val, extra=extra)
 
     def _learn(self, y: Any, classes: Any, *, new: bool, only_one: bool) -> int:
         """Take in what y says; returns the number of outputs that the network must have."""
@@ -105,8 +137,35 @@ class AnyNetwork(NetworkEstimator):
                 raise ValueError(f"{who}[{name!r}] must name each column once, got {columns!r}")
         return found
 
+    def _beside(self, given: Mapping[str, Any], *, validates: bool) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What the loss asks for, of the samples and of the validation data: of "low" and "low_val" that of "low"."""
+        name, loss = type(self).__name__, self.loss
+        needs, takes, every, _ = Asked() if loss is None else asked(loss)
+        kind = "the loss" if loss is None else type(loss).__name__
+        looked_at = [one for one in given if one.endswith("_val") and one not in takes]
+        of_samples = {one: array for one, array in given.items() if one not in looked_at}
+        held_out = {one.removesuffix("_val"): given[one] for one in looked_at}
+        for part, ending in ((of_samples, ""), (held_out, "_val")):
+            for one in part:
+                if not (every or one in takes):
+                    wants = f"asks for {', '.join(takes)}" if takes else "takes nothing beside y and sample_weight"
+                    raise TypeError(f"{name}.fit() got an unexpected keyword argument {one + ending!r}; {kind} {wants}")
+            lacking = [one + ending for one in needs if one not in part] if validates or not ending else []
+            if lacking:
+                raise TypeError(f"{name}.fit() needs {lacking[0]}=…, an array of n samples: {kind} asks for it")
+        if held_out and not validates:
+            raise ValueError(f"{name}.fit: X_val must be given too, got only {looked_at[0]}")
+        return of_samples, held_out
+
     def _fit(
-        self, X: Any, y: Any, sample_weight: Any, *validation: Any, classes: Any = None, only_one: bool = False
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        *validation: Any,
+        classes: Any = None,
+        only_one: bool = False,
+        extra: Mapping[str, Any] = NOTHING,
     ) -> Any:
         if self.loss is not None and not isinstance(self.loss, Module):
             raise TypeError(f"{type(self).__name__}: loss must be a chainrule loss or None, got {self.loss!r}")
@@ -115,10 +174,11 @@ class AnyNetwork(NetworkEstimator):
                 f"{type(self).__name__}: optimizer must be a chainrule optimizer or None, got {self.optimizer!r}"
             )
         new = not hasattr(self, "network_") or not (self.warm_start or only_one)
-        samples = self._samples(X, y, sample_weight, reset=new)
+        extra, of_validation = self._beside(extra, validates=any(part is not None for part in validation))
+        samples = self._samples(X, y, sample_weight, extra, reset=new)
         if not new and self._columns_of_inputs(samples.x.shape[1]) != self._parts:
             raise ValueError(f"{type(self).__name__}: inputs must be those that network_ has, to go on with it")
-        held_out = self._held_out(*validation) if validation else None
+        held_out = self._held_out(*validation, extra=of_validation) if validation else None
         n_outputs = self._learn(samples.y, classes, new=new, only_one=only_one)
         samples, generator = counting(self._weighted(samples)), check_random_state(self.random_state)
         loss = self._loss()
@@ -138,8 +198,9 @@ class AnyNetwork(NetworkEstimator):
         n_features: Any = x.shape[1] if self._parts is None else {key: len(at) for key, at in self._parts.items()}
         if self._parts is not None and self.build is None:
             raise ValueError(f"{name}: inputs needs build, which says how they come together")
+        copies: dict[int, Any] = {}
         if isinstance(build, Module):
-            network = deepcopy(build)
+            network = deepcopy(build, copies)
         elif callable(build):
             with _building, random.seeded(seed):
                 network = build(n_features, n_outputs)
@@ -157,7 +218,15 @@ class AnyNetwork(NetworkEstimator):
         if got != (1, n_outputs):
             raise ValueError(f"{name}: the network must make (1, {n_outputs}) of one row of X for {loss!r}, got {got}")
         rule = self.optimizer if self.optimizer is not None else getattr(network, "optimizer", None)
-        self._optimizer = Adam() if rule is None else deepcopy(rule)
+        groups = getattr(rule, "groups", ())
+        if groups:  # of the network's Parameters: those of `build`, which were copied, or its own
+            copies |= {id(parameter): parameter for parameter in network.param()}
+        self._optimizer = Adam() if rule is None else deepcopy(rule, copies if groups else None)
+        if groups and not all(group.parameters <= set(network.param()) for group in self._optimizer.groups):
+            raise ValueError(
+                f"{name}: groups of optimizer must be of parameters of the network; let build give it its optimizer: "
+                f"Sequential(Adam(groups=…), …)"
+            )
         self._keep_network(network, self._outcome_of(loss))
         self.n_outputs_, self._epochs_before = n_outputs, 0
 
@@ -184,7 +253,7 @@ class AnyNetwork(NetworkEstimator):
         self._epochs_before += self.n_iter_
 
 
-class NetworkClassifier(NetworkClassification, AnyNetwork):
+class NetworkClassifier(AnyNetwork, NetworkClassification):
     """A classifier around any network.
 
     Parameters
@@ -198,8 +267,8 @@ class NetworkClassifier(NetworkClassification, AnyNetwork):
         NLLLoss the network says log-probabilities; with any other, such as MSELoss, outputs are compared with 1 for the
         true class and 0 for the others, and `predict_proba` divides them by their sum.
     optimizer : a chainrule optimizer, of which a copy is used; by default the network's own, or else Adam().
-    epochs, batch_size, shuffle, stop, keep, max_seconds, callbacks : as in `chainrule.fit`; batch_size may be "auto",
-        for 200, or all samples if those are fewer.
+    epochs, batch_size, shuffle, stop, keep, average, accumulate, max_seconds, callbacks : as in `chainrule.fit`;
+        batch_size may be "auto", for 200, or all samples if those are fewer.
     validation_fraction : the share of the samples that is set aside for the validation loss; None for none.
     class_weight : "balanced", or a dict of weights by class.
     random_state : of initial weights, split, order and masks.
@@ -235,6 +304,8 @@ class NetworkClassifier(NetworkClassification, AnyNetwork):
         validation_fraction: float | None = None,
         stop: Any = None,
         keep: str = "best",
+        average: Any = None,
+        accumulate: int = 1,
         max_seconds: float | None = None,
         class_weight: Any = None,
         random_state: Any = None,
@@ -276,16 +347,26 @@ class NetworkClassifier(NetworkClassification, AnyNetwork):
             return target
         return target[:, None] if n == 1 else np.eye(n)[target]
 
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None, **extra: Any) -> Any:
+        """Go on for one epoch, on any samples. The first call needs all classes.
+
+        Shapes    as in fit; classes (n_classes,), for several labels not needed
+
+        Returns   the estimator itself
+        """
+        return self._fit(X, y, sample_weight, classes=classes, only_one=True, extra=extra)
+
     def _strata(self, y: Any) -> Any:
         return None if self._labels.several else y
 
 
-class NetworkRegressor(NetworkRegression, AnyNetwork):
+class NetworkRegressor(AnyNetwork, NetworkRegression):
     """A regressor around any network.
 
     Parameters
     ----------
-    loss : a chainrule loss; by default MSELoss.
+    loss : a chainrule loss; by default MSELoss. With missing="ignore", such as MSELoss(missing="ignore"), y may hold
+        NaN: those numbers have no share in training, validation and `score`.
 
     All others, and the attributes, are those of NetworkClassifier; n_outputs is the number of columns of y. With
     PoissonNLLLoss the network says logarithms, and `predict` their exponentials.
@@ -297,6 +378,32 @@ class NetworkRegressor(NetworkRegression, AnyNetwork):
     >>> regressor.fit(X, y).score(X, y) > 0.8
     True
     """
+
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, **extra: Any) -> Any:
+        """Go on for one epoch, on any samples.
+
+        Shapes    as in fit
+
+        Returns   the estimator itself
+        """
+        return self._fit(X, y, sample_weight, only_one=True, extra=extra)
+
+    @property
+    def _may_be_missing(self) -> bool:
+        return getattr(self.loss, "missing", "error") == "ignore"
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """The share of y's variance that is explained, R², averaged over outputs; of what is there of y.
+
+        Shapes    as in fit
+        """
+        if not self._may_be_missing:
+            return float(super().score(X, y, sample_weight))
+        said, samples = self.predict(X), self._samples(X, y, sample_weight, reset=False)
+        data = Dataset(said.reshape(len(said), -1), self._target(samples.y), samples.weight)
+        require_counting(f"{type(self).__name__}.score", "y", self.loss, data.x, data)
+        data = metrics.counting(self.loss, data)
+        return float(metrics.for_loss(metrics.r2, self.loss)(data.x, data.target, data.sample_weight))
 
     def _learn(self, y: Any, classes: Any, *, new: bool, only_one: bool) -> int:
         n = self._number_of_outputs(y, new=new)

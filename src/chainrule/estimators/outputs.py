@@ -63,11 +63,10 @@ class NetworkClassification(ClassifierMixin, NetworkEstimator):
         """The samples with the weights of their classes."""
         if self.class_weight is None:
             return samples
-        x, y, weight = samples
         if isinstance(self.class_weight, str) and self.class_weight == "balanced":
-            return Samples(x, y, balanced(self._labels.encode(y), weight))
-        of_class = compute_sample_weight(self.class_weight, y)
-        return Samples(x, y, of_class if weight is None else of_class * weight)
+            return samples._replace(weight=balanced(self._labels.encode(samples.y), samples.weight))
+        of_class = compute_sample_weight(self.class_weight, samples.y)
+        return samples._replace(weight=of_class if samples.weight is None else of_class * samples.weight)
 
     def _learn_classes(self, y: Any, classes: Any, *, new: bool, only_one: bool) -> None:
         """Take in the classes of y for a new network, or see that they are those of before.

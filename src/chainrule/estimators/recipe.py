@@ -1,5 +1,6 @@
 """What the words among an estimator's arguments stand for: layers, optimizers, losses."""
 
+import inspect
 from collections.abc import Callable, Iterable
 from copy import deepcopy
 from dataclasses import dataclass
@@ -157,6 +158,11 @@ def optimizer(owner: Any, objective: Objective, samples_per_step: float) -> Opti
     samples_per_step : what scikit-learn divides alpha by: the samples of a batch, or the sum of their weights.
     """
     if isinstance(owner.solver, Optimizer):
+        if owner.solver.groups:
+            raise ValueError(
+                f"{type(owner).__name__}: groups of solver are of Parameters that are not the network's, which is made "
+                f"here; NetworkClassifier and NetworkRegressor take a network with its optimizer"
+            )
         return deepcopy(owner.solver)
     scale = objective.gradient
     common: dict[str, Any] = {
@@ -179,6 +185,14 @@ def optimizer(owner: Any, objective: Objective, samples_per_step: float) -> Opti
     if owner.solver == "adamw":  # whose decay is no part of the loss
         return optimizers.AdamW(rate, betas, weight_decay=owner.alpha, **common)
     return optimizers.Adam(rate, betas, weight_decay=decay, **common)
+
+
+def functions(rate: Any) -> list[Any]:
+    """Those that a schedule goes by: its repr has no more than their names."""
+    if not isinstance(rate, Schedule):
+        return []
+    own = [value for value in vars(rate).values() if inspect.isroutine(value)]
+    return [*own, *(function for inner in rate.inner() for function in functions(inner))]
 
 
 class Times(Schedule):

@@ -15,17 +15,27 @@ from typing import Any, NoReturn, get_args, get_type_hints
 
 import numpy as np
 
-from .. import arrays, layers, losses, optimizers, random, signature
+from .. import arrays, constraints, layers, losses, optimizers, random, signature
+from ..constraints import Constraint
 from ..layers import Graph, Sequential
 from ..module import Buffer, Module, Parameter
 from ..optimizers import Optimizer, Schedule
+from ..optimizers.groups import OF_ALL, grouped
 
 KNOWN: dict[str, type] = {
     name: thing
     for package in (layers, losses, optimizers)
     for name, thing in vars(package).items()
     if isinstance(thing, type) and issubclass(thing, Module | Optimizer | Schedule)
+} | {
+    f"constraints.{name}": thing  # with a dot, so that a layer of somebody's own may be a Mask
+    for name, thing in vars(constraints).items()
+    if isinstance(thing, type) and issubclass(thing, Constraint)
 }
+NAMES = {kind: name for name, kind in KNOWN.items()}
+
+FROZEN = "frozen parameters"  # of a module; two words, which are no argument's name
+OFF = {"maximize": False, "constraint": None, "groups": ()}  # arguments of optimizers that are written if they are set
 
 MOST_NESTED = 100  # networks within networks: what is written here has to be read again, one call within another
 
@@ -39,7 +49,7 @@ def describe(model: Module) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     bears the name of another; ValueError for networks that are nested too deeply.
     """
     writer = _Writer()
-    description = writer.module(model, "")
+    description = writer.model(model)
     return description, writer.tensors
 
 
@@ -51,7 +61,7 @@ def describe_to_load(model: Module) -> tuple[dict[str, Any], dict[str, np.ndarra
     Raises TypeError for a class that does not come back as it was, and as `describe`.
     """
     writer = _Writer()
-    description = writer.module(model, "")
+    description = writer.model(model)
     own = [kind for name, kind in writer.kinds.items() if KNOWN.get(name) is not kind]
     if own:
         _require_found(model)
@@ -60,7 +70,7 @@ def describe_to_load(model: Module) -> tuple[dict[str, Any], dict[str, np.ndarra
             with random.seeded(0), _numpy_goes_on():  # what the constructors draw is nobody's
                 twin = build(description, writer.tensors, modules=own, where="a trial")
                 again = _Writer()
-                same = (again.module(twin, ""), again.inside) == (description, writer.inside)
+                same = (again.model(twin), again.inside) == (description, writer.inside)
             problem = "" if same else "a trial: it would come back with other arguments"
         except (ValueError, TypeError) as failure:
             problem = str(failure)
@@ -83,9 +93,14 @@ def parameter_names(model: Module) -> list[str]:
     return [writer.parameters[id(parameter)] for parameter in model.param()]
 
 
-def describe_rule(rule: Any) -> dict[str, Any]:
-    """An optimizer or a schedule as a JSON-able description."""
-    return _Writer().plain(rule)
+def describe_rule(rule: Any, model: Module | None = None) -> dict[str, Any]:
+    """An optimizer or a schedule as a JSON-able description; its groups name the parameters as the model does."""
+    writer = _Writer()
+    if model is not None:
+        writer.parameters = dict(zip(map(id, model.param()), parameter_names(model), strict=True))
+    description = writer.plain(rule)
+    writer.name_groups()
+    return description
 
 
 def build(
@@ -107,6 +122,7 @@ def build(
         if not isinstance(model, Module):
             reader.fail(f"a Module was expected, got {type(model).__name__}")
         reader.fill(model)
+        reader.make_groups()
         reader.compare(model)
     return model
 
@@ -132,7 +148,10 @@ def build_rule(description: Any, *, modules: Iterable[type] = (), where: str = "
     """The optimizer or schedule of a description."""
     reader = _Reader({}, modules, where)
     with reader.shallow():
-        return reader.make(description, "optimizer")
+        made = reader.make(description, "optimizer")
+        if reader.groups:
+            reader.fail("groups of an optimizer are of the parameters of a network, which is not here")
+        return made
 
 
 class _NoDescription(ValueError):
@@ -146,6 +165,13 @@ class _Writer:
         self.parameters: dict[int, str] = {}
         self.kinds: dict[str, type] = {}
         self.inside: dict[str, Any] = {}  # modules that their parents' constructors make, of which little is written
+        self.groups: list[tuple[list[str], frozenset[Parameter]]] = []  # where the names of these are to stand
+
+    def model(self, model: Module) -> dict[str, Any]:
+        """The outermost Module."""
+        found = self.module(model, "")
+        self.name_groups()
+        return found
 
     def module(self, module: Module, name: str) -> dict[str, Any]:
         """A Module at the place `name`."""
@@ -169,8 +195,11 @@ class _Writer:
                 self.array(value, _joined(name, attribute))
             elif isinstance(value, Module):
                 inner = self.inside[_joined(name, attribute)] = self.module(value, _joined(name, attribute))
-                if kept := {key: inner[key] for key in ("state", "inside") if key in inner}:
+                if kept := {key: inner[key] for key in ("state", "inside", FROZEN) if key in inner}:
                     inside[attribute] = kept
+        parameters = {key: value for key, value in vars(module).items() if isinstance(value, Parameter)}
+        if frozen := [key for key, parameter in parameters.items() if not parameter.trainable]:
+            found[FROZEN] = frozen
         if state := {
             key: value for key, value in state_of(module).items() if key not in arguments or value is not None
         }:
@@ -182,7 +211,7 @@ class _Writer:
     def kind(self, instance: Any) -> str:
         """The name of a class, by which it has to be found again."""
         kind = type(instance)
-        name = kind.__name__
+        name = NAMES.get(kind, kind.__name__)
         if self.kinds.setdefault(name, kind) is not kind or KNOWN.get(name, kind) is not kind:
             raise TypeError(f"{name} cannot be described: another class has that name; give yours one of its own")
         return name
@@ -192,11 +221,15 @@ class _Writer:
         kind = self.kind(instance)
         found: dict[str, Any] = {"class": kind}
         if isinstance(instance, Sequential) and _takes_in_a_row(type(instance)) and instance.optimizer is not None:
-            found["optimizer"] = self.plain(instance.optimizer)
+            found["optimizer"] = self.plain(instance.optimizer, _joined(name, "optimizer"))
         for rest in signature.rest(type(instance)):
             found |= self.rest(instance, rest, name)
         for argument in signature.parameters(type(instance)):
-            if hasattr(instance, argument.name):
+            if isinstance(instance, Optimizer) and argument.name in OFF and not getattr(instance, argument.name):
+                continue
+            if isinstance(instance, Optimizer) and argument.name == "groups":
+                found["groups"] = [self.group(group) for group in instance.groups]
+            elif hasattr(instance, argument.name):
                 value = getattr(instance, argument.name)
                 in_nodes = argument.name == "nodes" and _is_graph(type(instance))
                 found[argument.name] = (
@@ -207,6 +240,22 @@ class _Writer:
                     f"{kind} cannot be described: it keeps its argument {argument.name!r} in no attribute of that name"
                 )
         return found
+
+    def group(self, group: Optimizer) -> dict[str, Any]:
+        """One of an optimizer's groups: the names of its parameters, which are known at the end, and its options."""
+        names: list[str] = []
+        self.groups.append((names, group.parameters))
+        options = self.plain(group)
+        known = [argument.name for argument in signature.parameters(type(group)) if argument.name not in OF_ALL]
+        return {"parameters": names} | {key: options.get(key, OFF.get(key)) for key in known}
+
+    def name_groups(self) -> None:
+        """Write the names of the parameters into the groups. Those of other models are left out."""
+        for names, parameters in self.groups:
+            inside = set(map(id, parameters))
+            names += sorted(name for parameter, name in self.parameters.items() if parameter in inside)
+            if not names:
+                raise TypeError("a group of an optimizer cannot be described: none of its Parameters is in the model")
 
     def nodes(self, nodes: Mapping[str, tuple[Module, Any]], name: str) -> dict[str, Any]:
         """Those of a Graph: each Module, and the names of what it reads."""
@@ -237,7 +286,11 @@ class _Writer:
         if isinstance(value, Parameter | Buffer):
             return self.array(value, name)
         if isinstance(value, Optimizer | Schedule):
-            return self.plain(value)
+            return self.plain(value, name)
+        if isinstance(value, Constraint):
+            kept = {one.name: getattr(value, one.name) for one in signature.parameters(type(value))}
+            plain = {key: one.tolist() if isinstance(one, np.ndarray) else one for key, one in kept.items()}
+            return {"class": self.kind(value), **encode(plain, name)}
         if arrays.is_array(value) and getattr(value, "shape", ()) != ():
             self.tensors[name] = _numpy(value)
             return {"tensor": name}
@@ -259,6 +312,7 @@ class _Reader:
         self.tensors, self.where = tensors, where
         self.known = KNOWN | {kind.__name__: kind for kind in modules}
         self.made: dict[str, Module] = {}
+        self.groups: list[tuple[Optimizer, Any]] = []  # which it is to have, as they are described
         self.parameters: dict[str, Parameter] = {}
         self.used: set[str] = set()
 
@@ -285,7 +339,9 @@ class _Reader:
                 f"{at} is of the class {description['class'][:60]!r}, which chainrule does not have; "
                 f"if it is yours, hand it in: load(path, modules=[…])"
             )
-        arguments = {key: value for key, value in description.items() if key not in ("class", "state", "inside")}
+        reserved = ("class", "state", "inside", FROZEN)
+        arguments = {key: value for key, value in description.items() if key not in reserved}
+        groups = arguments.pop("groups", None) if issubclass(kind, Optimizer) else None
         for key, may_be_null in _tensors(kind).items():
             value = arguments.get(key, "nothing")
             if not isinstance(value, dict) and not (may_be_null and value is None):
@@ -294,6 +350,8 @@ class _Reader:
             made = self._call(kind, arguments, name)
             if isinstance(made, Module):
                 self.go_on(made, description)
+            if groups:
+                self.groups.append((made, groups))
         except (_NoDescription, RecursionError):
             raise
         except Exception as problem:  # whatever a constructor makes of arguments that are none of its
@@ -307,9 +365,24 @@ class _Reader:
         """Give a module, and those inside it that no argument has brought in, what they keep besides."""
         if "state" in description:
             load_state(module, decode(description["state"]))
+        for name in description.get(FROZEN, ()):
+            if not isinstance(vars(module).get(name), Parameter):
+                raise ValueError(f"{type(module).__name__} has no Parameter {str(name)[:60]!r} to be frozen")
+            vars(module)[name].trainable = False
         children = dict(module.named_children())
         for child, inner in description.get("inside", {}).items():
             self.go_on(children[child], inner)
+
+    def make_groups(self) -> None:
+        """Give each optimizer its groups, now that all Parameters are there."""
+        try:
+            for rule, groups in self.groups:
+                made = [{key: self._value(value, key) for key, value in group.items()} for group in groups]
+                for group in made:
+                    group["parameters"] = [self.parameters[name] for name in group["parameters"]]
+                rule.groups = grouped(rule, made)
+        except Exception as problem:  # whatever comes of groups that are none
+            self.fail(f"the groups of an optimizer must name parameters of the model: {problem}")
 
     def _call(self, kind: type, arguments: dict[str, Any], name: str) -> Any:
         in_a_row = self._rest(kind, arguments, name)
@@ -466,7 +539,8 @@ def encode(value: Any, name: str = "a value") -> Any:
         return [encode(item, name) for item in value]
     if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
         return {key: encode(item, f"{name}.{key}") for key, item in value.items()}
-    raise TypeError(f"{name} cannot be described in JSON: it is a {type(value).__name__}")
+    instead = "; a class of your own that does the same can, see load(modules=…)" if inspect.isroutine(value) else ""
+    raise TypeError(f"{name} cannot be described in JSON: it is a {type(value).__name__}{instead}")
 
 
 def decode(value: Any) -> Any:

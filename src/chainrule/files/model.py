@@ -51,7 +51,7 @@ def load(path: str | PathLike[str], *, modules: Iterable[type] = ()) -> Any:
     Parameters
     ----------
     path : of the file. Of a checkpoint it is the model at its best parameters, or its last
-        with keep="last".
+        with keep="last"; with an average of the weights at that.
     modules : classes of your own that the model is made of.
 
     Returns   the Module, on NumPy arrays of the dtype that it was saved in, with its optimizer as it was, if the file
@@ -72,6 +72,9 @@ def load(path: str | PathLike[str], *, modules: Iterable[type] = ()) -> Any:
                 f"{path}: the run of a model that cannot be described; build it, and go on by fit(resume=True)"
             )
         numbers = part(tensors, "last" if made_of.get("keep") == "last" else "best")
+        if made_of.get("keep") == "last" and header.get("taken"):  # weights in an average, which may have more digits
+            averages = part(tensors, "average")
+            numbers |= {name: averages[name].astype(numbers[name].dtype) for name in numbers.keys() & averages.keys()}
         model = build(described, numbers, modules=modules, where=str(path))
         # The run may have been made by another optimizer than the model's own.
         if "optimizer" in described and described["optimizer"] == made_of.get("optimizer"):

@@ -51,13 +51,25 @@ class Graph(Network):
         gradients = self._gradients_of(dy)  # by each value, as far as its readers have come back
         for name, (module, sources) in reversed(self._nodes.items()):
             # Every reader of this node ran after it, so all of them have come back, and its gradient is whole.
-            dx = module.backward(gradients.pop(name), kept[name])
-            read = zip(sources, dx, strict=True) if isinstance(sources, tuple) else [(sources, dx)]
-            for source, part in read:
-                # The fork. A change of the value reaches the loss through every reader, and the changes add up: the
-                # reader that comes back first writes its gradient, each other one adds its own.
-                gradients[source] = added(gradients[source], part) if source in gradients else part
+            _hand_back(gradients, sources, module.backward(gradients.pop(name), kept[name]))
         return self._like(x, gradients)
+
+    def backward_parameters(self, dy: Structure, saved: Any) -> None:
+        kept = saved[1]
+        gradients, trained = self._gradients_of(dy), self._trained()
+        for name, (module, sources) in reversed(self._nodes.items()):
+            if not trained.isdisjoint(_tuple(sources)):
+                _hand_back(gradients, sources, module.backward(gradients.pop(name), kept[name]))
+            elif name in trained:
+                module.backward_parameters(gradients.pop(name), kept[name])
+
+    def _trained(self) -> set[str]:
+        """The nodes whose values training changes: their own parameters, or those of a node that they hang on."""
+        found: set[str] = set()
+        for name, (module, sources) in self._nodes.items():
+            if module.has_trainable() or not found.isdisjoint(_tuple(sources)):
+                found.add(name)
+        return found
 
     def _infer(self, x: Structure) -> Structure:
         values = self._inputs_of(x)
@@ -175,6 +187,14 @@ class Graph(Network):
     def closing(self) -> str:
         x, y = (names if isinstance(names, str) else f"({', '.join(names)})" for names in (self.inputs, self.outputs))
         return f"{x} -> {y}, {super().closing()}"
+
+
+def _hand_back(gradients: dict[str, Any], sources: Names, dx: Structure) -> None:
+    """Give each source of a node its part of the gradient."""
+    for source, part in zip(sources, dx, strict=True) if isinstance(sources, tuple) else [(sources, dx)]:
+        # The fork. A change of the value reaches the loss through every reader, and the changes add up: the reader that
+        # comes back first writes its gradient, each other one adds its own.
+        gradients[source] = added(gradients[source], part) if source in gradients else part
 
 
 def _tuple(names: Names) -> tuple[str, ...]:

@@ -77,16 +77,24 @@ class Linear(Module):
         return y if self.bias is None else y + self.bias.value, x
 
     def backward(self, dy: Array, x: Array) -> Array:
+        self._gather(dy, x)
+        return dy @ self.weight.value
+
+    def backward_parameters(self, dy: Array, x: Array) -> None:
+        self._gather(dy, x)
+
+    def _gather(self, dy: Array, x: Array) -> None:
+        """Add the gradients of the parameters."""
         weight, shape = self.weight.value, (*x.shape[:-1], self.out_features)
         if type(dy) is not type(weight) or dy.dtype != weight.dtype:
             self._require_kind("backward", "dy", dy)
         if dy.shape != shape:
             self.refuse("backward", f"dy must be {shape} for x {tuple(x.shape)}", tuple(dy.shape))
         dy_rows, x_rows = _rows(dy), _rows(x)
-        self.weight.grad += dy_rows.T @ x_rows
-        if self.bias is not None:
+        if self.weight.trainable:
+            self.weight.grad += dy_rows.T @ x_rows
+        if self.bias is not None and self.bias.trainable:
             self.bias.grad += dy_rows.sum(axis=0)  # the bias reaches every row, so its gradient gathers them
-        return dy @ weight
 
     def _require_kind(self, method: str, name: str, x: Any) -> None:
         """Refuse what is no array of the weight's library and dtype."""

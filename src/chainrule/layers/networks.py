@@ -24,7 +24,10 @@ class Network(Module):
 
     def closing(self) -> str:
         """What the print says at the end."""
-        return f"{self.num_parameters:,} parameters"
+        parameters = self.param()
+        n, frozen = (sum(p.size for p in some) for some in (parameters, [p for p in parameters if not p.trainable]))
+        words = f", {frozen:,} of them frozen" if frozen < n else ", frozen"
+        return f"{n:,} parameters" + words * (frozen > 0)
 
     def __repr__(self) -> str:
         lines: list[str] = []
@@ -41,8 +44,10 @@ class Network(Module):
                 ahead.extend((inside + "  ", name, child) for name, child in reversed(thing.rows()))
             else:
                 first, *rest = repr(thing).split("\n")
-                n = thing.num_parameters
-                lines.append(f"{indent}{place}{first:28}{n:8,}" if n and not rest else f"{indent}{place}{first}")
+                n, frozen = thing.num_parameters, _frozen(thing)
+                lines.append(
+                    f"{indent}{place}{first:28}{n:8,}{frozen}" if n and not rest else f"{indent}{place}{first}{frozen}"
+                )
                 lines += [indent + line for line in rest]
         return "\n".join(lines)
 
@@ -54,6 +59,14 @@ class Network(Module):
             expected = f"a dict of {', '.join(map(repr, keys))} or " if keys else ""
             self.refuse(method, f"{name} must be {expected}a tuple of {n}", described(value))
         return [value[key] for key in keys] if isinstance(value, dict) else list(value)
+
+
+def _frozen(layer: Module) -> str:
+    """The words behind a layer whose parameters, or some of them, are frozen."""
+    names = [name for name, parameter in layer.named_parameters() if not parameter.trainable]
+    if not names:
+        return ""
+    return "  frozen" if not layer.has_trainable() else f"  frozen: {', '.join(names)}"
 
 
 def described(value: Structure) -> str:

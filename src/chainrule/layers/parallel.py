@@ -59,6 +59,12 @@ class Parallel(Network):
             dx = added(dx, dxs.pop())  # x was read by each network, so its gradient gathers theirs
         return dx
 
+    def backward_parameters(self, dy: Structure, saved: tuple[Structure, list[Any]]) -> None:
+        ahead = zip(self.networks, self._parts("backward", "dy", dy), saved[1], strict=True)
+        for network, part, inner in reversed(list(ahead)):
+            if network.has_trainable():
+                network.backward_parameters(part, inner)
+
     def _infer(self, x: Structure) -> Structure:
         return self._outputs([f._infer(part) for f, part in zip(self.networks, self._inputs(x), strict=True)])
 

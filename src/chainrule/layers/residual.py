@@ -45,6 +45,13 @@ class Residual(Network):
         dx = self.body.backward(dy, inner)
         return dx + (dy if self.shortcut is None else self.shortcut.backward(dy, kept))
 
+    def backward_parameters(self, dy: Array, saved: tuple[Any, Any]) -> None:
+        kept, inner = saved
+        if self.body.has_trainable():
+            self.body.backward_parameters(dy, inner)
+        if self.shortcut is not None and self.shortcut.has_trainable():
+            self.shortcut.backward_parameters(dy, kept)
+
     def _infer(self, x: Array) -> Array:
         around = x if self.shortcut is None else self.shortcut._infer(x)
         return self._sum(around, self.body._infer(x))

@@ -78,6 +78,15 @@ class Sequential(Network):
             dy = layer.backward(dy, kept)
         return dy
 
+    def backward_parameters(self, dy: Array, saved: list[Any]) -> None:
+        layers = list(self.chain())
+        first = next((i for i, layer in enumerate(layers) if layer.has_trainable()), None)
+        if first is None:
+            return
+        for layer, kept in zip(reversed(layers[first + 1 :]), reversed(saved[first + 1 :]), strict=True):
+            dy = layer.backward(dy, kept)
+        layers[first].backward_parameters(dy, saved[first])  # nobody before it waits for a gradient
+
     def _infer(self, x: Array) -> Array:
         for layer in self.chain():  # layer by layer, so that no layer's input outlives its use
             x = layer._infer(x)

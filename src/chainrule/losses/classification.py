@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 
 from .. import arrays
-from ..arguments import number, whole
+from ..arguments import choice, number, whole
 from ..arrays import Array, namespace
 from ..layers.activations import sigmoid
-from ..layers.softmax import log_softmax
-from .loss import Loss, weight_buffer
+from ..layers.softmax import log_softmax, softmax
+from .loss import MISSING, Loss, of_rows, weight_buffer
 
 
 class ClassLoss(Loss):
@@ -45,10 +45,11 @@ class ClassLoss(Loss):
         return arrays.one_hot(xp.where(self.used(target), xp.astype(target, xp.int64), -1), y.shape[1], like=y)
 
     def counts(self, target: Array) -> Array | None:
-        if arrays.is_floating(target):
-            return None
-        used = self.used(target)
-        return used if used.ndim == 1 else namespace(used).any(used.reshape((len(used), -1)), axis=1)
+        used = self.there(target) if arrays.is_floating(target) else self.used(target)
+        return None if used is None else of_rows(used)
+
+    def probabilities(self, y: Array) -> Array:
+        return softmax(y, axis=1)  # of log-probabilities it makes the probabilities, of logits too
 
     def share_of_rows(self, y: Array, target: Array, sample_weight: Array | None) -> tuple[Array, Array]:
         """For class indices: the target as one-hot rows, and what each of them counts, both broadcast against y."""
@@ -114,15 +115,30 @@ class CrossEntropyLoss(ClassLoss):
     weight : a number for each class.
     ignore_index : samples with this index count nothing.
     label_smoothing : ε, 0 <= ε <= 1.
+    missing : with "ignore", samples with NaN among their probabilities count nothing.
 
     Raises ValueError for indices outside 0 … C-1 and for shapes that do not match, TypeError for other dtypes.
     """
 
     def __init__(
-        self, weight: Any = None, *, ignore_index: int = -100, reduction: str = "mean", label_smoothing: float = 0.0
+        self,
+        weight: Any = None,
+        *,
+        ignore_index: int = -100,
+        reduction: str = "mean",
+        label_smoothing: float = 0.0,
+        missing: str = "error",
     ) -> None:
         super().__init__(weight, ignore_index=ignore_index, reduction=reduction)
         self.label_smoothing = number(self, "label_smoothing", label_smoothing, least=0, most=1)
+        self.missing = choice(self, "missing", missing, MISSING)
+
+    def there(self, target: Array) -> Array | None:
+        there = super().there(target)  # of a distribution all or nothing
+        return None if there is None else namespace(target).all(there, axis=1, keepdims=True)
+
+    def share(self, y: Array, sample_weight: Array | None, there: Array | None = None) -> Any:
+        return super().share(y[:, :1], sample_weight, there)  # the classes of a sample share one distribution
 
     def check(self, y: Array, target: Array, sample_weight: Array | None) -> None:
         """Refuse what are neither class indices nor probabilities for y (batch, classes, …)."""
@@ -138,7 +154,7 @@ class CrossEntropyLoss(ClassLoss):
         self.check(y, target, sample_weight)
         xp = namespace(y)
         if arrays.is_floating(target):
-            t, share = target, self.share(y[:, :1], sample_weight)  # the classes of a sample share one distribution
+            y, t, share = self.compared(y, target, sample_weight)
         else:
             t, share = self.share_of_rows(y, target, sample_weight)
         eps = self.label_smoothing
@@ -204,15 +220,18 @@ class BCEWithLogitsLoss(Loss):
 
     threshold = 0.0  # a logit of 0 is a probability of 1/2
 
-    def __init__(self, weight: Any = None, *, reduction: str = "mean", pos_weight: Any = None) -> None:
-        super().__init__(reduction=reduction)
+    def __init__(
+        self, weight: Any = None, *, reduction: str = "mean", pos_weight: Any = None, missing: str = "error"
+    ) -> None:
+        super().__init__(reduction=reduction, missing=missing)
         self.weight = weight_buffer("BCEWithLogitsLoss", "weight", weight)
         self.pos_weight = weight_buffer("BCEWithLogitsLoss", "pos_weight", pos_weight)
 
     def forward(self, y: Array, target: Array, sample_weight: Array | None = None) -> tuple[Array, Any]:
         self.check(y, target, sample_weight)
         xp = namespace(y)
-        share, (no, yes) = self.share(y, sample_weight), self._answers(y, target)
+        y, target, share = self.compared(y, target, sample_weight)
+        no, yes = self._answers(y, target)
         tail = xp.log1p(xp.exp(-xp.abs(y)))  # log(1 + exp(y)) is this and y where y > 0, which never overflows
         losses = no * (tail + xp.where(y < 0, 0, y)) + yes * (tail + xp.where(y < 0, -y, 0))
         return self.reduce(losses * share), (y, target, share)
@@ -221,6 +240,9 @@ class BCEWithLogitsLoss(Loss):
         y, target, share = saved
         no, yes = self._answers(y, target)
         return dvalue * ((no * sigmoid(y) - yes * sigmoid(-y)) * share)
+
+    def probabilities(self, y: Array) -> Array:
+        return sigmoid(y)
 
     def _answers(self, y: Array, target: Array) -> tuple[Array, Array]:
         """What "no" counts in each element, and what "yes" does. Apart, so that neither's small share is lost."""
@@ -248,12 +270,21 @@ class SoftMarginLoss(Loss):
     Note      where -t y is so large that exp overflows, l is -t y; PyTorch's is infinite
     """
 
+    threshold = 0.0  # a logit of 0 is a probability of 1/2
+
     def forward(self, y: Array, target: Array, sample_weight: Array | None = None) -> tuple[Array, Any]:
         self.check(y, target, sample_weight)
-        xp, margin, share = namespace(y), -target * y, self.share(y, sample_weight)
+        y, target, share = self.compared(y, target, sample_weight)
+        xp, margin = namespace(y), -target * y
         losses = xp.log1p(xp.exp(-xp.abs(margin))) + xp.where(margin < 0, 0, margin)
         return self.reduce(losses * share), (margin, target, share)
 
     def backward(self, dvalue: Any, saved: Any) -> Array:
         margin, target, share = saved
         return dvalue * (-target * sigmoid(margin) * share)
+
+    def probabilities(self, y: Array) -> Array:
+        return sigmoid(y)
+
+    def answers(self, target: Array) -> Array:
+        return (target + 1) / 2

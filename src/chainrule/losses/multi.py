@@ -9,7 +9,8 @@ from ..arguments import number
 from ..arrays import Array, namespace
 from ..module import Module
 from ..structures import Structure
-from .loss import Loss
+from .extra import Asked, asked_by_all, given
+from .loss import Loss, of_rows
 
 Key = int | str  # of a head: its place in a tuple, or its name in a dict
 
@@ -19,7 +20,7 @@ class MultiLoss(Loss):
 
     Equation  value = Σᵢ wᵢ lossᵢ(yᵢ, targetᵢ);  dl/dyᵢ = wᵢ dlossᵢ/dyᵢ
     Shapes    y, target: a tuple of one part for each loss, or a dict by the losses' names; sample_weight (batch,),
-              the same for all heads
+              the same for all heads; what is given by name goes to the heads that ask for it
     Saves     the value of each head's loss, before its weight, and what that loss saves
     Note      over several batches every head has a mean of its own: Σᵢ wᵢ · (the mean over all samples of lossᵢ)
 
@@ -76,13 +77,17 @@ class MultiLoss(Loss):
         checked = {key: number(self, f"weights[{key!r}]", given[key], least=0) for key in self.heads}
         return checked if self.names else tuple(checked.values())
 
-    def forward(self, y: Structure, target: Structure, sample_weight: Array | None = None) -> tuple[Any, Any]:
+    def forward(
+        self, y: Structure, target: Structure, sample_weight: Array | None = None, **extra: Array
+    ) -> tuple[Any, Any]:
+        if over := [name for name in extra if name not in given(self, extra)]:
+            self.refuse("forward", "what is given by name must be asked for by a head", ", ".join(over), TypeError)
         weight = () if sample_weight is None else (sample_weight,)
         value: Any = 0.0
         values, kept = {}, {}
         for key, loss, part, wanted in self.parts(y, target):
             with naming(key):
-                values[key], kept[key] = loss.forward(part, wanted, *weight)
+                values[key], kept[key] = loss.forward(part, wanted, *weight, **given(loss, extra))
             value = value + self.weights[key] * values[key]
         return value, (values, kept)
 
@@ -110,6 +115,10 @@ class MultiLoss(Loss):
         if set(keys) != set(self.heads):
             self.refuse("forward", expected, self._told(keys))
 
+    def asks(self) -> Asked:
+        """What the heads ask for beside y, target and weights."""
+        return asked_by_all(self.losses)
+
     def check(self, y: Structure, target: Structure, sample_weight: Array | None) -> None:
         """Refuse what does not fit together in one of the heads."""
         for key, loss, part, wanted in self.parts(y, target):
@@ -123,7 +132,7 @@ class MultiLoss(Loss):
         if any(one is None for one in counted):
             return None
         xp = namespace(counted[0])
-        return xp.any(xp.stack(counted), axis=0)
+        return xp.any(xp.stack([of_rows(one) for one in counted]), axis=0)
 
     def total_weight(self, y: Structure, target: Structure, sample_weight: Array | None = None) -> float:
         """The number of samples, or their weight. (A head that ignores some divides by those that it counts.)"""

@@ -18,7 +18,8 @@ class MSELoss(Loss):
 
     def forward(self, y: Array, target: Array, sample_weight: Array | None = None) -> tuple[Array, Any]:
         self.check(y, target, sample_weight)
-        error, share = y - target, self.share(y, sample_weight)
+        y, target, share = self.compared(y, target, sample_weight)
+        error = y - target
         return self.reduce(error * error * share), (error, share)
 
     def backward(self, dvalue: Any, saved: Any) -> Array:
@@ -36,7 +37,8 @@ class L1Loss(Loss):
 
     def forward(self, y: Array, target: Array, sample_weight: Array | None = None) -> tuple[Array, Any]:
         self.check(y, target, sample_weight)
-        error, share = y - target, self.share(y, sample_weight)
+        y, target, share = self.compared(y, target, sample_weight)
+        error = y - target
         return self.reduce(namespace(y).abs(error) * share), (error, share)
 
     def backward(self, dvalue: Any, saved: Any) -> Array:
@@ -53,13 +55,14 @@ class HuberLoss(Loss):
     Source    Huber 1964, "Robust estimation of a location parameter"
     """
 
-    def __init__(self, *, reduction: str = "mean", delta: float = 1.0) -> None:
-        super().__init__(reduction=reduction)
+    def __init__(self, *, reduction: str = "mean", delta: float = 1.0, missing: str = "error") -> None:
+        super().__init__(reduction=reduction, missing=missing)
         self.delta = number(self, "delta", delta, above=0)
 
     def forward(self, y: Array, target: Array, sample_weight: Array | None = None) -> tuple[Array, Any]:
         self.check(y, target, sample_weight)
-        xp, error, share = namespace(y), y - target, self.share(y, sample_weight)
+        y, target, share = self.compared(y, target, sample_weight)
+        xp, error = namespace(y), y - target
         size = xp.abs(error)
         losses = xp.where(size < self.delta, 0.5 * error * error, self.delta * (size - 0.5 * self.delta))
         return self.reduce(losses * share), (error, share)
@@ -78,13 +81,14 @@ class SmoothL1Loss(Loss):
     Source    Girshick 2015, "Fast R-CNN", equation 3, with β = 1; β = 0 is L1Loss
     """
 
-    def __init__(self, *, reduction: str = "mean", beta: float = 1.0) -> None:
-        super().__init__(reduction=reduction)
+    def __init__(self, *, reduction: str = "mean", beta: float = 1.0, missing: str = "error") -> None:
+        super().__init__(reduction=reduction, missing=missing)
         self.beta = number(self, "beta", beta, least=0)
 
     def forward(self, y: Array, target: Array, sample_weight: Array | None = None) -> tuple[Array, Any]:
         self.check(y, target, sample_weight)
-        xp, error, share = namespace(y), y - target, self.share(y, sample_weight)
+        y, target, share = self.compared(y, target, sample_weight)
+        xp, error = namespace(y), y - target
         size, beta = xp.abs(error), self.beta
         losses = xp.where(size < beta, 0.5 * error * error / beta, size - 0.5 * beta) if beta else size
         return self.reduce(losses * share), (error, share)
@@ -109,13 +113,14 @@ class QuantileLoss(Loss):
     quantile : q, 0 < q < 1: the share of targets that is to lie below y.
     """
 
-    def __init__(self, quantile: float = 0.5, *, reduction: str = "mean") -> None:
-        super().__init__(reduction=reduction)
+    def __init__(self, quantile: float = 0.5, *, reduction: str = "mean", missing: str = "error") -> None:
+        super().__init__(reduction=reduction, missing=missing)
         self.quantile = number(self, "quantile", quantile, above=0, below=1)
 
     def forward(self, y: Array, target: Array, sample_weight: Array | None = None) -> tuple[Array, Any]:
         self.check(y, target, sample_weight)
-        error, share = y - target, self.share(y, sample_weight)
+        y, target, share = self.compared(y, target, sample_weight)
+        error = y - target
         losses = namespace(y).where(error < 0, -self.quantile * error, (1 - self.quantile) * error)
         return self.reduce(losses * share), (error, share)
 
@@ -144,15 +149,22 @@ class PoissonNLLLoss(Loss):
     """
 
     def __init__(
-        self, log_input: bool = True, full: bool = False, eps: float = 1e-8, *, reduction: str = "mean"
+        self,
+        log_input: bool = True,
+        full: bool = False,
+        eps: float = 1e-8,
+        *,
+        reduction: str = "mean",
+        missing: str = "error",
     ) -> None:
-        super().__init__(reduction=reduction)
+        super().__init__(reduction=reduction, missing=missing)
         self.log_input, self.full = flag(self, "log_input", log_input), flag(self, "full", full)
         self.eps = number(self, "eps", eps, least=0)
 
     def forward(self, y: Array, target: Array, sample_weight: Array | None = None) -> tuple[Array, Any]:
         self.check(y, target, sample_weight)
-        xp, share = namespace(y), self.share(y, sample_weight)
+        y, target, share = self.compared(y, target, sample_weight)
+        xp = namespace(y)
         losses = xp.exp(y) - target * y if self.log_input else y - target * xp.log(y + self.eps)
         if self.full:
             t = xp.where(target > 1, target, 1)

@@ -78,6 +78,7 @@ def fit_many(
         require_loss("fit_many", how.get("loss", loss))
         if how.get("optimizer") is not None:
             require_optimizer("fit_many", how["optimizer"], None)
+            _require_no_groups(how["optimizer"])
     shares = Shares(data, held_out)
     threads = native.cores() if common.threads is None else common.threads
     results: dict[int, Result] = {}
@@ -157,7 +158,8 @@ class Shares:
             type(like),
             getattr(like, "dtype", None),
             getattr(like, "device", None),
-            tuple((name, type(one)) for name, one in loss.named_modules()),  # what each head takes for its target
+            # What each head takes for its target.
+            tuple((name, type(one), getattr(one, "missing", None)) for name, one in loss.named_modules()),
         )
         if key not in self.prepared:
             train, held_out = self.data, self.held_out
@@ -170,6 +172,15 @@ class Shares:
                 None if held_out is None else prepare("fit_many", "validation", held_out, model, loss),
             )
         return self.prepared[key]
+
+
+def _require_no_groups(optimizer: Any) -> None:
+    """Raise ValueError for groups of Parameters that no network will have."""
+    if getattr(optimizer, "groups", ()):
+        raise ValueError(
+            "fit_many: groups of an optimizer are of the Parameters of one network, and each network gets its own; let "
+            "build give the network its optimizer: Sequential(Adam(groups=…), …)"
+        )
 
 
 def _require_own_parameters(model: Module, known: "WeakSet[Parameter]") -> None:

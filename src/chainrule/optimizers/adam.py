@@ -1,11 +1,14 @@
 """Adam and AdamW."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
-from ..arguments import flag, number
+from ..arguments import flag, number, several
 from ..arrays import namespace
+from ..constraints import Constraint
 from ..module import Parameter
+from .groups import Groups, grouped
 from .optimizer import Optimizer
 from .schedules import Schedule
 
@@ -25,10 +28,12 @@ class Adam(Optimizer):
     betas : β1 and β2, at least 0 and below 1.
     eps, weight_decay : numbers of at least 0.
     amsgrad : never let the step grow again.
-    clip_norm, clip_value, decay_biases : see Optimizer.
+    decoupled_weight_decay : shrink the weights by lr · weight_decay instead, as AdamW does.
+    clip_norm, clip_value, decay_biases, maximize, constraint, groups : see Optimizer.
     """
 
     counts_steps = True
+    momentum_may_cycle = True
 
     def __init__(
         self,
@@ -41,35 +46,57 @@ class Adam(Optimizer):
         clip_norm: float | None = None,
         clip_value: float | None = None,
         decay_biases: bool = True,
+        decoupled_weight_decay: bool = False,
+        maximize: bool = False,
+        constraint: Constraint | Sequence[Constraint] | None = None,
+        groups: Groups = (),
     ) -> None:
-        super().__init__(lr, clip_norm=clip_norm, clip_value=clip_value, decay_biases=decay_biases)
-        if not isinstance(betas, tuple | list) or len(betas) != 2:
-            raise TypeError(f"{type(self).__name__}: betas must be two numbers, got {betas!r}")
-        beta1, beta2 = (number(self, f"betas[{i}]", beta, least=0, below=1) for i, beta in enumerate(betas))
-        self.betas = (beta1, beta2)
+        super().__init__(
+            lr,
+            clip_norm=clip_norm,
+            clip_value=clip_value,
+            decay_biases=decay_biases,
+            maximize=maximize,
+            constraint=constraint,
+        )
+        self.betas = several(self, "betas", betas, 2, least=0, below=1)
         self.eps = number(self, "eps", eps, least=0)
         self.weight_decay = number(self, "weight_decay", weight_decay, least=0)
         self.amsgrad = flag(self, "amsgrad", amsgrad)
+        self.decoupled_weight_decay = flag(self, "decoupled_weight_decay", decoupled_weight_decay)
+        self.groups = grouped(self, groups)
+
+    @property
+    def own_momentum(self) -> float:
+        return self.betas[0]
 
     def state_names(self) -> tuple[str, ...]:
         return ("exp_avg", "exp_avg_sq", *["max_exp_avg_sq"] * self.amsgrad)
 
     def decay(self, parameter: Parameter, lr: float) -> Any:
-        """The gradient with weight decay as an extra term of the loss, (weight_decay / 2) ‖w‖²."""
-        decay = self.decay_of(parameter)
-        return parameter.grad + decay * parameter.value if decay else parameter.grad
+        """Shrink the weights, or give the gradient with the decay as a term of the loss, (weight_decay / 2) ‖w‖²."""
+        decay, g = self.decay_of(parameter), self.gradient(parameter)
+        if self.decoupled_weight_decay:
+            parameter.value *= 1 - lr * decay
+            return g
+        return g + decay * parameter.value if decay else g
 
-    def update(self, parameter: Parameter, state: dict[str, Any], lr: float) -> None:
-        xp = namespace(parameter.value)
+    def averages(self, parameter: Parameter, state: dict[str, Any], lr: float) -> tuple[Any, Any, Any]:
+        """The gradient after weight decay, and m and v with it in them; the step is counted."""
         if not state:
             state |= self.begin(parameter.value)
         g = self.decay(parameter, lr)
-        m, v, (beta1, beta2) = state["exp_avg"], state["exp_avg_sq"], self.betas
+        m, v, beta1, beta2 = state["exp_avg"], state["exp_avg_sq"], self.current_momentum, self.betas[1]
         state["step"] += 1
         m *= beta1
         m += (1 - beta1) * g
         v *= beta2
         v += (1 - beta2) * (g * g)
+        return g, m, v
+
+    def update(self, parameter: Parameter, state: dict[str, Any], lr: float) -> None:
+        xp, beta1, beta2 = namespace(parameter.value), self.current_momentum, self.betas[1]
+        _, m, v = self.averages(parameter, state, lr)
         if self.amsgrad:
             v = state["max_exp_avg_sq"]
             v[...] = xp.maximum(v, state["exp_avg_sq"])
@@ -86,7 +113,7 @@ class AdamW(Adam):
 
     Parameters
     ----------
-    lr, betas, eps, amsgrad, clip_norm, clip_value, decay_biases : as in Adam.
+    lr, betas, eps, amsgrad, clip_norm, clip_value, decay_biases, maximize, constraint, groups : as in Adam.
     weight_decay : 0.01 unless given.
     """
 
@@ -101,11 +128,21 @@ class AdamW(Adam):
         clip_norm: float | None = None,
         clip_value: float | None = None,
         decay_biases: bool = True,
+        maximize: bool = False,
+        constraint: Constraint | Sequence[Constraint] | None = None,
+        groups: Groups = (),
     ) -> None:
         super().__init__(
-            lr, betas, eps, weight_decay, amsgrad, clip_norm=clip_norm, clip_value=clip_value, decay_biases=decay_biases
+            lr,
+            betas,
+            eps,
+            weight_decay,
+            amsgrad,
+            clip_norm=clip_norm,
+            clip_value=clip_value,
+            decay_biases=decay_biases,
+            decoupled_weight_decay=True,
+            maximize=maximize,
+            constraint=constraint,
+            groups=groups,
         )
-
-    def decay(self, parameter: Parameter, lr: float) -> Any:
-        parameter.value *= 1 - lr * self.decay_of(parameter)
-        return parameter.grad

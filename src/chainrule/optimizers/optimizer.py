@@ -1,15 +1,17 @@
 """The contract of an optimizer, and what all of them share: the learning rate, clipping, state for each Parameter."""
 
 from array import array
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary, WeakSet, ref
 
-from .. import arrays, signature
+from .. import arrays, constraints, signature
 from ..arguments import flag, number
+from ..constraints import Constraint
 from ..module import Parameter, Watched
 from .clipping import clip_grad_norm_, clip_grad_value_
 from .course import Course
+from .groups import grouped
 from .half import widened
 from .remembered import checked
 from .schedules import Schedule
@@ -25,17 +27,26 @@ class Keeper(Protocol):
 class Optimizer(Watched):
     """A rule that turns gradients into updates: `optimizer.step(module.param())`.
 
-    Subclasses write `update`. An optimizer belongs to no model: what it remembers is kept for each Parameter (found by
-    identity, forgotten with it), so one model can be trained by several, and several models by one. A schedule, too,
-    counts for each model by itself, see `turn_to`.
+    Subclasses write `update`, which takes the gradient by `gradient(parameter)`. An optimizer belongs to no model: what
+    it remembers is kept for each Parameter (found by identity, forgotten with it), so one model can be trained by
+    several, and several models by one. A schedule, too, counts for each model by itself, see `turn_to`.
 
     What a rule of the library remembers it says itself: the names of its arrays (`state_names`), what they begin with
     (`initial_value`), and whether "step" counts the updates of each Parameter (`counts_steps`). Checkpoints, the
-    engine, PyTorch and C go by that. A rule of your own may keep in `state` whatever it likes.
+    engine, PyTorch and C go by that. One whose arrays have shapes of their own says in `begin` what they are, and the
+    engine and C have no such rules. A rule of your own may keep in `state` whatever it likes.
 
     A rule computes in float32 at least, and keeps what it remembers so: for a Parameter of 16 bits `update` gets a twin
     in float32, and the Parameter the twin's value, rounded once. (In float16 itself eps=1e-8 is 0, and Adam's first
     step from a gradient of 0 is NaN, as it is in PyTorch.)
+
+    Parameters that are frozen (`parameter.trainable` is False) it passes over: no update, no decay, no share in
+    clipping, and what it remembers of them stays.
+
+    A group is an optimizer of the same class for some of the parameters. `optimizer.groups` are these rules, whose
+    options may be set at any time, as the optimizer's own; `rule_of(parameter)` is the one that a parameter goes by,
+    and what it knows (`update`, `state_names`, `decay_of`, `current_lr`) is what holds for it. The state of all
+    parameters, the counts and `clip_norm` are the outer optimizer's.
 
     Parameters
     ----------
@@ -45,10 +56,19 @@ class Optimizer(Watched):
     clip_value : before an update, cut each element of the gradients to ± this.
     decay_biases : whether weight decay, where a rule has it, is for all parameters (as in PyTorch), or only for those
         with two or more axes.
+    maximize : go uphill: the sign of each gradient is turned before anything else.
+    constraint : what holds after each update, one of `chainrule.constraints` or several, which are applied in turn.
+    groups : options of their own for some of the parameters: a list of dicts, each with "parameters" (a Module, a
+        Parameter or several of them) and any argument of the class but clip_norm and groups. What a group does not
+        say is as the optimizer has it when it is made.
     """
 
     weight_decay: float = 0.0
     counts_steps: bool = False
+    momentum_may_cycle: bool = False  # whether `update` goes by `current_momentum`, which a schedule may cycle
+    constraint: Constraint | tuple[Constraint, ...] | None
+    groups: "tuple[Optimizer, ...]" = ()
+    parameters: frozenset[Parameter] = frozenset()  # of a group
 
     def __init__(
         self,
@@ -57,10 +77,12 @@ class Optimizer(Watched):
         clip_norm: float | None = None,
         clip_value: float | None = None,
         decay_biases: bool = True,
+        maximize: bool = False,
+        constraint: Constraint | Sequence[Constraint] | None = None,
     ) -> None:
         self.keepers: tuple[ref[Keeper], ...] = ()  # compiled networks, which may have newer state
         self.counter = array("q", [0])  # updates made so far; compiled networks count on in it
-        self.epochs = 0  # epochs ended so far
+        self._ended = array("q", [0])  # epochs ended so far
         self._state: WeakKeyDictionary[Parameter, dict[str, Any]] = WeakKeyDictionary()
         self._course = Course()  # of the network that is being trained
         self._courses = [self._course]  # of all networks
@@ -68,15 +90,30 @@ class Optimizer(Watched):
         self.clip_norm = None if clip_norm is None else number(self, "clip_norm", clip_norm, least=0)
         self.clip_value = None if clip_value is None else number(self, "clip_value", clip_value, least=0)
         self.decay_biases = flag(self, "decay_biases", decay_biases)
+        self.maximize = flag(self, "maximize", maximize)
+        self.constraint = constraint  # type: ignore[assignment]  # see __setattr__
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "lr":
             value = value if isinstance(value, Schedule) else number(self, "lr", value, least=0)
             if isinstance(value, Schedule):
+                self._require_momentum_for(value)
                 value.forget()
                 self._course.count((0, 0), (self.steps, self.epochs))
                 vars(self)["_courses"] = [self._course]
+        if name == "constraint":
+            value = constraints.checked(self, value)
+        if name == "groups" and not (isinstance(value, tuple) and all(isinstance(one, Optimizer) for one in value)):
+            value = grouped(self, value)
         super().__setattr__(name, value)
+
+    def _require_momentum_for(self, schedule: Schedule) -> None:
+        if schedule.cycles_momentum() and not self.momentum_may_cycle:
+            kind = type(self).__name__
+            raise ValueError(
+                f"{kind}: lr must leave the momentum alone, which {kind} keeps as it is: cycle_momentum=False; "
+                f"got {schedule!r}"
+            )
 
     @property
     def steps(self) -> int:
@@ -86,6 +123,42 @@ class Optimizer(Watched):
     @steps.setter
     def steps(self, steps: int) -> None:
         self.counter[0] = steps
+
+    @property
+    def epochs(self) -> int:
+        """Epochs ended so far."""
+        return self._ended[0]
+
+    @epochs.setter
+    def epochs(self, epochs: int) -> None:
+        self._ended[0] = epochs
+
+    @property
+    def constraints(self) -> tuple[Constraint, ...]:
+        """What is applied after each update, in this order."""
+        if isinstance(self.constraint, tuple):
+            return self.constraint
+        return () if self.constraint is None else (self.constraint,)
+
+    @property
+    def rules(self) -> "tuple[Optimizer, ...]":
+        """The optimizer itself and its groups."""
+        return (self, *self.groups)
+
+    def rule_of(self, parameter: Parameter) -> "Optimizer":
+        """The rule that a parameter goes by: its group's, or the optimizer itself."""
+        for group in self.groups:
+            if parameter in group.parameters:
+                return group
+        return self
+
+    def join(self, owner: "Optimizer", parameters: Iterable[Parameter]) -> None:
+        """Be a group of another optimizer, with whose steps and epochs its schedule counts."""
+        vars(self).update(counter=owner.counter, _ended=owner._ended, parameters=frozenset(parameters))
+
+    def watch(self, network: Any) -> None:
+        for rule in self.rules:
+            super(Optimizer, rule).watch(network)
 
     @property
     def state(self) -> WeakKeyDictionary[Parameter, dict[str, Any]]:
@@ -107,6 +180,33 @@ class Optimizer(Watched):
         steps, epochs = self._course.counted(steps, epochs)
         return self.lr.at(steps=steps, epochs=epochs)
 
+    @property
+    def own_momentum(self) -> float:
+        """The momentum that the rule was given, or β1 of the Adam family; 0 for a rule that has no such thing.
+
+        A schedule may cycle it, of a rule whose `update` goes by `current_momentum`: `momentum_may_cycle`.
+        """
+        return 0.0
+
+    @property
+    def current_momentum(self) -> float:
+        """The momentum of the next step, β1 of the Adam family: what the schedule says, or else the rule's own."""
+        if not isinstance(self.lr, Schedule):
+            return self.own_momentum
+        return self.momentum_at(steps=self.steps, epochs=self.epochs)
+
+    def momentum_at(self, *, steps: int, epochs: int) -> float:
+        """The momentum when this optimizer counts so many steps and epochs, as `lr_at`."""
+        if not isinstance(self.lr, Schedule):
+            return self.own_momentum
+        steps, epochs = self._course.counted(steps, epochs)
+        found = self.lr.momentum_at(steps=steps, epochs=epochs)
+        return self.own_momentum if found is None else found
+
+    def keeps_momentum(self) -> bool:
+        """Whether there is a momentum, or a schedule that may bring one."""
+        return self.own_momentum > 0 or (isinstance(self.lr, Schedule) and self.lr.cycles_momentum())
+
     def turn_to(self, parameters: Iterable[Parameter]) -> None:
         """Have the schedule count for the network with these parameters, from its beginning or from where it was left.
 
@@ -114,6 +214,8 @@ class Optimizer(Watched):
         before each; without it all count as one. A network is the same as long as it has the same Parameters.
         """
         parameters = list(parameters)
+        for group in self.groups:
+            group.turn_to(parameters)
         course = self._course_of(parameters)
         if course is not self._course:
             now = (self.steps, self.epochs)
@@ -144,7 +246,10 @@ class Optimizer(Watched):
                 self.lr.load_state(learned)
 
     def step(self, parameters: Iterable[Parameter]) -> None:
-        """Update each parameter in place by its gradient, after clipping; one that is listed twice, once."""
+        """Update each parameter in place by its gradient, after clipping; one that is listed twice, once.
+
+        Those that are frozen stay as they are.
+        """
         parameters = list(parameters) if isinstance(parameters, Iterable) else [parameters]
         for parameter in parameters:
             if not isinstance(parameter, Parameter):
@@ -153,21 +258,32 @@ class Optimizer(Watched):
                     f"got a {type(parameter).__name__}"
                 )
         parameters = list(dict.fromkeys(parameters))
-        if self.clip_value is not None:
-            clip_grad_value_(parameters, self.clip_value)
+        trained = [(parameter, self.rule_of(parameter)) for parameter in parameters if parameter.trainable]
+        for parameter, rule in trained:
+            for constraint in rule.constraints:
+                constraint.check(parameter)
+        for parameter, rule in trained:
+            if rule.clip_value is not None:
+                clip_grad_value_([parameter], rule.clip_value)
         if self.clip_norm is not None:
-            clip_grad_norm_(parameters, self.clip_norm)
-        lr, states = self.current_lr, self.state
-        for parameter in parameters:
-            state = states.setdefault(parameter, {})
-            wide = widened(parameter)
+            clip_grad_norm_([parameter for parameter, _ in trained], self.clip_norm)
+        rates, states = {rule: rule.current_lr for rule in self.rules}, self.state
+        for parameter, rule in trained:
+            lr, state, wide = rates[rule], states.setdefault(parameter, {}), widened(parameter)
             self._follow(wide.value, state)
-            self.update(wide, state, lr)
+            rule.update(wide, state, lr)
+            for constraint in rule.constraints:
+                constraint.apply(wide.value, lr)
             if wide is not parameter:
                 parameter.value[...] = wide.value
         self.steps += 1
-        if not self._course.claimed:
-            self._course.parameters.update(parameters)
+        for rule in self.rules:
+            if not rule._course.claimed:
+                rule._course.parameters.update(parameters)
+
+    def gradient(self, parameter: Parameter) -> Any:
+        """The gradient that an update goes down: that of the loss, or its opposite to maximize it."""
+        return -parameter.grad if self.maximize else parameter.grad
 
     def decay_of(self, parameter: Parameter) -> float:
         """The weight decay of a parameter."""
@@ -188,7 +304,7 @@ class Optimizer(Watched):
         return step | {name: xp.full_like(value, self.initial_value(name)) for name in self.state_names()}
 
     def update(self, parameter: Parameter, state: dict[str, Any], lr: float) -> None:
-        """Change `parameter.value` in place; `state` starts empty and is this parameter's own."""
+        """Change `parameter.value` in place by `gradient(parameter)`; `state` starts empty, and is this one's own."""
         raise NotImplementedError(f"{type(self).__name__} has no update")
 
     @staticmethod
@@ -200,9 +316,10 @@ class Optimizer(Watched):
 
     def end_epoch(self, loss: float | None = None) -> None:
         """Tell the optimizer that an epoch is over, and what its (validation) loss was: schedules count epochs."""
-        vars(self)["epochs"] += 1  # so set, it is not told to compiled networks: they ask
-        if isinstance(self.lr, Schedule):
-            self.lr.observe(loss)
+        self._ended[0] += 1  # so set, it is not told to compiled networks: they ask
+        for rule in self.rules:
+            if isinstance(rule.lr, Schedule):
+                rule.lr.observe(loss)
 
     def forget(self, parameters: Iterable[Parameter] | None = None) -> None:
         """Drop everything remembered: moments, and the count of steps and epochs; or only what is of one network."""
@@ -212,34 +329,40 @@ class Optimizer(Watched):
             for parameter in parameters:
                 self.state.pop(parameter, None)
             if self.state or any(other is not self._course and len(other.parameters) for other in self._courses):
-                self._course.count((0, 0), (self.steps, self.epochs))
-                self._learn({})
+                for rule in self.rules:
+                    rule._course.count((0, 0), (self.steps, self.epochs))
+                    rule._learn({})
                 return
         self.state.clear()
         self.steps = self.epochs = 0
-        course = Course()
-        vars(self).update(_course=course, _courses=[course])
-        self._learn({})
+        for rule in self.rules:
+            course = Course()
+            vars(rule).update(_course=course, _courses=[course])
+            rule._learn({})
 
     def state_dict(self, parameters: Iterable[Parameter]) -> dict[str, Any]:
         """What the optimizer remembers of these parameters, by their place in the list, and its counts.
 
-        "counted" are the steps and epochs of these parameters alone, of which a schedule knows.
+        "counted" are the steps and epochs of these parameters alone, of which a schedule knows; "groups", if there are
+        any, hold the same and the schedule of each.
         """
         parameters = list(parameters)
         kept = [
             {name: arrays.convert(v) if arrays.is_array(v) else v for name, v in self.state.get(p, {}).items()}
             for p in parameters
         ]
+        own, *groups = (rule._schedule_of(parameters) for rule in self.rules)
+        found = {"steps": self.steps, "epochs": self.epochs, **own, "parameters": kept}
+        return found | {"groups": groups} if groups else found
+
+    def _schedule_of(self, parameters: list[Parameter]) -> dict[str, Any]:
+        """How far the schedule has come with these parameters, and what it has learned."""
         course = self._course_of(parameters) or self._course
         present = course is self._course
         steps, epochs = course.counted(self.steps, self.epochs) if present else (course.steps, course.epochs)
         return {
-            "steps": self.steps,
-            "epochs": self.epochs,
             "counted": {"steps": steps, "epochs": epochs},
             "schedule": self._learned() if present else dict(course.learned),
-            "parameters": kept,
         }
 
     def load_state_dict(self, parameters: Iterable[Parameter], state: Mapping[str, Any]) -> None:
@@ -250,12 +373,12 @@ class Optimizer(Watched):
         parameters = list(parameters)
         loaded = checked(self, parameters, state)
         now = (state["steps"], state["epochs"])
-        counted = state.get("counted", state)  # where one network was trained all counts are its own
-        counted = (counted["steps"], counted["epochs"])
         self.turn_to(parameters)
         self.steps, self.epochs = now
-        self._course.count(counted, now)
-        self._learn(state["schedule"])
+        for rule, own in zip(self.rules, (state, *state.get("groups", ())), strict=True):
+            counted = own.get("counted", own)  # where one network was trained all counts are its own
+            rule._course.count((counted["steps"], counted["epochs"]), now)
+            rule._learn(own["schedule"])
         for parameter, kept in zip(parameters, loaded, strict=True):
             self.state[parameter] = kept
 
@@ -273,7 +396,9 @@ class Optimizer(Watched):
     def __repr__(self) -> str:
         """The call that makes it; of a schedule that is on its way, also where it is."""
         steps, epochs = self._course.counted(self.steps, self.epochs)
-        if not isinstance(self.lr, Schedule) or not (steps or epochs):
-            return signature.call(self)
-        when = f"{epochs} epochs" + (f" and {steps} steps" if self.lr.changes_within_epochs() else "")
-        return f"{signature.call(self)} at lr={self.current_lr:.6g} after {when}"
+        words = signature.call(self)
+        if isinstance(self.lr, Schedule) and (steps or epochs):
+            when = f"{epochs} epochs" + (f" and {steps} steps" if self.lr.changes_within_epochs() else "")
+            words = f"{words} at lr={self.current_lr:.6g} after {when}"
+        n = len(self.parameters)
+        return f"{words} for {n} Parameter{'s' * (n > 1)}" if n else words

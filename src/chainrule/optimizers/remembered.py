@@ -22,18 +22,20 @@ def checked(rule: Any, parameters: Sequence[Parameter], state: Any) -> list[dict
     who = f"{type(rule).__name__}.load_state_dict"
     if not isinstance(state, Mapping):
         raise ValueError(f"{who}: the state must be a mapping, got {type(state).__name__}")
-    counted = state.get("counted", state)
-    if not isinstance(counted, Mapping):
-        raise ValueError(f"{who}: counted must be a mapping, got {type(counted).__name__}")
     for name in ("steps", "epochs"):
         _require_count(who, name, state.get(name))
-        _require_count(who, name, counted.get(name))
+    groups = state.get("groups", [])
+    if not isinstance(groups, list | tuple) or len(groups) != len(rule.groups):
+        what = f"the state of {len(groups)}" if isinstance(groups, list | tuple) else type(groups).__name__
+        raise ValueError(f"{who}: {len(rule.groups)} groups expected, got {what}")
+    for one, own in zip(rule.rules, (state, *groups), strict=True):
+        _require_rate(who, one, own)
     each = state.get("parameters")
     if not isinstance(each, list | tuple) or len(each) != len(parameters):
         what = f"the state of {len(each)}" if isinstance(each, list | tuple) else type(each).__name__
         raise ValueError(f"{who}: {len(parameters)} parameters expected, got {what}")
-    _require_rate(who, rule, state)
-    return [_converted(who, rule, parameter, kept) for parameter, kept in zip(parameters, each, strict=True)]
+    rules = [rule.rule_of(parameter) for parameter in parameters]
+    return [_converted(who, *one) for one in zip(rules, parameters, each, strict=True)]
 
 
 def _require_count(who: str, name: str, value: Any) -> None:
@@ -42,13 +44,19 @@ def _require_count(who: str, name: str, value: Any) -> None:
 
 
 def _require_rate(who: str, rule: Any, state: Mapping[str, Any]) -> None:
-    """Try what a schedule has learned on a copy of it."""
+    """Look at what a rule has counted, and try what its schedule has learned on a copy of it."""
+    if not isinstance(state, Mapping):
+        raise ValueError(f"{who}: the state of a group must be a mapping, got {type(state).__name__}")
+    counted = state.get("counted", state)
+    if not isinstance(counted, Mapping):
+        raise ValueError(f"{who}: counted must be a mapping, got {type(counted).__name__}")
+    for name in ("steps", "epochs"):
+        _require_count(who, name, counted.get(name))
     if not isinstance(rule.lr, Schedule):
         return
     try:
         schedule = copy.deepcopy(rule.lr)
         schedule.load_state(state["schedule"])
-        counted = state.get("counted", state)
         rate = schedule.at(steps=counted["steps"], epochs=counted["epochs"])
     except Exception as problem:  # whatever a schedule makes of what is no state of its
         raise ValueError(
@@ -62,20 +70,21 @@ def _converted(who: str, rule: Any, parameter: Parameter, kept: Any) -> dict[str
     if not isinstance(kept, Mapping):
         raise ValueError(f"{who}: the state of a parameter must be a mapping, got {type(kept).__name__}")
     like, ours = widened(parameter).value, type(rule).__module__.startswith(__package__ or ".")
-    counts = ours and rule.counts_steps
+    begun = rule.begin(like) if ours else {}
     found = {}
     for name, value in kept.items():
-        array = arrays.is_array(value)
-        if ours and array and tuple(value.shape) != parameter.shape:
-            raise ValueError(f"{who}: {name} must be {parameter.shape}, got {tuple(value.shape)}")
+        array, expected = arrays.is_array(value), begun.get(name)
+        shape = parameter.shape if expected is None or name == "step" else tuple(expected.shape)
+        if ours and array and tuple(value.shape) != shape:
+            raise ValueError(f"{who}: {name} must be {shape}, got {tuple(value.shape)}")
         if ours and array and not arrays.is_floating(value):
             raise ValueError(f"{who}: {name} must hold floating-point numbers, got {arrays.describe_kind(value)}")
-        if ours and not array and not (counts and name == "step"):
+        if ours and not array and not (name == "step" and name in begun):
             raise ValueError(f"{who}: {name} must be an array, got {type(value).__name__}")
         found[name] = arrays.following(arrays.convert(value), like) if array else value
-    if counts and kept:
-        _require_count(who, "step", kept.get("step"))
-    for name in rule.state_names() if ours and kept else ():
-        if name not in kept:
+    for name in begun if kept else ():
+        if name == "step":
+            _require_count(who, name, kept.get(name))
+        elif name not in kept:
             raise ValueError(f"{who}: {name} must be an array, and is missing")
     return found

@@ -1,10 +1,13 @@
 """RMSprop."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from ..arguments import flag, number
 from ..arrays import namespace
+from ..constraints import Constraint
 from ..module import Parameter
+from .groups import Groups, grouped
 from .optimizer import Optimizer
 from .schedules import Schedule
 
@@ -26,8 +29,10 @@ class RMSprop(Optimizer):
     alpha : α, at least 0 and below 1.
     eps, weight_decay, momentum : numbers of at least 0.
     centered : divide by the standard deviation instead.
-    clip_norm, clip_value, decay_biases : see Optimizer.
+    clip_norm, clip_value, decay_biases, maximize, constraint, groups : see Optimizer.
     """
+
+    momentum_may_cycle = True
 
     def __init__(
         self,
@@ -41,19 +46,34 @@ class RMSprop(Optimizer):
         clip_norm: float | None = None,
         clip_value: float | None = None,
         decay_biases: bool = True,
+        maximize: bool = False,
+        constraint: Constraint | Sequence[Constraint] | None = None,
+        groups: Groups = (),
     ) -> None:
-        super().__init__(lr, clip_norm=clip_norm, clip_value=clip_value, decay_biases=decay_biases)
+        super().__init__(
+            lr,
+            clip_norm=clip_norm,
+            clip_value=clip_value,
+            decay_biases=decay_biases,
+            maximize=maximize,
+            constraint=constraint,
+        )
         self.alpha = number(self, "alpha", alpha, least=0, below=1)
         self.eps = number(self, "eps", eps, least=0)
         self.weight_decay = number(self, "weight_decay", weight_decay, least=0)
         self.momentum = number(self, "momentum", momentum, least=0, below=1)
         self.centered = flag(self, "centered", centered)
+        self.groups = grouped(self, groups)
+
+    @property
+    def own_momentum(self) -> float:
+        return self.momentum
 
     def state_names(self) -> tuple[str, ...]:
-        return ("square_avg", *["grad_avg"] * self.centered, *["momentum_buffer"] * (self.momentum > 0))
+        return ("square_avg", *["grad_avg"] * self.centered, *["momentum_buffer"] * self.keeps_momentum())
 
     def update(self, parameter: Parameter, state: dict[str, Any], lr: float) -> None:
-        xp, w, g, alpha = namespace(parameter.value), parameter.value, parameter.grad, self.alpha
+        xp, w, g, alpha = namespace(parameter.value), parameter.value, self.gradient(parameter), self.alpha
         if not state:
             state |= self.begin(w)
         if decay := self.decay_of(parameter):
@@ -67,9 +87,11 @@ class RMSprop(Optimizer):
             a += (1 - alpha) * g
             v = (v - a * a).clip(min=0)  # the variance of a constant gradient is 0, and rounding may say less
         u = g / (xp.sqrt(v) + self.eps)
-        if self.momentum:
+        if momentum := self.current_momentum:
+            if "momentum_buffer" not in state:  # a schedule may bring momentum later
+                state["momentum_buffer"] = xp.zeros_like(w)
             b = state["momentum_buffer"]
-            b *= self.momentum
+            b *= momentum
             b += u
             u = b
         w -= lr * u

@@ -1,9 +1,12 @@
 """Stochastic gradient descent."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from ..arguments import flag, number
+from ..constraints import Constraint
 from ..module import Parameter
+from .groups import Groups, grouped
 from .optimizer import Optimizer
 from .schedules import Schedule
 
@@ -23,8 +26,10 @@ class SGD(Optimizer):
     lr : the learning rate, a number or a schedule.
     momentum, dampening, weight_decay : numbers of at least 0, momentum below 1.
     nesterov : look ahead; needs momentum and no dampening.
-    clip_norm, clip_value, decay_biases : see Optimizer.
+    clip_norm, clip_value, decay_biases, maximize, constraint, groups : see Optimizer.
     """
+
+    momentum_may_cycle = True
 
     def __init__(
         self,
@@ -37,8 +42,18 @@ class SGD(Optimizer):
         clip_norm: float | None = None,
         clip_value: float | None = None,
         decay_biases: bool = True,
+        maximize: bool = False,
+        constraint: Constraint | Sequence[Constraint] | None = None,
+        groups: Groups = (),
     ) -> None:
-        super().__init__(lr, clip_norm=clip_norm, clip_value=clip_value, decay_biases=decay_biases)
+        super().__init__(
+            lr,
+            clip_norm=clip_norm,
+            clip_value=clip_value,
+            decay_biases=decay_biases,
+            maximize=maximize,
+            constraint=constraint,
+        )
         self.momentum = number(self, "momentum", momentum, least=0, below=1)
         self.dampening = number(self, "dampening", dampening, least=0)
         self.weight_decay = number(self, "weight_decay", weight_decay, least=0)
@@ -47,20 +62,25 @@ class SGD(Optimizer):
             raise ValueError(
                 f"SGD: nesterov needs momentum above 0 and dampening of 0, got {momentum=} and {dampening=}"
             )
+        self.groups = grouped(self, groups)
+
+    @property
+    def own_momentum(self) -> float:
+        return self.momentum
 
     def state_names(self) -> tuple[str, ...]:
-        return ("momentum_buffer",) * (self.momentum > 0)
+        return ("momentum_buffer",) * self.keeps_momentum()
 
     def update(self, parameter: Parameter, state: dict[str, Any], lr: float) -> None:
-        w, g = parameter.value, parameter.grad
+        w, g = parameter.value, self.gradient(parameter)
         if decay := self.decay_of(parameter):
             g = g + decay * w
-        if self.momentum:
+        if momentum := self.current_momentum:
             if "momentum_buffer" not in state:
                 state["momentum_buffer"] = v = g + 0  # a copy: the gradient itself is set to zero later
             else:
                 v = state["momentum_buffer"]
-                v *= self.momentum
+                v *= momentum
                 v += (1 - self.dampening) * g
-            g = g + self.momentum * v if self.nesterov else v
+            g = g + momentum * v if self.nesterov else v
         w -= lr * g

@@ -3,7 +3,7 @@
 import math
 import time
 import zlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from os import PathLike
 from pathlib import Path
@@ -29,7 +29,7 @@ from ..files.description import (
 from ..files.lock import Lock
 from ..files.packing import pack, tensors_of, unpack
 from ..losses.multi import MultiLoss
-from ..module import Buffer, Module
+from ..module import Buffer, Module, Parameter
 from ..optimizers import Optimizer, Schedule
 from ..structures import is_several, leaves, names
 from .history import BY_NAME, History
@@ -100,13 +100,13 @@ class Keeping:
         self.names = parameter_names(model)
         self.metrics, self.validates = set(metrics), held_out is not None
         self.heads = len(loss.losses) if type(loss) is MultiLoss else 1
-        self.steps_per_epoch = -(-len(data) // settings["batch_size"])
+        self.steps_per_epoch = -(-len(data) // (settings["batch_size"] * settings.get("accumulate", 1)))
         self.loads = _can_be_loaded(model)
         # Whatever the numbers of the run depend on: a run that goes on must be made of the same.
         self.made_of = settings | {
             "model": _description(model),
             "loss": _description(loss) or repr(loss),
-            "optimizer": _rule(optimizer),
+            "optimizer": _rule(optimizer, model),
             "train": _fingerprint(data),
             "validation": None if held_out is None else _fingerprint(held_out),
         }
@@ -155,6 +155,8 @@ class Keeping:
             "best": self._numbers(memory.best),
             "optimizer": self.optimizer.state_dict(parameters),
             "lr": _rate(self.optimizer),
+            "lr of groups": [_rate(rule) for rule in _rules(self.optimizer)[1:]],
+            "frozen": [name for name, parameter in self._named() if not parameter.trainable],
             "modules": [state_of(module) for module in self.model.modules()],
             "place": asdict(memory.place),
             "steps": memory.steps,
@@ -162,6 +164,8 @@ class Keeping:
             "best_loss": memory.best_loss,
             "history": {key: _lists_as_arrays(value) for key, value in record.items()},
         }
+        if memory.average is not None:
+            state |= {"average": self._numbers(memory.average), "taken": memory.taken}
         tensors: dict[str, np.ndarray] = {}
         model = _description(self.model) if self.loads else None  # as it is now: what its layers keep goes on too
         header: dict[str, Any] = {"kind": "checkpoint", "model": model, "made_of": self.made_of}
@@ -204,7 +208,8 @@ class Keeping:
 
     def _found(self, header: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> "Found":
         """What a checkpoint holds, each thing checked to be what this run can go on from; nothing is changed."""
-        names = ("last", "optimizer", "modules", "place", "steps", "best_epoch", "best_loss", "history", "best")
+        names = ["last", "optimizer", "modules", "place", "steps", "best_epoch", "best_loss", "history", "best"]
+        names += ["average", "taken"] * ("average" in self.made_of)
         state = {name: unpack(header[name], tensors) for name in names}
         over = tensors.keys() - set(tensors_of([header[name] for name in names]))
         _require(not over, f"nothing speaks of {', '.join(over)}")
@@ -226,16 +231,27 @@ class Keeping:
         if best_epoch != history.best_epoch or math.isnan(best_loss):
             raise ValueError(f"its best epoch is {best_epoch} with the loss {best_loss}, and {history.best_epoch}")
         memory = Memory(place, steps, best, best_epoch, best_loss)
+        if "average" in self.made_of:
+            memory.average, memory.taken = self._average(state), whole("it", "taken", state["taken"], least=0)
         extra = list(zip(modules, state["modules"], strict=True))
         for _, one in extra:
             _require(isinstance(one, dict), "a module's state is no object")
         buffers = self._buffers(state["last"], extra)
-        rate = unpack(header["lr"], tensors) if "lr" in header else None  # older ones do not say
-        if rate is not None and rate != _rate(self.optimizer):  # a callback had set another one by then
-            rate = build_rule(rate) if isinstance(rate, Mapping) else number("it", "lr", rate, least=0)
-        else:
-            rate = None
-        return Found(last, buffers, extra, state["optimizer"], rate, memory, history)
+        # Older checkpoints do not say what comes here.
+        rates = [unpack(header.get("lr"), tensors), *unpack(header.get("lr of groups", []), tensors)]
+        rates = [_other_rate(rule, rate) for rule, rate in zip(_rules(self.optimizer), rates, strict=True)]
+        frozen = set(unpack(header["frozen"], tensors)) if "frozen" in header else None
+        _require(frozen is None or frozen <= set(self.names), f"the model has no {', '.join(frozen or ())}")
+        trainable = [p.trainable if frozen is None else name not in frozen for name, p in self._named()]
+        return Found(last, trainable, buffers, extra, state["optimizer"], rates, memory, history)
+
+    def _average(self, state: Mapping[str, Any]) -> list[Any]:
+        """The average of each parameter, which may be kept in more digits than the parameter itself."""
+        found = [state["average"].pop(name) for name in self.names]
+        for name, value, parameter in zip(self.names, found, self.model.param(), strict=True):
+            _require(isinstance(value, np.ndarray) and value.dtype.kind == "f", f"the average of {name} is no array")
+            _require(value.shape == parameter.shape, f"the average of {name} is {value.shape}")
+        return found
 
     def _buffers(self, found: Mapping[str, Any], extra: list[tuple[Module, Any]]) -> list[tuple[Buffer, Any]]:
         """Which Buffer gets what array; each that holds one has to."""
@@ -254,10 +270,11 @@ class Keeping:
         parameters, modules = self.model.param(), self.model.modules()
         return Now(
             [arrays.convert(parameter.value) for parameter in parameters],
+            [parameter.trainable for parameter in parameters],
             [(buffer, buffer.value) for _, buffer in self.model.named_buffers()],
             [(module, state_of(module)) for module in modules],
             self.optimizer.state_dict(parameters),
-            getattr(self.optimizer, "lr", None),
+            [getattr(rule, "lr", None) for rule in _rules(self.optimizer)],
         )
 
     def _go_on(self, now: "Now") -> None:
@@ -266,13 +283,20 @@ class Keeping:
         for module, one in now.modules:
             if one:
                 load_state(module, one)
-        if now.lr is not None and now.lr is not self.optimizer.lr:
-            self.optimizer.lr = now.lr
+        for rule, rate in zip(_rules(self.optimizer), now.rates, strict=True):
+            if rate is not None and rate is not rule.lr:
+                rule.lr = rate
         self.optimizer.load_state_dict(parameters, now.optimizer)
-        for parameter, value in zip(parameters, now.parameters, strict=True):
+        for parameter, value, trainable in zip(parameters, now.parameters, now.trainable, strict=True):
             parameter.value[...] = value
+            if parameter.trainable != trainable:  # else nobody need hear of it
+                parameter.trainable = trainable
         for buffer, value in now.buffers:
             buffer.value = value
+
+    def _named(self) -> Iterator[tuple[str, Parameter]]:
+        """The parameters with the names that files give them."""
+        return zip(self.names, self.model.param(), strict=True)
 
     def _numbers(self, values: list[Any]) -> dict[str, Any]:
         """The tensors of a model file, with these values for the parameters."""
@@ -286,7 +310,8 @@ class Keeping:
             self._fail("is damaged: it does not say what it was made of")
         packed = pack(self.made_of, "", {})
         for name in [*packed, *(before.keys() - packed.keys())]:
-            then, now = _bare(before.get(name)), _bare(packed.get(name))
+            now = _bare(packed.get(name))
+            then = _with_new_options(_bare(before.get(name)), now)
             if then != now:
                 place, then, now = _difference(name, then, now)
                 what = f"{place} was {then} there and is {now} here"
@@ -301,10 +326,11 @@ class Now:
     """What model and optimizer are at a moment, each array and state with what it is of."""
 
     parameters: list[Any]
+    trainable: list[bool]  # of each parameter
     buffers: list[tuple[Buffer, Any]]
     modules: list[tuple[Module, Any]]
     optimizer: Any
-    lr: Any  # None: that which the optimizer has
+    rates: list[Any]  # the lr of the optimizer and of each of its groups; None: that which it has
 
 
 @dataclass
@@ -339,6 +365,23 @@ def _bare(described: Any) -> Any:
     return [_bare(value) for value in described] if isinstance(described, list) else described
 
 
+def _with_new_options(then: Any, now: Any) -> Any:
+    """A description from a checkpoint, with the options that are newer than it, where they are the default now."""
+    if isinstance(then, dict) and isinstance(now, dict):
+        kind = KNOWN.get(now.get("class", ""))
+        known = () if kind is None or then.get("class") != now["class"] else signature.parameters(kind)
+        names = [one.name for one in known if now.get(one.name, known) == _plain(one.default) and one.name not in then]
+        new = {name: now[name] for name in names}
+        return new | {name: _with_new_options(value, now.get(name)) for name, value in then.items()}
+    if isinstance(then, list) and isinstance(now, list) and len(then) == len(now):
+        return [_with_new_options(*pair) for pair in zip(then, now, strict=True)]
+    return then
+
+
+def _plain(default: Any) -> Any:
+    return list(default) if isinstance(default, tuple) else default
+
+
 def _difference(name: str, then: Any, now: Any) -> tuple[str, Any, Any]:
     """Where two descriptions differ first, and what stands there."""
     if isinstance(then, dict) and isinstance(now, dict) and then.keys() == now.keys():
@@ -347,9 +390,15 @@ def _difference(name: str, then: Any, now: Any) -> tuple[str, Any, Any]:
     return name, then, now
 
 
-def _rule(optimizer: Any) -> Any:
+def _rules(optimizer: Any) -> Sequence[Any]:
+    """The optimizer and its groups."""
+    rules: Sequence[Any] = optimizer.rules if isinstance(optimizer, Optimizer) else [optimizer]
+    return rules
+
+
+def _rule(optimizer: Any, model: Module) -> Any:
     try:
-        return describe_rule(optimizer)
+        return describe_rule(optimizer, model)
     except TypeError:  # without how far a schedule has come, which is no part of what it is
         return signature.call(optimizer) if isinstance(optimizer, Optimizer) else repr(optimizer)
 
@@ -359,13 +408,23 @@ def _rate(optimizer: Any) -> Any:
     rate = getattr(optimizer, "lr", None)
     if not isinstance(rate, Schedule):
         return rate if isinstance(rate, float) else None
-    known = describe_rule(rate)
+    try:
+        known = describe_rule(rate)
+    except TypeError:  # of a function, say
+        return None
     return known if known["class"] in KNOWN else None
+
+
+def _other_rate(rule: Any, rate: Any) -> Any:
+    """The learning rate that a checkpoint holds, where it is another than the rule's: a callback had set it by then."""
+    if rate is None or rate == _rate(rule):
+        return None
+    return build_rule(rate) if isinstance(rate, Mapping) else number("it", "lr", rate, least=0)
 
 
 def _fingerprint(data: Dataset) -> list[Any]:
     """The shapes of the data and a checksum of all of them."""
-    kept = [part for part in (data.x, data.target, data.sample_weight) if part is not None]
+    kept = [part for part in (data.x, data.target, data.sample_weight, data.extra or None) if part is not None]
     parts = [arrays.to_numpy(array) for part in kept for array in leaves(part)]
     total = 0
     for part in parts:
@@ -390,7 +449,8 @@ def _each_head(name: str, value: Any) -> tuple[float, ...]:
 
 def _history(value: Any, *, validates: bool) -> History:
     """The record, whose columns are all of one length."""
-    record = {name: {} for name in BY_NAME} | {key: _arrays_as_lists(item) for key, item in value.items()}
+    before: dict[str, Any] = {"average": ""} | {name: {} for name in BY_NAME}  # what older ones do not say
+    record = before | {key: _arrays_as_lists(item) for key, item in value.items()}
     _require(record.keys() == {field.name for field in fields(History)}, f"its history holds {', '.join(record)}")
     history = History.from_dict(record)
     columns = {name: getattr(history, name) for name in ("losses", "learning_rates", "epoch_s")}
@@ -408,7 +468,8 @@ def _history(value: Any, *, validates: bool) -> History:
     best = history.best_epoch
     if best is not None:
         _require(whole("its history", "best_epoch", best, least=0) < history.epochs, f"its best epoch is {best}")
-    _require(isinstance(history.stopped, str) and isinstance(history.engine, str), "its history holds no words")
+    words = (history.stopped, history.engine, history.average)
+    _require(all(isinstance(word, str) for word in words), "its history holds no words")
     return history
 
 

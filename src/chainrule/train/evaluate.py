@@ -1,8 +1,11 @@
 """Using a model without changing it: its outputs, its loss, its errors."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
-from typing import Any
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+import numpy as np
 
 from .. import arrays
 from ..arguments import positive
@@ -10,14 +13,19 @@ from ..arrays import Array
 from ..data import Dataset
 from ..data.dataset import take
 from ..engine import run
+from ..losses.extra import given
 from ..losses.multi import MultiLoss
 from ..module import Module
 from ..roles import require_loss, require_model
 from ..structures import Structure, each, is_several, leaves, named, names, rebuild
 from . import metrics
+from .metrics import Metric, measures, require_metrics
 from .prepare import inputs, prepare, reference, require_counting
 
 BATCH_SIZE = 4096  # rows that pass through the network at a time; it bounds memory and changes no result
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+Measured = TypeVar("Measured", float, np.ndarray)
 
 
 def predict(model: Module, x: Any, *, batch_size: int = BATCH_SIZE) -> Structure:
@@ -66,8 +74,11 @@ class Evaluation:
 
     loss : the loss over all samples.
     y, target, sample_weight : the outputs of the model, what they should have been, and what each counts (or None).
-    errors, error_rate, accuracy : of the classification that the outputs amount to (see `metrics.classes`).
-    mae, rmse, r2 : of the outputs as numbers.
+    errors, error_rate, accuracy, balanced_accuracy, f1 : of the classification that the outputs amount to (see
+        `metrics.classes`). confusion_matrix : the table of it, (C, C).
+    roc_auc, log_loss : of the probabilities that the loss says the outputs mean (see `metrics.probabilities`).
+    mae, rmse, mape, r2 : of the outputs as numbers.
+    metrics : by name, what `evaluate` was asked for besides.
 
     All speak of the samples that the loss counts, with their weights (see `metrics`).
 
@@ -79,9 +90,12 @@ class Evaluation:
     Without, `heads` is the Evaluation itself and `losses` its loss.
     """
 
-    def __init__(self, value: float, y: Structure, data: Dataset, loss: Module) -> None:
+    def __init__(
+        self, value: float, y: Structure, data: Dataset, loss: Module, asked: Mapping[str, metrics.Measure] = NOTHING
+    ) -> None:
         self.loss, self.y, self.target, self.sample_weight = value, y, data.target, data.sample_weight
-        self._loss = loss
+        self._loss, self._extra = loss, data.extra
+        self.metrics = {name: measure(self._counted.x, self._counted) for name, measure in asked.items()}
 
     @cached_property
     def _counted(self) -> Dataset:
@@ -94,7 +108,7 @@ class Evaluation:
             return self
         found = []
         for _, head, y, target in self._loss.parts(self.y, self.target):
-            value = loss_of(head, y, target, self.sample_weight)
+            value = loss_of(head, y, target, self.sample_weight, self._extra)
             found.append(Evaluation(value, y, Dataset(y, target, self.sample_weight), head))
         return dict(zip(self._loss.names, found, strict=True)) if self._loss.names else tuple(found)
 
@@ -103,12 +117,13 @@ class Evaluation:
         """The loss of each head, before its weight."""
         return each(lambda head: head.loss, self.heads)
 
-    def _measure(self, metric: metrics.Metric) -> float:
+    def _measure(self, metric: Callable[..., Measured]) -> Measured:
         if is_several(self.y):
             heads = " or ".join(f".heads{of}" for of in names(self.y))
             raise ValueError(f"Evaluation: {metrics.name_of(metric)} is of one head; there are {heads}")
         data = self._counted
-        return metrics.for_loss(metric, self._loss)(data.x, data.target, data.sample_weight)
+        found: Measured = metrics.for_loss(metric, self._loss)(data.x, data.target, data.sample_weight)
+        return found
 
     @property
     def errors(self) -> float:
@@ -126,6 +141,31 @@ class Evaluation:
         return self._measure(metrics.accuracy)
 
     @property
+    def balanced_accuracy(self) -> float:
+        """The share of each class put into it, averaged over the classes that there are."""
+        return self._measure(metrics.balanced_accuracy)
+
+    @property
+    def f1(self) -> float:
+        """The F1 score of class 1 of two, or its mean over more classes."""
+        return self._measure(metrics.f1)
+
+    @property
+    def confusion_matrix(self) -> np.ndarray:
+        """How many samples of each class, a row, were put into each, a column; with weights, how much these weigh."""
+        return self._measure(metrics.confusion_matrix)
+
+    @property
+    def roc_auc(self) -> float:
+        """The area under the ROC curve; of more than two classes, the mean of each against the rest."""
+        return self._measure(metrics.roc_auc)
+
+    @property
+    def log_loss(self) -> float:
+        """The mean of -log of the probability of the true class."""
+        return self._measure(metrics.log_loss)
+
+    @property
     def mae(self) -> float:
         """The mean absolute error."""
         return self._measure(metrics.mae)
@@ -136,6 +176,11 @@ class Evaluation:
         return self._measure(metrics.rmse)
 
     @property
+    def mape(self) -> float:
+        """The mean of the absolute errors as shares of the target."""
+        return self._measure(metrics.mape)
+
+    @property
     def r2(self) -> float:
         """The share of the target's variance that is explained."""
         return self._measure(metrics.r2)
@@ -143,10 +188,18 @@ class Evaluation:
     def __repr__(self) -> str:
         losses = self.losses if isinstance(self._loss, MultiLoss) else None
         of = "" if losses is None else f", losses={each(lambda loss: float(f'{loss:.6g}'), losses)}"
-        return f"Evaluation(loss={self.loss:.6g}{of}, n={len(leaves(self.y)[0])})"
+        asked = "".join(f", {name}={value:.6g}" for name, value in self.metrics.items())
+        return f"Evaluation(loss={self.loss:.6g}{of}{asked}, n={len(leaves(self.y)[0])})"
 
 
-def evaluate(model: Module, loss: Module, data: Any, *, batch_size: int = BATCH_SIZE) -> Evaluation:
+def evaluate(
+    model: Module,
+    loss: Module,
+    data: Any,
+    *,
+    batch_size: int = BATCH_SIZE,
+    metrics: Iterable[Metric] | Mapping[Any, Iterable[Metric]] = (),
+) -> Evaluation:
     """Compare a model's outputs with the targets; nothing is changed.
 
     Parameters
@@ -155,34 +208,41 @@ def evaluate(model: Module, loss: Module, data: Any, *, batch_size: int = BATCH_
     data : a Dataset, or (x, target) or (x, target, sample_weight), in which x and target may be tuples or dicts of
         arrays: ((a, b), target), as in `fit`.
     batch_size : rows that pass through the network at a time.
+    metrics : what else to ask, as in `fit`: a list of functions (y, target) or (y, target, sample_weight), those of
+        scikit-learn too; with a MultiLoss by head.
 
-    Returns   an Evaluation: `.loss`, and on request `.errors`, `.error_rate`, `.accuracy`, `.mae`, `.rmse`, `.r2`; with
-              a MultiLoss `.losses`, one number for each head, and `.heads["kind"].accuracy`
+    Returns   an Evaluation: `.loss`, and on request `.errors`, `.error_rate`, `.accuracy`, `.balanced_accuracy`, `.f1`,
+              `.confusion_matrix`, `.roc_auc`, `.log_loss`, `.mae`, `.rmse`, `.mape`, `.r2`; `.metrics` by name; with a
+              MultiLoss `.losses`, one number for each head, and `.heads["kind"].accuracy`
 
     Raises ValueError and TypeError as `fit` does; also where no sample counts.
     """
     require_model("evaluate", model)
     require_loss("evaluate", loss)
+    asked = measures(require_metrics("evaluate", metrics), loss, "evaluate")
     ready = prepare("evaluate", "data", data, model, loss)
     y = native_outputs(model, ready.x, positive("evaluate", "batch_size", batch_size))
-    value = loss_of(loss, y, ready.target, ready.sample_weight)
+    value = loss_of(loss, y, ready.target, ready.sample_weight, ready.extra)
     require_counting("evaluate", "data", loss, y, ready)
-    return Evaluation(value, y, ready, loss)
+    return Evaluation(value, y, ready, loss, asked)
 
 
-def loss_of(loss: Module, y: Structure, target: Structure, sample_weight: Array | None) -> float:
-    """The loss as a number, weighted where there are weights."""
+def loss_of(
+    loss: Module, y: Structure, target: Structure, sample_weight: Array | None, extra: Mapping[str, Array]
+) -> float:
+    """The loss as a number, weighted where there are weights, given what it asks for of `extra`."""
     inputs = (y, target) if sample_weight is None else (y, target, sample_weight)
-    return float(loss(*inputs))
+    return float(loss(*inputs, **given(loss, extra)))
 
 
 def losses_of(
-    loss: Module, y: Structure, target: Structure, sample_weight: Array | None
+    loss: Module, y: Structure, target: Structure, sample_weight: Array | None, extra: Mapping[str, Array]
 ) -> tuple[float, tuple[float, ...]]:
     """The loss as a number, and of a MultiLoss those of its heads, before their weights."""
     if type(loss) is not MultiLoss:
-        return loss_of(loss, y, target, sample_weight), ()
-    found = {key: loss_of(head, part, wanted, sample_weight) for key, head, part, wanted in loss.parts(y, target)}
+        return loss_of(loss, y, target, sample_weight, extra), ()
+    parts = loss.parts(y, target)
+    found = {key: loss_of(head, part, wanted, sample_weight, extra) for key, head, part, wanted in parts}
     return weighted(loss, found.values()), tuple(found.values())
 
 

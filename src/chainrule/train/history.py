@@ -29,6 +29,7 @@ class History:
     best_epoch : the epoch with the lowest (validation) loss, before its callbacks; None before the first has ended.
     stopped : why the run ended.
     engine : what computed the steps: "python".
+    average : the average of the weights of which validation losses and metrics are; empty if there was none.
     head_losses, validation_head_losses : with a MultiLoss, by head, the same as `losses` and `validation_losses` of it
         alone, before its weight. Heads without names go by their number: "0", "1", …
     """
@@ -45,6 +46,7 @@ class History:
     engine: str = "python"
     head_losses: dict[str, list[float]] = field(default_factory=dict)
     validation_head_losses: dict[str, list[float]] = field(default_factory=dict)
+    average: str = ""
 
     def record(
         self,
@@ -154,6 +156,8 @@ class History:
             if values:
                 best = "" if self.best_epoch is None else f"   best epoch {values[self.best_epoch]:.4g}"
                 lines.append(f"  {name:16} {values[0]:.4g} → {values[-1]:.4g}{best}")
+        if self.average:
+            lines.append(f"  averaged         {self.average}")
         if self.best_epoch is not None:
             lines.append(f"  best epoch       {self.best_epoch}, counted from 0")
         lines.append(f"  stopped          {self.stopped or 'not yet'}")

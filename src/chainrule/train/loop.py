@@ -2,14 +2,18 @@
 
 import copy
 import math
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, Protocol
 
 from .. import arrays
 from ..arrays import Array, namespace
+from ..averages import Average, Averaged
 from ..data import Dataset
 from ..losses import Loss, MultiLoss
+from ..losses.extra import given
 from ..module import Module, Parameter, UpdateRule, fill, set_values
 from ..structures import Structure, leaves
 from .evaluate import losses_of, outputs, weighted
@@ -89,7 +93,8 @@ class Place:
 class Memory:
     """What a loop has to be told to go on where another one was: its place, and what is best so far.
 
-    `best` holds the parameters of the best epoch, or those that the run began with, in the order of `model.param()`.
+    `best` holds the parameters of the best epoch, or those that the run began with, in the order of `model.param()`, as
+    does `average`, if there is one, which `taken` weights are in.
     """
 
     place: Place
@@ -97,6 +102,8 @@ class Memory:
     best: list[Array]
     best_epoch: int | None
     best_loss: float
+    average: list[Array] | None = None
+    taken: int = 0
 
 
 class Loop(Protocol):
@@ -105,6 +112,11 @@ class Loop(Protocol):
     name: str
     parameters: list[Parameter]  # the model's
     diverged: str  # why the run cannot go on; empty while it can
+    average: Averaged | None  # of the parameters
+
+    @property
+    def modules(self) -> Sequence[Module]:
+        """All of the model."""
 
     @property
     def steps(self) -> int:
@@ -117,7 +129,7 @@ class Loop(Protocol):
         """Train from epoch `first` to before `end` at most; returns the epochs that were finished."""
 
     def outputs(self, x: Structure) -> Structure:
-        """The network's outputs, in evaluation mode."""
+        """The network's outputs, in evaluation mode, by the average of its parameters if there is one."""
 
     def listens(self) -> bool:
         """Whether the optimizer has to hear of each epoch before the next begins."""
@@ -135,7 +147,7 @@ class Loop(Protocol):
         """Go on from there, with the model and the optimizer as they are."""
 
     def finish(self) -> None:
-        """Leave model and optimizer as the last step made them."""
+        """Leave model and optimizer as the last step made them, but the parameters at their average if there is one."""
 
 
 class Snapshot:
@@ -162,6 +174,7 @@ class PythonLoop:
     model, loss, optimizer : what is trained, by what measure, by what rule.
     data, held_out : prepared samples to learn from, and to look at after each epoch.
     batch_size, seed, shuffle : how they are visited.
+    average : of the parameters, by which they are looked at.
     """
 
     name = "python"
@@ -177,16 +190,23 @@ class PythonLoop:
         batch_size: int,
         seed: int,
         shuffle: bool,
+        average: Average | None = None,
     ) -> None:
         self.model, self.loss, self.optimizer, self.data = model, loss, optimizer, data
         self.held_out = held_out
         self.batch_size, self.seed, self.shuffle = batch_size, seed, shuffle
         self.parameters: list[Parameter] = model.param()
+        self.average = None if average is None else Averaged(average, self.parameters)
         self.best, self.best_loss = Snapshot(self.parameters), math.inf
         self.best_epoch: int | None = None
         self.place = Place()
         self.diverged = ""
         self.steps = 0
+
+    @property
+    def modules(self) -> Sequence[Module]:
+        """All of the model; the first pass may have made some."""
+        return self.model.modules()
 
     def rehearse(self, name: str, data: Dataset) -> None:
         """Try one row, and look at all targets."""
@@ -212,12 +232,21 @@ class PythonLoop:
         self.place = Place(first + 1)
         if finished.monitored < self.best_loss:
             self.best_loss, self.best_epoch = finished.monitored, first
-            self.best.take()
+            self._take_best()
         return [finished]
 
     def outputs(self, x: Structure) -> Structure:
-        """The model's outputs, in evaluation mode."""
-        return outputs(self.model, x)
+        """The model's outputs, in evaluation mode, by the average of its parameters if there is one."""
+        with self._averaged():
+            return outputs(self.model, x)
+
+    def _averaged(self) -> AbstractContextManager[None]:
+        """The model with the average of its parameters, if there is one."""
+        return nullcontext() if self.average is None else self.average.shown()
+
+    def _take_best(self) -> None:
+        with self._averaged():
+            self.best.take()
 
     def listens(self) -> bool:
         """It returns after every epoch anyway."""
@@ -226,7 +255,7 @@ class PythonLoop:
     def keep_what_was_set(self) -> None:
         """If it is the best epoch that has just ended, count what callbacks have set since then as a part of it."""
         if self.place.ends(self.best_epoch):
-            self.best.take()
+            self._take_best()
 
     def give_back_best(self) -> None:
         """Leave the model at the parameters of its best epoch, or its initial ones if none was finished."""
@@ -234,7 +263,10 @@ class PythonLoop:
 
     def memory(self) -> Memory:
         """What it takes to go on from here."""
-        return Memory(replace(self.place), self.steps, list(self.best.values), self.best_epoch, self.best_loss)
+        found = Memory(replace(self.place), self.steps, list(self.best.values), self.best_epoch, self.best_loss)
+        if self.average is not None:
+            found.average, found.taken = list(self.average.values), self.average.taken
+        return found
 
     def remember(self, memory: Memory) -> None:
         """Go on from there."""
@@ -242,12 +274,16 @@ class PythonLoop:
         self.best_epoch, self.best_loss = memory.best_epoch, memory.best_loss
         for kept, value in zip(self.best.values, memory.best, strict=True):
             kept[...] = arrays.convert_like(value, kept)
+        if self.average is not None and memory.average is not None:
+            self.average.go_on(memory.average, memory.taken)
 
     def finish(self) -> None:
-        """The model has been trained in place."""
+        """The model has been trained in place; of one that diverged there is no average worth having."""
+        if self.average is not None and not self.diverged:
+            self.average.leave()
 
     def _look(self, data: Dataset) -> tuple[float, tuple[float, ...]]:
-        return losses_of(self.loss, self.outputs(data.x), data.target, data.sample_weight)
+        return losses_of(self.loss, self.outputs(data.x), data.target, data.sample_weight, data.extra)
 
     def epoch(self, watch: Watch) -> bool:
         """Make the steps of this epoch that are still to be made; returns whether all are.
@@ -255,12 +291,15 @@ class PythonLoop:
         They are not if `watch` ends the run, or it is to pause. Raises Diverged when a loss is not finite, before that
         step's update, or when a parameter is not after the last one.
         """
-        place = self.place
+        place, steps = self.place, -(-len(self.data) // self.batch_size)
         batches = self.data.batches(self.batch_size, seed=self.seed, epoch=place.epoch, shuffle=self.shuffle)
-        for batch in islice(batches, place.step, None):
+        for x, target, *rest in islice(batches, place.step, None):
             if watch.reason():
                 return False
-            place.add(self.step(*batch))
+            extra = rest.pop() if self.data.extra else {}
+            place.add(self.step(x, target, *rest, extra=extra))
+            if self.average is not None:
+                self.average.after(place.epoch, place.step - 1, steps)
             if watch.pauses() and place.step * self.batch_size < len(self.data):
                 return False
         for parameter in self.parameters:  # after the last update no loss follows that would show it
@@ -273,48 +312,60 @@ class PythonLoop:
         losses = self.loss.losses if type(self.loss) is MultiLoss else (self.loss,)
         found = []
         for loss, total, divides in zip(losses, self.place.loss_sum, self.place.loss_denominator, strict=True):
-            found.append(total if _sums(loss) else total / divides if divides else 0.0)
+            found.append(total if sums(loss) else total / divides if divides else 0.0)
         return (weighted(self.loss, found), tuple(found)) if type(self.loss) is MultiLoss else (found[0], ())
 
-    def step(self, x: Structure, target: Structure, *sample_weight: Array) -> list[tuple[float, float]]:
+    def step(
+        self, x: Structure, target: Structure, *sample_weight: Array, extra: Mapping[str, Array]
+    ) -> list[tuple[float, float]]:
         """Forward, backward, update.
 
         Returns   for each head the batch's part in the loss of the epoch: a sum, and what divides it
         """
         y, saved = self.model.forward(x)
-        value, saved_loss = self.loss.forward(y, target, *sample_weight)
+        value, saved_loss = self.loss.forward(y, target, *sample_weight, **extra)
         number = float(value)
         require_finite_loss(number)
         for parameter in self.parameters:
             parameter.grad[...] = 0
-        self.model.backward(self.loss.backward(1.0, saved_loss), saved)
+        self.model.backward_parameters(self.loss.backward(1.0, saved_loss), saved)
         self.optimizer.step(self.parameters)
         self.steps += 1
         if type(self.loss) is not MultiLoss:
-            return [_part(self.loss, number, y, target, *sample_weight)]
+            return [part_of_epoch(self.loss, number, y, target, *sample_weight, extra=extra)]
         values = saved_loss[0]
         return [
-            _part(loss, float(values[key]), part, wanted, *sample_weight)
+            part_of_epoch(loss, float(values[key]), part, wanted, *sample_weight, extra=given(loss, extra))
             for key, loss, part, wanted in self.loss.parts(y, target)
         ]
 
 
-def _part(loss: Any, value: float, y: Array, *rest: Any) -> tuple[float, float]:
+def part_of_epoch(loss: Any, value: float, y: Array, *rest: Any, extra: Mapping[str, Array]) -> tuple[float, float]:
     """What the loss of a batch adds to the loss of the epoch: a sum, and what divides it."""
-    if _sums(loss):
+    if sums(loss):
         return value, 1.0
-    total_weight = getattr(loss, "total_weight", None)
-    weight = float(len(leaves(y)[0])) if total_weight is None else float(total_weight(y, *rest))
+    total_weight = getattr(loss, "total_weight", _total_weight)
+    weight = float(total_weight(y, *rest))
     if isinstance(loss, Loss) and not loss.classes:
         weight *= arrays.size(y) // len(y)  # a mean over elements: the engine counts them too, and may go on from here
     if weight:
         return value * weight, weight
     # A batch that divides by 0, whose mean is 0: with label smoothing its sum may be more than that.
-    summed = copy.copy(loss)
-    summed.reduction = "sum"
-    return float(summed(y, *rest)), weight
+    return float(summing(loss)(y, *rest, **extra)), weight
 
 
-def _sums(loss: Any) -> bool:
+def _total_weight(y: Structure, target: Any, sample_weight: Array | None = None) -> float:
+    """What the samples weigh together, for a loss that does not say how much it divides by."""
+    return float(len(leaves(y)[0])) if sample_weight is None else float(sample_weight.sum())
+
+
+def summing(loss: Any) -> Any:
+    """A copy of a loss that adds up over a batch."""
+    copied = copy.copy(loss)
+    copied.reduction = "sum"
+    return copied
+
+
+def sums(loss: Any) -> bool:
     """Whether a loss adds up over a batch."""
     return bool(getattr(loss, "reduction", "mean") == "sum")

@@ -2,20 +2,24 @@
 
 import math
 import weakref
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from .. import arrays
+from ..averages import Average, Averaged
 from ..data import Dataset
 from ..engine import CannotLower, lower, native
 from ..engine.plan import Op, Plan
+from ..engine.rules import averages as average_rules
+from ..engine.rules import optimizers as optimizer_rules
 from ..engine.sync import Keeper
 from ..losses import MultiLoss
 from ..module import Buffer, Module, set_values
-from ..optimizers.schedules import ReduceLROnPlateau, Schedule
+from ..optimizers import Schedule
 from ..structures import Structure, each, leaves, rebuild
 from .loop import Epoch, Memory, Place, require_same_parameters
 from .prepare import check_targets, rehearse
@@ -27,13 +31,28 @@ MOST_RATES = 1 << 18
 HARMLESS = ("lr", "epochs", "keepers", "seed", "layer")  # attributes that a plan does not depend on, and often set
 
 
+class Table(NamedTuple):
+    """What the engine goes by until the epoch `end`.
+
+    lr, momentum : of each rule of the plan, one for each epoch or, if `per_step`, for each step; no momentum: as it was
+        made with.
+    shown : the optimizer's own at the beginning of each epoch.
+    """
+
+    lr: np.ndarray
+    momentum: np.ndarray
+    per_step: bool
+    shown: np.ndarray
+    end: int
+
+
 @dataclass(frozen=True)
 class Part:
-    """Some epochs, as the engine is asked for them; `stride` is the number of learning rates of an epoch."""
+    """Some epochs, as the engine is asked for them; `rates` are the optimizer's own when each begins."""
 
     first: int
     end: int
-    stride: int
+    rates: np.ndarray
     arguments: dict[str, Any]
 
 
@@ -45,7 +64,7 @@ class NativeLoop:
     What a callback changes (an option of the optimizer, a layer, its mode) is obeyed as the Python loop obeys it: the
     network is lowered and compiled anew before the next epoch. Other Parameters than before are an error in both.
 
-    Raises CannotLower for a network, loss, optimizer or data that the engine does not know.
+    Raises CannotLower for a network, loss, optimizer, average or data that the engine does not know.
     """
 
     def __init__(
@@ -60,6 +79,8 @@ class NativeLoop:
         seed: int,
         shuffle: bool,
         threads: int | None,
+        accumulate: int = 1,
+        average: Average | None = None,
     ) -> None:
         for part in leaves(data.x):
             if type(part) is not np.ndarray:
@@ -72,23 +93,27 @@ class NativeLoop:
         self.model, self.loss, self.optimizer = model, loss, optimizer
         self.data, self.held_out = data, held_out
         self.seed, self.shuffle = seed, shuffle
+        batch = min(batch_size, len(data))
         self.options: dict[str, Any] = {
             "sample_shape": each(_sample_shape, data.x),
             "class_targets": class_targets,
-            "batch": min(batch_size, len(data)),
+            "batch": batch,
+            "accumulate": min(accumulate, -(-len(data) // batch)),
+            "average": average_rules.settings(average),
             "samples": len(data) if shuffle else 0,
             "seed": seed,
             "threads": threads or native.cores(),
         }
         self.plan = lower(model, loss, optimizer, **self.options)
         self.parameters = list(self.plan.parameters)
+        self.average = None if average is None else Averaged(average, self.parameters)
         self._compile()
         self.name = f"native, {native.module().instruction_set}"
         self.batch_size = self.plan.batch
-        self.steps_per_epoch = -(-len(data) // self.batch_size)
+        self.steps_per_epoch = -(-len(data) // (self.batch_size * self.plan.accumulate))
         self.position = native.module().Position()
         self.diverged = ""
-        self.stale, self.weights = False, _weights(loss)
+        self.stale, self.weights = False, _weights(self.plan)
         self._watch()
         # Until an epoch is the best, the parameters that the run began with are.
         for i, parameter in enumerate(self.plan.parameters):
@@ -104,11 +129,12 @@ class NativeLoop:
 
     def changed(self, name: str) -> None:
         """Hear that an attribute of the model, the loss or the optimizer was set."""
-        self.stale = self.stale or name not in HARMLESS
+        brings = name == "lr" and optimizer_rules.keep_other_momenta(self.plan)
+        self.stale = self.stale or brings or name not in HARMLESS
 
     def _follow_changes(self) -> None:
         """Go on with the network, the loss and the optimizer as they are now."""
-        weights = _weights(self.loss)
+        weights = _weights(self.plan)
         if not self.stale and weights == self.weights:
             return
         require_same_parameters(self.model, self.parameters)
@@ -124,13 +150,17 @@ class NativeLoop:
             for i, parameter in enumerate(plan.parameters):
                 self.native.write_best(i, best[id(parameter)])
             self.native.set_best(before.best_epoch, before.best_loss)
-        self.plan = replace(self.plan, ops=plan.ops, heads=plan.heads)  # of other objects, perhaps, that are alike
+            if self.average is not None:
+                self.average.turn_to(self.parameters)
+                self._give_average()
+        # Of other objects, perhaps, that are alike.
+        self.plan = replace(self.plan, modules=plan.modules, ops=plan.ops, heads=plan.heads, owners=plan.owners)
         self._watch()
-        self.stale, self.weights = False, weights
+        self.stale, self.weights = False, _weights(self.plan)
 
     def _watch(self) -> None:
         """Hear of the attributes that are set from here on."""
-        for watched in (*self.model.modules(), *self.loss.modules(), self.optimizer):
+        for watched in (*self.plan.modules, *self.parameters, *self.loss.modules(), self.optimizer):
             watched.watch(self)
 
     def _follow_masks(self) -> None:
@@ -157,6 +187,11 @@ class NativeLoop:
     def _rows(self, data: Dataset) -> Any:
         """The data as the engine reads them, in place."""
         return self.native.data(in_order(data.x, self.plan.x), in_order(data.target, self.plan.y), data.sample_weight)
+
+    @property
+    def modules(self) -> Sequence[Module]:
+        """All of the model."""
+        return self.plan.modules
 
     @property
     def steps(self) -> int:
@@ -192,9 +227,8 @@ class NativeLoop:
         self._follow_changes()
         self._follow_masks()
         end = min(end, first + MOST_EPOCHS)
-        lr, per_step = self._rates(first, end)
-        stride = self.steps_per_epoch if per_step else 1
-        end = first + len(lr) // stride
+        table = self._rates(first, end)
+        end = table.end
         if self.rows is None:
             self.rows = self._rows(self.data), None if self.held_out is None else self._rows(self.held_out)
         looks = end - first if self.held_out is not None else 0
@@ -202,8 +236,9 @@ class NativeLoop:
         arguments = {
             "data": self.rows[0],
             "validation": self.rows[1],
-            "lr": lr,
-            "lr_per_step": per_step,
+            "lr": table.lr,
+            "momentum": table.momentum,
+            "lr_per_step": table.per_step,
             "batch": self.batch_size,
             "shuffle": self.shuffle,
             "seed": self.seed,
@@ -216,12 +251,13 @@ class NativeLoop:
             "validation_head_losses": np.empty(looks * heads),
             "position": self.position,
         }
-        return Part(first, end, stride, arguments)
+        return Part(first, end, table.shown, arguments)
 
     def finished(self, part: Part, outcome: str, begin_s: float, end_s: float) -> list[Epoch]:
         """The epochs of a part that the engine has finished between two times of the run."""
         self._tell_dropouts()
-        lr, losses, validation = (part.arguments[name] for name in ("lr", "losses", "validation_losses"))
+        self._hear_average()
+        losses, validation = part.arguments["losses"], part.arguments["validation_losses"]
         n = self.position.epoch - part.first
         if outcome == "not finite":
             found = [losses[n], *validation[n : n + 1]]
@@ -235,7 +271,7 @@ class NativeLoop:
             Epoch(
                 float(losses[i]),
                 float(validation[i]) if len(validation) else None,
-                float(lr[i * part.stride]),
+                float(part.rates[i]),
                 begin_s + (i + 1) * each_s,
                 heads[i] if heads else (),
                 looked_heads[i] if looked_heads else (),
@@ -257,36 +293,38 @@ class NativeLoop:
         names = list(self.plan.y)
         return [names.index(name) for name in self.plan.loss.heads]
 
-    def _rates(self, first: int, end: int) -> tuple[np.ndarray, bool]:
-        """The learning rate of each epoch, or of each step if a schedule counts steps."""
-        rate, optimizer = self.optimizer.lr, self.optimizer
+    def _rates(self, first: int, end: int) -> Table:
+        """What the rules go by in each epoch, or in each step if a schedule counts steps."""
+        owners = self.plan.owners
+        schedules = [owner.lr for owner in owners if isinstance(owner.lr, Schedule)]
+        per_step = any(schedule.changes_within_epochs() for schedule in schedules)
+        n = self.steps_per_epoch if per_step else 1
+        if per_step:
+            end = min(end, first + max(1, MOST_RATES // (n * len(owners))))
+        lr = {owner: self._column(owner, owner.lr_at, end - first, n) for owner in (self.optimizer, *owners)}
+        momentum = np.empty(0)
+        if any(schedule.cycles_momentum() for schedule in schedules):
+            momentum = _table([self._column(owner, owner.momentum_at, end - first, n) for owner in owners])
+        return Table(_table([lr[owner] for owner in owners]), momentum, per_step, lr[self.optimizer][::n], end)
+
+    def _column(self, owner: Any, at: Any, epochs: int, n: int) -> np.ndarray:
+        """What a rule says `at` so many steps and epochs, n times in each epoch."""
+        rate = owner.lr
         if not isinstance(rate, Schedule):
-            return np.full(end - first, rate), False
-        epochs = optimizer.epochs
+            return np.full(epochs * n, at(steps=0, epochs=0))
         # The table begins with the epoch's first step, though a slice of time may have ended within the epoch.
-        steps = optimizer.steps - int(self.position.step)
-        n = self.steps_per_epoch
+        steps, ended, length = owner.steps - int(self.position.step), owner.epochs, self.steps_per_epoch
         if not rate.changes_within_epochs():
-            return np.array(
-                [optimizer.lr_at(steps=steps + e * n, epochs=epochs + e) for e in range(end - first)]
-            ), False
-        end = min(end, first + max(1, MOST_RATES // n))
-        return np.array(
-            [optimizer.lr_at(steps=steps + e * n + i, epochs=epochs + e) for e in range(end - first) for i in range(n)]
-        ), True
+            return np.repeat(np.array([at(steps=steps + e * length, epochs=ended + e) for e in range(epochs)]), n)
+        return np.array([at(steps=steps + e * length + i, epochs=ended + e) for e in range(epochs) for i in range(n)])
 
     def listens(self) -> bool:
-        """Whether the learning rate depends on the loss of the epoch before, so that epochs must come one by one."""
-        rate = self.optimizer.lr
-        while isinstance(rate, Schedule):
-            if isinstance(rate, ReduceLROnPlateau) or type(rate).observe is not Schedule.observe:
-                return True
-            rate = rate.lr
-        return False
+        """Whether a learning rate depends on the loss of the epoch before, so that epochs must come one by one."""
+        return any(isinstance(rule.lr, Schedule) and rule.lr.listens() for rule in self.optimizer.rules)
 
     def outputs(self, x: Structure) -> Structure:
-        """The network's outputs, in evaluation mode."""
-        return self.native.predict(x)
+        """The network's outputs, in evaluation mode, by the average of its parameters if there is one."""
+        return self.native.predict(x) if self.average is None else self.native.predict_by_average(x)
 
     def keep_what_was_set(self) -> None:
         """If it is the best epoch that has just ended, count what callbacks have set since then as a part of it."""
@@ -306,8 +344,12 @@ class NativeLoop:
         place = Place(at.epoch, at.step, tuple(total for total, _ in sums), tuple(divides for _, divides in sums))
         best_loss = self.native.best_loss if best_epoch >= 0 else math.inf
         found = _best(self.native, self.plan)
-        best = [found[self.plan.parameters.index(parameter)] for parameter in self.model.param()]
-        return Memory(place, self.steps, best, None if best_epoch < 0 else best_epoch, best_loss)
+        order = [self.plan.parameters.index(parameter) for parameter in self.model.param()]
+        best = [found[i] for i in order]
+        memory = Memory(place, self.steps, best, None if best_epoch < 0 else best_epoch, best_loss)
+        if self.average is not None:
+            memory.average, memory.taken = [self.average.values[i] for i in order], self.average.taken
+        return memory
 
     def remember(self, memory: Memory) -> None:
         """Go on from there, with the numbers that are in Python."""
@@ -320,12 +362,33 @@ class NativeLoop:
             self.native.write_best(i, np.ascontiguousarray(memory.best[in_order.index(parameter)]))
         if memory.best_epoch is not None:
             self.native.set_best(memory.best_epoch, memory.best_loss)
+        if self.average is not None and memory.average is not None:
+            means = [memory.average[in_order.index(parameter)] for parameter in self.plan.parameters]
+            self.average.go_on(means, memory.taken)
+            self._give_average()
         for op in self._dropouts():
             self.native.dropout_pass = op.layer.passes.value
 
     def finish(self) -> None:
-        """Hand everything back to Python."""
+        """Hand everything back to Python; of what diverged there is no average worth having."""
+        self._hear_average()
         self._hand_over()
+        if self.average is not None and not self.diverged:
+            self.average.leave()
+
+    def _hear_average(self) -> None:
+        """Bring the average to Python, where callbacks and checkpoints find it."""
+        if self.average is not None and self.native.averaged:
+            for i, mean in enumerate(self.average.values):
+                self.native.read_average(i, mean)
+            self.average.taken = self.native.averaged
+
+    def _give_average(self) -> None:
+        """Have the engine go on from the average that is in Python."""
+        if self.average is not None:
+            for i, mean in enumerate(self.average.values):
+                self.native.write_average(i, mean)
+            self.native.averaged = self.average.taken
 
     def _hand_over(self) -> None:
         self.native.give_state()
@@ -342,10 +405,16 @@ class NativeLoop:
 
 def _best(compiled: Any, plan: Plan) -> list[np.ndarray]:
     """The parameters of the best epoch, or those that the run began with."""
-    best = [np.empty(parameter.shape, plan.dtype) for parameter in plan.parameters]
+    dtype = np.dtype(plan.dtype)
+    best = [np.empty(shape, dtype) for shape in plan.shapes]
     for i, array in enumerate(best):
         compiled.read_best(i, array)
     return best
+
+
+def _table(columns: list[np.ndarray]) -> np.ndarray:
+    """Columns as the engine has them, a row after the other."""
+    return columns[0] if len(columns) == 1 else np.stack(columns, axis=1).ravel()
 
 
 def _refresh(loop: "weakref.ref[NativeLoop]") -> None:
@@ -355,11 +424,11 @@ def _refresh(loop: "weakref.ref[NativeLoop]") -> None:
         alive.native.changed = False
 
 
-def _weights(loss: Any) -> list[Any]:
+def _weights(plan: Plan) -> list[Any]:
     """The weights of a loss, which can be written in place, past anybody who watches its attributes."""
-    found: list[Any] = [repr(loss.weights)] if type(loss) is MultiLoss else []
-    for head in loss.modules():
-        buffers = [getattr(head, name, None) for name in ("weight", "pos_weight")]
+    found: list[Any] = [repr(plan.loss.weights)] if type(plan.loss) is MultiLoss else []
+    for head in plan.heads:
+        buffers = [getattr(head.loss, name, None) for name in ("weight", "pos_weight")]
         values = [buffer.value for buffer in buffers if isinstance(buffer, Buffer)]
         found += [arrays.to_numpy(value).tobytes() for value in values if value is not None]
     return found

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 from .. import random
 from ..arguments import choice, flag, positive
+from ..averages import Average, require_average
 from ..module import UpdateRule
 from ..roles import require_function, require_functions
 from .history import History
@@ -35,6 +36,8 @@ class Options:
     ----------
     epochs : how often every sample is visited.
     batch_size : samples per step; the last batch of an epoch may be smaller.
+    accumulate : batches per step: their gradients are added up, and one update made of them. The numbers are those of
+        a batch so many times as large, to rounding, in the memory of one; only each batch draws its own dropout mask.
     validation : data like `train` that are only looked at.
     optimizer : the rule of the updates; the model's own unless given. What it remembers of this model (moments, how far
         a schedule has come) goes on where an earlier run left it.
@@ -43,11 +46,14 @@ class Options:
     shuffle : visit the samples in an order that is new in every epoch, or as they come.
     keep : "best" leaves the parameters of the epoch with the lowest loss (validation loss where there is one), "last"
         those of the last epoch.
+    average : an average of the weights, `EMA(0.999)` or `SWA(start)`. What is trained stays as it is; but validation
+        loss and metrics, and so `stop` and `keep`, are of the averaged weights, and these the model is left with.
+        `History.losses` are of the weights that are trained, and the loss that decides where there is no validation.
     stop : a function of the History that says True to end the run, such as `EarlyStopping(patience=10)`.
     metrics : functions (y, target) or (y, target, sample_weight) -> number, computed after every epoch on the
-        validation data, or else on `train`, of the rows that the loss counts and with their weights; `errors`,
-        `error_rate` and `accuracy` by the threshold of the loss, as in `evaluate`. With a MultiLoss by head:
-        {"kind": [accuracy], "size": [r2]}. See `chainrule.metrics`.
+        validation data, or else on `train`, of the rows that the loss counts and with their weights; those of
+        `chainrule.metrics` and of sklearn.metrics of the classes and probabilities that the outputs mean to the loss,
+        as in `evaluate`. With a MultiLoss by head: {"kind": [accuracy], "size": [r2]}. See `chainrule.metrics`.
     callbacks : functions called with a `Run` after every epoch; `chainrule.callbacks` has some.
     progress : show a progress bar; by default, if standard error is a terminal.
     max_seconds : end the run after this many seconds, between two steps.
@@ -64,11 +70,13 @@ class Options:
 
     epochs: int
     batch_size: int = 32
+    accumulate: int = 1
     validation: Any = None
     optimizer: UpdateRule | None = None
     seed: int = 0
     shuffle: bool = True
     keep: str = "best"
+    average: Average | None = None
     stop: Callable[[History], bool] | None = None
     metrics: Iterable[Metric] | Mapping[Any, Iterable[Metric]] = ()
     callbacks: Iterable[Callable[["Run"], None]] = ()
@@ -88,6 +96,8 @@ class Options:
         seconds = self.max_seconds
         if seconds is not None and (not isinstance(seconds, numbers.Real) or not seconds > 0):
             raise ValueError(f"{who}: max_seconds must be a positive number, got {seconds!r}")
+        if self.average is not None:
+            require_average(who, self.average)
         if self.stop is not None:
             require_function(who, "stop", self.stop)
         random.check_seed(self.seed)
@@ -96,6 +106,7 @@ class Options:
         vars(self).update(  # lists, plain integers and truth values from here on
             epochs=positive(who, "epochs", self.epochs),
             batch_size=positive(who, "batch_size", self.batch_size),
+            accumulate=positive(who, "accumulate", self.accumulate),
             shuffle=shuffle,
             resume=resume,
             threads=None if self.threads is None else positive(who, "threads", self.threads),
@@ -105,7 +116,17 @@ class Options:
 
 
 # What may differ from network to network of fit_many, by its configurations.
-CONFIGURABLE = ("batch_size", "epochs", "keep", "max_seconds", "optimizer", "shuffle", "stop")
+CONFIGURABLE = (
+    "accumulate",
+    "average",
+    "batch_size",
+    "epochs",
+    "keep",
+    "max_seconds",
+    "optimizer",
+    "shuffle",
+    "stop",
+)
 # What a run among many has not: its seed is one of `seeds`, and there is no one thing to watch or to write down.
 OF_ONE_RUN = ("seed", "callbacks", "checkpoint", "resume")
 
@@ -115,10 +136,12 @@ class ChosenOfMany(TypedDict, total=False):
 
     epochs: "Required[int]"
     batch_size: int
+    accumulate: int
     validation: Any
     optimizer: UpdateRule | None
     shuffle: bool
     keep: str
+    average: Average | None
     stop: Callable[[History], bool] | None
     metrics: Iterable[Metric] | Mapping[Any, Iterable[Metric]]
     progress: bool | None

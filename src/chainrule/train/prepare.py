@@ -9,6 +9,7 @@ from ..arguments import as_input
 from ..arrays import Array
 from ..data.dataset import Dataset
 from ..losses import Loss
+from ..losses.extra import given, require_extra, require_weighing
 from ..losses.multi import MultiLoss, naming
 from ..module import Module, first_value
 from ..structures import Structure, each, leaves, named, rebuild
@@ -42,6 +43,9 @@ def prepare(who: str, name: str, data: Any, model: Module, loss: Module) -> Data
     if getattr(loss, "reduction", "mean") == "none":
         raise ValueError(f'{who}: the loss must be one number, got reduction="none"')
     data = as_dataset(who, name, data)
+    require_extra(who, name, loss, data.extra)
+    if data.sample_weight is not None:
+        require_weighing(who, name, loss)
     like = reference(model)
     x = inputs(who, f"{name}.x", data.x, like)
     target, first = data.target, leaves(x)[0]
@@ -60,7 +64,7 @@ def prepare(who: str, name: str, data: Any, model: Module, loss: Module) -> Data
             raise ValueError(f"{who}: {name}.sample_weight must not be negative, got {float(weight.min())}")
         if float(weight.sum()) == 0:
             raise ValueError(f"{who}: {name}.sample_weight must not be all zero")
-    return Dataset.of_checked(x, target, weight)
+    return Dataset.of_checked(x, target, weight, {of: _extra(array, first) for of, array in data.extra.items()})
 
 
 def _target(who: str, name: str, target: Array, like: Array, loss: Module) -> Array:
@@ -72,8 +76,17 @@ def _target(who: str, name: str, target: Array, like: Array, loss: Module) -> Ar
     if arrays.kind(target) == "bool" and knows_classes:
         return arrays.bring(target, like, dtype="bool")  # the loss says what it makes of them
     target = arrays.bring(target, like, dtype=like.dtype)
-    require_finite(who, name, target)
+    require_finite(who, name, target, or_nan=getattr(loss, "missing", "error") == "ignore")
     return target
+
+
+def _extra(array: Array, like: Array) -> Array:
+    """What goes along for the loss: floating-point numbers in the dtype of x, integers and truth values as they are.
+
+    Infinity and NaN mean there what the loss says.
+    """
+    kind = arrays.kind(array)
+    return arrays.bring(array, like, dtype={"integral": "int64", "bool": "bool"}.get(kind, like.dtype))
 
 
 def rehearse(model: Module, loss: Module, data: Dataset, name: str = "data") -> None:
@@ -81,7 +94,8 @@ def rehearse(model: Module, loss: Module, data: Dataset, name: str = "data") -> 
     first = data.take(slice(0, 1))
     with np.errstate(over="ignore", invalid="ignore"):  # whether it fits is the question, not what it gives
         y = model(first.x)
-        loss(y, first.target, *(() if first.sample_weight is None else (first.sample_weight,)))
+        weight = () if first.sample_weight is None else (first.sample_weight,)
+        loss(y, first.target, *weight, **given(loss, first.extra))
     if isinstance(loss, Loss):
         check_targets(loss, y, data, name)
 
@@ -123,15 +137,17 @@ def reference(model: Module) -> Array | None:
     return first_value(model.walk())
 
 
-def require_finite(who: str, name: str, x: Array) -> None:
-    """Raise ValueError if x holds NaN or infinity, naming the first row that does."""
-    xp = arrays.namespace(x)
-    if bool(xp.all(xp.isfinite(x))):
+def require_finite(who: str, name: str, x: Array, *, or_nan: bool = False) -> None:
+    """Raise ValueError if x holds infinity, or NaN where that may not be, naming the first row that does."""
+    if bool(arrays.namespace(x).isfinite(x).all()):
         return
-    bad = np.argwhere(~np.isfinite(arrays.to_numpy(x)))
+    numbers = arrays.to_numpy(x)
+    bad = np.argwhere(np.isinf(numbers) if or_nan else ~np.isfinite(numbers))
+    if not len(bad):
+        return
     place = tuple(int(i) for i in bad[0])
-    value = float(arrays.to_numpy(x)[place])
+    value = float(numbers[place])
     raise ValueError(
-        f"{who}: {name} must be finite in {arrays.dtype_name(x.dtype)}, got {value} in row {place[0]} "
-        f"(not finite in all: {len(bad)})"
+        f"{who}: {name} must be finite{' or NaN' * or_nan} in {arrays.dtype_name(x.dtype)}, got {value} in row "
+        f"{place[0]} (not finite in all: {len(bad)})"
     )

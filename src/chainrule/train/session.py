@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from ..averages import Averaged
 from ..data.dataset import Dataset
 from ..engine import CannotLower, EngineMissing
 from ..losses.multi import MultiLoss
 from ..module import Module, UpdateRule
 from ..optimizers import Optimizer, Schedule
 from ..roles import require_loss, require_model, require_optimizer
+from .accumulation import AccumulatingLoop
 from .history import History
 from .loop import Epoch, Loop, PythonLoop
 from .metrics import counting, measures
@@ -35,12 +37,15 @@ class Run:
     model, loss, optimizer : what is being trained; parameters may be read and set. What is set after the best epoch (by
         its loss as it was recorded) stays: it is what keep="best" leaves.
     history : the record so far, the epoch that has just ended included.
+    average : with `fit(average=…)` that of the parameters so far; `model` holds those that are trained. Within
+        `with run.average.shown():` it holds the average.
     """
 
     model: Module
     loss: Module
     optimizer: UpdateRule
     history: History
+    average: Averaged | None = None
 
     def stop(self, reason: str = "stopped by a callback") -> None:
         """End the run after this epoch."""
@@ -70,11 +75,12 @@ class Session:
         # As the History calls them.
         self.heads = [str(key) for key in loss.heads] if isinstance(loss, MultiLoss) else []
         self.measured = counting(loss, data if held_out is None else held_out)
-        modules = model.modules()
+        modules = self.loop.modules
         reseed(modules, options.seed)
         self._training_mode = TrainingMode(modules)
-        self.history = History(engine=self.loop.name)
-        self.run = Run(model, loss, optimizer, self.history)
+        average = options.average
+        self.history = History(engine=self.loop.name, average="" if average is None else repr(average))
+        self.run = Run(model, loss, optimizer, self.history, self.loop.average)
         self.before_s = 0.0  # of the same run, before it was interrupted
         self.asked, self.due = 0, 0  # epochs of which the callbacks know, and after which they are asked again
         self.keeping: Keeping | None = None
@@ -94,6 +100,10 @@ class Session:
         checkpoint: Any = options.checkpoint
         checkpoint = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(checkpoint)
         settings = {name: getattr(options, name) for name in ("keep", "batch_size", "seed", "shuffle")}
+        if options.accumulate > 1:
+            settings["accumulate"] = options.accumulate
+        if options.average is not None:
+            settings["average"] = repr(options.average)
         self.keeping = keeping = Keeping(checkpoint, *made_of, metrics=self.metrics, **settings)
         if not keeping.found():
             return
@@ -181,8 +191,9 @@ class Session:
 
     def _turn(self) -> None:
         """Have the schedule count for this network; a callback may have trained another one meanwhile."""
-        if isinstance(self.run.optimizer, Optimizer) and isinstance(self.run.optimizer.lr, Schedule):
-            self.run.optimizer.turn_to(self.loop.parameters)
+        optimizer = self.run.optimizer
+        if isinstance(optimizer, Optimizer) and any(isinstance(rule.lr, Schedule) for rule in optimizer.rules):
+            optimizer.turn_to(self.loop.parameters)
 
     def _ask(self) -> None:
         """Ask `stop`, and look whether all epochs are done."""
@@ -239,15 +250,18 @@ def _loop(
     model: Module, loss: Module, optimizer: Any, data: Dataset, held_out: Dataset | None, options: Options
 ) -> Loop:
     """The native loop where the engine knows everything that is asked for, else the Python loop."""
-    how: dict[str, Any] = {name: getattr(options, name) for name in ("batch_size", "seed", "shuffle")}
+    how: dict[str, Any] = {name: getattr(options, name) for name in ("batch_size", "seed", "shuffle", "average")}
+    python: type[PythonLoop] = PythonLoop
+    if options.accumulate > 1:
+        python, how = AccumulatingLoop, how | {"accumulate": options.accumulate}
     if options.engine == "python":
-        return PythonLoop(model, loss, optimizer, data, held_out, **how)
+        return python(model, loss, optimizer, data, held_out, **how)
     try:
         return NativeLoop(model, loss, optimizer, data, held_out, threads=options.threads, **how)
     except (CannotLower, EngineMissing) as reason:
         if options.engine == "native":
             raise ValueError(f'fit: engine="native" cannot run this: {reason}') from None
-        loop = PythonLoop(model, loss, optimizer, data, held_out, **how)
+        loop = python(model, loss, optimizer, data, held_out, **how)
         loop.name = f"python, as the engine does not know {reason}"
         if isinstance(reason, EngineMissing):
             loop.name = f"python, as {reason}"
@@ -268,7 +282,7 @@ def carrying(history: History) -> Iterator[None]:
 class TrainingMode:
     """Training mode inside the block, and each module's own mode after it, however often and early it is left."""
 
-    def __init__(self, modules: list[Module]) -> None:
+    def __init__(self, modules: Iterable[Module]) -> None:
         self.before = [(module, module.training) for module in modules]
 
     def __enter__(self) -> None:
@@ -280,7 +294,7 @@ class TrainingMode:
             vars(module)["training"] = mode
 
 
-def reseed(modules: list[Module], seed: int) -> None:
+def reseed(modules: Iterable[Module], seed: int) -> None:
     """Give each module that draws random numbers its own place in the sequence of `seed`."""
     drawing = [module for module in modules if hasattr(module, "reseed")]
     for layer, module in enumerate(drawing):

@@ -31,6 +31,7 @@ def test_every_loss_travels_by_the_arguments_of_its_constructor(kind):
     assert found["mean"] is False
     arguments = {argument.name: argument.default for argument in signature.parameters(kind)}
     del arguments["reduction"]
+    assert arguments.pop("missing", "error") == "error"  # told where it is "ignore" alone
     assert {name: value or None for name, value in found.items() if name not in ("kind", "mean")} == {
         name: value or None for name, value in arguments.items()
     }

@@ -61,6 +61,20 @@ OPTIMIZERS = [
     cr.RMSprop(lr=0.003, momentum=0.5, centered=True, eps=1e-4),
     cr.Adagrad(lr=0.05),
     cr.Adagrad(lr=0.05, lr_decay=0.1, weight_decay=0.01, initial_accumulator_value=0.1),
+    cr.Adam(lr=0.01, weight_decay=0.1, decoupled_weight_decay=True, decay_biases=False),
+    cr.NAdam(lr=0.01),
+    cr.NAdam(betas=(0.8, 0.0), weight_decay=0.1, momentum_decay=0.5, decoupled_weight_decay=True),
+    cr.RAdam(lr=0.01),
+    cr.RAdam(betas=(0.0, 0.5), weight_decay=0.1, decoupled_weight_decay=True),
+    cr.RAdam(lr=0.01, betas=(0.8, 0.8), weight_decay=0.1),
+    cr.Adamax(lr=0.01),
+    cr.Adamax(betas=(0.0, 0.7), weight_decay=0.1, eps=1e-3),
+    cr.Adadelta(),
+    cr.Adadelta(lr=0.5, rho=0.5, eps=1e-3, weight_decay=0.1, decay_biases=False),
+    cr.Rprop(),
+    cr.Rprop(lr=0.1, etas=(0.3, 1.5), step_sizes=(0.01, 0.11)),
+    cr.ASGD(lr=0.05),
+    cr.ASGD(lr=0.05, lambd=0.3, alpha=0.5, t0=0.5, weight_decay=0.1),
 ]
 
 
@@ -314,6 +328,22 @@ def test_an_update_that_would_not_be_finite_leaves_the_old_state(tmp_path, optim
     assert c.state.steps == 0
 
 
+@pytest.mark.parametrize("betas", [(0.9, 0.999), (0.9, 0.9999), (0.5, 0.7), (0.9, 0.99)])
+def test_radam_knows_in_c_when_to_divide(tmp_path, betas):
+    """Where beta2 is close to 1, what it goes by is a difference of large numbers."""
+    cr.seed(1)
+    model, optimizer = cr.Sequential(cr.Linear(3, N_OUT)), cr.RAdam(lr=0.01, betas=betas)
+    rng = np.random.default_rng(0)
+    x, target = rng.normal(size=(4, 3)).astype(np.float32), rng.normal(size=(4, N_OUT)).astype(np.float32)
+    c = learner(tmp_path, model, cr.MSELoss(), optimizer)
+    for _ in range(60):
+        c.step(x, target)
+    model.to(dtype="float64")
+    cr.fit(model, cr.MSELoss(), (x, target), epochs=60, batch_size=4, optimizer=optimizer, shuffle=False, keep="last")
+    for mine, parameter in zip(c.arrays("parameters"), model.param(), strict=True):
+        np.testing.assert_allclose(mine, parameter.value, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("flag", ["-Ofast", "-ffast-math", "-ffinite-math-only"])
 def test_compilers_that_may_drop_the_guard_are_told_to_stop(tmp_path, flag):
     """Clang really does, though the guard looks at bits."""
@@ -406,6 +436,13 @@ MUTANTS = [
     ("adamw", cr.Tanh(), MSE, cr.AdamW(lr=0.01), "1.0f - lr * decay", "1.0f + lr * decay"),
     ("rmsprop", cr.Tanh(), MSE, cr.RMSprop(), "+ 0.01f * (g * g)", "+ 0.02f * (g * g)"),
     ("centered", cr.Tanh(), MSE, OPTIMIZERS[9], "v - a * a", "v + a * a"),
+    ("nadam's mean", cr.Tanh(), MSE, cr.NAdam(lr=0.01), "of_g * g + of_m", "of_g * g - of_m"),
+    ("its momentum", cr.Tanh(), MSE, cr.NAdam(lr=0.01), "product *= momentum(i)", "product *= 0.9f"),
+    ("radam", cr.Tanh(), MSE, cr.RAdam(lr=0.01), ": rate * m;", ": 2.0f * rate * m;"),
+    ("adamax", cr.Tanh(), MSE, cr.Adamax(lr=0.01), "most > size ? most : size", "most > size ? size : most"),
+    ("adadelta", cr.Tanh(), MSE, cr.Adadelta(eps=1e-3), "0.1f * (d * d)", "0.9f * (g * g)"),
+    ("rprop", cr.Tanh(), MSE, cr.Rprop(), "old < 0.0f ? -s", "old < 0.0f ? s"),
+    ("asgd", cr.Tanh(), MSE, cr.ASGD(lr=0.05, lambd=1.0), "w * kept - eta", "w / kept - eta"),
     ("adagrad", cr.Tanh(), MSE, cr.Adagrad(), "s += g * g", "s += g"),
     ("its decay", cr.Tanh(), MSE, OPTIMIZERS[13], "(1.0f + 0.1f", "(1.0f - 0.1f"),
 ]
@@ -448,7 +485,7 @@ def test_it_takes_no_library_but_math_and_allocates_nothing(tmp_path):
     (tmp_path / "all.c").write_text(joined(texts))
     gcc("-O1", "-c", tmp_path / "all.c", "-o", tmp_path / "all.o")
     found = subprocess.run(["nm", "-u", tmp_path / "all.o"], capture_output=True, text=True, check=True).stdout.split()
-    maths = {"erff", "expf", "expm1f", "log1pf", "logf", "sqrtf", "tanhf"}
+    maths = {"erff", "expf", "expm1f", "log1pf", "logf", "powf", "sqrtf", "tanhf"}
     assert set(found) - {"U"} <= maths | {"memset", "memcpy", "__stack_chk_fail", "_GLOBAL_OFFSET_TABLE_"}
 
 
@@ -507,14 +544,28 @@ class OwnRule(cr.SGD):
         ),
         ({"loss": MSE, "optimizer": cr.SGD(cr.StepLR(0.1, 3))}, r"lr must be a number, .*, got StepLR\(lr=0.1"),
         ({"loss": MSE, "optimizer": cr.SGD(clip_value=0.0)}, "no C for clipping to 0"),
+        ({"loss": MSE, "optimizer": cr.SGD(maximize=True)}, "no C for maximize, an option of SGD"),
+        (
+            {"loss": MSE, "optimizer": cr.Adam(constraint=cr.constraints.L1(0.1))},
+            "no C for constraint, an option of Adam",
+        ),
+        ({"loss": MSE, "optimizer": cr.SGD(groups=[{"parameters": cr.Linear(1, 1)}])}, "no C for groups, an option of"),
         ({"loss": MSE, "optimizer": cr.SGD(lr=1e39)}, "finite"),
         ({"loss": cr.PoissonNLLLoss(log_input=False), "optimizer": SGD}, "the loss became NaN .* by PoissonNLLLoss"),
     ],
-    ids=range(12),
+    ids=range(15),
 )
 def test_what_cannot_be_learned_is_an_error_and_leaves_nothing(tmp_path, options, says):
     with pytest.raises((ValueError, TypeError), match=f"to_c: .*{says}"):
         to_c(network(cr.Tanh()), tmp_path / "c", **options)
+    assert not (tmp_path / "c").exists()
+
+
+def test_frozen_parameters_predict_and_do_not_learn(tmp_path):
+    model = network(cr.Tanh()).freeze()
+    assert to_c(model, tmp_path / "a")
+    with pytest.raises(ValueError, match="to_c: there is no C for frozen parameters"):
+        to_c(model, tmp_path / "c", loss=MSE, optimizer=SGD)
     assert not (tmp_path / "c").exists()
 
 

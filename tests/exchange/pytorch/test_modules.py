@@ -133,6 +133,14 @@ def test_numbers_are_copies_and_gradients_do_not_matter():
     assert all(p.requires_grad for p in back.parameters())
 
 
+def test_what_is_frozen_on_one_side_is_frozen_on_the_other():
+    theirs = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 2))
+    theirs[0].weight.requires_grad_(False)
+    ours = cr.from_torch(theirs)
+    assert [p.trainable for p in ours.param()] == [False, True, True, True]
+    assert [p.requires_grad for p in cr.to_torch(ours).parameters()] == [False, True, True, True]
+
+
 def test_weights_that_are_not_contiguous_come_over():
     theirs = torch.nn.Linear(2, 3)
     theirs.weight = torch.nn.Parameter(torch.arange(6.0).reshape(2, 3).T)

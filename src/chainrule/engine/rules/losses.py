@@ -32,6 +32,8 @@ def settings(loss: Any, shape: tuple[int, ...], class_targets: bool) -> dict[str
         raise CannotLower(f"{name} with class indices as targets")
     refuse(loss, shape, class_targets)
     told = {argument.name: _plain(getattr(loss, argument.name)) for argument in signature.parameters(type(loss))}
+    if told.get("missing") == "error":
+        del told["missing"]  # then nobody looks for what is missing
     return {"kind": name, "mean": told.pop("reduction") == "mean"} | told
 
 

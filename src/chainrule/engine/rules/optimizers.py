@@ -1,24 +1,89 @@
-"""What the engine is told of each optimizer.
+"""What the engine is told of each optimizer, and of each constraint.
 
-The engine's twin of an optimizer has its name, and takes the arguments of its constructor under their own names.
+The engine's twin of an optimizer has its name, and takes the arguments of its constructor under their own names; so has
+that of a constraint.
 """
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
-from ... import optimizers, signature
-from ..plan import CannotLower
+from ... import constraints, optimizers, signature
+from ...module import Parameter
+from ...optimizers import Schedule
+from ..plan import CannotLower, Plan
 
 # A rule holds for exactly its class: a subclass may have changed anything.
-KNOWN = (optimizers.SGD, optimizers.Adam, optimizers.AdamW, optimizers.RMSprop, optimizers.Adagrad)
+KNOWN = (
+    optimizers.SGD,
+    optimizers.Adam,
+    optimizers.AdamW,
+    optimizers.RMSprop,
+    optimizers.Adagrad,
+    optimizers.NAdam,
+    optimizers.RAdam,
+    optimizers.Adamax,
+    optimizers.Adadelta,
+    optimizers.Rprop,
+    optimizers.ASGD,
+)
+CONSTRAINTS = (
+    constraints.L1,
+    constraints.L2,
+    constraints.MaxNorm,
+    constraints.UnitNorm,
+    constraints.NonNegative,
+    constraints.Mask,
+)
+NOT_TOLD = ("lr", "groups", "decay_biases", "constraint")  # of every step, or resolved here
+
+
+class Rules(NamedTuple):
+    """How an optimizer treats the parameters of a plan; the fields of Plan with these names."""
+
+    rules: tuple[dict[str, Any], ...]
+    owners: tuple[Any, ...]
+    rule_of: tuple[int, ...]
+
+
+def rules(optimizer: Any, parameters: Sequence[Parameter]) -> Rules:
+    """One rule for each distinct set of options that parameters have; without an optimizer only who is frozen.
+
+    Where all are frozen there is the optimizer's own, for its schedule goes on.
+
+    Raises CannotLower for what the engine does not know; ValueError for a constraint that cannot be for its parameter.
+    """
+    if optimizer is None:
+        return Rules((), (), tuple(0 if parameter.trainable else -1 for parameter in parameters))
+    own = settings(optimizer)
+    found: dict[tuple[Any, float], int] = {}
+    rule_of = []
+    for parameter in parameters:
+        if not parameter.trainable:
+            rule_of.append(-1)
+            continue
+        owner = optimizer.rule_of(parameter)
+        for constraint in owner.constraints:
+            constraint.check(parameter)
+        rule_of.append(found.setdefault((owner, owner.decay_of(parameter)), len(found)))
+    if not found:
+        found[optimizer, optimizer.weight_decay] = 0
+    told = tuple(
+        settings(owner)
+        | {"weight_decay": decay, "clip_norm": own["clip_norm"]}
+        | {"constraints": [_constraint(constraint) for constraint in owner.constraints]}
+        for owner, decay in found
+    )
+    return Rules(told, tuple(owner for owner, _ in found), tuple(rule_of))
 
 
 def settings(optimizer: Any) -> dict[str, Any]:
-    """The name of an optimizer, and what its constructor was given, as numbers.
+    """The name of an optimizer, or of a group of one, and what its constructor was given, as numbers.
 
     `betas` become beta1 and beta2, and no clipping is 0. The learning rate is left out: it may change at any time, and
     comes with every step.
 
-    Raises CannotLower for an optimizer that the engine does not know, and for clipping to 0.
+    Raises CannotLower for an optimizer that the engine does not know, for clipping to 0, and for a momentum that
+    changes while dampening weakens what it adds up: how that begins, the engine does not count.
     """
     kind = type(optimizer)
     if kind not in KNOWN:
@@ -26,10 +91,31 @@ def settings(optimizer: Any) -> dict[str, Any]:
     if 0 in (optimizer.clip_value, optimizer.clip_norm):
         raise CannotLower("clipping to 0")
     told: dict[str, Any] = {"kind": kind.__name__}
-    for name in (argument.name for argument in signature.parameters(kind) if argument.name != "lr"):
+    for name in (argument.name for argument in signature.parameters(kind) if argument.name not in NOT_TOLD):
         value = getattr(optimizer, name)
         if isinstance(value, tuple):
             told |= {f"{name.removesuffix('s')}{i}": part for i, part in enumerate(value, 1)}
         else:
             told[name] = 0.0 if value is None else value
+    if "momentum" in told:
+        told["keeps_momentum"] = optimizer.keeps_momentum()  # a schedule may bring one
+        if told.get("dampening") and isinstance(optimizer.lr, Schedule) and optimizer.lr.cycles_momentum():
+            raise CannotLower(f"a momentum that {type(optimizer.lr).__name__} cycles, with dampening")
+    return told
+
+
+def keep_other_momenta(plan: Plan) -> bool:
+    """Whether a learning rate that was set since the plan was made brings a momentum, or took one away."""
+    keeps = [owner.keeps_momentum() for owner in plan.owners]
+    return any(rule.get("keeps_momentum", now) != now for rule, now in zip(plan.rules, keeps, strict=True))
+
+
+def _constraint(constraint: Any) -> dict[str, Any]:
+    kind = type(constraint)
+    if kind not in CONSTRAINTS:
+        raise CannotLower(kind.__name__)
+    told: dict[str, Any] = {"kind": kind.__name__}
+    for name in (argument.name for argument in signature.parameters(kind)):
+        value = getattr(constraint, name)
+        told[name] = value.ravel().astype(float).tolist() if name == "mask" else value
     return told

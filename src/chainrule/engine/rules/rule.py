@@ -80,10 +80,9 @@ class Lowering:
         self.in_mode = in_mode
         self.values: list[Value] = []
         self.ops: list[Op] = []
-        self.parameters: list[Parameter] = []
-        self.model = model
+        self.parameters: dict[Parameter, int] = {}  # with their places in the plan's list
+        self.modules = model.modules()
         self.drawn: list[Module] = []
-        self._places: dict[int, int] = {}
         self._laid_out: dict[tuple[int, Value], int] = {}
 
     def lower(self, layer: Module, x: Structure) -> Structure:
@@ -113,7 +112,8 @@ class Lowering:
         """An op, and what it writes: a matrix `value`, whose samples have this shape to the layers."""
         number = len(self.values)
         self.values.append(value)
-        read, places = tuple([x.number for x in inputs]), tuple([self._place(parameter) for parameter in parameters])
+        read = tuple([x.number for x in inputs])
+        places = tuple([self.parameters.setdefault(parameter, len(self.parameters)) for parameter in parameters])
         self.ops.append(Op(kind, layer, read, number, places, settings))
         return Handle(number, shape)
 
@@ -124,7 +124,7 @@ class Lowering:
 
     def stream(self, layer: Module) -> int:
         """The number of `layer` among those that draw random numbers, as `fit` counts them."""
-        drawing = [module for module in self.model.modules() if hasattr(module, "reseed")]
+        drawing = [module for module in self.modules if hasattr(module, "reseed")]
         return next(i for i, module in enumerate(drawing) if module is layer)
 
     # -- what a layer reads
@@ -185,13 +185,6 @@ class Lowering:
         if (x.number, value) not in self._laid_out:
             self._laid_out[x.number, value] = self.add("Reshape", layer, [x], value, x.shape).number
         return Handle(self._laid_out[x.number, value], x.shape)
-
-    def _place(self, parameter: Parameter) -> int:
-        """Where `parameter` stands in the plan's list."""
-        place = self._places.setdefault(id(parameter), len(self.parameters))
-        if place == len(self.parameters):
-            self.parameters.append(parameter)
-        return place
 
 
 Rule = Callable[[Lowering, Any, Structure], Structure]

@@ -16,10 +16,10 @@ from .spelling import COUNTERS, statics
 # below), other arguments, variables. Numbers may follow them.
 TAKEN = {
     "add", "all_finite", "batch", "bce_with_logits", "class_weight", "clip_norm", "clip_value", "copy", "counts",
-    "cross_entropy", "dropout", "element_weight", "forward", "g", "glu", "good", "huber", "is_finite", "l1", "learn",
-    "linear", "loss", "mse", "multiply", "nll", "parameter", "philox", "poisson_nll", "pos_weight", "q_of",
-    "quantile_loss", "row", "share", "smoothl1", "soft_margin", "state", "tanh", "target", "trained", "update",
-    "update_all", "w", "zero",
+    "cross_entropy", "dropout", "element_weight", "forward", "g", "glu", "good", "huber", "is_finite", "known_steps",
+    "l1", "learn", "linear", "loss", "momentum", "mse", "mu_product", "multiply", "nll", "parameter", "philox",
+    "poisson_nll", "pos_weight", "q_of", "quantile_loss", "row", "share", "smoothl1", "soft_margin", "state", "tanh",
+    "target", "trained", "update", "update_all", "w", "zero",
 }  # fmt: skip
 TAKEN |= {name for one in ACTIVATIONS.values() for text in (*one.forward, *one.backward) for name in statics(text)}
 

@@ -226,6 +226,8 @@ def losses_of(plan: Plan) -> list[LossInC]:
         if type(head.loss).__name__ not in LOSSES:
             raise ValueError(f"to_c: there is no C for {type(head.loss).__name__}")
         said = head.settings
+        if "missing" in said:
+            raise ValueError(f'to_c: there is no C for {said["kind"]} with missing="{said["missing"]}"')
         texts = LOSSES[said["kind"]](said, prod(shape))
         known = {name: text for loss in found for text in loss.texts for name in statics(text)}
         other = {name for text in texts for name in statics(text) if known.get(name, text) != text}

@@ -138,6 +138,9 @@ def _rule(model: Module, loss: Module | None, optimizer: Any) -> Any:
         raise ValueError("to_c: a training step needs an optimizer; give one, here or as the model's first argument")
     if not isinstance(optimizer, Optimizer):
         raise ValueError(f"to_c: there is no C for {type(optimizer).__name__}")
+    for option in ("groups", "maximize", "constraint"):
+        if getattr(optimizer, option):
+            raise ValueError(f"to_c: there is no C for {option}, an option of {type(optimizer).__name__}")
     if isinstance(optimizer.lr, Schedule):
         raise ValueError(f"to_c: lr must be a number, which the device may change at any time, got {optimizer.lr!r}")
     try:
@@ -150,6 +153,8 @@ def _plan(model: Module, sample_shape: Structure, loss: Module | None, optimizer
     """A copy on NumPy arrays in float32, and as a flat program."""
     try:
         twin = build(*describe(model)).to(dtype="float32")
+        if loss is not None and not all(parameter.trainable for parameter in twin.param()):
+            raise CannotLower("frozen parameters")
         shape = least_shape(twin) if sample_shape is None else sample_shape
         heads = getattr(loss, "heads", None)
         classes: Any = bool(getattr(loss, "classes", False))

@@ -27,7 +27,7 @@ static int all_finite(const float *x, int n)
 def update(name: str, plan: Plan, functions: list[str]) -> str:
     """The function that changes parameters by their gradients, or only says whether it could."""
     rule, decays = rule_of(plan.optimizer), bool(plan.optimizer.weight_decay)
-    add(functions, FINITE, ALL_FINITE)
+    add(functions, FINITE, ALL_FINITE, *rule.functions)
     letters = {"parameters": "w", **kept(plan.optimizer)}
     gradient, before, equation = "state->gradients[i]", [], "g = gradient"
     if decays and rule.decays_first:

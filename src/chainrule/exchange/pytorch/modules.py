@@ -33,10 +33,10 @@ def from_torch(module: Any) -> Module:
         or of a class of your own whose forward calls such modules, adds, multiplies, concatenates and reshapes what
         comes out, and takes and returns tensors, or a tuple or dict of them. torch.fx runs it on stand-ins for tensors.
 
-    Returns   the Module. Parameters that are shared stay shared, a module that stands twice is one, names, dtype and
-              training mode are kept. A forward becomes a Sequential if it is a chain, a Residual if it is
-              x + self.body(x), and else a Graph, whose nodes are called as the modules are, and its inputs as the
-              arguments
+    Returns   the Module. Parameters that are shared stay shared, those without requires_grad are frozen, a module that
+              stands twice is one, names, dtype and training mode are kept. A forward becomes a Sequential if it is a
+              chain, a Residual if it is x + self.body(x), and else a Graph, whose nodes are called as the modules are,
+              and its inputs as the arguments
 
     Raises TypeError for a module that chainrule does not have, and ValueError for an option or a call in a forward that
     it does not have; both name the place, and of a call the line.
@@ -156,7 +156,7 @@ class _FromTorch:
             dtype = arrays.dtype_name(parameter.dtype)
             if dtype not in ("float16", "float32", "float64"):
                 raise TypeError(f"from_torch: {name or 'the module'} must be of a dtype that NumPy has, got {dtype}")
-            self.parameters[id(parameter)] = Parameter(copy(parameter))
+            self.parameters[id(parameter)] = Parameter(copy(parameter), trainable=parameter.requires_grad)
         return self.parameters[id(parameter)]
 
 
@@ -212,7 +212,7 @@ class _ToTorch:
         """A torch Parameter with a copy of the numbers; the same one for the same one."""
         if id(parameter) not in self.parameters:
             tensor = self.torch.tensor(arrays.to_numpy(parameter.value))
-            self.parameters[id(parameter)] = self.torch.nn.Parameter(tensor)
+            self.parameters[id(parameter)] = self.torch.nn.Parameter(tensor, requires_grad=parameter.trainable)
         return self.parameters[id(parameter)]
 
 

@@ -1,6 +1,7 @@
 """PyTorch's optimizers as ours, and what they remember, both ways."""
 
-from collections.abc import Iterable
+import math
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from ... import optimizers
@@ -14,11 +15,22 @@ def rules(torch: Any) -> list[Pair]:
     return [pair for pair in pairs(optimizers, torch.optim) if pair.ours is not optimizers.Optimizer]
 
 
-COUNTED_THERE = (optimizers.RMSprop,)  # PyTorch counts the updates of each parameter; ours need no such count
+# PyTorch counts the updates of each parameter; ours need no such count.
+COUNTED_THERE = (optimizers.Adadelta, optimizers.RMSprop)
+
+# What PyTorch keeps of each parameter as one number, and ours know from how often it was updated.
+DERIVED: dict[type, Callable[[Any, int], dict[str, float]]] = {
+    optimizers.ASGD: lambda rule, step: {"eta": rule.eta(step + 1, rule.current_lr), "mu": rule.mu(step + 1)},
+    optimizers.NAdam: lambda rule, step: {"mu_product": rule.mu_product(step)},
+}
 
 
-def optimizer_from_torch(optimizer: Any) -> Any:
+def optimizer_from_torch(optimizer: Any, parameters: Iterable[tuple[Any, Parameter]] = ()) -> Any:
     """A torch.optim optimizer as one of ours, by its options; what it remembers is `state_from_torch`'s.
+
+    Its first parameter group becomes the optimizer, and each other that has other options a group of it.
+
+    parameters : each of PyTorch's that there may be in groups, with ours.
 
     Raises TypeError or ValueError for what ours cannot do.
     """
@@ -28,25 +40,35 @@ def optimizer_from_torch(optimizer: Any) -> Any:
         known = ", ".join(pair.name for pair in rules(torch))
         raise TypeError(f"from_torch: optimizer must be one of {known}, got {type(optimizer).__name__}")
     groups = optimizer.param_groups
-    options = [{key: group[key] for key in pair.arguments} for group in groups]
-    if any(other != options[0] for other in options[1:]):
-        raise ValueError(f"from_torch: {pair.name} must have the same options for all of its parameter groups")
-    if any(group["maximize"] for group in groups):
-        raise ValueError(f"from_torch: {pair.name} must have maximize=False")
+    options = [{key: plain(group[key]) for key in pair.arguments} for group in groups]
     if optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks:
         raise ValueError(f"from_torch: {pair.name} has hooks, which chainrule cannot call; remove them")
-    if pair.ours is optimizers.Adam and any(group.get("decoupled_weight_decay") for group in groups):
-        raise ValueError("from_torch: Adam with decoupled_weight_decay=True is AdamW; use that")
-    return pair.ours(**{key: plain(value) for key, value in options[0].items()})
+    ours = {id(theirs): parameter for theirs, parameter in parameters}
+    others = [
+        {"parameters": [ours[id(parameter)] for parameter in group["params"]], **its_options}
+        for group, its_options in zip(groups[1:], options[1:], strict=True)
+        if its_options != options[0] and group["params"]
+    ]
+    return pair.ours(**options[0], groups=others)
 
 
 def state_from_torch(theirs: Any, ours: Any, parameters: Iterable[tuple[Any, Parameter]]) -> None:
-    """Let our optimizer go on from what PyTorch's remembers of the same parameters."""
+    """Let our optimizer go on from what PyTorch's remembers of the same parameters.
+
+    Raises ValueError for a number that does not follow from the count of steps, as where betas have changed.
+    """
     steps = 0
     for theirs_parameter, parameter in parameters:
         kept = {k: v for k, v in theirs.state.get(theirs_parameter, {}).items() if v is not None}
         if "step" in kept:
             steps = max(steps, int(kept["step"]))
+        for name, expected in _derived(ours.rule_of(parameter), int(kept.get("step", 0))).items():
+            found = float(kept.pop(name, expected))
+            if name == "eta":  # goes by the learning rate, which a scheduler may have changed since
+                continue
+            if not math.isclose(found, expected, rel_tol=1e-3, abs_tol=1e-6):  # PyTorch's is a float32, multiplied up
+                who = f"from_torch: {name} of {type(ours).__name__}"
+                raise ValueError(f"{who} would be {expected:.6g} by its options and steps, and is {found:.6g}")
         ours.state[parameter] = {key: int(v) if key == "step" else copy(v) for key, v in kept.items()}
         if not ours.counts_steps:
             ours.state[parameter].pop("step", None)
@@ -68,15 +90,22 @@ def state_for_torch(
         state = {key: torch.tensor(value).to(device) for key, value in kept.items() if key != "step"}
         step = ours.steps if isinstance(ours, COUNTED_THERE) else kept.get("step")
         if step is not None:
-            state["step"] = _step(torch, step, groups[theirs_parameter], device)
+            beside = isinstance(ours, optimizers.ASGD)
+            for name, number in {"step": step, **_derived(ours.rule_of(parameter), step)}.items():
+                state[name] = _number(torch, number, groups[theirs_parameter], device, beside)
         found.append((theirs.state[theirs_parameter], state))
     return found
 
 
-def _step(torch: Any, step: int, group: dict[str, Any], device: Any) -> Any:
-    """The number of steps as PyTorch keeps it, beside the weights where its kernel counts by itself."""
+def _derived(rule: Any, step: int) -> dict[str, float]:
+    """The numbers of a parameter that follow from how often it was updated, as PyTorch keeps them then."""
+    return DERIVED[type(rule)](rule, step) if type(rule) in DERIVED else {}
+
+
+def _number(torch: Any, number: float, group: dict[str, Any], device: Any, beside: bool) -> Any:
+    """The number of steps, or another, as PyTorch keeps it, beside the weights where its kernel counts by itself."""
     double = torch.get_default_dtype() == torch.float64 and not group.get("fused")
-    beside = group.get("fused") or group.get("capturable")
+    beside = beside or bool(group.get("fused") or group.get("capturable"))
     return torch.tensor(
-        float(step), dtype=torch.float64 if double else torch.float32, device=device if beside else "cpu"
+        float(number), dtype=torch.float64 if double else torch.float32, device=device if beside else "cpu"
     )

@@ -23,13 +23,14 @@ def train_torch(module: Any, loss: Any, data: Any, *, optimizer: Any, epochs: in
     Parameters
     ----------
     module : a torch.nn.Module that `from_torch` knows, on any device; several inputs are the arguments of its forward,
-        or the parts of the only one.
+        or the parts of the only one. Parameters without requires_grad stay as they are.
     loss : of torch.nn or of chainrule; for several outputs a MultiLoss, or a tuple or dict of losses like what forward
         returns, which are added up.
     data : a DataLoader over a TensorDataset, whose batch size and shuffling are taken; a TensorDataset of one tensor
         for each input, one for each output, and perhaps sample_weight; or what `fit` takes.
-    optimizer : of torch.optim, for just the parameters of the module, whose state is taken and given back, so that
-        training can go on on either side; or of chainrule, which begins anew at each call, with its schedule too.
+    optimizer : of torch.optim, for the parameters of the module that are trained, in any parameter groups, whose state
+        is taken and given back, so that training can go on on either side; or of chainrule, which begins anew at each
+        call, with its schedule too.
     epochs : how often every sample is visited.
     options : of `fit`. `validation` may be a TensorDataset or a DataLoader too.
 
@@ -40,10 +41,8 @@ def train_torch(module: Any, loss: Any, data: Any, *, optimizer: Any, epochs: in
     """
     torch = require("torch", "torch")
     model, parameters = borrow(module)
-    frozen = [name for name, parameter in module.named_parameters() if not parameter.requires_grad]
-    if frozen:
-        raise ValueError(f"train_torch: all parameters are trained, but {', '.join(frozen)} must not change")
-    if not parameters:
+    trained = [(theirs, parameter) for theirs, parameter in parameters if parameter.trainable]
+    if not trained:
         raise ValueError("train_torch: the module has no parameters to train")
     _require_plain(module)
     _require_memory_of_their_own(module)
@@ -52,8 +51,8 @@ def train_torch(module: Any, loss: Any, data: Any, *, optimizer: Any, epochs: in
     if options.get("validation") is not None:
         options["validation"] = _data("validation", options["validation"], model)[0]
     if isinstance(optimizer, torch.optim.Optimizer):
-        rule = optimizer_from_torch(optimizer)
-        _require_parameters(optimizer, [parameter for parameter, _ in parameters])
+        _require_parameters(optimizer, module, trained)
+        rule = optimizer_from_torch(optimizer, parameters)
         state_from_torch(optimizer, rule, parameters)
     elif is_update_rule(optimizer):
         rule = optimizer
@@ -62,13 +61,13 @@ def train_torch(module: Any, loss: Any, data: Any, *, optimizer: Any, epochs: in
             f"train_torch: optimizer must be one of torch.optim or chainrule, got {told(optimizer, optimizers)}"
         )
 
-    _try_to_write(torch, parameters)
+    _try_to_write(torch, trained)
 
     history = fit(model, loss, data, epochs=epochs, optimizer=rule, **(found | options))
 
-    changes: list[Any] = [_writing(torch, parameters)]
+    changes: list[Any] = [_writing(torch, trained)]
     if rule is not optimizer:
-        changes += [partial(dict.update, *pair) for pair in state_for_torch(rule, optimizer, parameters)]
+        changes += [partial(dict.update, *pair) for pair in state_for_torch(rule, optimizer, trained)]
     deque(map(partial.__call__, changes), maxlen=0)  # one call, in which Python handles no signal: all or nothing
     return history
 
@@ -183,8 +182,10 @@ def _require_memory_of_their_own(module: Any) -> None:
             )
 
 
-def _require_parameters(optimizer: Any, parameters: list[Any]) -> None:
-    """Raise ValueError unless the optimizer is for just these parameters."""
+def _require_parameters(optimizer: Any, module: Any, trained: list[tuple[Any, Parameter]]) -> None:
+    """Raise ValueError unless the optimizer is for all parameters that are trained, and for none of another module."""
     known = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
-    if known != {id(parameter) for parameter in parameters}:
-        raise ValueError("train_torch: the optimizer must be for all parameters of the module, and for no others")
+    if not {id(theirs) for theirs, _ in trained} <= known <= set(map(id, module.parameters())):
+        raise ValueError(
+            "train_torch: the optimizer must be for all parameters of the module that are trained, and for no others"
+        )

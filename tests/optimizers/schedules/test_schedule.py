@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+import json
 import math
 import pickle
 import re
@@ -168,6 +169,20 @@ def test_what_a_plateau_has_learned_is_saved_with_the_optimizer() -> None:
     assert rates(second, losses[23:]) == whole[23:]
     second.forget()
     assert rates(second, losses) == whole
+
+
+def test_plateaus_within_a_plateau_are_saved_apart() -> None:
+    def make() -> cr.SGD:
+        inner = cr.StepLR(cr.ReduceLROnPlateau(0.1, factor=0.9, patience=1), 20)
+        return cr.SGD(lr=cr.ReduceLROnPlateau(inner, factor=0.9, patience=4))
+
+    losses = wobbling(3, 0.0)
+    whole = rates(make(), losses)
+    first, second = make(), make()
+    rates(first, losses[:23])
+    assert first.lr.lr.lr.reductions > first.lr.reductions > 0
+    second.load_state_dict([], json.loads(json.dumps(first.state_dict([]))))
+    assert rates(second, losses[23:]) == whole[23:]
 
 
 def test_a_schedule_may_count_steps() -> None:

@@ -1,0 +1,24 @@
+"""How much each sample counts."""
+
+from typing import Any
+
+import numpy as np
+
+from ... import arrays
+from ...arrays import Array
+
+
+def weights(name: str, n: int, sample_weight: Array | None) -> tuple[Any, np.ndarray | None]:
+    """Which of n samples weigh something, and their weights; None for all the same."""
+    if n == 0:
+        raise ValueError(f"{name}: there are no samples")
+    if sample_weight is None:
+        return np.ones(n, dtype=bool), None
+    weight = arrays.to_numpy(sample_weight).astype(np.float64)
+    if weight.shape != (n,):
+        raise ValueError(f"{name}: sample_weight must be ({n},), got {weight.shape}")
+    if not bool(((weight >= 0) & np.isfinite(weight)).all()):
+        raise ValueError(f"{name}: sample_weight must be finite and not negative")
+    if not weight.any():
+        raise ValueError(f"{name}: sample_weight must not be all zero")
+    return weight > 0, weight[weight > 0]
