@@ -189,6 +189,7 @@ def test_a_parameter_that_a_mask_cannot_be_for_is_an_error_before_anything_chang
             TypeError,
             "SGD: constraint must be one or more of chainrule.constraints, got 3",
         ),
+        (lambda: cr.Adam(constraint="L1"), TypeError, "Adam: constraint must be one or more .* got 'L1'"),
         (lambda: cr.Adam(constraint=NonNegative), TypeError, r"got <class .*NonNegative'> \(call the class\)"),
         (lambda: cr.Adam(constraint=[L1(1.0), None]), TypeError, "Adam: constraint must be one or more .* got None"),
     ],

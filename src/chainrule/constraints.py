@@ -156,7 +156,7 @@ class Mask(Constraint):
 
 def checked(owner: object, constraint: Any) -> "Constraint | tuple[Constraint, ...] | None":
     """The argument `constraint` of an optimizer: one, several as a tuple, or None."""
-    several = isinstance(constraint, Sequence)
+    several = isinstance(constraint, Sequence) and not isinstance(constraint, str)
     for one in constraint if several else () if constraint is None else (constraint,):
         if not isinstance(one, Constraint):
             hint = " (call the class)" if isinstance(one, type) else ""

@@ -392,6 +392,17 @@ def test_what_is_no_group_is_an_error_that_says_so(groups: Any, error: type[Exce
         cr.Adam(groups=groups)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"), [("clip_norm", 1.0), ("clip_norm", 0.0), ("groups", [{"parameters": MODEL}])]
+)
+def test_what_is_about_all_parameters_cannot_be_set_of_a_group(name: str, value: Any) -> None:
+    group = cr.Adam(groups=[{"parameters": MODEL[0]}]).groups[0]
+    before = getattr(group, name)
+    with pytest.raises(ValueError, match=rf"Adam: a group has no {name} of its own; set that of the optimizer, got"):
+        setattr(group, name, value)
+    assert getattr(group, name) == before
+
+
 def test_a_parameter_that_is_named_twice_in_a_group_is_in_it_once() -> None:
     assert cr.Adam(groups=[{"parameters": [MODEL, MODEL[0].weight]}]).groups[0].parameters == frozenset(MODEL.param())
 

@@ -11,7 +11,7 @@ from ..constraints import Constraint
 from ..module import Parameter, Watched
 from .clipping import clip_grad_norm_, clip_grad_value_
 from .course import Course
-from .groups import grouped
+from .groups import OF_ALL, grouped
 from .half import widened
 from .remembered import checked
 from .schedules import Schedule
@@ -101,6 +101,9 @@ class Optimizer(Watched):
                 value.forget()
                 self._course.count((0, 0), (self.steps, self.epochs))
                 vars(self)["_courses"] = [self._course]
+        if self.parameters and name in OF_ALL and value is not None and value != ():
+            kind = type(self).__name__
+            raise ValueError(f"{kind}: a group has no {name} of its own; set that of the optimizer, got {value!r}")
         if name == "constraint":
             value = constraints.checked(self, value)
         if name == "groups" and not (isinstance(value, tuple) and all(isinstance(one, Optimizer) for one in value)):
