@@ -214,10 +214,8 @@ public:
         ++*updates_;
         Parameters<T>& all = network_.parameters();
         all.count_step();
-        all.update(rates, all.clipping_scale(), false, {});
-        if (all.bounds_rows()) all.bound_rows(rates, {});
+        all.step(rates, false, [](const auto& f) { f(Share{}); });
         network_.parameters_changed();
-        all.clear_padding_if_spoiled();
     }
 
     double step(const Dataset& batch, const Rates& rates) override {

@@ -1,6 +1,6 @@
-// The parameters of a network: values, gradients, the optimizer's state, the best values so far and their mean, each array flat, with
-// every parameter at the same offset in all of them, so that one pass updates all that follow the same rule. Which these
-// are is found out before the run, not in it.
+// The parameters of a network: values, gradients, the optimizer's state, the best values so far and their mean, each array
+// flat, with every parameter at the same offset in all of them, so that one pass updates all that follow the same rule.
+// Which these are is found out before the run, not in it.
 #pragma once
 
 #include <algorithm>
@@ -168,6 +168,17 @@ public:
     }
     bool all_fused() const { return all_fused_; }  // of those that are trained
 
+    // All of it, on the gradients as they are, but for what a fused pass has updated. divided(f) runs f for every share of the
+    // numbers, and comes back when all are done.
+    template <class Divided>
+    void step(const Rates& rates, bool skip_fused, const Divided& divided) {
+        const double scale = clipping_scale();
+        divided([&](Share share) { update(rates, scale, skip_fused, share); });
+        if (bounds_rows_) divided([&](Share share) { bound_rows(rates, share); });
+        clear_padding_if_spoiled();
+    }
+
+private:
     // The factor by which clip_norm scales all gradients, after clip_value has cut them.
     double clipping_scale() const {
         if (!(clip_norm_ > 0)) return 1;
@@ -177,8 +188,7 @@ public:
         return clip_scale(clip_norm_, squares);
     }
 
-    // On the gradients as they are, for this thread's share of the numbers; but for what a fused pass has updated. Constraints
-    // follow that need no more than these numbers.
+    // For this thread's share of the numbers; constraints follow that need no more than these.
     void update(const Rates& rates, double scale, bool skip_fused, Share share) {
         for (const Range& range : skip_fused ? unfused_ : ranges_) {
             const int64_t begin = share.begin(range.end - range.begin, 64), end = share.end(range.end - range.begin, 64);
@@ -192,7 +202,6 @@ public:
     }
 
     // And those that look at whole rows, with all that come behind them: once every number is updated.
-    bool bounds_rows() const { return bounds_rows_; }
     void bound_rows(const Rates& rates, Share share) {
         for (size_t i = 0; i < shapes_.size(); ++i) {
             bool comes = false;
@@ -215,7 +224,6 @@ public:
         }
     }
 
-private:
     // A rule of the plan.
     struct Made {
         std::unique_ptr<Optimizer<T>> optimizer;

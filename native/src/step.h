@@ -39,16 +39,7 @@ public:
         if (shared) pool_.start();
         if (rides) pass_of(pass, data, order, first, rows, shared);
         else passes_of(pass, data, order, first, rows, batch, shared, losses);
-        if (!rides || !parameters.all_fused()) {
-            const double scale = parameters.clipping_scale();
-            if (shared) phase([&](Share share) { parameters.update(rates, scale, rides, share); });
-            else parameters.update(rates, scale, rides, {});
-            if (parameters.bounds_rows()) {
-                if (shared) phase([&](Share share) { parameters.bound_rows(rates, share); });
-                else parameters.bound_rows(rates, {});
-            }
-            parameters.clear_padding_if_spoiled();
-        }
+        if (!rides || !parameters.all_fused()) parameters.step(rates, rides, [&](const auto& f) { divided(shared, f); });
         if (rides) heads_.add_up(rows, true, losses);
         if (sharable) judge_.end_step(rows);
         shared_ = shared;
@@ -56,12 +47,15 @@ public:
 
     // Runs f for every share of something that follows the last step, by as many threads as that had.
     template <class F>
-    void divided(const F& f) {
-        if (shared_) phase(f);
+    void divided(const F& f) { divided(shared_, f); }
+
+private:
+    template <class F>
+    void divided(bool shared, const F& f) {
+        if (shared) phase(f);
         else f(Share{});
     }
 
-private:
     void make_tiny(const Dataset& data, const int64_t* order, int64_t first, int64_t rows, const Rates& rates, LossSum& loss) {
         Parameters<T>& parameters = network_.parameters();
         parameters.count_step();
@@ -69,10 +63,7 @@ private:
         loss.sum += tiny_->step(static_cast<const T*>(data.x[0]), static_cast<const T*>(data.targets[0]), order, first, rows,
                                 denominator, parameters.all_fused(), T(rates.lr[tiny_rule_]));
         loss.denominator += denominator;
-        if (parameters.all_fused()) return;
-        parameters.update(rates, parameters.clipping_scale(), true, {});
-        if (parameters.bounds_rows()) parameters.bound_rows(rates, {});
-        parameters.clear_padding_if_spoiled();
+        if (!parameters.all_fused()) parameters.step(rates, true, [&](const auto& f) { divided(false, f); });
     }
 
     void pass_of(const Pass& pass, const Dataset& data, const int64_t* order, int64_t first, int64_t rows, bool shared) {

@@ -54,7 +54,7 @@ def rules(optimizer: Any, parameters: Sequence[Parameter]) -> Rules:
     """
     if optimizer is None:
         return Rules((), (), tuple(0 if parameter.trainable else -1 for parameter in parameters))
-    own = settings(optimizer)
+    known = {optimizer: settings(optimizer)}  # to read the options takes a good part of the time that lowering does
     found: dict[tuple[Any, float], int] = {}
     rule_of = []
     for parameter in parameters:
@@ -64,12 +64,14 @@ def rules(optimizer: Any, parameters: Sequence[Parameter]) -> Rules:
         owner = optimizer.rule_of(parameter)
         for constraint in owner.constraints:
             constraint.check(parameter)
+        if owner not in known:
+            known[owner] = settings(owner)
         rule_of.append(found.setdefault((owner, owner.decay_of(parameter)), len(found)))
     if not found:
         found[optimizer, optimizer.weight_decay] = 0
     told = tuple(
-        settings(owner)
-        | {"weight_decay": decay, "clip_norm": own["clip_norm"]}
+        known[owner]
+        | {"weight_decay": decay, "clip_norm": known[optimizer]["clip_norm"]}
         | {"constraints": [_constraint(constraint) for constraint in owner.constraints]}
         for owner, decay in found
     )

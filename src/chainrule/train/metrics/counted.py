@@ -5,6 +5,7 @@ import numpy as np
 from ... import arrays
 from ...arrays import Array
 from ...data import Dataset
+from ...losses.loss import of_rows
 
 
 def counting(loss: object, data: Dataset) -> Dataset:
@@ -13,8 +14,8 @@ def counting(loss: object, data: Dataset) -> Dataset:
     Where it ignores single elements, the samples of which it counts one at least.
     """
     counts = getattr(loss, "counts", _all)(data.target)
-    if counts is not None and counts.ndim > 1:
-        counts = arrays.namespace(counts).any(counts.reshape((len(counts), -1)), axis=1)
+    if counts is not None:
+        counts = of_rows(counts)
     if data.sample_weight is not None:
         weighs = data.sample_weight > 0
         counts = weighs if counts is None else counts & weighs
