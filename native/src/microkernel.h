@@ -6,8 +6,8 @@
 // dWᵀ = xᵀ dy (A = xᵀ, B = dy). Every C[i][j] is its own chain of fused multiply-adds with k ascending, whatever the
 // tile, the vector width, the block of k or the thread: so all of them give the same bits.
 //
-// A is read number by number and broadcast; B and C are read and written by vectors. What a tile starts from and what
-// becomes of it are functors: start(i, v) gives a vector, finish(i, v, vector) takes one.
+// A is read number by number and broadcast; B and C are read and written by vectors. How A is walked is a type of its own;
+// what a tile starts from and what becomes of it are functors: start(i, v) gives a vector, finish(i, v, vector) takes one.
 #pragma once
 
 #include "panels.h"
@@ -30,23 +30,64 @@ inline constexpr int64_t k_block = 256;
 // Bytes that a core's own cache keeps from one use to the next.
 inline constexpr int64_t near_cache = int64_t(1) << 20;
 
-// How A is walked. Rows<S>: A(i, k) is element (i, k) of a matrix with panels of S. Columns: A(i, k) is element (k, i).
-template <int S>
+// How A is walked: each(depth, f) calls f(number of A's row i) for every k. `a` is the tile's first element of A.
+
+// A(i, k) is element (i, k) of a matrix with panels of S; from one panel to the next it is `pitch`.
+template <class T, int S>
 struct Rows {
-    static constexpr bool by_rows = true;
-    static constexpr int width = S;
+    const T* a;
+    int64_t pitch;
+    template <class F>
+    FORCE_INLINE void each(int64_t depth, F f) const {
+        const T* at = a;
+        for (; depth > S; depth -= S) {
+            for (const T *ak = at, *end = at + S; ak != end; ++ak) f([ak](int i) ALWAYS_INLINE { return ak[i * S]; });
+            at += pitch;
+        }
+        for (const T *ak = at, *end = at + depth; ak != end; ++ak) f([ak](int i) ALWAYS_INLINE { return ak[i * S]; });
+    }
 };
+// A(i, k) is element (k, i); from one k to the next it is `step`.
+template <class T>
 struct Columns {
-    static constexpr bool by_rows = false;
-    static constexpr int width = 0;
+    const T* a;
+    int64_t step;
+    template <class F>
+    FORCE_INLINE void each(int64_t depth, F f) const {
+        const T* at = a;
+        for (; depth > 0; --depth) {
+            f([at](int i) ALWAYS_INLINE { return at[i]; });
+            at += step;
+        }
+    }
+};
+// Through two tables, for windows that slide over an image: A(i, k) is row[i][column[k]] …
+template <class T>
+struct WindowRows {
+    const T* const* row;
+    const int32_t* column;
+    template <class F>
+    FORCE_INLINE void each(int64_t depth, F f) const {
+        for (const int32_t *k = column, *end = column + depth; k != end; ++k)
+            f([rows = row, k = *k](int i) ALWAYS_INLINE { return rows[i][k]; });
+    }
+};
+// … or row[k][column[i]].
+template <class T>
+struct WindowColumns {
+    const T* const* row;
+    const int32_t* column;
+    template <class F>
+    FORCE_INLINE void each(int64_t depth, F f) const {
+        for (const T *const *k = row, *const *end = row + depth; k != end; ++k)
+            f([at = *k, columns = column](int i) ALWAYS_INLINE { return at[columns[i]]; });
+    }
 };
 
-// a: the tile's first element of A; a_pitch: from one panel of A to the next (Rows) or from one k to the next (Columns).
 // b: the tile's first element of B, b_step from one k to the next.
 // Sum: one more row of accumulators gathers B over k, handed to finish_sum(v, vector): the gradient of the bias.
-template <class T, int MR, int NV, class Walk, bool Sum, class Start, class Finish, class FinishSum>
-FORCE_INLINE void tile(const T* a, int64_t a_pitch, const T* b, int64_t b_step, int64_t depth, Start start, Finish finish,
-                       FinishSum finish_sum) {
+template <class T, int MR, int NV, bool Sum, class Walk, class Start, class Finish, class FinishSum>
+FORCE_INLINE void tile(Walk walk, const T* b, int64_t b_step, int64_t depth, Start start, Finish finish, FinishSum finish_sum) {
     using V = Vec<T>;
     V c[MR][NV];
     V sum[NV];
@@ -58,13 +99,13 @@ FORCE_INLINE void tile(const T* a, int64_t a_pitch, const T* b, int64_t b_step, 
 #pragma GCC unroll 2
         for (int v = 0; v < NV; ++v) sum[v] = start(-1, v);
 
-    auto one_k = [&](const T* ak) ALWAYS_INLINE {
+    walk.each(depth, [&](auto number) ALWAYS_INLINE {
         V bk[NV];
 #pragma GCC unroll 2
         for (int v = 0; v < NV; ++v) bk[v] = load_unaligned(b + v * lanes<T>);
 #pragma GCC unroll 16
         for (int i = 0; i < MR; ++i) {
-            V ai = broadcast<T>(Walk::by_rows ? ak[i * Walk::width] : ak[i]);
+            V ai = broadcast<T>(number(i));
 #pragma GCC unroll 2
             for (int v = 0; v < NV; ++v) c[i][v] = fma(ai, bk[v], c[i][v]);
         }
@@ -72,20 +113,7 @@ FORCE_INLINE void tile(const T* a, int64_t a_pitch, const T* b, int64_t b_step, 
 #pragma GCC unroll 2
             for (int v = 0; v < NV; ++v) sum[v] += bk[v];
         b += b_step;
-    };
-
-    if constexpr (Walk::by_rows) {
-        for (; depth > Walk::width; depth -= Walk::width) {
-            for (const T *ak = a, *end = a + Walk::width; ak != end; ++ak) one_k(ak);
-            a += a_pitch;
-        }
-        for (const T *ak = a, *end = a + depth; ak != end; ++ak) one_k(ak);
-    } else {
-        for (; depth > 0; --depth) {
-            one_k(a);
-            a += a_pitch;
-        }
-    }
+    });
 
 #pragma GCC unroll 16
     for (int i = 0; i < MR; ++i)

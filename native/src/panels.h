@@ -20,6 +20,13 @@ inline constexpr int narrow_panel = 8;
 template <class T>
 constexpr int panel_width(int64_t columns) { return columns <= narrow_panel ? narrow_panel : panel<T>; }
 
+// f(width as a constant)
+template <class T, class F>
+FORCE_INLINE void with_width(int width, F f) {
+    if (width == narrow_panel) f(std::integral_constant<int, narrow_panel>{});
+    else f(std::integral_constant<int, panel<T>>{});
+}
+
 constexpr int64_t round_up(int64_t n, int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
 
 // A view: it owns nothing. Element (r, c) is data[(c / S) * pitch + r * S + c % S].

@@ -12,7 +12,7 @@ namespace chainrule {
 template <class T, class F>
 class OfRows final : public Constraint<T> {
 public:
-    OfRows(F f, const ParameterShape& shape) : f_(f), matrix_(parameter_matrix<T>(shape, nullptr)), transposed_(weight_is_transposed(shape.n_in, shape.n_out)) {}
+    OfRows(F f, const ParameterShape& shape) : f_(f), matrix_(parameter_matrix<T>(shape, nullptr)), transposed_(is_transposed(shape)) {}
 
     bool takes_rows() const override { return true; }
 

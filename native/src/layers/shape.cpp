@@ -1,7 +1,9 @@
-// Reshape and Permute: the same numbers in another order. What changes no order (Flatten, Unflatten) is no op at all.
+// Reshape, Permute and the like: the same numbers in another order. What changes no order (Flatten, Unflatten) is no op at all.
 //
-//     Reshape  a sample's numbers, position by position, as another number of positions and columns
-//     Permute  column c of y is column `columns[c]` of x
+//     Reshape        a sample's numbers, position by position, as another number of positions and columns
+//     Permute        column c of y is column `columns[c]` of x
+//     ChannelsLast   an image from channel by channel in one row, as Python has it, to a row for each position
+//     ChannelsFirst  and back
 #include "../matrices.h"
 #include "layers.h"
 
@@ -59,7 +61,57 @@ private:
 };
 
 template <class T>
+class Channels final : public Layer<T> {
+    using Layer<T>::x, Layer<T>::y, Layer<T>::wants_dx, Layer<T>::adds_dx;
+
+public:
+    Channels(const Making& making, bool last) : image_(last ? making.y : making.x[0]), last_(last) {
+        const ValueShape& row = last ? making.x[0] : making.y;
+        if (making.x.size() != 1 || row.positions != 1 || row.columns != image_.size()) making.refuse("a row must hold an image's numbers");
+    }
+
+    Manners manners() const override { return {}; }
+    void infer(const Matrix<T>* x, const Matrix<T>& y) const override {
+        clear_padding(y);
+        move(x[0], y, last_, [](const T& from, T& to) ALWAYS_INLINE { to = from; });
+    }
+    void backward_inputs(const Pass& pass, int64_t begin, int64_t end) override {
+        if (!wants_dx(pass)) return;
+        const Matrix<T> dy = y().gradient_rows(begin, end), dx = x().gradient_rows(begin, end);
+        if (adds_dx()) return move(dy, dx, !last_, [](const T& from, T& to) ALWAYS_INLINE { to += from; });
+        clear_padding(dx);
+        move(dy, dx, !last_, [](const T& from, T& to) ALWAYS_INLINE { to = from; });
+    }
+
+private:
+    // f(number of `from`, its place in `to`), one of which has rows and the other images.
+    template <class F>
+    void move(const Matrix<T>& from, const Matrix<T>& to, bool last, F f) const {
+        const Matrix<T>&rows = last ? from : to, &images = last ? to : from;
+        const int width = images.width(), row_width = rows.width();
+        for (int64_t s = 0; s < rows.rows; ++s) {
+            T* in_row = rows.row(0, s);  // goes along, from panel to panel
+            int at = 0;
+            for (int64_t c = 0; c < image_.columns; ++c) {
+                T* in_image = &images.at(s * image_.positions, c);
+                for (int64_t p = 0; p < image_.positions; ++p, in_image += width) {
+                    if (at == row_width) at = 0, in_row += rows.pitch;
+                    if (last) f(in_row[at], *in_image);
+                    else f(*in_image, in_row[at]);
+                    ++at;
+                }
+            }
+        }
+    }
+
+    ValueShape image_;
+    bool last_;
+};
+
+template <class T>
 std::unique_ptr<Layer<T>> make_shape(const Making& making) {
+    if (making.settings.kind == "ChannelsLast" || making.settings.kind == "ChannelsFirst")
+        return std::make_unique<Channels<T>>(making, making.settings.kind == "ChannelsLast");
     const bool permutes = making.settings.kind == "Permute";
     if (!permutes && making.settings.kind != "Reshape") return nullptr;
     return std::make_unique<Rearranged<T>>(making, permutes);

@@ -63,7 +63,7 @@ NO_INLINE void rows_tile(const T* a, int64_t a_pitch, const T* b, int64_t b_step
             else store_unaligned(at, value);
         };
     };
-    tile<T, MR, NV, Rows<S>, false>(a, a_pitch, b, b_step, depth, begin, put([=]() ALWAYS_INLINE { return finish; }),
+    tile<T, MR, NV, false>(Rows<T, S>{a, a_pitch}, b, b_step, depth, begin, put([=]() ALWAYS_INLINE { return finish; }),
                                     [](int, Vec<T>) ALWAYS_INLINE {});
 }
 
@@ -165,8 +165,8 @@ NO_INLINE void columns_tile(const T* x, int64_t x_step, const T* dy, int64_t dy_
         if (lanes<T> > narrow_panel && NV == 1 && step == narrow_panel) store_partial(at, g, narrow_panel);
         else store_unaligned(at, g);
     };
-    tile<T, MR, NV, Columns, Sum>(
-        x, x_step, dy, dy_step, depth, begin,
+    tile<T, MR, NV, Sum>(
+        Columns<T>{x, x_step}, dy, dy_step, depth, begin,
         [&](int i, int v, Vec<T> g) ALWAYS_INLINE {
             int64_t offset = i * step + v * lanes<T>;
             put(gradient + offset, value ? value + offset : nullptr, g);

@@ -3,6 +3,7 @@
 
 #include <nanobind/nanobind.h>
 
+#include <algorithm>
 #include <cstring>
 #include <string>
 #include <utility>
@@ -34,9 +35,7 @@ public:
             PyErr_Clear();
             return;
         }
-        const int axes = shape.n_in > 0 ? 2 : 1;
-        fits = holds(view_, dtype) && view_.ndim == axes && view_.shape[0] == shape.n_out &&
-               (axes == 1 || view_.shape[1] == shape.n_in);
+        fits = holds(view_, dtype) && view_.ndim == int(shape.axes.size()) && std::equal(shape.axes.begin(), shape.axes.end(), view_.shape);
         dense_ = PyBuffer_IsContiguous(&view_, 'C');
         if (fits && !dense_) copy_.resize(size_t(view_.len));
     }

@@ -52,7 +52,7 @@ public:
         for (const Op& op : plan().ops)
             for (const int p : op.parameters) {
                 const ParameterShape& shape = plan().parameters[size_t(p)];
-                flops_per_row_ += 2.0 * double(shape.n_out) * double(shape.n_in > 0 ? shape.n_in : 1) *
+                flops_per_row_ += 2.0 * double(shape.size()) *
                                   double(plan().values[size_t(op.output)].positions);
             }
         lr.assign(plan().has_optimizer() ? plan().rules.size() : 1, 0.0);
@@ -431,7 +431,7 @@ private:
         if (i < 0 || size_t(i) >= plan().parameters.size()) throw std::out_of_range("there is no such parameter");
         const ParameterShape& shape = plan().parameters[size_t(i)];
         if (dtype != dtype_of(number_)) throw nb::type_error((std::string("must be ") + name_of(number_)).c_str());
-        if (size != shape.n_out * (shape.n_in > 0 ? shape.n_in : 1)) throw nb::value_error("a parameter changed its shape");
+        if (size != shape.size()) throw nb::value_error("a parameter changed its shape");
     }
     // What `fit` asks of weights: finite, none below 0, not all 0.
     template <class T>

@@ -280,8 +280,7 @@ private:
     static Home* holder_of(nb::handle home);  // null: of another instruction set's module
 
     size_t bytes_of(int i) const {
-        const ParameterShape& shape = plan().parameters[size_t(i)];
-        return size_t(shape.n_out * (shape.n_in > 0 ? shape.n_in : 1)) * (plan().dtype == DType::float32 ? 4 : 8);
+        return size_t(plan().parameters[size_t(i)].size()) * (plan().dtype == DType::float32 ? 4 : 8);
     }
     Whole whole(nb::handle array, int i, bool writable) const {
         return Whole(array, array_type_, plan().dtype, plan().parameters[size_t(i)], writable);
@@ -321,8 +320,7 @@ private:
         open(what, i, 0, std::move(array));
     }
     nb::object fresh(int i) const {
-        const ParameterShape& shape = plan().parameters[size_t(i)];
-        return shape.n_in > 0 ? empty(nb::make_tuple(shape.n_out, shape.n_in)) : empty(nb::int_(shape.n_out));
+        return empty(nb::tuple(nb::cast(plan().parameters[size_t(i)].axes)));
     }
     void read(What what, int i, int k, void* to) const {
         if (what == What::value) engine_->read_parameter(i, to);

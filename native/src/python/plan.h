@@ -54,7 +54,7 @@ inline Plan plan_of(const nb::dict& described) {
     for (nb::handle value : described["values"])
         plan.values.push_back({nb::cast<int64_t>(value[0]), nb::cast<int64_t>(value[1])});
     for (nb::handle parameter : described["parameters"])
-        plan.parameters.push_back({nb::cast<int64_t>(parameter[0]), nb::cast<int64_t>(parameter[1])});
+        plan.parameters.push_back({nb::cast<int64_t>(parameter[0]), nb::cast<int64_t>(parameter[1]), nb::cast<int64_t>(parameter[2]), nb::cast<std::vector<int64_t>>(parameter[3])});
     plan.inputs = nb::cast<std::vector<int>>(described["inputs"]);
     plan.outputs = nb::cast<std::vector<int>>(described["outputs"]);
     for (nb::handle op : described["ops"]) plan.ops.push_back(op_of(op));

@@ -5,6 +5,7 @@ import importlib.util
 import os
 from dataclasses import replace
 from functools import cache
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -112,7 +113,7 @@ def described(plan: Plan) -> dict[str, Any]:
     return {
         "dtype": plan.dtype,
         "values": list(plan.values),
-        "parameters": [(*shape, 0)[:2] for shape in plan.shapes],
+        "parameters": [_matrix(shape) for shape in plan.shapes],
         "inputs": list(plan.inputs),
         "outputs": list(plan.outputs),
         "x": _form(plan.x, plan.x_shapes),
@@ -149,6 +150,12 @@ def program(told: dict[str, Any]) -> dict[str, str]:
     if len(told["rules"]) > 1:
         found["the rules of the parameters"] = ", ".join(map(str, told["rule_of"]))
     return found
+
+
+def _matrix(shape: tuple[int, ...]) -> tuple[int, int, int, tuple[int, ...]]:
+    """A parameter as the engine sees it: outputs, inputs (0 of a vector), the taps of a kernel (0 of others); its shape."""
+    n_out, *rest = shape
+    return n_out, prod(rest) if rest else 0, prod(rest[1:]) if len(rest) > 1 else 0, shape
 
 
 def _form(structure: Structure, shapes: tuple[tuple[int, ...], ...]) -> tuple[str, list[str], list[tuple[int, ...]]]:

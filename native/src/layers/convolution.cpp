@@ -1,0 +1,175 @@
+// Convolution, the twin of chainrule.layers.convolution: windows slide over x, in any number of dimensions.
+//
+//     y = windows of x · W + b        dW = (windows of x)ᵀ dy        dx = dy Wᵀ, added where the windows lie, tap after tap
+//
+// The products are in products/windows.h. Where windows overlap samples come one after the other, so that each number's sum
+// has one order. Padding is an op of its own.
+#include "../products/windows.h"
+#include "activations.h"
+#include "sliding.h"
+#include "weighted.h"
+
+namespace chainrule {
+
+template <class T>
+class Convolution final : public Weighted<T> {
+    using Layer<T>::x, Layer<T>::y, Layer<T>::place_, Layer<T>::wants_dx, Layer<T>::adds_dx;
+
+public:
+    explicit Convolution(const Making& making)
+        : Weighted<T>(making), channels_(making.x[0].columns), positions_(making.x[0].positions), n_out_(making.y.columns),
+          sliding_(making, positions_, making.y.positions), columns_(depth()), elsewhere_(depth()) {
+        const ParameterShape& weight = making.shapes[0];
+        if (weight.n_out != n_out_ || weight.n_in != channels_ * taps() || weight.taps != taps()) making.refuse("the weight does not fit");
+        if (this->has_bias_ && (making.shapes[1].n_in != 0 || making.shapes[1].n_out != n_out_)) making.refuse("the bias does not fit the weight");
+    }
+
+    Manners manners() const override {
+        Manners m;
+        m.reads_x = m.carries_relu = true;
+        return m;
+    }
+    double operations() const override { return 6.0 * double(sliding_.windows()) * double(depth()) * double(n_out_); }
+    bool is_big() const override { return checked_product(depth(), n_out_) * int64_t(sizeof(T)) > near_cache; }
+
+    void lay_out(Arena& arena, int64_t, bool) override {
+        by_tap_ = arena.take<T>(checked_product(taps(), tap_size()));
+    }
+    void memory_is_there(const Memory<T>& memory) override {
+        Weighted<T>::memory_is_there(memory);
+        columns_.of(x().rows(0, 1), sliding_);
+    }
+
+    void infer(const Matrix<T>* x, const Matrix<T>& y) const override {
+        elsewhere_.of(x[0], sliding_);
+        gather(x[0], elsewhere_, y);
+        linear::clear_unwritten_padding<T>(y);  // where something else may have lain before
+    }
+    void forward(const Pass&, int64_t begin, int64_t end) override { gather(x().rows(begin, end), columns_, y().rows(begin, end)); }
+
+    void backward(const Pass& pass, int64_t samples) override {
+        if (wants_dx(pass)) turn(0, depth());
+        backward_inputs(pass, 0, samples);
+        backward_parameters(pass, samples, {}, false);
+    }
+    void prepare(Share share) override {
+        if (!this->coming().input_only) turn(share.begin(depth(), 1), share.end(depth(), 1));
+    }
+    void backward_inputs(const Pass& pass, int64_t begin, int64_t end) override {
+        const Matrix<T> dy = y().gradient_rows(begin, end);
+        if (place_.carries_relu && !y().reader_masks) mask_by_relu<T>(dy, y().rows(begin, end), y().scale_in(pass.training));
+        if (!wants_dx(pass)) return;
+        const Matrix<T> dx = x().gradient_rows(begin, end);
+        if (!adds_dx()) clear(dx);
+        scatter(dy, dx);
+    }
+    // Rows of the weight are divided among threads; the first one has the bias too.
+    void backward_parameters(const Pass& pass, int64_t samples, Share share, bool prepare_next) override {
+        const int64_t begin = share.begin(depth(), max_tile_rows), end = share.end(depth(), max_tile_rows);
+        const LinearGradient<T> to = this->gradient(pass);
+        const Matrix<T> from = x().rows(0, samples), dy = y().gradient_rows(0, samples);
+        if (share.index == 0) this->bias_of(to, dy, y().positions);
+        if (!to.weight || begin == end) return;
+        each_block(from, samples, [&](T* const* window, int64_t first, int64_t n) {
+            windows::dw<T>(window, columns_.place.data(), dy.slice(first, first + n), to, depth(), to.add || first > 0, to.update && first + n == dy.rows, begin, end);
+        });
+        if (prepare_next && !this->coming().input_only) turn(begin, end);
+    }
+    // Layer by layer, threads divide samples on the way forward, and what is left to one of them on the way back.
+    int backward_phases() const override { return 3; }
+    void backward_part(const Pass& pass, int64_t samples, int phase, Share share) override {
+        if (phase == 0 && wants_dx(pass)) turn(share.begin(depth(), 1), share.end(depth(), 1));
+        if (phase == 1) this->by_rows(samples, share, [&](int64_t begin, int64_t end) { backward_inputs(pass, begin, end); });
+        if (phase == 2) backward_parameters(pass, samples, share, false);
+    }
+
+private:
+    // Where the numbers of a window lie from its beginning, in a matrix of this pitch.
+    struct Columns {
+        std::vector<int32_t> place;
+        int64_t pitch = -1;
+
+        explicit Columns(int64_t depth) : place(size_t(depth)) {}
+        void of(const Matrix<T>& image, const Sliding& sliding) {
+            if (image.pitch == pitch) return;
+            pitch = image.pitch;
+            auto next = place.begin();
+            for (int32_t tap : sliding.taps)
+                for (int64_t c = 0; c < image.columns; ++c) *next++ = int32_t(tap * image.width() + image.column_offset(c));
+        }
+    };
+
+    int64_t taps() const { return int64_t(sliding_.taps.size()); }
+    int64_t depth() const { return channels_ * taps(); }
+
+    // f(where the windows of these rows begin, the first of them, how many), at most k_block at a time.
+    template <class F>
+    FORCE_INLINE void each_block(const Matrix<T>& image, int64_t samples, F f) const {
+        T* window[k_block];
+        const int width = image.width();
+        const int64_t windows = sliding_.windows(), rows = samples * windows;
+        T* sample = image.data;
+        for (int64_t first = 0, i = 0; first < rows;) {
+            const int64_t n = rows - first < k_block ? rows - first : k_block;
+            for (int64_t r = 0; r < n; ++r) {
+                window[r] = sample + int64_t(sliding_.begins[size_t(i)]) * width;
+                if (++i == windows) i = 0, sample += positions_ * width;
+            }
+            f(window, first, n);
+            first += n;
+        }
+    }
+    void gather(const Matrix<T>& image, const Columns& columns, const Matrix<T>& to) const {
+        each_block(image, to.rows / sliding_.windows(), [&](T* const* window, int64_t first, int64_t n) {
+            windows::forward<T>(window, columns.place.data(), this->weight_, to.slice(first, first + n), this->bias(), place_.carries_relu);
+        });
+    }
+    void scatter(const Matrix<T>& dy, const Matrix<T>& dx) const {
+        const int64_t windows = sliding_.windows(), samples = dy.rows / windows;
+        const int64_t few = windows < 64 ? (64 + windows - 1) / windows : 1;  // so that tiles are full
+        for (int64_t s = 0; s < samples; s += few) {
+            const int64_t n = samples - s < few ? samples - s : few;
+            each_block(dx.slice(s * positions_, (s + n) * positions_), n, [&](T* const* window, int64_t first, int64_t count) {
+                const Matrix<T> rows = dy.slice(s * windows + first, s * windows + first + count);
+                for (int64_t t = 0; t < taps(); ++t)
+                    windows::add_dx<T>(rows, tap_weight(t), window, int64_t(sliding_.taps[size_t(t)]) * dx.width(), dx.pitch);
+            });
+        }
+    }
+
+    // Wᵀ of each tap: a row for each output, a column for each channel.
+    int64_t tap_size() const { return matrix_size<T>(n_out_, channels_); }
+    Matrix<T> tap_weight(int64_t t) const { return Matrix<T>(by_tap_ + t * tap_size(), n_out_, channels_); }
+    // Of rows begin … end - 1 of the weight.
+    void turn(int64_t begin, int64_t end) {
+        for (int64_t k = begin; k < end;) {
+            const int64_t t = k / channels_, c = k % channels_, stop = end < (t + 1) * channels_ ? end : (t + 1) * channels_;
+            const Matrix<T> to = tap_weight(t);
+            if (c == 0 && stop == (t + 1) * channels_) transpose<T>(this->weight_.slice(k, stop), to, 0, n_out_);
+            else
+                for (int64_t i = k; i < stop; ++i)
+                    for (int64_t o = 0; o < n_out_; ++o) to.at(o, i - t * channels_) = this->weight_.at(i, o);
+            k = stop;
+        }
+    }
+
+    static void clear(const Matrix<T>& m) {
+        for (int64_t p = 0; p < m.panels(); ++p) std::memset(m.row(p, 0), 0, size_t(m.rows * m.width()) * sizeof(T));
+    }
+
+    int64_t channels_, positions_, n_out_;
+    Sliding sliding_;
+    Columns columns_;            // in x as a step has it
+    mutable Columns elsewhere_;  // and in evaluation
+    T* by_tap_ = nullptr;
+};
+
+template <class T>
+std::unique_ptr<Layer<T>> make_convolution(const Making& making) {
+    if (making.settings.kind != "Convolution") return nullptr;
+    return std::make_unique<Convolution<T>>(making);
+}
+
+template std::unique_ptr<Layer<NUMBER>> make_convolution<NUMBER>(const Making&);
+
+}  // namespace chainrule

@@ -1,0 +1,87 @@
+// MaxPool, the twin of chainrule.layers.pooling's: the greatest of the positions that have a part in each, channel by channel,
+// in any number of dimensions. Of several that are equal the first one counts, NaN before everything else, as in PyTorch.
+//
+// Which it was is found again on the way back. Behind a ReLU its mask rides along: what is greatest says it.
+#include "../matrices.h"
+#include "sliding.h"
+
+namespace chainrule {
+
+template <class T>
+class MaxPool final : public Layer<T> {
+    using Layer<T>::x, Layer<T>::y, Layer<T>::wants_dx, Layer<T>::adds_dx;
+
+public:
+    explicit MaxPool(const Making& making) {
+        if (making.x.size() != 1 || making.x[0].columns != making.y.columns) making.refuse("it reads one value and writes one with as many columns");
+        from_ = Sources(making, making.x[0].positions, making.y.positions);
+        for (size_t i = 0; i + 1 < from_.begins.size(); ++i)
+            if (from_.begins[i] == from_.begins[i + 1]) making.refuse("each position must have a source");
+    }
+
+    Manners manners() const override {
+        Manners m;
+        m.reads_x = m.masks_dx = true;
+        return m;
+    }
+    void infer(const Matrix<T>* x, const Matrix<T>& y) const override {
+        each<false>(x[0], y, {}, {});
+    }
+    void backward_inputs(const Pass& pass, int64_t begin, int64_t end) override {
+        if (!wants_dx(pass)) return;
+        const Matrix<T> dx = x().gradient_rows(begin, end);
+        if (!adds_dx())
+            for (int64_t p = 0; p < dx.panels(); ++p) std::memset(dx.row(p, 0), 0, size_t(dx.rows * dx.width()) * sizeof(T));
+        const ReluMask<T> mask = x().mask(pass.training, begin);
+        each<true>(x().rows(begin, end), y().gradient_rows(begin, end), dx, mask);
+    }
+
+private:
+    // Forward writes y; back, y is its gradient, and dx gathers it.
+    template <bool back>
+    void each(const Matrix<T>& x, const Matrix<T>& y, const Matrix<T>& dx, ReluMask<T> mask) const {
+        with_width<T>(y.width(), [&](auto width) ALWAYS_INLINE {
+            constexpr int w = decltype(width)::value, part = lanes<T> < w ? lanes<T> : w;
+            const int64_t targets = int64_t(from_.begins.size()) - 1, samples = y.rows / targets, sources = x.rows / (samples > 0 ? samples : 1);
+            for (int64_t p = 0; p < y.panels(); ++p)
+                for (int64_t s = 0; s < samples; ++s)
+                    for (int c = 0; c < w; c += part) {
+                        const T* from = x.row(p, s * sources) + c;
+                        T* to = y.row(p, s * targets) + c;
+                        for (int64_t i = 0; i < targets; ++i, to += w) {
+                            const int32_t *e = from_.sources.data() + from_.begins[size_t(i)], *end = from_.sources.data() + from_.begins[size_t(i) + 1];
+                            const int n = int(end - e);
+                            Vec<T> most = load_partial(from + int64_t(e[0]) * w, part), which{};
+                            for (int k = 1; k < n; ++k) {
+                                const Vec<T> other = load_partial(from + int64_t(e[k]) * w, part);
+                                const auto more = (other > most) | (other != other);
+                                most = select<T>(more, other, most);
+                                if constexpr (back) which = select<T>(more, broadcast<T>(T(k)), which);
+                            }
+                            if constexpr (!back) store_partial(to, most, part);
+                            else {
+                                Vec<T> dy = load_partial(to, part);
+                                if (mask.at) dy = mask(dy, most);
+                                T* into = dx.row(p, s * sources) + c;
+                                for (int k = 0; k < n; ++k) {
+                                    T* at = into + int64_t(e[k]) * w;
+                                    store_partial(at, load_partial(at, part) + keep<T>(which == broadcast<T>(T(k)), dy), part);
+                                }
+                            }
+                        }
+                    }
+        });
+    }
+
+    Sources from_;
+};
+
+template <class T>
+std::unique_ptr<Layer<T>> make_pool(const Making& making) {
+    if (making.settings.kind != "MaxPool") return nullptr;
+    return std::make_unique<MaxPool<T>>(making);
+}
+
+template std::unique_ptr<Layer<NUMBER>> make_pool<NUMBER>(const Making&);
+
+}  // namespace chainrule
