@@ -103,6 +103,7 @@ struct Memory {
     const T* zeros;     // as many as the widest value has columns
     T* shared_scratch;  // of who runs
     int64_t batch;
+    int64_t block;  // samples: sums that are not one chain are taken over so many, however a batch is divided
 };
 
 template <class T>

@@ -59,6 +59,7 @@ public:
     }
     void memory_is_there(const Memory<T>& memory) override {
         zeros_ = memory.zeros;
+        block_ = memory.block;
         const int weight = this->parameters_[0], bias = this->parameters_.back();
         weight_ = weight_matrix<T>(memory.parameters.value(weight), n_in_, n_out_);
         weight_gradient_ = trains_weight_ ? memory.parameters.gradient(weight) : nullptr;
@@ -159,6 +160,7 @@ private:
         to.add = pass.add || adds_;
         to.update = pass.update && fuses_update_;
         if (to.update) to.lr = T(pass.lr[rule_]);
+        to.block = block_;
         to.weight_value = const_cast<T*>(weight_.data);
         to.bias_value = const_cast<T*>(bias());
         return to;
@@ -265,7 +267,7 @@ private:
         }
     }
 
-    int64_t n_in_, n_out_, positions_;
+    int64_t n_in_, n_out_, positions_, block_ = k_block;
     bool has_bias_, trains_weight_ = true, trains_bias_ = true, fuses_update_ = false, clears_row_ = false;
     bool rows_go_alone_ = true;  // a batch of one row has kernels of its own
     int rule_ = 0;  // of the parameters whose updates ride on their gradients

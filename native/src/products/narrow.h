@@ -166,10 +166,10 @@ void narrow_bias_gradient(const Matrix<T>& dy, const LinearGradient<T>& to) {
     T total[narrow_panel] = {};
     if (to.add)
         for (int j = 0; j < narrow_panel; ++j) total[j] = to.bias[j];
-    for (int64_t begin = 0; begin < dy.rows; begin += k_block) {
+    for (int64_t begin = 0; begin < dy.rows; begin += to.block) {
         Lanes16<T> even = Lanes16<T>::zeros(), odd = Lanes16<T>::zeros();
         const T* p = dy.data + begin * narrow_panel;
-        int64_t n = (dy.rows - begin < k_block ? dy.rows - begin : k_block) * narrow_panel;
+        int64_t n = (dy.rows - begin < to.block ? dy.rows - begin : to.block) * narrow_panel;
         for (; n >= 2 * virtual_lanes; n -= 2 * virtual_lanes, p += 2 * virtual_lanes) {
             even.add(Lanes16<T>::load(p));
             odd.add(Lanes16<T>::load(p + virtual_lanes));

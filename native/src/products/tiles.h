@@ -24,6 +24,7 @@ struct LinearGradient {
     bool add = false;      // add to what is there; otherwise overwrite
     bool update = false;   // do not keep the gradient: weight -= lr · gradient (plain SGD), in the same pass
     T lr = 0;
+    int64_t block = k_block;  // rows that sums are taken of at a time (Memory::block)
     T* weight_value = nullptr;
     T* bias_value = nullptr;
 };

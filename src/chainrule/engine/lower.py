@@ -48,7 +48,7 @@ def lower(
     y = lowering.lower(model, x)
     if any(not isinstance(part, Handle) for part in leaves(y)):
         raise CannotLower("outputs inside of outputs")
-    y = each(lambda part: lowering.flat(model, part), y)
+    y = each(lambda part: lowering.flat(model, lowering.one(model, part)), y)
     y_shapes = tuple(lowering.shape(model, part) for part in leaves(y))
     heads = () if loss is None else _heads(loss, y, y_shapes, class_targets)
     parameters = tuple(lowering.parameters)

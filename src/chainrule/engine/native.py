@@ -153,7 +153,7 @@ def program(told: dict[str, Any]) -> dict[str, str]:
 
 
 def _matrix(shape: tuple[int, ...]) -> tuple[int, int, int, tuple[int, ...]]:
-    """A parameter as the engine sees it: outputs, inputs (0 of a vector), the taps of a kernel (0 of others); its shape."""
+    """A parameter to the engine: outputs, inputs (0 of a vector), a kernel's taps (0 of others); and its shape."""
     n_out, *rest = shape
     return n_out, prod(rest) if rest else 0, prod(rest[1:]) if len(rest) > 1 else 0, shape
 

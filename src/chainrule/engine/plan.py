@@ -128,10 +128,9 @@ class Plan:
 
     def flops(self, op: Op) -> int:
         """Multiplications and additions for a sample going forward."""
-        if op.kind != "Linear":
+        if op.kind not in ("Linear", "Convolution"):
             return 0
-        (x,) = op.inputs
-        return 2 * self.values[x].size * self.values[op.output].columns
+        return 2 * self.parameters[op.parameters[0]].size * self.values[op.output].positions
 
     @property
     def flops_per_step(self) -> int:

@@ -18,6 +18,13 @@ def _elementwise(lowering: Lowering, layer: layers.Sum | layers.Multiply, x: Str
 def _concat(lowering: Lowering, layer: layers.Concat, x: Structure) -> Handle:
     parts = _parts(lowering, layer, x)
     shapes = [lowering.shape(layer, part) for part in parts]
+    if any(part.is_image for part in parts):
+        if layer.dim in (1, 1 - len(shapes[0])) and len({shape[1:] for shape in shapes}) == 1:  # channels, side by side
+            images = [lowering.image(layer, part) for part in parts]
+            channels = sum(shape[0] for shape in shapes)
+            value = Value(channels, prod(shapes[0][1:]))
+            return lowering.add("Concat", layer, images, value, (channels, *shapes[0][1:]), is_image=True)
+        parts = [lowering.one(layer, part) for part in parts]
     first = shapes[0]
     axis = layer.dim + len(first) if layer.dim < 0 else layer.dim - 1
     others = [shape[:axis] + shape[axis + 1 :] for shape in shapes]
@@ -42,8 +49,11 @@ def joined(kind: str, lowering: Lowering, layer: Module, parts: list[Handle]) ->
     shapes = [lowering.shape(layer, part) for part in parts]
     if len(set(shapes)) > 1:
         raise CannotLower(f"{name_of(layer)} of samples of shapes {', '.join(map(str, shapes))}")
+    is_image = any(part.is_image for part in parts)
+    if is_image:
+        parts = [lowering.image(layer, part) for part in parts]
     parts = [lowering.like(layer, part, parts[-1]) for part in parts]
-    return lowering.add(kind, layer, parts, lowering.values[parts[-1].number], shapes[-1])
+    return lowering.add(kind, layer, parts, lowering.values[parts[-1].number], shapes[-1], is_image=is_image)
 
 
 def _parts(lowering: Lowering, layer: Module, x: Structure) -> list[Handle]:
@@ -51,4 +61,4 @@ def _parts(lowering: Lowering, layer: Module, x: Structure) -> list[Handle]:
         raise CannotLower(f"how many arrays {name_of(layer)} gets; sample_shape=… says it")
     if not is_several(x) or not x:
         raise CannotLower(f"{name_of(layer)} on what is not several arrays")
-    return [lowering.one(layer, part) for part in leaves(x)]
+    return [lowering.one(layer, part, any_order=True) for part in leaves(x)]

@@ -26,5 +26,5 @@ def _parallel(lowering: Lowering, layer: layers.Parallel, x: Structure) -> Struc
 
 def _outputs(lowering: Lowering, layer: layers.Parallel, parts: list[Handle]) -> Structure:
     pairs = zip(layer.networks, parts, strict=True)
-    ys = [lowering.one(layer, lowering.lower(network, part)) for network, part in pairs]
+    ys = [lowering.one(layer, lowering.lower(network, part), any_order=True) for network, part in pairs]
     return tuple(ys) if layer.names is None else dict(zip(layer.names, ys, strict=True))

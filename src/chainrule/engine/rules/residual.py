@@ -8,6 +8,7 @@ from .rule import Handle, Lowering, rule
 
 @rule(layers.Residual)
 def _residual(lowering: Lowering, layer: layers.Residual, x: Structure) -> Handle:
-    around = lowering.one(layer, x) if layer.shortcut is None else lowering.lower(layer.shortcut, x)
+    around = x if layer.shortcut is None else lowering.lower(layer.shortcut, x)
     y = lowering.lower(layer.body, x)
-    return joined("Sum", lowering, layer, [lowering.one(layer, around), lowering.one(layer, y)])
+    parts = [lowering.one(layer, part, any_order=True) for part in (around, y)]
+    return joined("Sum", lowering, layer, parts)

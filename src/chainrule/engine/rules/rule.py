@@ -32,12 +32,14 @@ class Handle:
 
     number : of the value.
     shape : a tuple of lengths, or Unknown.
+    is_image : whether the first of these lengths counts channels, which are the value's columns, with a row for each
+        place; else the numbers lie in Python's order, row by row.
     """
 
-    __slots__ = ("number", "shape")
+    __slots__ = ("is_image", "number", "shape")
 
-    def __init__(self, number: int, shape: Any) -> None:
-        self.number, self.shape = number, shape
+    def __init__(self, number: int, shape: Any, is_image: bool = False) -> None:
+        self.number, self.shape, self.is_image = number, shape, is_image
 
     def seen_as(self, shape: tuple[int, ...]) -> "Handle":
         """The same numbers in the same order, as samples of another shape."""
@@ -107,6 +109,7 @@ class Lowering:
         value: Value,
         shape: Any,
         parameters: Sequence[Parameter] = (),
+        is_image: bool = False,
         **settings: Any,
     ) -> Handle:
         """An op, and what it writes: a matrix `value`, whose samples have this shape to the layers."""
@@ -115,12 +118,13 @@ class Lowering:
         read = tuple([x.number for x in inputs])
         places = tuple([self.parameters.setdefault(parameter, len(self.parameters)) for parameter in parameters])
         self.ops.append(Op(kind, layer, read, number, places, settings))
-        return Handle(number, shape)
+        return Handle(number, shape, is_image)
 
-    def alike(self, kind: str, layer: Module, x: Structure, **settings: Any) -> Handle:
+    def alike(self, kind: str, layer: Module, x: Structure, *, any_order: bool = False, **settings: Any) -> Handle:
         """An op whose output is like its input."""
-        only = self.one(layer, x)
-        return self.add(kind, layer, [only], self.values[only.number], only.shape, **settings)
+        only = self.one(layer, x, any_order=any_order)
+        value = self.values[only.number]
+        return self.add(kind, layer, [only], value, only.shape, is_image=only.is_image, **settings)
 
     def stream(self, layer: Module) -> int:
         """The number of `layer` among those that draw random numbers, as `fit` counts them."""
@@ -129,13 +133,13 @@ class Lowering:
 
     # -- what a layer reads
 
-    def one(self, layer: Module, x: Structure) -> Handle:
-        """x, where `layer` takes one array."""
+    def one(self, layer: Module, x: Structure, *, any_order: bool = False) -> Handle:
+        """x, where `layer` takes one array; in Python's order, unless any is good enough."""
         if isinstance(x, Source):
             x = x.one()
         if not isinstance(x, Handle):
             raise CannotLower(f"{name_of(layer)} on several arrays")
-        return x
+        return x if any_order or not x.is_image else self._in_order(layer, x)
 
     def parts(self, layer: Module, x: Structure, keys: Sequence[str] | int) -> list[Handle]:
         """The arrays of a tuple of so many, or of a tuple or dict with these names, in the order of the names."""
@@ -179,6 +183,24 @@ class Lowering:
         """x laid out as another value is."""
         return self._as(layer, x, self.values[other.number])
 
+    def image(self, layer: Module, x: Handle) -> Handle:
+        """x laid out by the first axis of its samples: a row for each place, a column for each channel."""
+        if x.is_image:
+            return x
+        channels, *lengths = self.shape(layer, x)
+        return self._laid(layer, "ChannelsLast", self.flat(layer, x), Value(channels, prod(lengths)), is_image=True)
+
+    def _in_order(self, layer: Module, x: Handle) -> Handle:
+        """The way back from `image`."""
+        return self._laid(layer, "ChannelsFirst", x, Value(self.values[x.number].size))
+
+    def _laid(self, layer: Module, kind: str, x: Handle, value: Value, is_image: bool = False) -> Handle:
+        if self.values[x.number] == value:  # of one place only
+            return Handle(x.number, x.shape, is_image)
+        if (x.number, value) not in self._laid_out:
+            self._laid_out[x.number, value] = self.add(kind, layer, [x], value, x.shape).number
+        return Handle(self._laid_out[x.number, value], x.shape, is_image)
+
     def _as(self, layer: Module, x: Handle, value: Value) -> Handle:
         if self.values[x.number] == value:
             return x
@@ -206,7 +228,7 @@ def elementwise(*kinds: type) -> None:
 
     @rule(*kinds)
     def _elementwise(lowering: Lowering, layer: Module, x: Structure) -> Handle:
-        return lowering.alike(type(layer).__name__, layer, x, **options(layer))
+        return lowering.alike(type(layer).__name__, layer, x, any_order=True, **options(layer))
 
 
 def known_kinds() -> frozenset[type]:
