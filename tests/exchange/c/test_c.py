@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from c_programs import CHECKED, STRICT
-from cases import LAYERS, Case, elementwise, exported_modules
+from cases import LAYERS, SPATIAL, Case, elementwise, exported_modules
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -43,7 +43,7 @@ ONE_BY_ONE = [case for case in BETWEEN if not is_several(case.example((2, 5))[1]
 
 # Modules that are no op of a plan, but only what is inside them, or another shape; and what C refuses, with a reason.
 NO_OP = {"Sequential", "Residual", "Parallel", "Graph", "Select", "Identity", "Flatten", "Unflatten", "MultiLoss"}
-REFUSED: dict[str, str] = {}
+REFUSED = {case.kind.__name__: "plans have no series, images or volumes" for case in SPATIAL}
 
 
 @pytest.mark.parametrize("kind", exported_modules(), ids=lambda kind: kind.__name__)
