@@ -1,11 +1,23 @@
 """Layers, activations, and the networks that they make."""
 
 from .activations import ELU, GELU, LeakyReLU, Mish, ReLU, Sigmoid, SiLU, Softplus, Softsign, Tanh
-from .dropout import Dropout
+from .dropout import Dropout, Dropout1d, Dropout2d, Dropout3d
 from .glu import GLU
 from .graph import Graph
 from .joins import Concat, Multiply, Sum
 from .linear import Linear
+from .normalization import (
+    BatchNorm1d,
+    BatchNorm2d,
+    BatchNorm3d,
+    GroupNorm,
+    InstanceNorm1d,
+    InstanceNorm2d,
+    InstanceNorm3d,
+    LayerNorm,
+    LocalResponseNorm,
+    RMSNorm,
+)
 from .parallel import Parallel
 from .residual import Residual
 from .select import Select
@@ -17,18 +29,31 @@ __all__ = [
     "ELU",
     "GELU",
     "GLU",
+    "BatchNorm1d",
+    "BatchNorm2d",
+    "BatchNorm3d",
     "Concat",
     "Dropout",
+    "Dropout1d",
+    "Dropout2d",
+    "Dropout3d",
     "Flatten",
     "Graph",
+    "GroupNorm",
     "Identity",
+    "InstanceNorm1d",
+    "InstanceNorm2d",
+    "InstanceNorm3d",
+    "LayerNorm",
     "LeakyReLU",
     "Linear",
+    "LocalResponseNorm",
     "LogSoftmax",
     "Mish",
     "Multiply",
     "Parallel",
     "Permute",
+    "RMSNorm",
     "ReLU",
     "Reshape",
     "Residual",
