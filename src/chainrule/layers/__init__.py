@@ -1,6 +1,7 @@
 """Layers, activations, and the networks that they make."""
 
 from .activations import ELU, GELU, LeakyReLU, Mish, ReLU, Sigmoid, SiLU, Softplus, Softsign, Tanh
+from .convolution import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d, Fold, Unfold
 from .dropout import Dropout, Dropout1d, Dropout2d, Dropout3d
 from .glu import GLU
 from .graph import Graph
@@ -33,11 +34,18 @@ __all__ = [
     "BatchNorm2d",
     "BatchNorm3d",
     "Concat",
+    "Conv1d",
+    "Conv2d",
+    "Conv3d",
+    "ConvTranspose1d",
+    "ConvTranspose2d",
+    "ConvTranspose3d",
     "Dropout",
     "Dropout1d",
     "Dropout2d",
     "Dropout3d",
     "Flatten",
+    "Fold",
     "Graph",
     "GroupNorm",
     "Identity",
@@ -67,4 +75,5 @@ __all__ = [
     "Sum",
     "Tanh",
     "Unflatten",
+    "Unfold",
 ]

@@ -39,13 +39,20 @@ def network(*layers, n_in=3, n_out=4):
 
 # Modules that are no op of a plan, but only what is inside them, or another shape; and what C refuses, with a reason.
 NO_OP = {"Sequential", "Residual", "Parallel", "Graph", "Select", "Identity", "Flatten", "Unflatten", "MultiLoss"}
-REFUSED: dict[str, str] = {
-    **dict.fromkeys(cr.layers.normalization.__all__, "the engine's plan, which C is written from, does not have it"),
-    **dict.fromkeys(("Dropout1d", "Dropout2d", "Dropout3d"), "the engine's plan does not have it"),
-}
+REFUSED = dict.fromkeys(
+    (
+        *(f"{kind}{axes}d" for kind in ("Conv", "ConvTranspose") for axes in (1, 2, 3)),
+        *("Fold", "Unfold", "Dropout1d", "Dropout2d", "Dropout3d"),
+        *cr.layers.normalization.__all__,
+    ),
+    "the engine's plan has no op for it yet",
+)
 
-KNOWN = [case for case in LAYERS if case.kind.__name__ not in REFUSED and case.kind is not cr.Linear]
-BETWEEN = [case for case in KNOWN if not case.build((1, 1)).children()]
+BETWEEN = [
+    case
+    for case in LAYERS
+    if case.kind.__name__ not in REFUSED and case.kind is not cr.Linear and not case.build((1, 1)).children()
+]
 ONE_BY_ONE = [case for case in BETWEEN if not is_several(case.example((2, 5))[1][0])]
 
 
