@@ -220,35 +220,35 @@ def normalizations() -> Iterator[Case]:
         name, fixed = f"BatchNorm{max(axes, 1)}d", ((2, 1, *sizes[axes]), (4, 3, *sizes[axes]))
         how = {"shapes": images(axes, least_batch=2), "fixed": fixed}
         yield normalization(name, channels, **how)
-        yield normalization(name, channels, **how, training=True, row_by_row=False, eps=0.01)
-    batch = {"shapes": images(1, least_batch=2), "fixed": ((2, 1, 4), (4, 3, 4)), "row_by_row": False, "eps": 0.1}
+        yield normalization(name, channels, **how, training=True, row_by_row=False, eps=2**-7)
+    batch = {"shapes": images(1, least_batch=2), "fixed": ((2, 1, 4), (4, 3, 4)), "row_by_row": False, "eps": 2**-3}
     yield normalization("BatchNorm1d", channels, **batch, training=True, momentum=None)
     yield normalization("BatchNorm1d", channels, **batch, track_running_stats=False, bias=False)
     yield normalization("BatchNorm1d", channels, **batch, training=True, affine=False, bias=False)
     for axes in (1, 2, 3):
-        how = {"shapes": images(axes, least=2), "fixed": ((1, 1, *sizes[axes]), (4, 3, *sizes[axes])), "eps": 0.01}
+        how = {"shapes": images(axes, least=2), "fixed": ((1, 1, *sizes[axes]), (4, 3, *sizes[axes])), "eps": 2**-7}
         yield normalization(f"InstanceNorm{axes}d", channels, **how)
         yield normalization(f"InstanceNorm{axes}d", channels, **how, affine=True, training=True)
         yield normalization(f"InstanceNorm{axes}d", channels, **how, affine=True, track_running_stats=True)
-    instance = {"shapes": images(1, least=2), "fixed": ((1, 1, 4), (4, 3, 4)), "affine": True, "eps": 0.1}
+    instance = {"shapes": images(1, least=2), "fixed": ((1, 1, 4), (4, 3, 4)), "affine": True, "eps": 2**-3}
     yield normalization("InstanceNorm1d", channels, **instance, track_running_stats=True, training=True, momentum=0.5)
     yield normalization("InstanceNorm1d", channels, **instance, bias=False)
     for axes, fixed in ((0, ((3, 4), (4, 6))), (2, ((1, 4, 1, 2), (4, 6, 3, 2)))):
         # A group of one sample holds two values at least: of one alone nothing comes back.
-        how = {"shapes": even(1, 2 + axes), "fixed": fixed, "eps": 0.1}
+        how = {"shapes": even(1, 2 + axes), "fixed": fixed, "eps": 2**-3}
         yield normalization("GroupNorm", lambda s: (s[1] // 2, s[1]), **how)
         yield normalization("GroupNorm", lambda s: (1, s[1]), **how, bias=False)
         yield normalization("GroupNorm", lambda s: (1, s[1]), **how, affine=False, bias=False)
-    how = {"shapes": images(2, least=2), "fixed": ((1, 3, 1, 2), (4, 6, 3, 2)), "eps": 0.1}
+    how = {"shapes": images(2, least=2), "fixed": ((1, 3, 1, 2), (4, 6, 3, 2)), "eps": 2**-3}
     yield normalization("GroupNorm", lambda s: (s[1], s[1]), **how)
     rows = {"shapes": shapes(), "fixed": ((1, 1), (4, 3), (2, 3, 4))}
     for name in ("LayerNorm", "RMSNorm"):
-        yield normalization(name, lambda s: (s[-1],), **rows, eps=0.1)
-        yield normalization(name, lambda s: (s[-1:],), **rows, eps=0.1, elementwise_affine=False)
+        yield normalization(name, lambda s: (s[-1],), **rows, eps=2**-3)
+        yield normalization(name, lambda s: (s[-1:],), **rows, eps=2**-3, elementwise_affine=False)
         several = {"shapes": shapes(3), "fixed": ((1, 2, 1), (4, 2, 3), (2, 2, 3, 2))}
-        yield normalization(name, lambda s: (s[1:],), **several, eps=0.1)
-        yield normalization(name, lambda s: (s[-2:],), **several, **({"eps": 0.1} if name == "LayerNorm" else {}))
-    yield normalization("LayerNorm", lambda s: (s[-1],), **rows, eps=0.1, bias=False)
+        yield normalization(name, lambda s: (s[1:],), **several, eps=2**-3)
+        yield normalization(name, lambda s: (s[-2:],), **several, **({"eps": 2**-3} if name == "LayerNorm" else {}))
+    yield normalization("LayerNorm", lambda s: (s[-1],), **rows, eps=2**-3, bias=False)
     for size in (1, 2, 3, 6):
         how = {"shapes": shapes(3, 4), "fixed": ((1, 1, 1), (2, 4, 3), (2, 5, 2, 1))}
         yield normalization("LocalResponseNorm", lambda s, size=size: (size,), **how, alpha=0.5, beta=1.5, k=2.0)
@@ -908,9 +908,6 @@ CASES = LAYERS + BRANCHES + LOSSES + MULTI
 
 # -- the doors out of chainrule, and who is refused there
 
-NO_ONNX = [getattr(cr, name) for name in cr.layers.normalization.__all__]
-NO_ONNX += [cr.Dropout1d, cr.Dropout2d, cr.Dropout3d]
-
 # The classes that a door refuses, and what its error says.
 REFUSED: dict[str, dict[type, str]] = {
     "files": {},
@@ -920,8 +917,22 @@ REFUSED: dict[str, dict[type, str]] = {
         for kind in vars(cr.losses).values()
         if isinstance(kind, type) and issubclass(kind, cr.Loss) and kind is not cr.Loss
     }
-    | {kind: f"there is no ONNX for {kind.__name__}" for kind in (cr.GLU, cr.Unfold, *NO_ONNX)},
+    | {kind: f"there is no ONNX for {kind.__name__}" for kind in (cr.GLU, cr.Unfold)},
 }
+
+
+def refused_in_onnx(module: Module, dtype: str = "float32") -> str:
+    """What to_onnx says of a module whose class it knows, but not with these arguments; nothing if it knows it."""
+    if isinstance(module, cr.LocalResponseNorm) and module.size % 2 == 0:
+        return "must have an odd size"
+    if type(module).__name__.startswith("BatchNorm") and module.running_mean is None:
+        return "has no running statistics"
+    numbers = [getattr(module, name, 0) for name in ("eps", "alpha") if type(module).__name__.endswith(("Norm", "d"))]
+    if dtype == "float64" and any(n != float(np.float32(n)) for n in numbers if n is not None):
+        return "which ONNX keeps in float32 only, and the model computes in float64; model.float\\(\\) makes it"
+    return "changes the batch axis" if getattr(module, "start_dim", 1) == 0 else ""
+
+
 IN_ONNX = [case for case in LAYERS + BRANCHES if case.kind not in REFUSED["ONNX"]]
 WHERE = {  # what the test says of a class that goes through none
     "files": "keep each argument of the constructor in an attribute of its name",
