@@ -2,7 +2,7 @@
 
 from .activations import ELU, GELU, LeakyReLU, Mish, ReLU, Sigmoid, SiLU, Softplus, Softsign, Tanh
 from .convolution import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d, Fold, Unfold
-from .dropout import Dropout
+from .dropout import Dropout, Dropout1d, Dropout2d, Dropout3d
 from .glu import GLU
 from .graph import Graph
 from .joins import Concat, Multiply, Sum
@@ -23,6 +23,17 @@ from .padding import (
     ZeroPad1d,
     ZeroPad2d,
     ZeroPad3d,
+from .normalization import (
+    BatchNorm1d,
+    BatchNorm2d,
+    BatchNorm3d,
+    GroupNorm,
+    InstanceNorm1d,
+    InstanceNorm2d,
+    InstanceNorm3d,
+    LayerNorm,
+    LocalResponseNorm,
+    RMSNorm,
 )
 from .parallel import Parallel
 from .pixels import ChannelShuffle, PixelShuffle, PixelUnshuffle
@@ -70,6 +81,9 @@ __all__ = [
     "CircularPad1d",
     "CircularPad2d",
     "CircularPad3d",
+    "BatchNorm1d",
+    "BatchNorm2d",
+    "BatchNorm3d",
     "Concat",
     "Conv1d",
     "Conv2d",
@@ -81,15 +95,24 @@ __all__ = [
     "ConstantPad2d",
     "ConstantPad3d",
     "Dropout",
+    "Dropout1d",
+    "Dropout2d",
+    "Dropout3d",
     "Flatten",
     "Fold",
     "Graph",
+    "GroupNorm",
     "Identity",
     "LPPool1d",
     "LPPool2d",
     "LPPool3d",
+    "InstanceNorm1d",
+    "InstanceNorm2d",
+    "InstanceNorm3d",
+    "LayerNorm",
     "LeakyReLU",
     "Linear",
+    "LocalResponseNorm",
     "LogSoftmax",
     "MaxPool1d",
     "MaxPool2d",
@@ -103,6 +126,7 @@ __all__ = [
     "Permute",
     "PixelShuffle",
     "PixelUnshuffle",
+    "RMSNorm",
     "ReLU",
     "ReflectionPad1d",
     "ReflectionPad2d",
