@@ -23,6 +23,7 @@ public:
           sliding_(making, positions_, making.y.positions), columns_(depth()), elsewhere_(depth()), outputs_(size_t(n_out_)) {
         const ParameterShape& weight = making.shapes[0];
         if (weight.n_out != n_out_ || weight.n_in != channels_ * taps() || weight.taps != taps()) making.refuse("the weight does not fit");
+        for (int32_t begin : sliding_.begins) offsets_.push_back(begin * panel_width<T>(channels_));
         if (this->has_bias_ && (making.shapes[1].n_in != 0 || making.shapes[1].n_out != n_out_)) making.refuse("the bias does not fit the weight");
     }
 
@@ -117,9 +118,11 @@ private:
         const int64_t run = sliding_.run, block = run <= k_block ? k_block / run * run : k_block;
         for (int64_t first = 0, i = 0; first < rows;) {
             const int64_t left = run <= k_block ? rows - first : run - i % run, n = left < block ? left : block;
-            for (int64_t r = 0; r < n; ++r) {
-                window[r] = sample + int64_t(sliding_.begins[size_t(i)]) * width;
-                if (++i == windows) i = 0, sample += positions_ * width;
+            for (int64_t r = 0; r < n;) {
+                const int64_t here = n - r < windows - i ? n - r : windows - i;
+                for (int64_t q = 0; q < here; ++q) window[r + q] = sample + offsets_[size_t(i + q)];
+                r += here, i += here;
+                if (i == windows) i = 0, sample += positions_ * width;
             }
             f(window, first, n);
             first += n;
@@ -228,6 +231,7 @@ private:
     Columns columns_;            // in x as a step has it
     mutable Columns elsewhere_;  // and in evaluation
     std::vector<int32_t> outputs_;  // where they lie in a row of y
+    std::vector<int32_t> offsets_;  // where windows begin in a sample
     T* by_tap_ = nullptr;
 };
 
