@@ -188,6 +188,7 @@ public:
         pass_ = {};
         pass_.training = training;
         if (training) pass_.number = passes_++;
+        network_.prepare_forward({});
         network_.forward(pass_, 0, rows);
         for (size_t k = 0; k < network_.outputs(); ++k) unpack(network_.output(k).rows(0, rows), static_cast<T*>(y[k]), network_.output(k).columns);
         remembers_ = rows;

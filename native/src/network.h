@@ -123,6 +123,10 @@ public:
     void parameters_changed() { prepared_ = false; }
     void prepare(Share share) {
         for (Layer<T>* layer : going_back_) layer->prepare(share);
+        prepare_forward(share);
+    }
+    void prepare_forward(Share share) {
+        for (Layer<T>* layer : preparing_) layer->prepare(share);
     }
     void backward_inputs(const Pass& pass, int64_t begin, int64_t end) {
         for (size_t i = going_back_.size(); i-- > 0;) going_back_[i]->backward_inputs(pass, begin, end);
@@ -194,6 +198,7 @@ private:
             layer->put(std::move(place));
             layers_.push_back(layer);
             if (fusion.goes_back(op)) going_back_.push_back(layer);
+            if (layer->prepares_forward()) preparing_.push_back(layer);
             is_big_ = is_big_ || layer->is_big();
         }
         for (int v : plan_.inputs) inputs_.push_back(&values_[size_t(fusion.slot[size_t(v)])]);
@@ -237,7 +242,7 @@ private:
     Plan plan_;
     Parameters<T> parameters_;
     std::vector<std::unique_ptr<Layer<T>>> made_;  // of every op of the plan
-    std::vector<Layer<T>*> layers_, going_back_;   // those that run; and of them those with something to do on the way back
+    std::vector<Layer<T>*> layers_, going_back_, preparing_;  // those that run; of them those with something to do on the way back, or before they go forward
     std::vector<Value<T>> values_;                 // the slots; never resized once layers point to them
     std::vector<int> gradient_of_;                 // whose memory each slot's gradient has
     std::vector<Value<T>*> inputs_, outputs_;

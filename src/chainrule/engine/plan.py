@@ -128,9 +128,10 @@ class Plan:
 
     def flops(self, op: Op) -> int:
         """Multiplications and additions for a sample going forward."""
-        if op.kind not in ("Linear", "Convolution"):
+        if not op.parameters:
             return 0
-        return 2 * self.parameters[op.parameters[0]].size * self.values[op.output].positions
+        rows = op.inputs[0] if op.kind == "ConvolutionTransposed" else op.output  # each meets every weight once
+        return 2 * self.parameters[op.parameters[0]].size * self.values[rows].positions
 
     @property
     def flops_per_step(self) -> int:
