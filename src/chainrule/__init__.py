@@ -65,6 +65,7 @@ from .layers import (
     Tanh,
     Unflatten,
     Unfold,
+    fold_batch_norm,
 )
 from .losses import (
     BCEWithLogitsLoss,
@@ -117,7 +118,7 @@ from .optimizers import (
     clip_grad_value_,
 )
 from .random import seed
-from .train import EarlyStopping, Evaluation, History, Run, evaluate, fit, metrics, predict
+from .train import EarlyStopping, Evaluation, History, Run, evaluate, fit, metrics, predict, update_bn
 
 if TYPE_CHECKING:
     from . import callbacks, estimators

@@ -18,6 +18,7 @@ from .normalization import (
     LayerNorm,
     LocalResponseNorm,
     RMSNorm,
+    fold_batch_norm,
 )
 from .parallel import Parallel
 from .residual import Residual
@@ -76,4 +77,5 @@ __all__ = [
     "Tanh",
     "Unflatten",
     "Unfold",
+    "fold_batch_norm",
 ]

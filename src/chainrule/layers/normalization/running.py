@@ -58,9 +58,17 @@ class Running(Spatial, Affine):
         self.num_batches_tracked: Buffer | None = None
         if self.track_running_stats:
             like = np.zeros(shape, floating_dtype(self, dtype)) if self.weight is None else self.weight.value
-            xp = namespace(like)
-            self.running_mean, self.running_var = Buffer(xp.zeros_like(like)), Buffer(xp.ones_like(like))
-            self.num_batches_tracked = Buffer(xp.zeros((), dtype=xp.int64, device=like.device))
+            self.running_mean, self.running_var, self.num_batches_tracked = Buffer(like), Buffer(like), Buffer(0)
+            self.reset_running_stats()
+
+    def reset_running_stats(self) -> None:
+        """Forget what training has seen: mean 0, variance 1, no batches."""
+        if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
+            return
+        like = self.running_mean.value
+        xp = namespace(like)
+        self.running_mean.value, self.running_var.value = xp.zeros_like(like), xp.ones_like(like)
+        self.num_batches_tracked.value = xp.zeros((), dtype=xp.int64, device=like.device)
 
     def forward(self, x: Array) -> tuple[Array, Kept]:
         self._require_shape(x)
