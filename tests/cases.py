@@ -282,39 +282,6 @@ LAYERS = [
     ),
     linear(bias=True),
     linear(bias=False),
-    filters("Conv1d", 3, 2),
-    filters("Conv1d", 4, 3, stride=2, padding=2, dilation=2, groups=2, bias=False, least=1),
-    filters("Conv2d", 2, (1, 2)),
-    filters("Conv2d", 3, 2, stride=(1, 2), padding=1, groups=3),
-    filters("Conv2d", 2, (3, 2), padding="same", dilation=(1, 2)),
-    filters("Conv2d", 2, 2, padding=(0, 1), padding_mode="reflect"),
-    filters("Conv2d", 1, 1, stride=3, padding_mode="circular", padding="valid"),
-    filters("Conv3d", 2, 2),
-    filters("Conv3d", 2, (1, 2, 3), stride=(1, 2, 1), padding=(0, 1, 1), groups=2, padding_mode="replicate"),
-    filters("ConvTranspose1d", 3, 2),
-    filters("ConvTranspose1d", 2, 3, stride=3, padding=1, output_padding=2, groups=2, bias=False, least=1),
-    filters("ConvTranspose2d", 2, (1, 2)),
-    filters("ConvTranspose2d", 2, (2, 3), stride=2, padding=1, output_padding=(0, 1), dilation=(1, 2)),
-    filters("ConvTranspose3d", 2, (2, 1, 2), stride=(1, 2, 1), padding=(0, 0, 1)),
-    layer("Unfold", 2, shapes=signals(2), fixed=((1, 1, 2, 2), (2, 3, 4, 3))),
-    layer(
-        "Unfold",
-        (2, 1),
-        dilation=2,
-        padding=(1, 0),
-        stride=(1, 2),
-        shapes=signals(2),
-        fixed=((1, 1, 2, 2), (2, 1, 3, 1)),
-    ),
-    Case(
-        cr.Fold,
-        "Fold((3, 4), 2)",
-        lambda shape: cr.Fold((3, 4), 2),
-        lambda shape: torch.nn.Fold((3, 4), 2),
-        columns,
-        st.tuples(st.integers(1, 2), st.integers(1, 2)),
-        fixed=((1, 1), (2, 3)),
-    ),
     layer("Unflatten", 1, (1, -1)),
     layer("Unflatten", -1, (-1, 1, 1), shapes=shapes(3)),
     reshape("-1", lambda shape: (-1,)),
@@ -584,6 +551,110 @@ BRANCHES = [
 ]
 
 
+# -- series, images and volumes
+
+
+def images(axes: int, least: int = 1, most: int = 4, channels: tuple[int, ...] = (1, 2)) -> Any:
+    """Shapes (batch, channels, *lengths) with so many lengths of `least` to `most`."""
+    lengths = st.tuples(*[st.integers(least, most)] * axes)
+    front = st.tuples(st.integers(1, 2), st.sampled_from(channels))
+    return st.tuples(front, lengths).map(lambda pair: (*pair[0], *pair[1]))
+
+
+def of_images(name: str, *arguments: Any, lengths: Shape, least: int = 1, **options: Any) -> Case:
+    """A layer for x (batch, channels, *lengths); `lengths` are those of a fixed example, `least` the shortest drawn."""
+    axes = len(lengths)
+    most = {1: 6, 2: 5, 3: 3}[axes]
+    fields = {"shapes": images(axes, least, max(least, most)), "fixed": ((1, 1, *lengths), (2, 2, *lengths))}
+    return layer(name, *arguments, **{**fields, **options})
+
+
+CONVOLUTIONS = [
+    filters("Conv1d", 3, 2),
+    filters("Conv1d", 4, 3, stride=2, padding=2, dilation=2, groups=2, bias=False, least=1),
+    filters("Conv2d", 2, (1, 2)),
+    filters("Conv2d", 3, 2, stride=(1, 2), padding=1, groups=3),
+    filters("Conv2d", 2, (3, 2), padding="same", dilation=(1, 2)),
+    filters("Conv2d", 2, 2, padding=(0, 1), padding_mode="reflect"),
+    filters("Conv2d", 1, 1, stride=3, padding_mode="circular", padding="valid"),
+    filters("Conv3d", 2, 2),
+    filters("Conv3d", 2, (1, 2, 3), stride=(1, 2, 1), padding=(0, 1, 1), groups=2, padding_mode="replicate"),
+    filters("ConvTranspose1d", 3, 2),
+    filters("ConvTranspose1d", 2, 3, stride=3, padding=1, output_padding=2, groups=2, bias=False, least=1),
+    filters("ConvTranspose2d", 2, (1, 2)),
+    filters("ConvTranspose2d", 2, (2, 3), stride=2, padding=1, output_padding=(0, 1), dilation=(1, 2)),
+    filters("ConvTranspose3d", 2, (2, 1, 2), stride=(1, 2, 1), padding=(0, 0, 1)),
+    layer("Unfold", 2, shapes=signals(2), fixed=((1, 1, 2, 2), (2, 3, 4, 3))),
+    layer(
+        "Unfold",
+        (2, 1),
+        dilation=2,
+        padding=(1, 0),
+        stride=(1, 2),
+        shapes=signals(2),
+        fixed=((1, 1, 2, 2), (2, 1, 3, 1)),
+    ),
+    Case(
+        cr.Fold,
+        "Fold((3, 4), 2)",
+        lambda shape: cr.Fold((3, 4), 2),
+        lambda shape: torch.nn.Fold((3, 4), 2),
+        columns,
+        st.tuples(st.integers(1, 2), st.integers(1, 2)),
+        fixed=((1, 1), (2, 3)),
+    ),
+]
+
+SPATIAL = [
+    *(of_images(f"ZeroPad{n}d", 1, lengths=(2,) * n) for n in (1, 2, 3)),
+    of_images("ZeroPad2d", (1, -1, 0, 2), lengths=(3, 2)),
+    *(of_images(f"ConstantPad{n}d", 1, 1.5, lengths=(2,) * n) for n in (1, 2, 3)),
+    *(
+        of_images(f"{kind}Pad{n}d", 1, lengths=(2,) * n, least=2)
+        for kind in ("Reflection", "Circular")
+        for n in (1, 2, 3)
+    ),
+    *(of_images(f"ReplicationPad{n}d", tuple(range(2 * n)), lengths=(2,) * n) for n in (1, 2)),
+    of_images("ReplicationPad3d", 1, lengths=(1, 2, 1)),
+    *(of_images(f"MaxPool{n}d", 2, lengths=(4, 3, 2)[:n], least=2) for n in (1, 2, 3)),
+    of_images("MaxPool2d", (3, 2), (1, 2), (1, 0), (1, 2), ceil_mode=True, lengths=(3, 4), least=3),
+    *(of_images(f"AvgPool{n}d", 2, lengths=(4, 3, 2)[:n], least=2) for n in (1, 2, 3)),
+    of_images("AvgPool2d", (3, 2), (2, 1), (1, 0), ceil_mode=True, count_include_pad=False, lengths=(4, 3), least=2),
+    of_images("AvgPool2d", 2, divisor_override=3, lengths=(2, 4), least=2),
+    *(of_images(f"LPPool{n}d", 2, 2, lengths=(4, 3, 2)[:n], least=2) for n in (1, 2, 3)),
+    *(of_images(f"Adaptive{kind}Pool{n}d", 1, lengths=(4, 3, 2)[:n]) for kind in ("Avg", "Max") for n in (1, 2, 3)),
+    of_images("AdaptiveAvgPool2d", (2, None), lengths=(4, 3)),
+    of_images("AdaptiveMaxPool2d", (None, 2), lengths=(3, 4)),
+    of_images("Upsample", scale_factor=2.0, lengths=(2, 3)),
+    of_images("Upsample", 4, mode="linear", lengths=(3,)),
+    of_images("Upsample", (3, 4), mode="bilinear", align_corners=True, lengths=(2, 3)),
+    of_images("Upsample", scale_factor=2.0, mode="bicubic", lengths=(2, 3)),
+    of_images("UpsamplingNearest2d", 4, lengths=(2, 2)),
+    of_images("UpsamplingBilinear2d", scale_factor=2.0, lengths=(2, 2)),
+    of_images("PixelShuffle", 2, shapes=images(2, most=2, channels=(4,)), fixed=((1, 4, 1, 2),), lengths=(1, 1)),
+    of_images("PixelUnshuffle", 2, shapes=images(2).map(lambda s: (*s[:2], 2, 4)), lengths=(2, 4)),
+    of_images("ChannelShuffle", 2, shapes=images(2, most=2, channels=(4,)), fixed=((2, 4, 2, 1),), lengths=(1, 1)),
+]
+
+
+def unpool(axes: int) -> Case:
+    """MaxUnpool of what MaxPool with indices has found, which are no numbers that a network makes."""
+
+    def inputs(rng: np.random.Generator, shape: Shape) -> tuple[Any, ...]:
+        pool = getattr(cr, f"MaxPool{axes}d")(2, return_indices=True)
+        return numbers(rng, tuple(n // 2 if i > 1 else n for i, n in enumerate(shape)))[0], pool(
+            rng.normal(size=shape)
+        )[1]
+
+    kind, theirs = getattr(cr, f"MaxUnpool{axes}d"), getattr(torch.nn, f"MaxUnpool{axes}d")
+    fixed = ((1, 1, *(2,) * axes), (2, 2, *(4,) * axes))
+    even_lengths = st.sampled_from([*fixed, (2, 1, *(4, 2, 2)[:axes])])
+    return Case(kind, f"{kind.__name__}(2)", lambda s: kind(2), lambda s: theirs(2), inputs, even_lengths, fixed)
+
+
+SPATIAL += [unpool(axes) for axes in (1, 2, 3)]
+
+
 # -- losses
 
 
@@ -801,7 +872,7 @@ MULTI = [
     multi("in order", False, (3.0, 1.0), reduction="mean", weighted=True),
 ]
 
-CASES = LAYERS + BRANCHES + LOSSES + MULTI
+CASES = LAYERS + BRANCHES + CONVOLUTIONS + SPATIAL + LOSSES + MULTI
 
 
 # -- the doors out of chainrule, and who is refused there
@@ -815,9 +886,10 @@ REFUSED: dict[str, dict[type, str]] = {
         for kind in vars(cr.losses).values()
         if isinstance(kind, type) and issubclass(kind, cr.Loss) and kind is not cr.Loss
     }
-    | {kind: f"there is no ONNX for {kind.__name__}" for kind in (cr.GLU, cr.Unfold)},
+    | {kind: f"there is no ONNX for {kind.__name__}" for kind in (cr.GLU, cr.Unfold)}
+    | {case.kind: f"there is no ONNX for {case.kind.__name__}" for case in SPATIAL if "Pad" not in case.kind.__name__},
 }
-IN_ONNX = [case for case in LAYERS + BRANCHES if case.kind not in REFUSED["ONNX"]]
+IN_ONNX = [case for case in LAYERS + BRANCHES + CONVOLUTIONS + SPATIAL if case.kind not in REFUSED["ONNX"]]
 WHERE = {  # what the test says of a class that goes through none
     "files": "keep each argument of the constructor in an attribute of its name",
     "PyTorch": "write its twin in src/chainrule/exchange/pytorch/networks.py, under the same name",
