@@ -52,7 +52,7 @@ class Running(Spatial, Affine):
         if self.affine:
             self._make_parameters(shape, weight, bias, dtype)
         else:
-            self._make_none(weight, bias)
+            self._make_none(weight, bias, dtype)
         self.running_mean: Buffer | None = None
         self.running_var: Buffer | None = None
         self.num_batches_tracked: Buffer | None = None
