@@ -37,7 +37,8 @@ class Options:
     epochs : how often every sample is visited.
     batch_size : samples per step; the last batch of an epoch may be smaller.
     accumulate : batches per step: their gradients are added up, and one update made of them. The numbers are those of
-        a batch so many times as large, to rounding, in the memory of one; only each batch draws its own dropout mask, and BatchNorm goes by each.
+        a batch so many times as large, to rounding, in the memory of one; only each batch draws its own dropout mask,
+        and BatchNorm goes by each batch.
     validation : data like `train` that are only looked at.
     optimizer : the rule of the updates; the model's own unless given. What it remembers of this model (moments, how far
         a schedule has come) goes on where an earlier run left it.

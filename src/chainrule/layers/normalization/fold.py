@@ -1,6 +1,7 @@
 """BatchNorm folded into the layer before it, whose weights can do for predictions what both did."""
 
 import copy
+from typing import Any
 
 import numpy as np
 
@@ -103,9 +104,9 @@ def _fits(layer: Module, norm: Module) -> bool:
     return bool(n_out == norm.num_features)
 
 
-def _folded(layer: Module, norm: Module) -> Module:
+def _folded(layer: Any, norm: Any) -> Module:
     """The layer with weights that do what both did, computed in float64."""
-    made = copy.deepcopy(layer)
+    made: Any = copy.deepcopy(layer)
     weight = made.weight
     W = _exact(weight.value)
     a = 1 / np.sqrt(_exact(norm.running_var.value) + norm.eps)
@@ -119,7 +120,8 @@ def _folded(layer: Module, norm: Module) -> Module:
     else:
         W = W * a.reshape((-1, *(1,) * (W.ndim - 1)))
     made.weight, made.bias = (Parameter(convert_like(value, weight.value)) for value in (W, b))
-    return made
+    folded: Module = made
+    return folded
 
 
 def _exact(value: Array) -> np.ndarray:

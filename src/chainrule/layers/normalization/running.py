@@ -29,6 +29,9 @@ class Kept(NamedTuple):
 class Running(Spatial, Affine):
     """Standardize each channel by its mean and variance in this pass, or by those that training has followed."""
 
+    running_mean: Any  # a Buffer, or None without track_running_stats; so are the other two
+    running_var: Any
+    num_batches_tracked: Any
     over_batch: ClassVar[bool]  # whether the samples of a batch share their mean and variance
 
     def __init__(
@@ -53,9 +56,7 @@ class Running(Spatial, Affine):
             self._make_parameters(shape, weight, bias, dtype)
         else:
             self._make_none(weight, bias, dtype)
-        self.running_mean: Buffer | None = None
-        self.running_var: Buffer | None = None
-        self.num_batches_tracked: Buffer | None = None
+        self.running_mean = self.running_var = self.num_batches_tracked = None
         if self.track_running_stats:
             like = np.zeros(shape, floating_dtype(self, dtype)) if self.weight is None else self.weight.value
             self.running_mean, self.running_var, self.num_batches_tracked = Buffer(like), Buffer(like), Buffer(0)
@@ -63,7 +64,7 @@ class Running(Spatial, Affine):
 
     def reset_running_stats(self) -> None:
         """Forget what training has seen: mean 0, variance 1, no batches."""
-        if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
+        if self.running_mean is None:
             return
         like = self.running_mean.value
         xp = namespace(like)
