@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from ...arguments import positive
-from ...arrays import Array
+from ...arrays import Array, namespace
 from ...initializers import Initializer
 from ...module import Parameter
 from ..spatial import LENGTHS, Spatial
@@ -67,10 +67,10 @@ class Filters(Spatial):
     def _check(self, x: Array) -> Any:
         """The namespace of x, if it is as the layer takes it."""
         require_kind(self, self.weight.value, "forward", "x", x)
-        xp = self.look(x)
-        if x.shape[1] != self.in_channels or 0 in x.shape[2:]:
-            self.refuse_shape(f"must be (batch, {self.in_channels}, {LENGTHS[self.axes]})", x, one_sample=False)
-        return xp
+        if x.ndim != self.axes + 2 or x.shape[1] != self.in_channels or 0 in x.shape[2:]:
+            one_sample = x.ndim == self.axes + 1 and x.shape[0] == self.in_channels
+            self.refuse_shape(f"must be (batch, {self.in_channels}, {LENGTHS[self.axes]})", x, one_sample=one_sample)
+        return namespace(x)
 
     def _check_gradient(self, dy: Array, batch: int, lengths: Lengths) -> None:
         """Refuse a dy that is not as y was."""

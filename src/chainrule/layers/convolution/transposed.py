@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 
-from ...arguments import choice
 from ...arrays import Array, namespace
 from ...initializers import Initializer
 from ..windows import Amounts, Lengths, crop, each_axis, pad
@@ -78,7 +77,9 @@ class _ConvTranspose(Filters):
                     f"{type(self).__name__}: output_padding must be less than stride or dilation, got "
                     f"output_padding={self.output_padding} for stride={self.stride} and dilation={self.dilation}"
                 )
-        self.padding_mode = choice(self, "padding_mode", padding_mode, ("zeros",))
+        if padding_mode != "zeros":
+            raise ValueError(f'{type(self).__name__}: padding_mode must be "zeros", got {padding_mode!r}')
+        self.padding_mode = "zeros"
         self._draw((self.in_channels, self.out_channels // self.groups), weight, bias, init, dtype, rng)
 
     @property
