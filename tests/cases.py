@@ -554,18 +554,11 @@ BRANCHES = [
 # -- series, images and volumes
 
 
-def images(axes: int, least: int = 1, most: int = 4, channels: tuple[int, ...] = (1, 2)) -> Any:
-    """Shapes (batch, channels, *lengths) with so many lengths of `least` to `most`."""
-    lengths = st.tuples(*[st.integers(least, most)] * axes)
-    front = st.tuples(st.integers(1, 2), st.sampled_from(channels))
-    return st.tuples(front, lengths).map(lambda pair: (*pair[0], *pair[1]))
-
-
 def of_images(name: str, *arguments: Any, lengths: Shape, least: int = 1, **options: Any) -> Case:
     """A layer for x (batch, channels, *lengths); `lengths` are those of a fixed example, `least` the shortest drawn."""
     axes = len(lengths)
     most = {1: 6, 2: 5, 3: 3}[axes]
-    fields = {"shapes": images(axes, least, max(least, most)), "fixed": ((1, 1, *lengths), (2, 2, *lengths))}
+    fields = {"shapes": signals(axes, 1, least, max(least, most)), "fixed": ((1, 1, *lengths), (2, 2, *lengths))}
     return layer(name, *arguments, **{**fields, **options})
 
 
@@ -631,9 +624,9 @@ SPATIAL = [
     of_images("Upsample", scale_factor=2.0, mode="bicubic", lengths=(2, 3)),
     of_images("UpsamplingNearest2d", 4, lengths=(2, 2)),
     of_images("UpsamplingBilinear2d", scale_factor=2.0, lengths=(2, 2)),
-    of_images("PixelShuffle", 2, shapes=images(2, most=2, channels=(4,)), fixed=((1, 4, 1, 2),), lengths=(1, 1)),
-    of_images("PixelUnshuffle", 2, shapes=images(2).map(lambda s: (*s[:2], 2, 4)), lengths=(2, 4)),
-    of_images("ChannelShuffle", 2, shapes=images(2, most=2, channels=(4,)), fixed=((2, 4, 2, 1),), lengths=(1, 1)),
+    of_images("PixelShuffle", 2, shapes=signals(2, 4, 1, 2), fixed=((1, 4, 1, 2),), lengths=(1, 1)),
+    of_images("PixelUnshuffle", 2, shapes=st.sampled_from([(1, 1, 2, 4), (2, 2, 4, 2)]), lengths=(2, 4)),
+    of_images("ChannelShuffle", 2, shapes=signals(2, 4, 1, 2), fixed=((2, 4, 2, 1),), lengths=(1, 1)),
 ]
 
 
