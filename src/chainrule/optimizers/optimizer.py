@@ -16,6 +16,8 @@ from .half import widened
 from .remembered import checked
 from .schedules import Schedule
 
+PACKAGE = __name__.rpartition(".")[0]
+
 
 class Keeper(Protocol):
     """Who may have newer state than an optimizer: a compiled network, after its steps."""
@@ -43,8 +45,10 @@ class Optimizer(Watched):
     Parameters that are frozen (`parameter.trainable` is False) it passes over: no update, no decay, no share in
     clipping, and what it remembers of them stays.
 
+    Options may be set at any time, and are looked at as the constructor does: of what cannot be nothing is changed.
+
     A group is an optimizer of the same class for some of the parameters. `optimizer.groups` are these rules, whose
-    options may be set at any time, as the optimizer's own; `rule_of(parameter)` is the one that a parameter goes by,
+    options may be set as the optimizer's own; `rule_of(parameter)` is the one that a parameter goes by,
     and what it knows (`update`, `state_names`, `decay_of`, `current_lr`) is what holds for it. The state of all
     parameters, the counts and `clip_norm` are the outer optimizer's.
 
@@ -106,9 +110,30 @@ class Optimizer(Watched):
             raise ValueError(f"{kind}: a group has no {name} of its own; set that of the optimizer, got {value!r}")
         if name == "constraint":
             value = constraints.checked(self, value)
+        if name != "lr" and "groups" in vars(self):  # the last that a constructor sets
+            value = self._checked(name, value)
         if name == "groups" and not (isinstance(value, tuple) and all(isinstance(one, Optimizer) for one in value)):
             value = grouped(self, value)
         super().__setattr__(name, value)
+
+    def _checked(self, name: str, value: Any) -> Any:
+        """An option that is set later, as the constructor would keep it; it is asked, and so refuses what it refuses.
+
+        A class of somebody's own is taken for the one of the library's that it is made from.
+        """
+        kind = next(one for one in type(self).__mro__ if one.__module__.startswith(PACKAGE))
+        known = [argument.name for argument in signature.parameters(kind) if argument.name not in ("lr", "groups")]
+        if name in known:
+            now = {one: getattr(self, one) for one in known if hasattr(self, one)}
+            if len(now) < len(known):  # the constructor of a class that is made from another one
+                return value
+            if type(value) is type(now[name]) is float and value == now[name]:  # as a decay before every step
+                return value
+            return getattr(kind(**{**now, name: value, "lr": 0.0}), name)
+        if self.parameters and kind is type(self) and not hasattr(self, name):
+            options = [one for one in ("lr", *known) if one not in OF_ALL]
+            raise AttributeError(f"{kind.__name__}: a group has no {name!r}; there are {', '.join(options)}")
+        return value
 
     def _require_momentum_for(self, schedule: Schedule) -> None:
         if schedule.cycles_momentum() and not self.momentum_may_cycle:

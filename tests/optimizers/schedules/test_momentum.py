@@ -46,7 +46,7 @@ def set_momentum(optimizer, momentum):
     if hasattr(optimizer, "betas"):
         optimizer.betas = (momentum, optimizer.betas[1])
     else:
-        optimizer.momentum = momentum
+        vars(optimizer)["momentum"] = momentum  # past the look at it: nesterov itself has to begin with more than 0
 
 
 def network(seed=0):
