@@ -95,6 +95,10 @@ class Lookahead(Optimizer):
         else:
             Watched.__setattr__(self, name, value)  # the other one looks at its lr itself
 
+    def set_options(self, options: Mapping[str, Any]) -> None:
+        for name, value in options.items():
+            setattr(self, name, value)
+
     @property
     def own_momentum(self) -> float:
         """The other optimizer's."""

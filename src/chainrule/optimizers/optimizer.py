@@ -110,30 +110,42 @@ class Optimizer(Watched):
             raise ValueError(f"{kind}: a group has no {name} of its own; set that of the optimizer, got {value!r}")
         if name == "constraint":
             value = constraints.checked(self, value)
-        if name != "lr" and "groups" in vars(self):  # the last that a constructor sets
-            value = self._checked(name, value)
+        elif name != "lr" and "groups" in vars(self):  # the last that a constructor sets
+            value = self._option(name, value)
         if name == "groups" and not (isinstance(value, tuple) and all(isinstance(one, Optimizer) for one in value)):
             value = grouped(self, value)
         super().__setattr__(name, value)
 
-    def _checked(self, name: str, value: Any) -> Any:
-        """An option that is set later, as the constructor would keep it; it is asked, and so refuses what it refuses.
+    def _option(self, name: str, value: Any) -> Any:
+        """An option that is set once the optimizer is made, as its constructor would have it."""
+        now = vars(self).get(name)
+        if type(value) is type(now) is float and value == now:  # as where a decay is set before every step
+            return value
+        if self.parameters and not hasattr(self, name) and type(self).__module__.startswith(PACKAGE):
+            kind = type(self)
+            options = ", ".join(one.name for one in signature.parameters(kind) if one.name not in OF_ALL)
+            raise AttributeError(f"{kind.__name__}: a group has no {name!r}; there are {options}")
+        return self._checked({name: value}).get(name, value)
+
+    def set_options(self, options: Mapping[str, Any]) -> None:
+        """Set several options, which are looked at together: {"momentum": 0.0, "nesterov": False}."""
+        checked = self._checked(options)
+        for name in options:
+            super().__setattr__(name, checked.get(name, options[name]))
+
+    def _checked(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Those that the constructor knows, as it would keep them; it is asked, and so refuses what it refuses.
 
         A class of somebody's own is taken for the one of the library's that it is made from.
         """
         kind = next(one for one in type(self).__mro__ if one.__module__.startswith(PACKAGE))
         known = [argument.name for argument in signature.parameters(kind) if argument.name not in ("lr", "groups")]
-        if name in known:
-            now = {one: getattr(self, one) for one in known if hasattr(self, one)}
-            if len(now) < len(known):  # the constructor of a class that is made from another one
-                return value
-            if type(value) is type(now[name]) is float and value == now[name]:  # as a decay before every step
-                return value
-            return getattr(kind(**{**now, name: value, "lr": 0.0}), name)
-        if self.parameters and kind is type(self) and not hasattr(self, name):
-            options = [one for one in ("lr", *known) if one not in OF_ALL]
-            raise AttributeError(f"{kind.__name__}: a group has no {name!r}; there are {', '.join(options)}")
-        return value
+        now = {name: getattr(self, name) for name in known if hasattr(self, name)}
+        given = {name: value for name, value in options.items() if name in known}
+        if given and len(now) == len(known):  # else the constructor of a class that is made from another is at work
+            made: Any = kind(**{**now, **given, "lr": 0.0})
+            given = {name: getattr(made, name) for name in given}
+        return given
 
     def _require_momentum_for(self, schedule: Schedule) -> None:
         if schedule.cycles_momentum() and not self.momentum_may_cycle:
@@ -375,13 +387,19 @@ class Optimizer(Watched):
         any, hold the same and the schedule of each.
         """
         parameters = list(parameters)
-        kept = [
-            {name: arrays.convert(v) if arrays.is_array(v) else v for name, v in self.state.get(p, {}).items()}
-            for p in parameters
-        ]
+        kept = [self._kept(parameter) for parameter in parameters]
         own, *groups = (rule._schedule_of(parameters) for rule in self.rules)
         found = {"steps": self.steps, "epochs": self.epochs, **own, "parameters": kept}
         return found | {"groups": groups} if groups else found
+
+    def _kept(self, parameter: Parameter) -> dict[str, Any]:
+        """A copy of what is remembered of a Parameter, with what options set since its last update ask for."""
+        state, rule = self.state.get(parameter, {}), self.rule_of(parameter)
+        kept = {name: arrays.convert(v) if arrays.is_array(v) else v for name, v in state.items()}
+        if kept and type(rule).__module__.startswith(PACKAGE):
+            missing = [name for name in rule.state_names() if name not in kept]
+            kept |= {name: rule.begin(widened(parameter).value)[name] for name in missing}
+        return kept
 
     def _schedule_of(self, parameters: list[Parameter]) -> dict[str, Any]:
         """How far the schedule has come with these parameters, and what it has learned."""
