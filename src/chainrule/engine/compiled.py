@@ -251,7 +251,7 @@ def compile(  # noqa: A001 - the name that the field gives it
     require_model("compile", model)
     if loss is not None:
         require_loss("compile", loss)
-    if optimizer is not None:
+    if optimizer is not None or (loss is not None and getattr(model, "optimizer", None) is not None):
         require_optimizer("compile", optimizer, model)
     batch_size, threads = positive("compile", "batch_size", batch_size), positive("compile", "threads", threads)
     if sample_shape is not None:
