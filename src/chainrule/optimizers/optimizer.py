@@ -1,5 +1,7 @@
 """The contract of an optimizer, and what all of them share: the learning rate, clipping, state for each Parameter."""
 
+import copy
+import math
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
@@ -17,6 +19,9 @@ from .remembered import checked
 from .schedules import Schedule
 
 PACKAGE = __name__.rpartition(".")[0]
+
+
+_listening: "WeakSet[Optimizer]" = WeakSet()  # those whose schedules have heard losses, or may
 
 
 class Keeper(Protocol):
@@ -55,7 +60,7 @@ class Optimizer(Watched):
     Parameters
     ----------
     lr : the learning rate, a number or a schedule; it may be set at any time, for the next step. A schedule begins when
-        it is set.
+        it is set; one that hears losses (ReduceLROnPlateau) belongs to one optimizer, and another gets a copy.
     clip_norm : before an update, scale all gradients of the step down to this 2-norm together, if theirs is larger.
     clip_value : before an update, cut each element of the gradients to ± this.
     decay_biases : whether weight decay, where a rule has it, is for all parameters (as in PyTorch), or only for those
@@ -102,6 +107,7 @@ class Optimizer(Watched):
             value = value if isinstance(value, Schedule) else number(self, "lr", value, least=0)
             if isinstance(value, Schedule):
                 self._require_momentum_for(value)
+                value = self._own(value)
                 value.forget()
                 self._course.count((0, 0), (self.steps, self.epochs))
                 vars(self)["_courses"] = [self._course]
@@ -146,6 +152,15 @@ class Optimizer(Watched):
             made: Any = kind(**{**now, **given, "lr": 0.0})
             given = {name: getattr(made, name) for name in given}
         return given
+
+    def _own(self, schedule: Schedule) -> Schedule:
+        """The schedule; a copy if a part of it hears another optimizer's losses, for it would hear those of both."""
+        if mine := set(map(id, schedule.listeners())):
+            others = [one.lr for one in list(_listening) if one is not self and isinstance(one.lr, Schedule)]
+            if any(id(part) in mine for other in others for part in other.listeners()):
+                schedule = copy.deepcopy(schedule)
+            _listening.add(self)
+        return schedule
 
     def _require_momentum_for(self, schedule: Schedule) -> None:
         if schedule.cycles_momentum() and not self.momentum_may_cycle:
@@ -218,7 +233,13 @@ class Optimizer(Watched):
         if not isinstance(self.lr, Schedule):
             return self.lr
         steps, epochs = self._course.counted(steps, epochs)
-        return self.lr.at(steps=steps, epochs=epochs)
+        rate = self.lr.at(steps=steps, epochs=epochs)
+        if not 0 <= rate < math.inf:
+            raise ValueError(
+                f"{type(self).__name__}: the learning rate must be at least 0 and finite, got {rate} from {self.lr!r} "
+                f"after {epochs} epochs and {steps} steps"
+            )
+        return rate
 
     @property
     def own_momentum(self) -> float:
