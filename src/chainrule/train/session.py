@@ -88,6 +88,7 @@ class Session:
         average = options.average
         self.history = History(engine=self.loop.name, average="" if average is None else repr(average))
         self.run = Run(model, loss, optimizer, self.history, self.loop.average)
+        self.steps_per_epoch = -(-len(data) // (options.batch_size * options.accumulate))
         self.before_s = 0.0  # of the same run, before it was interrupted
         self.asked, self.due = 0, 0  # epochs of which the callbacks know, and after which they are asked again
         self.keeping: Keeping | None = None
@@ -169,6 +170,7 @@ class Session:
                 seconds=self.before_s + epoch.seconds,
                 heads=self._by_head(epoch.heads),
                 validation_heads=self._by_head(epoch.validation_heads),
+                group_rates=self._group_rates(),
             )
             _end_epoch(self.run.optimizer, epoch.monitored)
         self.history.steps = self.loop.steps
@@ -179,6 +181,15 @@ class Session:
     def _by_head(self, losses: tuple[float, ...]) -> dict[str, float]:
         """The losses of the heads as the History names them; none where there is one head, or no validation data."""
         return dict(zip(self.heads, losses, strict=True)) if losses else {}
+
+    def _group_rates(self) -> dict[str, float]:
+        """The learning rates of the optimizer's groups when the epoch began that is to be written down now."""
+        optimizer = self.run.optimizer
+        if not isinstance(optimizer, Optimizer) or not optimizer.groups:
+            return {}
+        since = self.loop.steps - self.history.epochs * self.steps_per_epoch
+        now = {"steps": max(0, optimizer.steps - since), "epochs": optimizer.epochs}
+        return {str(i): group.lr_at(**now) for i, group in enumerate(optimizer.groups)}
 
     def goes_on(self, finished: list[Epoch], watch: Watch) -> bool:
         """Ask the callbacks and `stop`, if it is time to, and write down why the run ends, if it does."""
