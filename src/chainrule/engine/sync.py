@@ -50,15 +50,15 @@ class Keeper:
 
     def _take(self, native: Any, i: int, state: dict[str, Any], rule: Any) -> None:
         names = rule.state_names()
-        begun = all(name in state for name in names) and bool(state)
+        begun = bool(state)
         # For those that do not count their steps all that matters is whether there was one before.
         native.set_steps_taken(i, int(state.get("step", 1)) if begun else 0)
         for k, name in enumerate(names):
-            if begun:
+            if name in state:
                 native.write_state(i, k, np.ascontiguousarray(state[name], dtype=self.plan.dtype))
                 if _references(state, name) > _NOBODY_ELSE or state[name].base is not None:
                     native.open_state(i, k, state[name])
-            else:
+            else:  # as those of an option that was set later
                 start = rule.initial_value(name)
                 native.write_state(i, k, np.full(self.plan.shapes[i], start, dtype=self.plan.dtype))
 

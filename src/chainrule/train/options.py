@@ -55,7 +55,8 @@ class Options:
     metrics : functions (y, target) or (y, target, sample_weight) -> number, computed after every epoch on the
         validation data, or else on `train`, of the rows that the loss counts and with their weights; those of
         `chainrule.metrics` and of sklearn.metrics of the classes and probabilities that the outputs mean to the loss,
-        as in `evaluate`. With a MultiLoss by head: {"kind": [accuracy], "size": [r2]}. See `chainrule.metrics`.
+        as in `evaluate`. With a MultiLoss by head: {"kind": [accuracy], "size": [r2]}. See `chainrule.metrics`. Before
+        the first step each is tried on a few rows, so that one that cannot be raises then.
     callbacks : functions called with a `Run` after every epoch; `chainrule.callbacks` has some.
     progress : show a progress bar; by default, if standard error is a terminal.
     max_seconds : end the run after this many seconds, between two steps.

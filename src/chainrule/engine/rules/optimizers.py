@@ -84,8 +84,8 @@ def settings(optimizer: Any) -> dict[str, Any]:
     `betas` become beta1 and beta2, and no clipping is 0. The learning rate is left out: it may change at any time, and
     comes with every step.
 
-    Raises CannotLower for an optimizer that the engine does not know, for clipping to 0, and for a momentum that
-    changes while dampening weakens what it adds up: how that begins, the engine does not count.
+    Raises CannotLower for an optimizer that the engine does not know, for clipping to 0, and for a momentum that may go
+    to 0 while dampening weakens what it adds up: how that begins again, the engine does not count.
     """
     kind = type(optimizer)
     if kind not in KNOWN:
@@ -101,9 +101,20 @@ def settings(optimizer: Any) -> dict[str, Any]:
             told[name] = 0.0 if value is None else value
     if "momentum" in told:
         told["keeps_momentum"] = optimizer.keeps_momentum()  # a schedule may bring one
-        if told.get("dampening") and isinstance(optimizer.lr, Schedule) and optimizer.lr.cycles_momentum():
-            raise CannotLower(f"a momentum that {type(optimizer.lr).__name__} cycles, with dampening")
+        if told.get("dampening") and _may_stop(optimizer.lr, optimizer.momentum):
+            raise CannotLower(f"a momentum that {type(optimizer.lr).__name__} may bring to 0, with dampening")
     return told
+
+
+def _may_stop(lr: Any, own: float) -> bool:
+    """Whether a schedule may bring a momentum to 0, where the rule's own is what it leaves alone."""
+    if not isinstance(lr, Schedule) or not lr.cycles_momentum():
+        return False
+    if isinstance(lr, optimizers.CyclicLR | optimizers.OneCycleLR):
+        return min(lr.base_momentum, lr.max_momentum) == 0
+    if type(lr).momentum_at is not Schedule.momentum_at and type(lr) is not optimizers.SequentialLR:
+        return True  # of somebody's own, which may say anything
+    return own == 0 or any(_may_stop(inner, own) for inner in lr.inner())
 
 
 def keep_other_momenta(plan: Plan) -> bool:
