@@ -95,6 +95,7 @@ class Muon(Optimizer):
             eps=self.adamw_eps,
             weight_decay=self.adamw_weight_decay,
             decay_biases=self.decay_biases,
+            maximize=self.maximize,
         )
 
     def begin(self, value: Any) -> dict[str, Any]:
