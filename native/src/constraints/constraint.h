@@ -6,33 +6,9 @@
 #include <cstdint>
 #include <memory>
 
-#include "../plan.h"
-#include "../products/products.h"
+#include "../parameter_matrix.h"
 
 namespace chainrule {
-
-// How a parameter lies in memory: a bias as one row.
-template <class T>
-Matrix<T> parameter_matrix(const ParameterShape& shape, T* data) {
-    return shape.n_in == 0 ? Matrix<T>(data, 1, shape.n_out) : weight_matrix<T>(data, shape.n_in, shape.n_out);
-}
-
-// The place in memory of every number of a parameter, in Python's order.
-template <class T, class F>
-void each_place(const ParameterShape& shape, F f) {
-    if (shape.n_in == 0) {
-        for (int64_t o = 0; o < shape.n_out; ++o) f(o);
-        return;
-    }
-    const bool transposed = weight_is_transposed(shape.n_in, shape.n_out);
-    const Matrix<T> m = parameter_matrix<T>(shape, nullptr);
-    const int width = m.width();
-    for (int64_t o = 0; o < shape.n_out; ++o)
-        for (int64_t j = 0; j < shape.n_in; ++j) {
-            const int64_t r = transposed ? j : o, c = transposed ? o : j;
-            f((c / width) * m.pitch + r * width + c % width);
-        }
-}
 
 template <class T>
 class Constraint {
