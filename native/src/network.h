@@ -77,7 +77,7 @@ public:
         }
         for (size_t s = 0; s < values_.size(); ++s)
             if (gradient_of_[s] >= 0) values_[s].gradient = values_[size_t(gradient_of_[s])].gradient;
-        parameters_.lay_out_gradients(arena);
+        parameters_.lay_out_gradients(arena, plan_.threads);
         for (Layer<T>* layer : layers_) layer->lay_out(arena, plan_.batch, plan_.threads > 1);
         shared_scratch_ = arena.take<T>(shared_scratch_size());
     }

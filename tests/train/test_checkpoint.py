@@ -46,6 +46,7 @@ def optimizers():
         "asgd": cr.ASGD(lr=0.1, lambd=0.01, t0=20),
         "adafactor": cr.Adafactor(lr=0.1, weight_decay=0.01),
         "muon": cr.Muon(lr=cr.StepLR(0.01, 3), adamw_lr_ratio=0.5),
+        "lookahead": cr.Lookahead(cr.Adam(lr=cr.StepLR(0.01, 3)), k=7),
         "adagrad": cr.Adagrad(lr=cr.LinearLR(0.1), lr_decay=0.01),
     }
 

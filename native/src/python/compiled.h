@@ -84,7 +84,7 @@ public:
         engine().write_average(i, from.data());
     }
     void write_state(int i, int k, InputArray from) {
-        check(i, from.dtype(), int64_t(from.size()));
+        check(from.dtype(), int64_t(from.size()), engine().state_shape(i, k));
         engine().write_state(i, k, from.data());
     }
     // The parameters as they are now, with what was written in Python, are the best.
@@ -428,7 +428,9 @@ private:
 
     void check(int i, nb::dlpack::dtype dtype, int64_t size) const {
         if (i < 0 || size_t(i) >= plan().parameters.size()) throw std::out_of_range("there is no such parameter");
-        const ParameterShape& shape = plan().parameters[size_t(i)];
+        check(dtype, size, plan().parameters[size_t(i)]);
+    }
+    void check(nb::dlpack::dtype dtype, int64_t size, const ParameterShape& shape) const {
         if (dtype != dtype_of(number_)) throw nb::type_error((std::string("must be ") + name_of(number_)).c_str());
         if (size != shape.size()) throw nb::value_error("a parameter changed its shape");
     }

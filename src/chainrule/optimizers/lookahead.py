@@ -45,13 +45,13 @@ class Lookahead(Optimizer):
         self.optimizer = optimizer
         self.k = k
         self.alpha = alpha
-        self.keepers = ()  # the engine knows no Lookahead
+        self.keepers = ()  # those of the other one too, whose state they have with this one's
         self._state: WeakKeyDictionary[Parameter, dict[str, Any]] = WeakKeyDictionary()
 
     def step(self, parameters: Iterable[Parameter]) -> None:
         """Update each parameter in place by the other optimizer, and after every k times go back a part of the way."""
         parameters = list(parameters) if isinstance(parameters, Iterable) else [parameters]
-        new = [p for p in parameters if isinstance(p, Parameter) and p.trainable and p not in self._state]
+        new = [p for p in parameters if isinstance(p, Parameter) and p.trainable and not self._state.get(p)]
         begun = {parameter: self.begin(widened(parameter).value) for parameter in new}
         self.optimizer.step(parameters)  # which refuses what are no Parameters
         self._state.update(begun)
@@ -66,6 +66,10 @@ class Lookahead(Optimizer):
 
     def state_names(self) -> tuple[str, ...]:
         return ("slow",)
+
+    def watch(self, network: Any) -> None:
+        Watched.watch(self, network)
+        self.optimizer.watch(network)
 
     def begin(self, value: Any) -> dict[str, Any]:
         return {"step": 0, "slow": arrays.convert(value)}

@@ -4,7 +4,7 @@ import copy
 import math
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 from weakref import WeakKeyDictionary, WeakSet, ref
 
 from .. import arrays, constraints, signature
@@ -31,6 +31,17 @@ class Keeper(Protocol):
         """Bring it into the optimizer."""
 
 
+class Kept(NamedTuple):
+    """What a rule of the library remembers of a Parameter.
+
+    arrays : their names and shapes, in the engine's order.
+    counts : whether there is "step" besides, the number of its updates.
+    """
+
+    arrays: Mapping[str, tuple[int, ...]]
+    counts: bool
+
+
 class Optimizer(Watched):
     """A rule that turns gradients into updates: `optimizer.step(module.param())`.
 
@@ -40,8 +51,9 @@ class Optimizer(Watched):
 
     What a rule of the library remembers it says itself: the names of its arrays (`state_names`), what they begin with
     (`initial_value`), and whether "step" counts the updates of each Parameter (`counts_steps`). Checkpoints, the
-    engine, PyTorch and C go by that. One whose arrays have shapes of their own says in `begin` what they are, and the
-    engine and C have no such rules. A rule of your own may keep in `state` whatever it likes.
+    engine, PyTorch and C go by that. One that keeps other arrays of matrices than of vectors, or of other shapes than
+    the Parameter's, says so in `kept` and in `begin`; C has no such rules. A rule of your own may keep in `state`
+    whatever it likes.
 
     A rule computes in float32 at least, and keeps what it remembers so: for a Parameter of 16 bits `update` gets a twin
     in float32, and the Parameter the twin's value, rounded once. (In float16 itself eps=1e-8 is 0, and Adam's first
@@ -357,6 +369,10 @@ class Optimizer(Watched):
     def initial_value(self, name: str) -> float:
         """What all numbers of the array `name` are before a Parameter's first update."""
         return 0.0
+
+    def kept(self, shape: tuple[int, ...]) -> Kept:
+        """What is remembered of a Parameter of this shape: what `begin` gives, in words."""
+        return Kept(dict.fromkeys(self.state_names(), shape), self.counts_steps)
 
     def begin(self, value: Any) -> dict[str, Any]:
         """What is remembered of a Parameter with this value before its first update."""

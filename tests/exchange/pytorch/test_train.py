@@ -58,8 +58,6 @@ OPTIMIZERS = [
 @pytest.mark.usefixtures("float64_by_default")
 def test_training_goes_on_from_pytorch_and_back_to_it(kind, options, engine):
     """Two epochs there, two here, two there, next to six there."""
-    if kind is torch.optim.Adafactor and engine == "native":
-        pytest.skip("it runs in Python")
     mine, theirs = network(), network()
     optimizer, peer = kind(mine.parameters(), **options), kind(theirs.parameters(), **options)
     loop(theirs, peer, 6)
