@@ -322,7 +322,8 @@ def test_arrays_are_called_as_the_inputs_and_outputs_of_the_graph(tmp_path):
     ("names", "called"),
     [(("a", "b"), "ab"), (("x", "z"), "xz"), (("left eye", "größe"), ("x0", "x1")), (("int", "linear"), ("x0", "x1")),
      (("w", "state"), ("x0", "x1")), (("A", "a"), ("A", "x1")), (("PI", "y0"), ("x0", "x1")),
-     (("mse_1", "i"), ("x0", "x1")), (("net_x", "y"), ("x0", "x1")), (("target_a", "image_1"), ("x0", "image_1"))],
+     (("mse_1", "i"), ("x0", "x1")), (("l1", "smoothl1_2"), ("x0", "x1")), (("net_x", "y"), ("x0", "x1")),
+     (("target_a", "image_1"), ("x0", "image_1"))],
 )  # fmt: skip
 def test_names_that_mean_something_else_in_c_become_numbers(tmp_path, names, called):
     nodes = {"p": (cr.Linear(2, 3), names[0]), "q": (cr.Linear(1, 3), names[1]), "both": (cr.Sum(), ("p", "q"))}

@@ -129,5 +129,5 @@ def _fits(called: str, upper: str) -> bool:
     """Whether an array may be called so."""
     word = re.sub(r"(_backward)?_?\d*$", "", called).lower()
     usual = refusal(called) == "" and not re.fullmatch(r"[A-Z][A-Z0-9_]+", called)  # which may be a macro
-    ours = word in TAKEN or called in COUNTERS or re.fullmatch(r"[xy]\d+|target_.*", called.lower())
+    ours = TAKEN & {word, called.lower()} or called in COUNTERS or re.fullmatch(r"[xy]\d+|target_.*", called.lower())
     return usual and not ours and not called.upper().startswith(f"{upper}_")
