@@ -31,10 +31,11 @@ class Kind:
         """For each input the number of the output from which on it may lie; None for one that has to lie elsewhere."""
         return [None] * len(op.inputs)
 
-    def asks(self, op: Op, trained: list[bool]) -> tuple[set[int], bool]:
+    def asks(self, op: Op, trained: list[bool], own: list[bool]) -> tuple[set[int], bool]:
         """Which inputs the way back reads, by their places, and whether it reads the output.
 
         trained : of each input, whether anybody wants the gradient by it.
+        own : the same of each parameter.
         """
         return set(), False
 

@@ -29,7 +29,7 @@ def program_of(plan: Plan, *, learns: bool) -> Program:
     ops = [op for op in ops if op.output in needed]
     trained = [False] * len(plan.values)
     for op in plan.ops:
-        trained[op.output] = bool(op.parameters) or any(trained[value] for value in op.inputs)
+        trained[op.output] = plan.is_trained(op.parameters) or any(trained[value] for value in op.inputs)
     return Program(plan, tuple(ops), tuple(root), tuple(trained))
 
 
