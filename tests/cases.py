@@ -69,6 +69,13 @@ def even(axis: int) -> st.SearchStrategy[Shape]:
     return shapes(most=3).map(doubled)
 
 
+def signals(axes: int, channels: int = 1, least: int = 2, most: int = 4) -> st.SearchStrategy[Shape]:
+    """Shapes (batch, channels, *lengths) of series, images or volumes, with a multiple of so many channels."""
+    some = st.integers(1, 2)
+    drawn = st.tuples(some, some.map(lambda n: channels * n), *[st.integers(least, most)] * axes)
+    return drawn.filter(lambda shape: math.prod(shape) <= 2 * MOST_ELEMENTS)
+
+
 def seeds() -> st.SearchStrategy[int]:
     """Seeds of the inputs' values."""
     return st.integers(0, 2**32 - 1)
@@ -159,6 +166,28 @@ def linear(bias: bool) -> Case:
         numbers,
         shapes(),
     )
+
+
+def filters(name: str, out_channels: int, *arguments: Any, least: int = 2, **options: Any) -> Case:
+    """A convolution or its transpose, with as many channels as come."""
+    kind, torch_kind = getattr(cr, name), getattr(torch.nn, name)
+    axes, groups = int(name[-2]), options.get("groups", 1)
+    text = [f"…, {out_channels}", *map(str, arguments), *(f"{key}={value}" for key, value in options.items())]
+    return Case(
+        kind,
+        f"{name}({', '.join(text)})",
+        lambda shape: kind(shape[1], out_channels, *arguments, **options, rng=0),
+        lambda shape: torch_kind(shape[1], out_channels, *arguments, **options),
+        numbers,
+        signals(axes, groups, least),
+        # Of transposes in groups ONNX's own evaluator knows only those with one channel in each, and no bias.
+        fixed=((1, groups, *(least,) * axes), (2, groups * (1 if "Transpose" in name else 2), *(least + 1,) * axes)),
+    )
+
+
+def columns(rng: np.random.Generator, shape: Shape) -> tuple[np.ndarray, ...]:
+    """What Fold((3, 4), 2) takes: for 4 · shape[1] rows the 6 places of its windows."""
+    return (rng.normal(size=(shape[0], 4 * shape[1], 6)),)
 
 
 def reshape(label: str, lengths: Callable[[Shape], Shape], **fields: Any) -> Case:
@@ -253,6 +282,39 @@ LAYERS = [
     ),
     linear(bias=True),
     linear(bias=False),
+    filters("Conv1d", 3, 2),
+    filters("Conv1d", 4, 3, stride=2, padding=2, dilation=2, groups=2, bias=False, least=1),
+    filters("Conv2d", 2, (1, 2)),
+    filters("Conv2d", 3, 2, stride=(1, 2), padding=1, groups=3),
+    filters("Conv2d", 2, (3, 2), padding="same", dilation=(1, 2)),
+    filters("Conv2d", 2, 2, padding=(0, 1), padding_mode="reflect"),
+    filters("Conv2d", 1, 1, stride=3, padding_mode="circular", padding="valid"),
+    filters("Conv3d", 2, 2),
+    filters("Conv3d", 2, (1, 2, 3), stride=(1, 2, 1), padding=(0, 1, 1), groups=2, padding_mode="replicate"),
+    filters("ConvTranspose1d", 3, 2),
+    filters("ConvTranspose1d", 2, 3, stride=3, padding=1, output_padding=2, groups=2, bias=False, least=1),
+    filters("ConvTranspose2d", 2, (1, 2)),
+    filters("ConvTranspose2d", 2, (2, 3), stride=2, padding=1, output_padding=(0, 1), dilation=(1, 2)),
+    filters("ConvTranspose3d", 2, (2, 1, 2), stride=(1, 2, 1), padding=(0, 0, 1)),
+    layer("Unfold", 2, shapes=signals(2), fixed=((1, 1, 2, 2), (2, 3, 4, 3))),
+    layer(
+        "Unfold",
+        (2, 1),
+        dilation=2,
+        padding=(1, 0),
+        stride=(1, 2),
+        shapes=signals(2),
+        fixed=((1, 1, 2, 2), (2, 1, 3, 1)),
+    ),
+    Case(
+        cr.Fold,
+        "Fold((3, 4), 2)",
+        lambda shape: cr.Fold((3, 4), 2),
+        lambda shape: torch.nn.Fold((3, 4), 2),
+        columns,
+        st.tuples(st.integers(1, 2), st.integers(1, 2)),
+        fixed=((1, 1), (2, 3)),
+    ),
     layer("Unflatten", 1, (1, -1)),
     layer("Unflatten", -1, (-1, 1, 1), shapes=shapes(3)),
     reshape("-1", lambda shape: (-1,)),
@@ -753,7 +815,7 @@ REFUSED: dict[str, dict[type, str]] = {
         for kind in vars(cr.losses).values()
         if isinstance(kind, type) and issubclass(kind, cr.Loss) and kind is not cr.Loss
     }
-    | {cr.GLU: "there is no ONNX for GLU"},
+    | {kind: f"there is no ONNX for {kind.__name__}" for kind in (cr.GLU, cr.Unfold)},
 }
 IN_ONNX = [case for case in LAYERS + BRANCHES if case.kind not in REFUSED["ONNX"]]
 WHERE = {  # what the test says of a class that goes through none

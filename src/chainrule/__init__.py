@@ -20,8 +20,15 @@ from .layers import (
     GELU,
     GLU,
     Concat,
+    Conv1d,
+    Conv2d,
+    Conv3d,
+    ConvTranspose1d,
+    ConvTranspose2d,
+    ConvTranspose3d,
     Dropout,
     Flatten,
+    Fold,
     Graph,
     Identity,
     LeakyReLU,
@@ -44,6 +51,7 @@ from .layers import (
     Sum,
     Tanh,
     Unflatten,
+    Unfold,
 )
 from .losses import (
     BCEWithLogitsLoss,

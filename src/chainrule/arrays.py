@@ -220,6 +220,23 @@ def own(x: Array) -> Array:
     return np.array(x) if mapped else x
 
 
+def steps(x: Array) -> tuple[int, ...]:
+    """How far apart in memory neighbours along each axis are, in elements; the standard knows nothing of memory."""
+    return tuple(x.stride()) if hasattr(x, "stride") else tuple(step // x.itemsize for step in x.strides)
+
+
+def strided(x: Array, shape: tuple[int, ...], steps: tuple[int, ...]) -> Array:
+    """A view of x's memory, from its first element on, in another shape with other `steps`; it is only for reading."""
+    if hasattr(x, "as_strided"):  # PyTorch
+        return x.as_strided(shape, steps)
+    strides = tuple(step * x.itemsize for step in steps)
+    if namespace(x) is np:
+        return np.lib.stride_tricks.as_strided(x, shape, strides, writeable=False)
+    import cupy  # type: ignore[import-not-found]
+
+    return cupy.lib.stride_tricks.as_strided(x, shape, strides)
+
+
 def one_hot(index: Array, n_classes: int, like: Array, axis: int = 1) -> Array:
     """Ones where `index` names the class and zeros elsewhere, with the classes along a new axis; dtype of `like`.
 

@@ -1,6 +1,7 @@
 """Layers, activations, and the networks that they make."""
 
 from .activations import ELU, GELU, LeakyReLU, Mish, ReLU, Sigmoid, SiLU, Softplus, Softsign, Tanh
+from .convolution import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d, Fold, Unfold
 from .dropout import Dropout
 from .glu import GLU
 from .graph import Graph
@@ -18,8 +19,15 @@ __all__ = [
     "GELU",
     "GLU",
     "Concat",
+    "Conv1d",
+    "Conv2d",
+    "Conv3d",
+    "ConvTranspose1d",
+    "ConvTranspose2d",
+    "ConvTranspose3d",
     "Dropout",
     "Flatten",
+    "Fold",
     "Graph",
     "Identity",
     "LeakyReLU",
@@ -42,4 +50,5 @@ __all__ = [
     "Sum",
     "Tanh",
     "Unflatten",
+    "Unfold",
 ]

@@ -1,15 +1,14 @@
 """The fully connected layer."""
 
-import math
 from typing import Any
 
 import numpy as np
 
-from .. import arrays, initializers
-from ..arguments import as_array, positive
+from .. import initializers
+from ..arguments import positive
 from ..arrays import Array
 from ..module import Module, Parameter
-from ..random import generator
+from .weights import require_kind, weight_and_bias
 
 
 class Linear(Module):
@@ -55,22 +54,22 @@ class Linear(Module):
     ) -> None:
         self.in_features = positive(self, "in_features", in_features)
         self.out_features = positive(self, "out_features", out_features)
-        shape = (self.out_features, self.in_features)
-        rng = generator(rng)
-        if init is not None and not callable(init):
-            raise TypeError(f"Linear: init must be a function of chainrule.initializers, got {init!r}")
-        if weight is None:
-            weight = arrays.convert((init or initializers.torch_default)(shape, rng), dtype=_floating_dtype(dtype))
-        self.weight = self._parameter("weight", weight, shape)
-        if bias is True:
-            bound = 0.0 if init else 1.0 / math.sqrt(self.in_features)
-            bias = arrays.convert_like(rng.uniform(-bound, bound, shape[:1]), self.weight.value)
-        self.bias = None if bias is None or bias is False else self._parameter("bias", bias, shape[:1])
+        self.weight, self.bias = weight_and_bias(
+            self,
+            f"Linear({in_features}, {out_features})",
+            (self.out_features, self.in_features),
+            self.out_features,
+            weight=weight,
+            bias=bias,
+            init=init,
+            dtype=dtype,
+            rng=rng,
+        )
 
     def forward(self, x: Array) -> tuple[Array, Array]:
         weight = self.weight.value
         if type(x) is not type(weight) or x.dtype != weight.dtype:
-            self._require_kind("forward", "x", x)
+            require_kind(self, weight, "forward", "x", x)
         if x.ndim < 2 or x.shape[-1] != self.in_features:
             self.refuse_shape(f"must be (batch, {self.in_features})", x, one_sample=x.shape == (self.in_features,))
         y = x @ weight.T
@@ -87,7 +86,7 @@ class Linear(Module):
         """Add the gradients of the parameters."""
         weight, shape = self.weight.value, (*x.shape[:-1], self.out_features)
         if type(dy) is not type(weight) or dy.dtype != weight.dtype:
-            self._require_kind("backward", "dy", dy)
+            require_kind(self, weight, "backward", "dy", dy)
         if dy.shape != shape:
             self.refuse("backward", f"dy must be {shape} for x {tuple(x.shape)}", tuple(dy.shape))
         dy_rows, x_rows = _rows(dy), _rows(x)
@@ -96,23 +95,6 @@ class Linear(Module):
         if self.bias is not None and self.bias.trainable:
             self.bias.grad += dy_rows.sum(axis=0)  # the bias reaches every row, so its gradient gathers them
 
-    def _require_kind(self, method: str, name: str, x: Any) -> None:
-        """Refuse what is no array of the weight's library and dtype."""
-        weight, expected = self.weight.value, arrays.describe_kind(self.weight.value)
-        if not arrays.is_array(x) or arrays.describe_kind(x) != expected:
-            both = isinstance(x, np.ndarray) and isinstance(weight, np.ndarray)  # NumPy makes float64 unless told to
-            advice = f'; {name}.astype("{weight.dtype}") converts it' if both else ""
-            got = f"{arrays.describe_kind(x)}{advice}"
-            self.refuse(method, f"{name} must be {expected} like the weight", got, TypeError)
-
-    def _parameter(self, name: str, value: Any, shape: tuple[int, ...]) -> Parameter:
-        parameter = value if isinstance(value, Parameter) else Parameter(_floating(name, value))
-        if parameter.shape != shape:
-            raise ValueError(
-                f"Linear({self.in_features}, {self.out_features}): {name} must be {shape}, got {parameter.shape}"
-            )
-        return parameter
-
     def extra_repr(self) -> str:
         return f"{self.in_features}, {self.out_features}" + (", bias=False" if self.bias is None else "")
 
@@ -120,25 +102,3 @@ class Linear(Module):
 def _rows(x: Array) -> Array:
     """x (…, features) as (rows, features)."""
     return x if x.ndim == 2 else x.reshape((-1, x.shape[-1]))
-
-
-def _floating(name: str, value: Any) -> Array:
-    """Given initial values as an array; arrays keep their dtype, lists and everything else become float32."""
-    array = as_array("Linear", name, value)
-    return array if arrays.is_array(value) else array.astype("float32")
-
-
-def _floating_dtype(dtype: Any) -> str:
-    """The name of a dtype, by default float32."""
-    try:
-        name = arrays.dtype_name("float32" if dtype is None else dtype)
-    except TypeError:  # what can be no dtype of any library
-        name = ""
-    if name == "bfloat16":
-        raise TypeError(
-            "Linear: dtype must be one that NumPy has, got bfloat16; "
-            'make the layer in float32 and move it: .to("torch", dtype="bfloat16")'
-        )
-    if name not in arrays.FLOATING:
-        raise TypeError(f"Linear: dtype must be float16, float32 or float64, got {dtype!r}")
-    return name

@@ -16,6 +16,8 @@ from ...files import build, describe, write_bytes
 from ...module import Module, Parameter
 from ...structures import Structure, each, is_several, leaves
 from ...train.prepare import reference
+from .convolution import write_conv, write_conv_transpose, write_fold
+from .padding import PADS, write_pad
 from .patterns import PATTERNS, Pattern, X
 
 LOWEST = 9  # of ONNX 1.4, January 2019: before, there was no Where, and initializers had to be inputs too
@@ -420,4 +422,12 @@ RULES: dict[type, Rule] = {  # and for the rest there are patterns
     layers.Dropout: _vanish,
     layers.Softmax: _softmax,
     layers.LogSoftmax: _softmax,
+    layers.Conv1d: write_conv,
+    layers.Conv2d: write_conv,
+    layers.Conv3d: write_conv,
+    layers.ConvTranspose1d: write_conv_transpose,
+    layers.ConvTranspose2d: write_conv_transpose,
+    layers.ConvTranspose3d: write_conv_transpose,
+    layers.Fold: write_fold,
+    **dict.fromkeys(PADS, write_pad),
 }
