@@ -584,6 +584,67 @@ BRANCHES = [
 ]
 
 
+# -- series, images and volumes
+
+
+def of_images(name: str, *arguments: Any, lengths: Shape, least: int = 1, **options: Any) -> Case:
+    """A layer for x (batch, channels, *lengths); `lengths` are those of a fixed example, `least` the shortest drawn."""
+    axes = len(lengths)
+    most = {1: 6, 2: 5, 3: 3}[axes]
+    fields = {"shapes": signals(axes, 1, least, max(least, most)), "fixed": ((1, 1, *lengths), (2, 2, *lengths))}
+    return layer(name, *arguments, **{**fields, **options})
+
+
+SPATIAL = [
+    *(of_images(f"ZeroPad{n}d", 1, lengths=(2,) * n) for n in (1, 2, 3)),
+    of_images("ZeroPad2d", (1, -1, 0, 2), lengths=(3, 2)),
+    *(of_images(f"ConstantPad{n}d", 1, 1.5, lengths=(2,) * n) for n in (1, 2, 3)),
+    *(
+        of_images(f"{kind}Pad{n}d", 1, lengths=(2,) * n, least=2)
+        for kind in ("Reflection", "Circular")
+        for n in (1, 2, 3)
+    ),
+    *(of_images(f"ReplicationPad{n}d", tuple(range(2 * n)), lengths=(2,) * n) for n in (1, 2)),
+    of_images("ReplicationPad3d", 1, lengths=(1, 2, 1)),
+    *(of_images(f"MaxPool{n}d", 2, lengths=(4, 3, 2)[:n], least=2) for n in (1, 2, 3)),
+    of_images("MaxPool2d", (3, 2), (1, 2), (1, 0), (1, 2), ceil_mode=True, lengths=(3, 4), least=3),
+    *(of_images(f"AvgPool{n}d", 2, lengths=(4, 3, 2)[:n], least=2) for n in (1, 2, 3)),
+    of_images("AvgPool2d", (3, 2), (2, 1), (1, 0), ceil_mode=True, count_include_pad=False, lengths=(4, 3), least=2),
+    of_images("AvgPool2d", 2, divisor_override=3, lengths=(2, 4), least=2),
+    *(of_images(f"LPPool{n}d", 2, 2, lengths=(4, 3, 2)[:n], least=2) for n in (1, 2, 3)),
+    *(of_images(f"Adaptive{kind}Pool{n}d", 1, lengths=(4, 3, 2)[:n]) for kind in ("Avg", "Max") for n in (1, 2, 3)),
+    of_images("AdaptiveAvgPool2d", (2, None), lengths=(4, 3)),
+    of_images("AdaptiveMaxPool2d", (None, 2), lengths=(3, 4)),
+    of_images("Upsample", scale_factor=2.0, lengths=(2, 3)),
+    of_images("Upsample", 4, mode="linear", lengths=(3,)),
+    of_images("Upsample", (3, 4), mode="bilinear", align_corners=True, lengths=(2, 3)),
+    of_images("Upsample", scale_factor=2.0, mode="bicubic", lengths=(2, 3)),
+    of_images("UpsamplingNearest2d", 4, lengths=(2, 2)),
+    of_images("UpsamplingBilinear2d", scale_factor=2.0, lengths=(2, 2)),
+    of_images("PixelShuffle", 2, shapes=signals(2, 4, 1, 2), fixed=((1, 4, 1, 2),), lengths=(1, 1)),
+    of_images("PixelUnshuffle", 2, shapes=st.sampled_from([(1, 1, 2, 4), (2, 2, 4, 2)]), lengths=(2, 4)),
+    of_images("ChannelShuffle", 2, shapes=signals(2, 4, 1, 2), fixed=((2, 4, 2, 1),), lengths=(1, 1)),
+]
+
+
+def unpool(axes: int) -> Case:
+    """MaxUnpool of what MaxPool with indices has found, which are no numbers that a network makes."""
+
+    def inputs(rng: np.random.Generator, shape: Shape) -> tuple[Any, ...]:
+        pool = getattr(cr, f"MaxPool{axes}d")(2, return_indices=True)
+        return numbers(rng, tuple(n // 2 if i > 1 else n for i, n in enumerate(shape)))[0], pool(
+            rng.normal(size=shape)
+        )[1]
+
+    kind, theirs = getattr(cr, f"MaxUnpool{axes}d"), getattr(torch.nn, f"MaxUnpool{axes}d")
+    fixed = ((1, 1, *(2,) * axes), (2, 2, *(4,) * axes))
+    even_lengths = st.sampled_from([*fixed, (2, 1, *(4, 2, 2)[:axes])])
+    return Case(kind, f"{kind.__name__}(2)", lambda s: kind(2), lambda s: theirs(2), inputs, even_lengths, fixed)
+
+
+SPATIAL += [unpool(axes) for axes in (1, 2, 3)]
+
+
 # -- losses
 
 
@@ -801,7 +862,7 @@ MULTI = [
     multi("in order", False, (3.0, 1.0), reduction="mean", weighted=True),
 ]
 
-CASES = LAYERS + BRANCHES + LOSSES + MULTI
+CASES = LAYERS + BRANCHES + SPATIAL + LOSSES + MULTI
 
 
 # -- the doors out of chainrule, and who is refused there
@@ -815,7 +876,10 @@ REFUSED: dict[str, dict[type, str]] = {
         for kind in vars(cr.losses).values()
         if isinstance(kind, type) and issubclass(kind, cr.Loss) and kind is not cr.Loss
     }
-    | {kind: f"there is no ONNX for {kind.__name__}" for kind in (cr.GLU, cr.Unfold)},
+    | {
+        kind: f"there is no ONNX for {kind.__name__}"
+        for kind in (cr.GLU, cr.Unfold, *(case.kind for case in SPATIAL if "Pad" not in case.label))
+    },
 }
 IN_ONNX = [case for case in LAYERS + BRANCHES if case.kind not in REFUSED["ONNX"]]
 WHERE = {  # what the test says of a class that goes through none

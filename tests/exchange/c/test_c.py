@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from c_programs import CHECKED, STRICT
-from cases import LAYERS, Case, elementwise, exported_modules
+from cases import LAYERS, SPATIAL, Case, elementwise, exported_modules
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -43,6 +43,7 @@ REFUSED = dict.fromkeys(
     (
         *(f"{kind}{axes}d" for kind in ("Conv", "ConvTranspose") for axes in (1, 2, 3)),
         *("Fold", "Unfold"),
+        *(case.kind.__name__ for case in SPATIAL),
     ),
     "the engine's plan has no op for it yet",
 )
