@@ -42,8 +42,9 @@ NO_OP = {"Sequential", "Residual", "Parallel", "Graph", "Select", "Identity", "F
 REFUSED = dict.fromkeys(
     (
         *(f"{kind}{axes}d" for kind in ("Conv", "ConvTranspose") for axes in (1, 2, 3)),
-        *("Fold", "Unfold"),
+        *("Fold", "Unfold", "Dropout1d", "Dropout2d", "Dropout3d"),
         *(case.kind.__name__ for case in SPATIAL),
+        *cr.layers.normalization.__all__,
     ),
     "the engine's plan has no op for it yet",
 )
