@@ -19,9 +19,13 @@ class Kind:
     """One kind of op, by the name of which the plan calls it.
 
     overwrites : whether its output may lie where an input lay, and is then written over it.
+    comes_back : whether there is a way back through it; where there is none, all below it has to be frozen.
+    steps : whether a training step may have it at all.
     """
 
     overwrites = True
+    comes_back = True
+    steps = True
 
     def vanishes(self, learns: bool) -> bool:
         """Whether the output is the input itself, in a program that learns or one that only predicts."""

@@ -81,7 +81,7 @@ class Linear(Kind):
         (before, error), weight = x[0], parameters[0]
         bias = parameters[1] if len(parameters) > 1 else np.zeros(len(weight))
         size = (np.abs(before) + error) @ np.abs(weight).T + np.abs(bias)
-        stretched = error @ np.abs(weight).T + (weight.shape[1] + 2) * UNIT * size
+        stretched = error @ np.abs(weight).T + (weight.shape[1] + 2 + op.settings.get("folded", 0)) * UNIT * size
         return before @ weight.T + bias, stretched
 
 

@@ -22,8 +22,10 @@ from ...structures import Structure, is_several, leaves, names, rebuild
 from ...train.prepare import require_finite
 from . import training
 from .constraints import KNOWN as CONSTRAINTS
+from .folding import folded_plan
 from .header import about, header
 from .interface import Interface, interface
+from .kinds import RULES
 from .layout import program_of
 from .names import refusal
 from .optimizers import rule_of
@@ -177,15 +179,16 @@ def _plan(model: Module, sample_shape: Structure, loss: Module | None, optimizer
     """A copy on NumPy arrays in float32, and as a flat program."""
     try:
         twin = build(*describe(model)).to(dtype="float32")
-        shape = least_shape(twin) if sample_shape is None else sample_shape
+        shape = least_shape(twin, RULES) if sample_shape is None else sample_shape
         heads = getattr(loss, "heads", None)
         classes: Any = bool(getattr(loss, "classes", False))
         if heads is not None:
             classes = {key: bool(getattr(head, "classes", False)) for key, head in heads.items()}
         rule = None if optimizer is None else _fresh(optimizer, model, twin)
-        plan = lower(twin, loss, rule, sample_shape=shape, class_targets=classes)
+        plan = lower(twin, loss, rule, sample_shape=shape, class_targets=classes, others=RULES)
         if plan.heads and not trained(plan):
             raise CannotLower("a training step of a network whose parameters are all frozen")
+        plan = plan if plan.heads else folded_plan(plan)
     except CannotLower as reason:
         raise ValueError(f"to_c: there is no C for {reason}") from None
     except (TypeError, ValueError) as reason:

@@ -97,7 +97,7 @@ class _Moves:
         """What a layer hands on, with every number in it moved."""
         if isinstance(kept, tuple):
             return tuple(self(one) for one in kept)
-        if not self.units or not isinstance(kept, np.ndarray | np.floating):
+        if not self.units or not isinstance(kept, np.ndarray | np.floating) or kept.dtype.kind != "f":
             return kept
         return kept * (1 + UNIT * (self.units if units is None else units) * self._signs(kept.shape))
 
