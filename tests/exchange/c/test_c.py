@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from c_programs import CHECKED, STRICT
-from cases import LAYERS, SPATIAL, Case, elementwise, exported_modules
+from cases import CONVOLUTIONS, LAYERS, NORMALIZATIONS, SPATIAL, Case, elementwise, exported_modules
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -37,24 +37,18 @@ def network(*layers, n_in=3, n_out=4):
     return cr.Sequential(cr.Linear(n_in, 5), *layers, cr.Linear(5, n_out))
 
 
+BETWEEN = [case for case in LAYERS if not case.build((1, 1)).children() and case.kind is not cr.Linear]
+ONE_BY_ONE = [case for case in BETWEEN if not is_several(case.example((2, 5))[1][0])]
+
+
 # Modules that are no op of a plan, but only what is inside them, or another shape; and what C refuses, with a reason.
 NO_OP = {"Sequential", "Residual", "Parallel", "Graph", "Select", "Identity", "Flatten", "Unflatten", "MultiLoss"}
 IMAGES = {kind.__name__ for kind in RULES}  # which test_images.py is about
 REFUSED = {
-    **dict.fromkeys(("Conv3d", "BatchNorm3d", "Dropout3d"), "C has series and images, no volumes"),
-    **dict.fromkeys((f"ConvTranspose{axes}d" for axes in (1, 2, 3)), "it is not written yet"),
-    **dict.fromkeys(("Fold", "Unfold"), "it is not written yet"),
-    **dict.fromkeys({case.kind.__name__ for case in SPATIAL} - IMAGES, "it is not written yet"),
-    **dict.fromkeys((f"InstanceNorm{axes}d" for axes in (1, 2, 3)), "it is not written yet"),
-    **dict.fromkeys(("GroupNorm", "RMSNorm", "LocalResponseNorm"), "it is not written yet"),
+    case.kind.__name__: "it is not written yet"
+    for case in CONVOLUTIONS + SPATIAL + NORMALIZATIONS
+    if case.kind.__name__ not in IMAGES
 }
-
-BETWEEN = [
-    case
-    for case in LAYERS
-    if case.kind.__name__ not in {*REFUSED, *IMAGES, "Linear"} and not case.build((1, 1)).children()
-]
-ONE_BY_ONE = [case for case in BETWEEN if not is_several(case.example((2, 5))[1][0])]
 
 
 @pytest.mark.parametrize("kind", exported_modules(), ids=lambda kind: kind.__name__)
