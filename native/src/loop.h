@@ -74,7 +74,7 @@ public:
     void read_state(int i, int k, void* to) const override { read(parameters().state(known_state(k)), i, to); }
     void write_state(int i, int k, const void* from) override { write(parameters().state(known_state(k)), i, from); }
     int states() const override { return parameters().states(); }
-    int64_t steps_taken(int i) const override { return parameters().steps_taken()[known(i)]; }
+    int64_t steps_taken(int i) const override { return parameters().steps_taken(known(i)); }
     void set_steps_taken(int i, int64_t steps) override { network_.parameters().set_steps_taken(known(i), steps); }
     int64_t dropout_pass() const override { return passes_; }
     void set_dropout_pass(int64_t pass) override { passes_ = pass; }
