@@ -75,7 +75,7 @@ public:
     void write_state(int i, int k, const void* from) override { network_.parameters().write_state(known(i), known_state(k), static_cast<const T*>(from)); }
     ParameterShape state_shape(int i, int k) const override { return parameters().state_shape(known(i), known_state(k)); }
     int states() const override { return parameters().states(); }
-    int64_t steps_taken(int i) const override { return parameters().steps_taken()[known(i)]; }
+    int64_t steps_taken(int i) const override { return parameters().steps_taken(known(i)); }
     void set_steps_taken(int i, int64_t steps) override { network_.parameters().set_steps_taken(known(i), steps); }
     int64_t steps_ahead(int i) const override { return parameters().steps_ahead()[known(i)]; }
     void set_steps_ahead(int i, int64_t steps) override { network_.parameters().set_steps_ahead(known(i), steps); }

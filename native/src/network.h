@@ -163,12 +163,17 @@ private:
     static constexpr int over_value = -1;
 
     void make_layers() {
+        std::vector<bool> is_behind_trained(plan_.values.size(), false);
         for (const Op& op : plan_.ops) {
             Making making{op.settings, {}, plan_.values[size_t(op.output)], {}, op.parameters, plan_.seed};
             for (int v : op.inputs) making.x.push_back(plan_.values[size_t(v)]);
             for (int p : op.parameters) making.shapes.push_back(plan_.parameters[size_t(p)]);
             made_.push_back(make_layer<T>(making));
-            operations_ += made_.back()->operations();
+            // Of a layer's three products, y, dx and dW, those that are made; of what is trained, all.
+            const bool trains = std::any_of(op.parameters.begin(), op.parameters.end(), [&](int p) { return plan_.is_trained(p); });
+            const bool goes_back = std::any_of(op.inputs.begin(), op.inputs.end(), [&](int v) { return is_behind_trained[size_t(v)]; });
+            is_behind_trained[size_t(op.output)] = trains || goes_back;
+            operations_ += made_.back()->operations() * (trains ? 1 : goes_back ? 2. / 3 : 1. / 3);
         }
     }
 

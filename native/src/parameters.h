@@ -25,7 +25,7 @@ public:
         const size_t n = shapes_.size();
         uses_.assign(n, 0);
         fused_.assign(n, false);
-        steps_taken_.assign(n, 0);
+        steps_before_.assign(n, 0);
         steps_ahead_.assign(n, 0);
         constraints_.resize(n);
         wholes_.resize(n);
@@ -136,9 +136,9 @@ public:
     T* gradient(int i) const { return gradients_ + offset_[size_t(i)]; }
     size_t count() const { return shapes_.size(); }
     const ParameterShape& shape(int i) const { return shapes_[size_t(i)]; }
-    const std::vector<int64_t>& steps_taken() const { return steps_taken_; }
+    int64_t steps_taken(size_t i) const { return steps_before_[i] + steps_; }
     void set_steps_taken(size_t i, int64_t steps) {
-        steps_taken_[i] = steps;
+        steps_before_[i] = steps - steps_;
         find_ranges();
     }
     // Since Lookahead knows them.
@@ -190,9 +190,7 @@ public:
 
     // ---- the optimizer's step
 
-    void count_step() {
-        for (int64_t& steps : steps_taken_) ++steps;
-    }
+    void count_step() { ++steps_; }
     bool all_fused() const { return all_fused_; }  // of those that are trained
 
     // All of it, on the gradients as they are, but for what a fused pass has updated. divided(f) runs f for every share of the
@@ -331,7 +329,7 @@ private:
     };
 
     UpdateStep step_of(const Range& range, const Rates& rates, double scale) const {
-        return {rates.lr[range.rule], steps_taken_[range.parameter], scale * rules_[size_t(range.rule)].sign,
+        return {rates.lr[range.rule], steps_taken(range.parameter), scale * rules_[size_t(range.rule)].sign,
                 rates.momentum ? rates.momentum[range.rule] : -1};
     }
     static int64_t number_of(const ParameterShape& shape) { return shape.n_out * std::max<int64_t>(shape.n_in, 1); }
@@ -401,7 +399,7 @@ private:
         const Range mine{offset_[i], offset_[i] + size_[i], rule_of_[i], i, !constraints_[i].empty()};
         Range* const last = to.empty() ? nullptr : &to.back();
         const bool goes_on = last && last->end == mine.begin && last->rule == mine.rule && !mine.is_bounded && !last->is_bounded &&
-                             steps_taken_[last->parameter] == steps_taken_[i];
+                             steps_before_[last->parameter] == steps_before_[i];
         if (goes_on) last->end = mine.end;
         else to.push_back(mine);
     }
@@ -415,7 +413,9 @@ private:
     std::vector<ParameterShape> shapes_;
     std::vector<int> uses_;  // by how many layers
     std::vector<bool> fused_;
-    std::vector<int64_t> offset_, size_, steps_taken_, steps_ahead_;
+    std::vector<int64_t> offset_, size_, steps_ahead_;
+    std::vector<int64_t> steps_before_;  // of each parameter, before those counted here,
+    int64_t steps_ = 0;                  // which all have taken
     std::vector<Made> rules_;
     std::vector<int> rule_of_;  // of each parameter; -1: frozen
     std::vector<std::vector<std::unique_ptr<Constraint<T>>>> constraints_;  // of each parameter

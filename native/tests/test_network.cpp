@@ -266,6 +266,19 @@ TEST("a chain with any of its parameters frozen equals the naive one") {
                 }
 }
 
+TEST("what is frozen is no work to share among threads") {
+    const auto threads = [](std::vector<int> frozen, int64_t rows) {
+        Plan plan = plan_of({{64, 64, 64, 64}}, rows, rows, DType::float32);
+        plan.threads = 2;
+        plan.rule_of.assign(6, 0);
+        for (int p : frozen) plan.rule_of[size_t(p)] = -1;
+        return chainrule_engine.create(plan)->threads_used(rows);
+    };
+    CHECK(threads({}, 24) == 2 && threads({0}, 24) == 2, "a bias is trained, and of its layer all counts");
+    CHECK(threads({0, 1, 2, 3}, 24) == 1 && threads({0, 1, 2, 3}, 48) == 2, "of the first two layers y alone is made");
+    CHECK(threads({2, 3, 4, 5}, 24) == 1 && threads({2, 3, 4, 5}, 32) == 2, "of the others y and dx are");
+}
+
 TEST("what is frozen keeps its numbers, its gradients and its state to the bit") {
     for (const char* kind : {"SGD", "Adam"}) {
         Plan plan = plan_of({{5, 20, 20, 3}}, 16, 16, DType::float32);
