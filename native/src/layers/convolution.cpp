@@ -4,6 +4,8 @@
 //
 // The products are in products/windows.h. Where windows overlap samples come one after the other, so that each number's sum
 // has one order. Padding is an op of its own.
+#include <limits>
+
 #include "../products/windows.h"
 #include "activations.h"
 #include "sliding.h"
@@ -18,7 +20,7 @@ class Convolution final : public Weighted<T> {
 public:
     explicit Convolution(const Making& making)
         : Weighted<T>(making), channels_(making.x[0].columns), positions_(making.x[0].positions), n_out_(making.y.columns),
-          sliding_(making, positions_, making.y.positions), columns_(depth()), elsewhere_(depth()) {
+          sliding_(making, positions_, making.y.positions) {
         const ParameterShape& weight = making.shapes[0];
         if (weight.n_out != n_out_ || weight.n_in != channels_ * taps() || weight.taps != taps()) making.refuse("the weight does not fit");
         if (this->has_bias_ && (making.shapes[1].n_in != 0 || making.shapes[1].n_out != n_out_)) making.refuse("the bias does not fit the weight");
@@ -33,10 +35,15 @@ public:
     bool is_big() const override { return checked_product(depth(), n_out_) * int64_t(sizeof(T)) > near_cache; }
 
     void lay_out(Arena& arena, int64_t, bool) override {
+        // Columns count in 32 bits; evaluation has memory for k_block samples at most, however few a batch has.
+        const int64_t rows = std::max(x().capacity, checked_product(k_block, positions_));
+        if (matrix_size<T>(rows, channels_) > std::numeric_limits<int32_t>::max())
+            throw std::length_error("a batch of images has more numbers than a Convolution can count");
         by_tap_ = arena.take<T>(checked_product(taps(), tap_size()));
     }
     void memory_is_there(const Memory<T>& memory) override {
         Weighted<T>::memory_is_there(memory);
+        columns_.place.resize(size_t(depth())), elsewhere_.place.resize(size_t(depth()));
         columns_.of(x().rows(0, 1), sliding_);
     }
 
@@ -86,10 +93,9 @@ public:
 private:
     // Where the numbers of a window lie from its beginning, in a matrix of this pitch.
     struct Columns {
-        std::vector<int32_t> place;
+        std::vector<int32_t> place;  // of so many as a window has: there is room once all memory is counted
         int64_t pitch = -1;
 
-        explicit Columns(int64_t depth) : place(size_t(depth)) {}
         void of(const Matrix<T>& image, const Sliding& sliding) {
             if (image.pitch == pitch) return;
             pitch = image.pitch;

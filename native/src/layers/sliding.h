@@ -26,7 +26,7 @@ struct Sliding {
     Sliding(const Making& making, int64_t positions, int64_t windows)
         : begins(places(making, "windows", positions)), taps(places(making, "taps", positions)) {
         if (int64_t(begins.size()) != windows || taps.empty()) making.refuse("there must be a window for each position");
-        const int32_t last = *std::max_element(begins.begin(), begins.end()) + *std::max_element(taps.begin(), taps.end());
+        const int64_t last = int64_t(*std::max_element(begins.begin(), begins.end())) + *std::max_element(taps.begin(), taps.end());
         if (last >= positions) making.refuse("a window reaches over the end");
     }
     int64_t windows() const { return int64_t(begins.size()); }
