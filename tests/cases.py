@@ -58,15 +58,22 @@ def shapes(least_axes: int = 2, most_axes: int = 4, most: int = 5) -> st.SearchS
     return axes.map(tuple).filter(lambda shape: math.prod(shape) <= MOST_ELEMENTS)
 
 
-def even(axis: int) -> st.SearchStrategy[Shape]:
-    """The same with an axis of even length."""
+def even(axis: int, axes: int | None = None) -> st.SearchStrategy[Shape]:
+    """The same with an axis of even length, and of so many axes."""
 
     def doubled(shape: Shape) -> Shape:
         lengths = list(shape)
         lengths[axis] *= 2
         return tuple(lengths)
 
-    return shapes(most=3).map(doubled)
+    return shapes(axes or 2, axes or 4, most=3).map(doubled)
+
+
+def signals(axes: int, channels: int = 1, least: int = 2, most: int = 4) -> st.SearchStrategy[Shape]:
+    """Shapes (batch, channels, *lengths) of series, images or volumes, with a multiple of so many channels."""
+    some = st.integers(1, 2)
+    drawn = st.tuples(some, some.map(lambda n: channels * n), *[st.integers(least, most)] * axes)
+    return drawn.filter(lambda shape: math.prod(shape) <= 2 * MOST_ELEMENTS)
 
 
 def seeds() -> st.SearchStrategy[int]:
@@ -161,6 +168,126 @@ def linear(bias: bool) -> Case:
     )
 
 
+def images(axes: int, least: int = 1, least_batch: int = 1) -> st.SearchStrategy[Shape]:
+    """Shapes (batch, channels, *lengths), with at least so many places, and so many values per channel in a batch."""
+    drawn = shapes(2 + axes, 2 + axes, most={0: 6, 1: 5, 2: 4, 3: 3}[axes])
+    return drawn.filter(lambda s: math.prod(s[2:]) >= least and s[0] * math.prod(s[2:]) >= least_batch)
+
+
+def normalization(
+    name: str,
+    sizes: Callable[[Shape], tuple[Any, ...]],
+    shapes: st.SearchStrategy[Shape],
+    fixed: tuple[Shape, ...],
+    *,
+    training: bool = False,
+    row_by_row: bool = True,
+    **options: Any,
+) -> Case:
+    """A normalization whose sizes depend on the shape, with parameters and running statistics that are drawn."""
+    kind, torch_kind = getattr(cr, name), getattr(torch.nn, name)
+
+    def build(shape: Shape) -> Module:
+        module: Module = kind(*sizes(shape), **options)
+        rng = np.random.default_rng(3)
+        for parameter in module.param():
+            parameter.value = rng.normal(1, 1, parameter.shape)
+        for of, buffer in module.named_buffers():
+            if of.startswith("running"):
+                buffer.value = rng.uniform(0.5, 2, buffer.value.shape)
+        return module
+
+    text = "".join(f", {key}={value!r}" for key, value in options.items())
+    label = f"{name}({len(fixed[0])} axes{text}{', training' * training})"
+    return Case(
+        kind,
+        label,
+        build,
+        lambda shape: torch_kind(*sizes(shape), **options),
+        numbers,
+        shapes,
+        fixed,
+        training,
+        row_by_row,
+    )
+
+
+def normalizations() -> Iterator[Case]:
+    """Every one of them, on as many axes as it takes."""
+    sizes = {0: (), 1: (4,), 2: (3, 2), 3: (2, 1, 3)}
+    channels = lambda shape: (shape[1],)  # noqa: E731
+    for axes in (0, 1, 2, 3):
+        name, fixed = f"BatchNorm{max(axes, 1)}d", ((2, 1, *sizes[axes]), (4, 3, *sizes[axes]))
+        how = {"shapes": images(axes, least_batch=2), "fixed": fixed}
+        yield normalization(name, channels, **how)
+        yield normalization(name, channels, **how, training=True, row_by_row=False, eps=2**-7)
+    batch = {"shapes": images(1, least_batch=2), "fixed": ((2, 1, 4), (4, 3, 4)), "row_by_row": False, "eps": 2**-3}
+    yield normalization("BatchNorm1d", channels, **batch, training=True, momentum=None)
+    yield normalization("BatchNorm1d", channels, **batch, track_running_stats=False, bias=False)
+    yield normalization("BatchNorm1d", channels, **batch, training=True, affine=False, bias=False)
+    for axes in (1, 2, 3):
+        how = {"shapes": images(axes, least=2), "fixed": ((1, 1, *sizes[axes]), (4, 3, *sizes[axes])), "eps": 2**-7}
+        yield normalization(f"InstanceNorm{axes}d", channels, **how)
+        yield normalization(f"InstanceNorm{axes}d", channels, **how, affine=True, training=True)
+        yield normalization(f"InstanceNorm{axes}d", channels, **how, affine=True, track_running_stats=True)
+    instance = {"shapes": images(1, least=2), "fixed": ((1, 1, 4), (4, 3, 4)), "affine": True, "eps": 2**-3}
+    yield normalization("InstanceNorm1d", channels, **instance, track_running_stats=True, training=True, momentum=0.5)
+    yield normalization("InstanceNorm1d", channels, **instance, bias=False)
+    for axes, fixed in ((0, ((3, 4), (4, 6))), (2, ((1, 4, 1, 2), (4, 6, 3, 2)))):
+        # A group of one sample holds two values at least: of one alone nothing comes back.
+        how = {"shapes": even(1, 2 + axes), "fixed": fixed, "eps": 2**-3}
+        yield normalization("GroupNorm", lambda s: (s[1] // 2, s[1]), **how)
+        yield normalization("GroupNorm", lambda s: (1, s[1]), **how, bias=False)
+        yield normalization("GroupNorm", lambda s: (1, s[1]), **how, affine=False, bias=False)
+    how = {"shapes": images(2, least=2), "fixed": ((1, 3, 1, 2), (4, 6, 3, 2)), "eps": 2**-3}
+    yield normalization("GroupNorm", lambda s: (s[1], s[1]), **how)
+    rows = {"shapes": shapes(), "fixed": ((1, 1), (4, 3), (2, 3, 4))}
+    for name in ("LayerNorm", "RMSNorm"):
+        yield normalization(name, lambda s: (s[-1],), **rows, eps=2**-3)
+        yield normalization(name, lambda s: (s[-1:],), **rows, eps=2**-3, elementwise_affine=False)
+        several = {"shapes": shapes(3), "fixed": ((1, 2, 1), (4, 2, 3), (2, 2, 3, 2))}
+        yield normalization(name, lambda s: (s[1:],), **several, eps=2**-3)
+        yield normalization(name, lambda s: (s[-2:],), **several, **({"eps": 2**-3} if name == "LayerNorm" else {}))
+    yield normalization("LayerNorm", lambda s: (s[-1],), **rows, eps=2**-3, bias=False)
+    for size in (1, 2, 3, 6):
+        how = {"shapes": shapes(3, 4), "fixed": ((1, 1, 1), (2, 4, 3), (2, 5, 2, 1))}
+        yield normalization("LocalResponseNorm", lambda s, size=size: (size,), **how, alpha=0.5, beta=1.5, k=2.0)
+    yield normalization("LocalResponseNorm", lambda s: (5,), shapes(3, 5), ((1, 1, 1), (2, 7, 3)))
+
+
+def channel_dropouts(axes: int) -> Iterator[Case]:
+    """Dropout of whole channels; PyTorch draws other masks."""
+    name, fixed = f"Dropout{axes}d", ((1, 1, *(1,) * axes), (4, 3, *(2,) * axes))
+    yield layer(name, 0.4, shapes=images(axes), fixed=fixed)
+    yield layer(name, 1.0, shapes=images(axes), fixed=fixed, training=True)
+    kind, label = getattr(cr, name), f"{name}(0.4, training)"
+    yield Case(
+        kind, label, lambda shape: kind(0.4, rng=0), None, numbers, images(axes), fixed, training=True, row_by_row=False
+    )
+
+
+def filters(name: str, out_channels: int, *arguments: Any, least: int = 2, **options: Any) -> Case:
+    """A convolution or its transpose, with as many channels as come."""
+    kind, torch_kind = getattr(cr, name), getattr(torch.nn, name)
+    axes, groups = int(name[-2]), options.get("groups", 1)
+    text = [f"…, {out_channels}", *map(str, arguments), *(f"{key}={value}" for key, value in options.items())]
+    return Case(
+        kind,
+        f"{name}({', '.join(text)})",
+        lambda shape: kind(shape[1], out_channels, *arguments, **options, rng=0),
+        lambda shape: torch_kind(shape[1], out_channels, *arguments, **options),
+        numbers,
+        signals(axes, groups, least),
+        # Of transposes in groups ONNX's own evaluator knows only those with one channel in each, and no bias.
+        fixed=((1, groups, *(least,) * axes), (2, groups * (1 if "Transpose" in name else 2), *(least + 1,) * axes)),
+    )
+
+
+def columns(rng: np.random.Generator, shape: Shape) -> tuple[np.ndarray, ...]:
+    """What Fold((3, 4), 2) takes: for 4 · shape[1] rows the 6 places of its windows."""
+    return (rng.normal(size=(shape[0], 4 * shape[1], 6)),)
+
+
 def reshape(label: str, lengths: Callable[[Shape], Shape], **fields: Any) -> Case:
     """Reshape to lengths that depend on the shape of the samples."""
     return Case(
@@ -251,8 +378,45 @@ LAYERS = [
         training=True,
         row_by_row=False,
     ),
+    *channel_dropouts(1),
+    *channel_dropouts(2),
+    *channel_dropouts(3),
+    *normalizations(),
     linear(bias=True),
     linear(bias=False),
+    filters("Conv1d", 3, 2),
+    filters("Conv1d", 4, 3, stride=2, padding=2, dilation=2, groups=2, bias=False, least=1),
+    filters("Conv2d", 2, (1, 2)),
+    filters("Conv2d", 3, 2, stride=(1, 2), padding=1, groups=3),
+    filters("Conv2d", 2, (3, 2), padding="same", dilation=(1, 2)),
+    filters("Conv2d", 2, 2, padding=(0, 1), padding_mode="reflect"),
+    filters("Conv2d", 1, 1, stride=3, padding_mode="circular", padding="valid"),
+    filters("Conv3d", 2, 2),
+    filters("Conv3d", 2, (1, 2, 3), stride=(1, 2, 1), padding=(0, 1, 1), groups=2, padding_mode="replicate"),
+    filters("ConvTranspose1d", 3, 2),
+    filters("ConvTranspose1d", 2, 3, stride=3, padding=1, output_padding=2, groups=2, bias=False, least=1),
+    filters("ConvTranspose2d", 2, (1, 2)),
+    filters("ConvTranspose2d", 2, (2, 3), stride=2, padding=1, output_padding=(0, 1), dilation=(1, 2)),
+    filters("ConvTranspose3d", 2, (2, 1, 2), stride=(1, 2, 1), padding=(0, 0, 1)),
+    layer("Unfold", 2, shapes=signals(2), fixed=((1, 1, 2, 2), (2, 3, 4, 3))),
+    layer(
+        "Unfold",
+        (2, 1),
+        dilation=2,
+        padding=(1, 0),
+        stride=(1, 2),
+        shapes=signals(2),
+        fixed=((1, 1, 2, 2), (2, 1, 3, 1)),
+    ),
+    Case(
+        cr.Fold,
+        "Fold((3, 4), 2)",
+        lambda shape: cr.Fold((3, 4), 2),
+        lambda shape: torch.nn.Fold((3, 4), 2),
+        columns,
+        st.tuples(st.integers(1, 2), st.integers(1, 2)),
+        fixed=((1, 1), (2, 3)),
+    ),
     layer("Unflatten", 1, (1, -1)),
     layer("Unflatten", -1, (-1, 1, 1), shapes=shapes(3)),
     reshape("-1", lambda shape: (-1,)),
@@ -522,6 +686,74 @@ BRANCHES = [
 ]
 
 
+# -- series, images and volumes
+
+
+def signals(axes: int, least: int = 1, most: int = 4, channels: tuple[int, ...] = (1, 2)) -> Any:
+    """Shapes (batch, channels, *lengths) with so many lengths of `least` to `most`."""
+    lengths = st.tuples(*[st.integers(least, most)] * axes)
+    front = st.tuples(st.integers(1, 2), st.sampled_from(channels))
+    return st.tuples(front, lengths).map(lambda pair: (*pair[0], *pair[1]))
+
+
+def of_images(name: str, *arguments: Any, lengths: Shape, least: int = 1, **options: Any) -> Case:
+    """A layer for x (batch, channels, *lengths); `lengths` are those of a fixed example, `least` the shortest drawn."""
+    axes = len(lengths)
+    most = {1: 6, 2: 5, 3: 3}[axes]
+    fields = {"shapes": signals(axes, least, max(least, most)), "fixed": ((1, 1, *lengths), (2, 2, *lengths))}
+    return layer(name, *arguments, **{**fields, **options})
+
+
+SPATIAL = [
+    *(of_images(f"ZeroPad{n}d", 1, lengths=(2,) * n) for n in (1, 2, 3)),
+    of_images("ZeroPad2d", (1, -1, 0, 2), lengths=(3, 2)),
+    *(of_images(f"ConstantPad{n}d", 1, 1.5, lengths=(2,) * n) for n in (1, 2, 3)),
+    *(
+        of_images(f"{kind}Pad{n}d", 1, lengths=(2,) * n, least=2)
+        for kind in ("Reflection", "Circular")
+        for n in (1, 2, 3)
+    ),
+    *(of_images(f"ReplicationPad{n}d", tuple(range(2 * n)), lengths=(2,) * n) for n in (1, 2)),
+    of_images("ReplicationPad3d", 1, lengths=(1, 2, 1)),
+    *(of_images(f"MaxPool{n}d", 2, lengths=(4, 3, 2)[:n], least=2) for n in (1, 2, 3)),
+    of_images("MaxPool2d", (3, 2), (1, 2), (1, 0), (1, 2), ceil_mode=True, lengths=(3, 4), least=3),
+    *(of_images(f"AvgPool{n}d", 2, lengths=(4, 3, 2)[:n], least=2) for n in (1, 2, 3)),
+    of_images("AvgPool2d", (3, 2), (2, 1), (1, 0), ceil_mode=True, count_include_pad=False, lengths=(4, 3), least=2),
+    of_images("AvgPool2d", 2, divisor_override=3, lengths=(2, 4), least=2),
+    *(of_images(f"LPPool{n}d", 2, 2, lengths=(4, 3, 2)[:n], least=2) for n in (1, 2, 3)),
+    *(of_images(f"Adaptive{kind}Pool{n}d", 1, lengths=(4, 3, 2)[:n]) for kind in ("Avg", "Max") for n in (1, 2, 3)),
+    of_images("AdaptiveAvgPool2d", (2, None), lengths=(4, 3)),
+    of_images("AdaptiveMaxPool2d", (None, 2), lengths=(3, 4)),
+    of_images("Upsample", scale_factor=2.0, lengths=(2, 3)),
+    of_images("Upsample", 4, mode="linear", lengths=(3,)),
+    of_images("Upsample", (3, 4), mode="bilinear", align_corners=True, lengths=(2, 3)),
+    of_images("Upsample", scale_factor=2.0, mode="bicubic", lengths=(2, 3)),
+    of_images("UpsamplingNearest2d", 4, lengths=(2, 2)),
+    of_images("UpsamplingBilinear2d", scale_factor=2.0, lengths=(2, 2)),
+    of_images("PixelShuffle", 2, shapes=signals(2, most=2, channels=(4,)), fixed=((1, 4, 1, 2),), lengths=(1, 1)),
+    of_images("PixelUnshuffle", 2, shapes=signals(2).map(lambda s: (*s[:2], 2, 4)), lengths=(2, 4)),
+    of_images("ChannelShuffle", 2, shapes=signals(2, most=2, channels=(4,)), fixed=((2, 4, 2, 1),), lengths=(1, 1)),
+]
+
+
+def unpool(axes: int) -> Case:
+    """MaxUnpool of what MaxPool with indices has found, which are no numbers that a network makes."""
+
+    def inputs(rng: np.random.Generator, shape: Shape) -> tuple[Any, ...]:
+        pool = getattr(cr, f"MaxPool{axes}d")(2, return_indices=True)
+        return numbers(rng, tuple(n // 2 if i > 1 else n for i, n in enumerate(shape)))[0], pool(
+            rng.normal(size=shape)
+        )[1]
+
+    kind, theirs = getattr(cr, f"MaxUnpool{axes}d"), getattr(torch.nn, f"MaxUnpool{axes}d")
+    fixed = ((1, 1, *(2,) * axes), (2, 2, *(4,) * axes))
+    even_lengths = st.sampled_from([*fixed, (2, 1, *(4, 2, 2)[:axes])])
+    return Case(kind, f"{kind.__name__}(2)", lambda s: kind(2), lambda s: theirs(2), inputs, even_lengths, fixed)
+
+
+SPATIAL += [unpool(axes) for axes in (1, 2, 3)]
+
+
 # -- losses
 
 
@@ -739,7 +971,7 @@ MULTI = [
     multi("in order", False, (3.0, 1.0), reduction="mean", weighted=True),
 ]
 
-CASES = LAYERS + BRANCHES + LOSSES + MULTI
+CASES = LAYERS + BRANCHES + SPATIAL + LOSSES + MULTI
 
 
 # -- the doors out of chainrule, and who is refused there
@@ -753,8 +985,22 @@ REFUSED: dict[str, dict[type, str]] = {
         for kind in vars(cr.losses).values()
         if isinstance(kind, type) and issubclass(kind, cr.Loss) and kind is not cr.Loss
     }
-    | {cr.GLU: "there is no ONNX for GLU"},
+    | {kind: f"there is no ONNX for {kind.__name__}" for kind in (cr.GLU, cr.Unfold, *(case.kind for case in SPATIAL))},
 }
+
+
+def refused_in_onnx(module: Module, dtype: str = "float32") -> str:
+    """What to_onnx says of a module whose class it knows, but not with these arguments; nothing if it knows it."""
+    if isinstance(module, cr.LocalResponseNorm) and module.size % 2 == 0:
+        return "must have an odd size"
+    if type(module).__name__.startswith("BatchNorm") and module.running_mean is None:
+        return "has no running statistics"
+    numbers = [getattr(module, name, 0) for name in ("eps", "alpha") if type(module).__name__.endswith(("Norm", "d"))]
+    if dtype == "float64" and any(n != float(np.float32(n)) for n in numbers if n is not None):
+        return "which ONNX keeps in float32 only, and the model computes in float64; model.float\\(\\) makes it"
+    return "changes the batch axis" if getattr(module, "start_dim", 1) == 0 else ""
+
+
 IN_ONNX = [case for case in LAYERS + BRANCHES if case.kind not in REFUSED["ONNX"]]
 WHERE = {  # what the test says of a class that goes through none
     "files": "keep each argument of the constructor in an attribute of its name",

@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 import pytest
-from cases import BASES, exported_modules
+from cases import BASES, SPATIAL, exported_modules
 
 import chainrule as cr
 from chainrule.arguments import flag, number, positive, whole
@@ -30,6 +30,11 @@ REQUIRED = {
     cr.CyclicLR: {"base_lr": 0.1, "max_lr": 0.2},
     cr.SequentialLR: {"schedulers": [cr.LinearLR(0.1), cr.LinearLR(0.1)], "milestones": [3]},
 }
+of_windows = {"kernel_size": 2, "output_size": 2, "padding": 1}
+of_windows |= {"value": 1.0, "norm_type": 2, "upscale_factor": 2, "downscale_factor": 2, "groups": 2}
+for case in SPATIAL:  # what they must be told
+    told = [p.name for p in inspect.signature(case.kind).parameters.values() if p.default is p.empty]
+    REQUIRED[case.kind] = {name: of_windows[name] for name in told} or {"size": 2}
 POSITIONAL = {cr.MultiLoss: (cr.MSELoss(),)}
 OPTIMIZERS = [
     kind
@@ -71,7 +76,17 @@ def makes_sense(kind, name, value):
             "scale_fn",
             "adjust_lr_fn",
             "constraint",
+            "stride",
+            "divisor_override",
+            "output_size",
+            "align_corners",
+            "recompute_scale_factor",
+            "scale_factor",
         )
+    if type(value) is int and name == "padding" and "Pad" in kind.__name__:  # less than none cuts off
+        return True
+    if type(value) in (int, float) and name in ("value", "norm_type") and module and not math.isnan(value):
+        return True
     if type(value) in (int, float) and math.isfinite(value):
         return name == "beta2_decay" or (name in PLACES and type(value) is int) or (module and name in SIGNED)
     if name in ("weight", "pos_weight") and not issubclass(kind, cr.Linear):
@@ -151,3 +166,11 @@ def test_integers_and_flags():
     for wrong in (2, 1.0, "yes", None):
         with pytest.raises(TypeError, match="f: n must be True or False, got"):
             flag("f", "n", wrong)
+
+
+def test_infinity_comes_in_on_both_sides_or_above_the_least():
+    assert [number("f", "x", x, finite=False) for x in (math.inf, -math.inf)] == [math.inf, -math.inf]
+    assert number("f", "x", math.inf, above=0.0, finite=False) == math.inf
+    for x in (-math.inf, 0.0):
+        with pytest.raises(ValueError, match=f"^f: x must be above 0, got {x}"):
+            number("f", "x", x, above=0.0, finite=False)

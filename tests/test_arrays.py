@@ -215,3 +215,11 @@ def test_own_copies_what_cannot_be_written_into_and_nothing_else(tmp_path):
         assert type(copy) is np.ndarray
         assert copy.flags.writeable
         np.testing.assert_array_equal(copy, plain)
+
+
+@pytest.mark.parametrize("library", ["numpy", "torch"])
+def test_add_at_adds_up_all_that_goes_to_one_place(library):
+    xp = arrays.library(library)
+    x, index, values = xp.zeros(3), xp.asarray([2, 0, 2]), xp.asarray([1.0, 2.0, 4.0], dtype=xp.zeros(1).dtype)
+    arrays.add_at(x, index, values)
+    assert x.tolist() == [2, 0, 5]

@@ -72,7 +72,18 @@ struct WindowRows {
             f([rows = row, k = *k](int i) ALWAYS_INLINE { return rows[i][k]; });
     }
 };
-// … or row[k][column[i]].
+// … or, where windows stand one position apart, the first one's place and S more from one to the next: half the loads …
+template <class T, int S>
+struct WindowRun {
+    const T* first;
+    const int32_t* column;
+    template <class F>
+    FORCE_INLINE void each(int64_t depth, F f) const {
+        for (const int32_t *k = column, *end = column + depth; k != end; ++k)
+            f([at = first + *k](int i) ALWAYS_INLINE { return at[i * S]; });
+    }
+};
+// … or row[k][column[i]] …
 template <class T>
 struct WindowColumns {
     const T* const* row;
@@ -81,6 +92,17 @@ struct WindowColumns {
     FORCE_INLINE void each(int64_t depth, F f) const {
         for (const T *const *k = row, *const *end = row + depth; k != end; ++k)
             f([at = *k, columns = column](int i) ALWAYS_INLINE { return at[columns[i]]; });
+    }
+};
+// … or, of J numbers that lie `step` apart at each of several taps, row[k][tap[i / J] + step · (i % J)].
+template <class T, int J, int step>
+struct WindowTaps {
+    const T* const* row;
+    const int32_t* tap;
+    template <class F>
+    FORCE_INLINE void each(int64_t depth, F f) const {
+        for (const T *const *k = row, *const *end = row + depth; k != end; ++k)
+            f([at = *k, taps = tap](int i) ALWAYS_INLINE { return at[taps[i / J] + i % J * step]; });
     }
 };
 

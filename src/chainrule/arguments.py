@@ -30,7 +30,8 @@ def number(
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{_name(owner)}: {name} must be a number, got {value!r}")
     x = float(value)
-    if not (least <= x <= most and above < x and (x < below or not finite)):
+    open_below = above < x or (not finite and x == above == -math.inf)
+    if not (least <= x <= most and open_below and (x < below or not finite)):
         words = {"at least": least, "above": above, "at most": most, "below": below}
         bounds = [f"{word} {bound:g}" for word, bound in words.items() if math.isfinite(bound)]
         if finite and math.isinf(min(most, below)):

@@ -262,3 +262,18 @@ def erf(x: Array) -> Array:
     import torch
 
     return torch.erf(x)
+
+
+def add_at(x: Array, index: Array, values: Array) -> None:
+    """x[index] += values, in place, where every place adds up all that goes there; the standard has no such thing.
+
+    Shapes    x (n,); index (m,) of integers below n; values (m,)
+    """
+    if namespace(x) is np:
+        np.add.at(x, index, values)
+    elif hasattr(x, "index_add_"):  # PyTorch
+        x.index_add_(0, index, values)
+    else:
+        import cupyx
+
+        cupyx.scatter_add(x, index, values)

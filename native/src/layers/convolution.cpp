@@ -5,6 +5,7 @@
 // The products are in products/windows.h. Where windows overlap samples come one after the other, so that each number's sum
 // has one order. Padding is an op of its own.
 #include <limits>
+#include <numeric>
 
 #include "../products/windows.h"
 #include "activations.h"
@@ -23,6 +24,7 @@ public:
           sliding_(making, positions_, making.y.positions) {
         const ParameterShape& weight = making.shapes[0];
         if (weight.n_out != n_out_ || weight.n_in != channels_ * taps() || weight.taps != taps()) making.refuse("the weight does not fit");
+        for (int64_t begin : sliding_.begins) offsets_.push_back(int32_t(begin * panel_width<T>(channels_)));
         if (this->has_bias_ && (making.shapes[1].n_in != 0 || making.shapes[1].n_out != n_out_)) making.refuse("the bias does not fit the weight");
     }
 
@@ -37,14 +39,17 @@ public:
     void lay_out(Arena& arena, int64_t, bool) override {
         // Columns count in 32 bits; evaluation has memory for k_block samples at most, however few a batch has.
         const int64_t rows = std::max(x().capacity, checked_product(k_block, positions_));
-        if (matrix_size<T>(rows, channels_) > std::numeric_limits<int32_t>::max())
+        if (std::max(matrix_size<T>(rows, channels_), matrix_size<T>(y().capacity, n_out_)) > std::numeric_limits<int32_t>::max())
             throw std::length_error("a batch of images has more numbers than a Convolution can count");
-        by_tap_ = arena.take<T>(checked_product(taps(), tap_size()));
+        by_tap_ = arena.take<T>(goes_side_by_side() ? checked_product(taps() / sliding_.tap_run, side_size()) : checked_product(taps(), tap_size()));
     }
     void memory_is_there(const Memory<T>& memory) override {
         Weighted<T>::memory_is_there(memory);
         columns_.place.resize(size_t(depth())), elsewhere_.place.resize(size_t(depth()));
         columns_.of(x().rows(0, 1), sliding_);
+        const Matrix<T> rows = y().rows(0, 1);
+        outputs_.resize(size_t(n_out_));
+        for (int64_t o = 0; o < n_out_; ++o) outputs_[size_t(o)] = int32_t(rows.column_offset(o));
     }
 
     void infer(const Matrix<T>* x, const Matrix<T>& y) const override {
@@ -72,13 +77,14 @@ public:
     }
     // Rows of the weight are divided among threads; the first one has the bias too.
     void backward_parameters(const Pass& pass, int64_t samples, Share share, bool prepare_next) override {
-        const int64_t begin = share.begin(depth(), max_tile_rows), end = share.end(depth(), max_tile_rows);
+        const windows::DwTiling tiling = dw_tiling();
+        const int64_t unit = tiling.group > 0 ? tiling.group : max_tile_rows, begin = share.begin(depth(), unit), end = share.end(depth(), unit);
         const LinearGradient<T> to = this->gradient(pass);
         const Matrix<T> from = x().rows(0, samples), dy = y().gradient_rows(0, samples);
         if (share.index == 0) this->bias_of(to, dy, y().positions);
         if (!to.weight || begin == end) return;
         each_block(from, samples, [&](T* const* window, int64_t first, int64_t n) {
-            windows::dw<T>(window, columns_.place.data(), dy.slice(first, first + n), to, depth(), to.add || first > 0, to.update && first + n == dy.rows, begin, end);
+            windows::dw<T>(window, columns_.place.data(), dy.slice(first, first + n), to, depth(), to.add || first > 0, to.update && first + n == dy.rows, begin, end, tiling);
         });
         if (prepare_next && !this->coming().input_only) turn(begin, end);
     }
@@ -108,18 +114,21 @@ private:
     int64_t taps() const { return int64_t(sliding_.taps.size()); }
     int64_t depth() const { return channels_ * taps(); }
 
-    // f(where the windows of these rows begin, the first of them, how many), at most k_block at a time.
+    // f(where the windows of these rows begin, the first of them, how many), at most k_block at a time, whole runs if they are shorter.
     template <class F>
     FORCE_INLINE void each_block(const Matrix<T>& image, int64_t samples, F f) const {
         T* window[k_block];
         const int width = image.width();
         const int64_t windows = sliding_.windows(), rows = samples * windows;
         T* sample = image.data;
+        const int64_t run = sliding_.run, block = run <= k_block ? k_block / run * run : k_block;
         for (int64_t first = 0, i = 0; first < rows;) {
-            const int64_t n = rows - first < k_block ? rows - first : k_block;
-            for (int64_t r = 0; r < n; ++r) {
-                window[r] = sample + int64_t(sliding_.begins[size_t(i)]) * width;
-                if (++i == windows) i = 0, sample += positions_ * width;
+            const int64_t left = run <= k_block ? rows - first : run - i % run, n = left < block ? left : block;
+            for (int64_t r = 0; r < n;) {
+                const int64_t here = n - r < windows - i ? n - r : windows - i;
+                for (int64_t q = 0; q < here; ++q) window[r + q] = sample + offsets_[size_t(i + q)];
+                r += here, i += here;
+                if (i == windows) i = 0, sample += positions_ * width;
             }
             f(window, first, n);
             first += n;
@@ -127,21 +136,60 @@ private:
     }
     void gather(const Matrix<T>& image, const Columns& columns, const Matrix<T>& to) const {
         each_block(image, to.rows / sliding_.windows(), [&](T* const* window, int64_t first, int64_t n) {
-            windows::forward<T>(window, columns.place.data(), this->weight_, to.slice(first, first + n), this->bias(), place_.carries_relu);
+            windows::forward<T>(window, columns.place.data(), this->weight_, to.slice(first, first + n), this->bias(), place_.carries_relu, sliding_.run, image.width());
         });
     }
+
+    // Rows of the weight that stand side by side in x: the channels of a tap, as far as they lie in one panel, or the taps of one channel.
+    windows::DwTiling dw_tiling() const {
+        if (channels_ == 1) return sliding_.tap_run % 2 == 1 && sliding_.tap_run > 1 && sliding_.tap_run <= windows::most_side_by_side ? windows::DwTiling{int(sliding_.tap_run), narrow_panel} : windows::DwTiling{};
+        const int64_t group = channels_ <= panel<T> ? channels_ : std::gcd(channels_, int64_t(panel<T>));
+        return group > 1 ? windows::DwTiling{int(group), 1} : windows::DwTiling{};
+    }
+
+    // ---- dx: tap after tap, of every sample
+
     void scatter(const Matrix<T>& dy, const Matrix<T>& dx) const {
         const int64_t windows = sliding_.windows(), samples = dy.rows / windows;
         const int64_t few = windows < 64 ? (64 + windows - 1) / windows : 1;  // so that tiles are full
         for (int64_t s = 0; s < samples; s += few) {
             const int64_t n = samples - s < few ? samples - s : few;
-            each_block(dx.slice(s * positions_, (s + n) * positions_), n, [&](T* const* window, int64_t first, int64_t count) {
-                const Matrix<T> rows = dy.slice(s * windows + first, s * windows + first + count);
-                for (int64_t t = 0; t < taps(); ++t)
-                    windows::add_dx<T>(rows, tap_weight(t), window, int64_t(sliding_.taps[size_t(t)]) * dx.width(), dx.pitch);
-            });
+            const Matrix<T> from = dy.slice(s * windows, (s + n) * windows), to = dx.slice(s * positions_, (s + n) * positions_);
+            if (goes_side_by_side()) {
+                scatter_side_by_side(from, to);
+                continue;
+            }
+            for (int64_t t = 0; t < taps(); ++t)
+                each_block(to, n, [&](T* const* window, int64_t first, int64_t count) {
+                    windows::add_dx<T>(from.slice(first, first + count), tap_weight(t), window, int64_t(sliding_.taps[size_t(t)]) * dx.width(), dx.pitch);
+                });
         }
     }
+
+    // Of few channels several taps fill a vector. Windows side by side would meet there, so those of a tile stand one below the
+    // other; the last ones of their rows come first, and so each number still gets tap after tap.
+    bool goes_side_by_side() const { return channels_ <= narrow_panel && lanes<T> >= narrow_panel && sliding_.run > 1 && sliding_.tap_run > 1; }
+    void scatter_side_by_side(const Matrix<T>& dy, const Matrix<T>& dx) const {
+        constexpr int64_t most = 64;
+        const T* from[most];
+        T* to[most];
+        const int64_t run = sliding_.run, count = sliding_.tap_run, runs = dy.rows / run, of_sample = sliding_.windows() / run;
+        const int width = dy.width();
+        for (int64_t t = 0; t < taps(); t += count)
+            for (int64_t first = 0; first < runs; first += most) {
+                const int64_t n = runs - first < most ? runs - first : most;
+                for (int64_t r = 0; r < n; ++r) {
+                    const int64_t s = (first + r) / of_sample, last = ((first + r) % of_sample + 1) * run - 1;
+                    from[r] = dy.data + ((first + r + 1) * run - 1) * width;
+                    to[r] = dx.data + (s * positions_ + sliding_.begins[size_t(last)] + sliding_.taps[size_t(t)]) * narrow_panel;
+                }
+                for (int64_t i = 0; i < run; ++i) {
+                    windows::add_dx_side_by_side<T>(from, outputs_.data(), n_out_, by_tap_ + t / count * side_size(), count * narrow_panel, to, n, count);
+                    for (int64_t r = 0; r < n; ++r) from[r] -= width, to[r] -= narrow_panel;
+                }
+            }
+    }
+    int64_t side_size() const { return round_up(n_out_ * sliding_.tap_run * narrow_panel, 64); }
 
     // Wᵀ of each tap: a row for each output, a column for each channel.
     int64_t tap_size() const { return matrix_size<T>(n_out_, channels_); }
@@ -150,12 +198,33 @@ private:
     void turn(int64_t begin, int64_t end) {
         for (int64_t k = begin; k < end;) {
             const int64_t t = k / channels_, c = k % channels_, stop = end < (t + 1) * channels_ ? end : (t + 1) * channels_;
-            const Matrix<T> to = tap_weight(t);
-            if (c == 0 && stop == (t + 1) * channels_) transpose<T>(this->weight_.slice(k, stop), to, 0, n_out_);
+            const bool whole = c == 0 && stop == (t + 1) * channels_;
+            if (goes_side_by_side() || channels_ <= narrow_panel) turn_narrow(t, c, c + stop - k, whole);
+            else if (whole) transpose<T>(this->weight_.slice(k, stop), tap_weight(t), 0, n_out_);
             else
                 for (int64_t i = k; i < stop; ++i)
-                    for (int64_t o = 0; o < n_out_; ++o) to.at(o, i - t * channels_) = this->weight_.at(i, o);
+                    for (int64_t o = 0; o < n_out_; ++o) tap_weight(t).at(o, i - t * channels_) = this->weight_.at(i, o);
             k = stop;
+        }
+    }
+    // Channels begin … end - 1 of a tap, of at most eight.
+    void turn_narrow(int64_t t, int64_t begin, int64_t end, bool whole) {
+        const bool side = goes_side_by_side();
+        const int64_t count = sliding_.tap_run, step = side ? count * narrow_panel : narrow_panel;
+        T* const to = side ? by_tap_ + t / count * side_size() + t % count * narrow_panel : by_tap_ + t * tap_size();
+        const Matrix<T> weight = this->weight_.slice(t * channels_, (t + 1) * channels_);
+        if (!whole || lanes<T> < narrow_panel) {
+            for (int64_t o = 0; o < n_out_; ++o)
+                for (int64_t c = begin; c < end; ++c) to[o * step + c] = weight.at(c, o);
+            return;
+        }
+        for (int64_t o = 0; o < n_out_; o += lanes<T>) {
+            Vec<T> block[lanes<T>]{};
+            for (int64_t c = 0; c < channels_; ++c) block[c] = load_unaligned(weight.data + weight.column_offset(o) + c * weight.width());
+            transpose_block<T>(block);
+#pragma GCC unroll 16
+            for (int i = 0; i < lanes<T>; ++i)
+                if (o + i < n_out_) store_partial(to + (o + i) * step, block[i], narrow_panel);
         }
     }
 
@@ -167,6 +236,8 @@ private:
     Sliding sliding_;
     Columns columns_;            // in x as a step has it
     mutable Columns elsewhere_;  // and in evaluation
+    std::vector<int32_t> outputs_;  // where they lie in a row of y
+    std::vector<int32_t> offsets_;  // where windows begin in a sample
     T* by_tap_ = nullptr;
 };
 

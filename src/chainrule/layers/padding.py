@@ -11,13 +11,6 @@ from ..module import Module
 from .spatial import Spatial
 from .windows import Amounts, crop, pad
 
-# Where in x the place i behind its ends comes from. Of n places those from start on are kept, `kept` of them.
-CAME_FROM = {
-    "reflect": lambda i, n, start, kept: -i if i < 0 else 2 * (n - 1) - i,
-    "replicate": lambda i, n, start, kept: 0 if i < 0 else n - 1,
-    "circular": lambda i, n, start, kept: start + (i - start) % kept,
-}
-
 
 def padded(x: Array, amounts: Amounts, mode: str, value: float = 0.0) -> Array:
     """x with more at both ends of its last axes; a negative amount cuts off instead.
@@ -57,7 +50,7 @@ def check_room(module: Module, x: Array, amounts: Amounts, mode: str) -> None:
         n = x.shape[axis]
         kept = n - max(-before, 0) - max(-after, 0)
         least = {"reflect": 1, "replicate": 1}.get(mode, 0)
-        if kept < 0 or n + before + after < least or (mode in CAME_FROM and n < 1):
+        if kept < 0 or n + before + after < least or (mode != "constant" and n < 1):
             module.refuse("forward", f"x must be longer than what ({before}, {after}) cuts off", tuple(x.shape))
         most = {"reflect": n - 1, "circular": kept}.get(mode)
         if most is not None and max(before, after) > most:
@@ -68,8 +61,13 @@ def check_room(module: Module, x: Array, amounts: Amounts, mode: str) -> None:
 def _edges(n: int, before: int, after: int, mode: str) -> list[tuple[int, int]]:
     """The places of y behind the ends of x, which has n places along this axis; and where in x each comes from."""
     start, kept = max(-before, 0), n - max(-before, 0) - max(-after, 0)
-    outside = [*range(-before, 0), *range(n, n + after)]
-    return [(i + before, CAME_FROM[mode](i, n, start, kept)) for i in outside]
+
+    def came_from(i: int) -> int:
+        if mode == "reflect":
+            return -i if i < 0 else 2 * (n - 1) - i
+        return start + (i - start) % kept if mode == "circular" else min(max(i, 0), n - 1)
+
+    return [(i + before, came_from(i)) for i in (*range(-before, 0), *range(n, n + after))]
 
 
 def _of_one_axis(x: Array, axis: int, before: int, after: int) -> Amounts:

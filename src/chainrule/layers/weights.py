@@ -48,12 +48,14 @@ def parameter(layer: str, name: str, value: Any, shape: tuple[int, ...]) -> Para
 
     Raises ValueError if the shape is another; `layer` is what the error calls the layer.
     """
-    if not isinstance(value, Parameter):
+    if isinstance(value, Parameter):
+        made = value
+    else:
         array = as_array(layer.partition("(")[0], name, value)
-        value = Parameter(array if arrays.is_array(value) else array.astype("float32"))
-    if value.shape != shape:
-        raise ValueError(f"{layer}: {name} must be {shape}, got {value.shape}")
-    return value
+        made = Parameter(array if arrays.is_array(value) else array.astype("float32"))
+    if made.shape != shape:
+        raise ValueError(f"{layer}: {name} must be {shape}, got {made.shape}")
+    return made
 
 
 def floating_dtype(layer: Module, dtype: Any) -> str:

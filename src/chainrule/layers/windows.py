@@ -41,11 +41,10 @@ def add_windows(dx: Array, dwindows: Array, stride: Lengths, dilation: Lengths) 
     axes = dx.ndim - 2
     out, kernel = dwindows.shape[2 : 2 + axes], dwindows.shape[2 + axes :]
     for taps in product(*map(range, kernel)):
-        seen = [
-            slice(d * tap, d * tap + s * (n - 1) + 1, s)
-            for tap, n, s, d in zip(taps, out, stride, dilation, strict=True)
-        ]
-        dx[(..., *seen)] += dwindows[(..., *taps)]
+        axes_of = zip(taps, out, stride, dilation, strict=True)
+        seen = (..., *(slice(d * tap, d * tap + s * (n - 1) + 1, s) for tap, n, s, d in axes_of))
+        tap_of_each = (..., *taps)
+        dx[seen] += dwindows[tap_of_each]
 
 
 def out_length(length: int, kernel: int, stride: int, padding: int, dilation: int, ceil_mode: bool = False) -> int:
@@ -76,15 +75,15 @@ def pad(x: Array, amounts: Amounts, value: float = 0.0) -> Array:
     """
     if not any(map(any, amounts)):
         return x
-    lengths = x.shape[x.ndim - len(amounts) :]
-    inside = x[(..., *(slice(max(-b, 0), n - max(-a, 0)) for n, (b, a) in zip(lengths, amounts, strict=True)))]
+    first = x.ndim - len(amounts)
+    axes = list(zip(x.shape[first:], amounts, strict=True))
+    kept = (..., *(slice(max(-before, 0), n - max(-after, 0)) for n, (before, after) in axes))
     if not any(max(pair) > 0 for pair in amounts):
-        return inside
-    shape = (*x.shape[: x.ndim - len(amounts)], *(b + n + a for n, (b, a) in zip(lengths, amounts, strict=True)))
+        return x[kept]
+    shape = (*x.shape[:first], *(before + n + after for n, (before, after) in axes))
     y = arrays.namespace(x).full(shape, value, dtype=x.dtype, device=x.device)
-    y[(..., *(slice(max(b, 0), n - max(a, 0)) for n, (b, a) in zip(shape[-len(amounts) :], amounts, strict=True)))] = (
-        inside
-    )
+    inside = (..., *(slice(max(b, 0), n - max(a, 0)) for n, (b, a) in zip(shape[first:], amounts, strict=True)))
+    y[inside] = x[kept]
     return y
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from cases import IN_ONNX, LAYERS, Case
+from cases import IN_ONNX, LAYERS, Case, refused_in_onnx
 from onnx.helper import OP_SET_ID_VERSION_MAP
 from onnx.reference import ReferenceEvaluator
 
@@ -22,8 +22,8 @@ def versions(proto):
 @pytest.mark.parametrize("case", [case for case in LAYERS if case in IN_ONNX], ids=str)
 def test_every_layer_is_written_in_every_opset_from_the_one_that_it_needs(case: Case):
     module, (x,) = case.example(case.fixed[-1], dtype="float32")
-    if getattr(module, "start_dim", 1) == 0:
-        return  # that one cannot be written
+    if refused_in_onnx(module):
+        return
     expected, shape = module(x), x.shape[1:]
     needed, _ = versions(cr.to_onnx(module, sample_shape=shape))
     for opset in range(9, NEWEST + 1):
@@ -34,7 +34,11 @@ def test_every_layer_is_written_in_every_opset_from_the_one_that_it_needs(case: 
         proto = cr.to_onnx(module, sample_shape=shape, opset=opset)
         assert versions(proto) == (opset, OP_SET_ID_VERSION_MAP["ai.onnx", opset])
         onnx.checker.check_model(proto, full_check=True)
-        np.testing.assert_allclose(ReferenceEvaluator(proto).run(None, {"x": x})[0], expected, rtol=2e-6, atol=1e-6)
+        ops = {node.op_type for node in proto.graph.node}
+        # In ONNX's evaluator LRN sums over as many channels as there are samples, and BatchNormalization takes the
+        # statistics of its batch before opset 14.
+        if "LRN" not in ops and ("BatchNormalization" not in ops or opset >= 14):
+            np.testing.assert_allclose(ReferenceEvaluator(proto).run(None, {"x": x})[0], expected, rtol=2e-6, atol=1e-6)
         if opset <= OF_ONNXRUNTIME:
             session = onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
             np.testing.assert_allclose(session.run(None, {"x": x})[0], expected, rtol=2e-6, atol=1e-6)

@@ -518,8 +518,8 @@ def test_what_no_layer_does_is_an_error_that_names_the_call(module, says):
 
 
 def test_what_stands_inside_is_refused_by_its_place():
-    with pytest.raises(TypeError, match=r"from_torch: m0\.1: Conv2d is none of the modules"):
-        cr.from_torch(forward(on_its_input, nn.Sequential(nn.ReLU(), nn.Conv2d(1, 1, 1))))
+    with pytest.raises(TypeError, match=r"from_torch: m0\.1: RReLU is none of the modules"):
+        cr.from_torch(forward(on_its_input, nn.Sequential(nn.ReLU(), nn.RReLU())))
     module = forward(on_its_input, nn.Linear(4, 4))
     module.m0.register_forward_hook(lambda *_: None)
     with pytest.raises(ValueError, match="from_torch: m0: Linear has hooks"):

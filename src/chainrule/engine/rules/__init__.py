@@ -10,11 +10,13 @@ from . import (
     linear,
     padding,
     parallel,
+    pooling,
     residual,
     select,
     sequential,
     shape,
     softmax,
+    upsample,
 )
 
 __all__ = [
@@ -27,9 +29,11 @@ __all__ = [
     "linear",
     "padding",
     "parallel",
+    "pooling",
     "residual",
     "select",
     "sequential",
     "shape",
     "softmax",
+    "upsample",
 ]

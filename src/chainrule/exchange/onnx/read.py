@@ -1,6 +1,7 @@
 """ONNX nodes as a network: single nodes, and the groups of nodes that stand for one layer."""
 
 from collections import Counter
+from collections.abc import Callable
 from math import prod
 from os import PathLike
 from pathlib import Path
@@ -12,14 +13,37 @@ from ... import layers
 from ...extras import require
 from ...layers import Linear, Sequential
 from ...module import Module, Parameter
+from .convolution import read_conv, read_conv_transpose, read_fold
 from .graph import Graph, Node, NotReadable
+from .normalization import (
+    read_batch_norm,
+    read_group_norm,
+    read_instance_norm,
+    read_layer_norm,
+    read_local_response,
+    read_rms_norm,
+)
+from .padding import read_pad
 from .patterns import PATTERNS, Pattern, X, operators
 from .sizes import Shape
 
 Names = str | tuple[str, ...]
+READERS: dict[str, Callable[[Any, Node], Module]] = {  # of operators that stand for one layer of their own
+    "Conv": read_conv,
+    "ConvTranspose": read_conv_transpose,
+    "Col2Im": read_fold,
+    "Pad": read_pad,
+    "BatchNormalization": read_batch_norm,
+    "InstanceNormalization": read_instance_norm,
+    "LayerNormalization": read_layer_norm,
+    "RMSNormalization": read_rms_norm,
+    "GroupNormalization": read_group_norm,
+    "LRN": read_local_response,
+}
 KNOWN = ", ".join(
     [
         *("Gemm", "MatMul", "Add", "Sum", "Mul", "Concat", "Flatten", "Reshape", "Transpose", "Softmax", "LogSoftmax"),
+        *READERS,
         *("Identity", "Cast", "Dropout"),
         *sorted({operator for pattern in PATTERNS if pattern.size == 1 for operator in operators(pattern.tree)}),
         "and what "
@@ -179,6 +203,8 @@ class _Reader:
                 if axes <= (1 if rank is None else rank):  # else numbers would give the value more axes
                     options = {name: self._option(number, value) for name, number in found.items()}
                     return pattern.layer(**pattern.fixed, **options), value
+        if node.op in READERS:
+            return READERS[node.op](self, node), self._computed(node, 0)
         if node.op in ("Softmax", "LogSoftmax"):
             return self._softmax(node, self._computed(node, 0)), node.inputs[0]
         if node.op == "Flatten":

@@ -30,6 +30,10 @@ from ...module import Module
 
 Make = Callable[[str], Module]  # from the name of a module inside to one of ours
 
+SHARING = (  # modules that may give what they got, or another view of it
+    *(nn.Identity, nn.Flatten, nn.Unflatten, nn.PixelShuffle, nn.PixelUnshuffle, nn.ChannelShuffle),
+    nn.modules.dropout._DropoutNd,
+)
 NOT_THE_USERS = str(Path(torch.__file__).parent), str(Path(__file__).parents[2])  # where no line is of the user's own
 
 
@@ -120,11 +124,19 @@ def may_change_its_input(module: nn.Module, changing: set[int]) -> bool:
         for inner in module:
             if may_change_its_input(inner, changing):
                 return True
-            if not isinstance(inner, nn.Identity | nn.Flatten | nn.Unflatten | nn.Dropout):
-                return False  # what comes after works on memory of its own
+            if _gives_its_own(inner):
+                return False  # what comes after works on that memory
         return False
     inside = any(may_change_its_input(inner, changing) for inner in module.children())
     return id(module) in changing or getattr(module, "inplace", False) is True or (_is_ours(module) and inside)
+
+
+def _gives_its_own(module: nn.Module) -> bool:
+    """Whether what a module of PyTorch's gives lies in no memory that it got."""
+    if type(module) is nn.Sequential:
+        return any(map(_gives_its_own, module))
+    theirs = type(module).__module__.startswith("torch.nn.")
+    return theirs and not isinstance(module, SHARING) and getattr(module, "inplace", False) is not True
 
 
 def _is_ours(module: nn.Module) -> bool:
@@ -523,14 +535,12 @@ class _Reader:
         if node.op == "placeholder":
             return None
         inner = self.module.get_submodule(str(node.target)) if node.op == "call_module" else None
-        name = _name(node) if inner is None else type(inner).__name__
-        in_place = node.kwargs.get("inplace") or getattr(inner, "inplace", False)
-        in_place = in_place or node.target in (operator.iadd, operator.imul)
-        known = type(inner).__module__.startswith("torch.nn.") if inner is not None else _known(node) is not None
-        of_its_own = name in ("Linear", "add", "mul", "multiply", "cat", "concat", "concatenate") or _is_activation(
-            name
-        )
-        return None if known and of_its_own and not in_place else node.args[0]
+        if inner is not None:
+            return None if _gives_its_own(inner) else node.args[0]
+        name = _name(node)
+        in_place = node.kwargs.get("inplace") or node.target in (operator.iadd, operator.imul)
+        of_its_own = name in ("add", "mul", "multiply", "cat", "concat", "concatenate") or _is_activation(name)
+        return None if _known(node) is not None and of_its_own and not in_place else node.args[0]
 
 
 def _plain(node: fx.Node) -> str:
