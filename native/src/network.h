@@ -221,11 +221,14 @@ private:
     // Of vectors a fixed number of samples. Of images as many as fill half of a core's own cache with their gradients: whole
     // blocks of rows, and no more than of vectors. (All at once took 29 % longer than what fits, of LeNet's on AVX2.)
     int64_t samples_in_cache() const {
-        int64_t numbers = 0;
+        double numbers = 0;  // of a plan that is too large they may be more than an integer counts
         bool has_images = false;
-        for (const Value<T>& value : values_) numbers += 2 * value.columns * value.positions, has_images = has_images || value.positions > 1;
+        for (const Value<T>& value : values_) {
+            numbers += 2 * double(value.columns) * double(value.positions);
+            has_images = has_images || value.positions > 1;
+        }
         if (!has_images) return is_big_ ? 2 * k_block : k_block;
-        const int64_t fit = near_cache / 2 / (numbers * int64_t(sizeof(T))) / row_block * row_block;
+        const int64_t fit = int64_t(double(near_cache / 2) / (numbers * double(sizeof(T)))) / row_block * row_block;
         return fit < row_block ? row_block : fit < k_block ? fit : k_block;
     }
 

@@ -19,9 +19,12 @@ template <class T>
 class Parameters {
 public:
     explicit Parameters(const Plan& plan) : shapes_(plan.parameters), lookahead_(plan.lookahead) {
-        for (const ParameterShape& p : shapes_)
+        for (const ParameterShape& p : shapes_) {
             if (p.n_out < 1 || p.n_in < 0 || p.n_out > (int64_t(1) << 31) || p.n_in > (int64_t(1) << 31))
                 throw std::invalid_argument("plan: a parameter's shape is empty or huge");
+            if (p.taps < 0 || (p.taps > 0 && (p.n_in == 0 || p.n_in % p.taps != 0)))
+                throw std::invalid_argument("plan: the taps of a kernel must divide its numbers");
+        }
         const size_t n = shapes_.size();
         uses_.assign(n, 0);
         fused_.assign(n, false);

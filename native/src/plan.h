@@ -24,7 +24,7 @@ struct ParameterShape {
     int64_t n_out = 0;
     int64_t n_in = 0;  // 0: a vector of n_out numbers; otherwise a matrix (n_out, n_in)
     int64_t taps = 0;  // of a convolution's kernel, (n_out, n_in / taps, …): the product of its last axes
-    std::vector<int64_t> axes;  // of Python's array; none: these
+    std::vector<int64_t> axes = {};  // of Python's array; none: these
     int64_t size() const { return n_out * (n_in > 0 ? n_in : 1); }
     template <class Length>
     bool has_axes(int count, const Length* lengths) const {

@@ -9,6 +9,7 @@
 
 #include "../src/plan.h"
 #include "naive_activations.h"
+#include "naive_convolution.h"
 #include "naive_linear.h"
 #include "naive_random.h"
 
@@ -67,11 +68,20 @@ private:
                               int64_t(i) / columns, int64_t(i) % columns);
     }
 
+    Windows windows_of(const chainrule::Op& op) const {
+        return {op.settings.array("windows"), op.settings.array("taps"), rows_, plan.values[size_t(op.inputs[0])].positions,
+                columns_of(op.inputs[0]), columns_of(op.output)};
+    }
+    Sources sources_of(const chainrule::Op& op) const {
+        return {op.settings.array("begins"), op.settings.array("sources"), rows_, plan.values[size_t(op.inputs[0])].positions};
+    }
+
     V apply(const chainrule::Op& op, const std::vector<const V*>& inputs) const {
         const std::string& kind = op.settings.kind;
         const V& x = *inputs[0];
         const int64_t rows = rows_of(op.output), columns = columns_of(op.output);
         if (kind == "Linear") return linear_forward(x, parameters[size_t(op.parameters[0])], bias_of(op), rows, columns_of(op.inputs[0]), columns);
+        if (kind == "Convolution") return convolution_forward(windows_of(op), x, parameters[size_t(op.parameters[0])], bias_of(op));
         if (kind == "Reshape") return x;
         V y = x;
         if (kind == "Sum" || kind == "Multiply") {
@@ -84,6 +94,25 @@ private:
                     const int64_t n = columns_of(op.inputs[k]);
                     y.insert(y.end(), inputs[k]->begin() + r * n, inputs[k]->begin() + (r + 1) * n);
                 }
+        } else if (kind == "Positions") {
+            const Sources from = sources_of(op);
+            y.assign(size_t(rows * columns), 0);
+            for (int64_t i = 0; i < rows * columns; ++i) {
+                const size_t target = size_t(i / columns % from.targets());
+                if (from.begins[target] == from.begins[target + 1]) y[size_t(i)] = op.settings.number("elsewhere");
+            }
+            const V& weights = op.settings.array("weights");
+            from.each([&](int64_t source, int64_t target, size_t e) {
+                for (int64_t c = 0; c < columns; ++c) y[size_t(target * columns + c)] += weights[e] * x[size_t(source * columns + c)];
+            });
+        } else if (kind == "MaxPool") {
+            y.resize(size_t(rows * columns));
+            for (int64_t c = 0; c < columns; ++c) {
+                const std::vector<int64_t> which = sources_of(op).greatest(x, columns, c);
+                for (int64_t r = 0; r < rows; ++r) y[size_t(r * columns + c)] = x[size_t(which[size_t(r)] * columns + c)];
+            }
+        } else if (is_layout(op)) {
+            for (size_t i = 0; i < y.size(); ++i) y[i] = x[layout(op, i)];
         } else if (kind == "GLU") {
             y.clear();
             for (int64_t i = 0; i < rows * columns; ++i) y.push_back(x[gated(columns, i)] / (1 + std::exp(-x[gate(columns, i)])));
@@ -113,6 +142,22 @@ private:
             add(linear_dw(x, dy, rows, n_in, columns), gradients[size_t(op.parameters[0])]);
             if (op.parameters.size() > 1) add(linear_db(dy, rows, columns), gradients[size_t(op.parameters[1])]);
             add(linear_dx(dy, parameters[size_t(op.parameters[0])], rows, n_in, columns), dx);
+        } else if (kind == "Convolution") {
+            add(convolution_dw(windows_of(op), x, dy), gradients[size_t(op.parameters[0])]);
+            if (op.parameters.size() > 1) add(linear_db(dy, rows, columns), gradients[size_t(op.parameters[1])]);
+            add(convolution_dx(windows_of(op), dy, parameters[size_t(op.parameters[0])]), dx);
+        } else if (kind == "Positions") {
+            const V& weights = op.settings.array("weights");
+            sources_of(op).each([&](int64_t source, int64_t target, size_t e) {
+                for (int64_t c = 0; c < columns; ++c) dx[size_t(source * columns + c)] += weights[e] * dy[size_t(target * columns + c)];
+            });
+        } else if (kind == "MaxPool") {
+            for (int64_t c = 0; c < columns; ++c) {
+                const std::vector<int64_t> which = sources_of(op).greatest(x, columns, c);
+                for (int64_t r = 0; r < rows; ++r) dx[size_t(which[size_t(r)] * columns + c)] += dy[size_t(r * columns + c)];
+            }
+        } else if (is_layout(op)) {
+            for (size_t i = 0; i < dy.size(); ++i) dx[layout(op, i)] += dy[i];
         } else if (kind == "Reshape") {
             add(dy, dx);
         } else if (kind == "Sum" || kind == "Multiply") {
@@ -146,6 +191,15 @@ private:
         } else {
             for (size_t i = 0; i < dy.size(); ++i) dx[i] += dy[i] * activation_derivative<double>(op.settings, x[i]);
         }
+    }
+
+    // Where number i of y lies in x: channel by channel in a row, position by position in an image.
+    static bool is_layout(const chainrule::Op& op) { return op.settings.kind == "ChannelsLast" || op.settings.kind == "ChannelsFirst"; }
+    size_t layout(const chainrule::Op& op, size_t i) const {
+        const bool last = op.settings.kind == "ChannelsLast";
+        const chainrule::ValueShape& image = plan.values[size_t(last ? op.output : op.inputs[0])];
+        const size_t n = size_t(image.size()), faster = size_t(last ? image.columns : image.positions);
+        return i / n * n + i % n % faster * (n / faster) + i % n / faster;
     }
 
     // Where the two numbers lie that make number i of a GLU.

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "../src/plan.h"
+#include "geometry.h"
 #include "optimizer_settings.h"
 
 using Numbers = std::map<std::string, double>;
@@ -84,6 +85,33 @@ struct Builder {
         chainrule::Settings s = settings("Permute");
         s.arrays["columns"].assign(columns.begin(), columns.end());
         return op(s, {x}, shape(x));
+    }
+    // An image from channel by channel, as an input is, to a row for each of so many positions; and back.
+    int channels_last(int x, int64_t positions) { return op(settings("ChannelsLast"), {x}, {shape(x).size() / positions, positions}); }
+    int channels_first(int x) { return op(settings("ChannelsFirst"), {x}, {shape(x).size(), 1}); }
+    int convolution(int x, int64_t n_out, const Axes& axes, bool bias = true) {
+        const int64_t taps = int64_t(taps_of(axes).size());
+        std::vector<int> parameters{parameter({n_out, shape(x).columns * taps, taps})};
+        if (bias) parameters.push_back(parameter({n_out, 0}));
+        return convolution_with(x, axes, parameters);
+    }
+    int convolution_again(int x, const Axes& axes, int y) { return convolution_with(x, axes, writer(y).parameters); }
+    int convolution_with(int x, const Axes& axes, const std::vector<int>& parameters) {
+        chainrule::Settings s = settings("Convolution");
+        s.arrays = {{"windows", begins_of(axes)}, {"taps", taps_of(axes)}};
+        const int64_t n_out = plan.parameters[size_t(parameters[0])].n_out;
+        return op(s, {x}, {n_out, int64_t(s.array("windows").size())}, parameters);
+    }
+    // Each position a weighted sum of some of x's, or `elsewhere` where there is none; or the greatest of them.
+    int positions(int x, const Table& table, double elsewhere = 0) {
+        chainrule::Settings s = settings("Positions", {{"elsewhere", elsewhere}});
+        s.arrays = {{"begins", table.begins}, {"sources", table.sources}, {"weights", table.weights}};
+        return op(s, {x}, {shape(x).columns, table.targets()});
+    }
+    int max_pool(int x, const Table& table) {
+        chainrule::Settings s = settings("MaxPool");
+        s.arrays = {{"begins", table.begins}, {"sources", table.sources}};
+        return op(s, {x}, {shape(x).columns, table.targets()});
     }
     int dropout(int x, double p) { return add(settings("Dropout", {{"p", p}, {"stream", double(dropouts_++)}}), {x}); }
 

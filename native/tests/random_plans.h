@@ -1,17 +1,18 @@
 // Networks drawn from a seed: forks that two or three read, skips, branches that meet again, shared parameters, several
-// inputs and outputs, rows of several positions.
+// inputs and outputs, rows of several positions; and images, where somebody asks for them.
 #pragma once
 
 #include <algorithm>
 #include <random>
 
-#include "plans.h"
+#include "random_images.h"
 
 struct Drawing {
     int ops = 12;           // about so many
     int widest = 24;        // columns
     double dropout = 0.3;   // of Dropout; 0: none of it, so that training and evaluation mode are the same
     bool smooth = false;    // no ReLU: no kinks
+    int64_t positions = 0;  // of the largest image; 0: there are none
 };
 
 inline chainrule::Plan random_plan(uint64_t seed, chainrule::DType dtype, Drawing how = {}) {
@@ -32,11 +33,19 @@ inline chainrule::Plan random_plan(uint64_t seed, chainrule::DType dtype, Drawin
             if (net.shape(other).columns == net.shape(v).columns && net.shape(other).positions == net.shape(v).positions) all.push_back(other);
         return all;
     };
+    Images images{net, rng, how.positions};
+    const bool has_images = how.positions > 0;
     for (int i = 1 + below(3); i > 0; --i) values.push_back(net.input(width()));
+    if (has_images) values.push_back(images.input(1 + below(3)));
     std::vector<std::string> activations{"ReLU", "ReLU", "Tanh", "Softmax", "LogSoftmax"};
     activations.insert(activations.end(), elementwise_kinds.begin(), elementwise_kinds.end());
     for (int i = 0; i < how.ops; ++i) {
-        const int x = any();
+        const int x = has_images && below(4) ? images.one_of(values) : any();
+        if (has_images && below(3)) {
+            const int y = images.draw(x, below(3) ? width() : 1);
+            values.push_back(net.shape(y).columns <= 4 * how.widest ? y : net.linear(y, width()));
+            continue;
+        }
         switch (below(13)) {
             case 0: case 1: case 2: {
                 products.push_back(net.linear(x, width(), below(4) > 0));
@@ -110,8 +119,8 @@ inline chainrule::Plan random_plan(uint64_t seed, chainrule::DType dtype, Drawin
     }
     // Heads: mostly on what comes last, sometimes on what others read too; of one position.
     for (int i = 1 + below(3); i > 0; --i) {
-        int y = below(3) ? values.back() : any();
-        if (net.shape(y).positions > 1) y = net.reshape(y, 1);
+        int y = below(3) ? values.back() : has_images ? images.one_of(values) : any();
+        if (net.shape(y).positions > 1) y = has_images && below(2) ? net.channels_first(y) : net.reshape(y, 1);
         if (net.shape(y).columns > how.widest || below(2)) y = net.linear(y, width());
         const bool known = std::count(net.plan.outputs.begin(), net.plan.outputs.end(), y) > 0;
         net.head(known && below(2) ? net.linear(y, width()) : y, below(3) ? "MSELoss" : "CrossEntropyLoss", below(2) ? 1 : 0.3 + below(3));

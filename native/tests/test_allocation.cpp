@@ -52,6 +52,19 @@ static Builder graph(const char* optimizer) {
     return net;
 }
 
+// Convolutions, padding, pools, a skip: images of 16 x 12, of which less than 32 pass at once.
+static Builder images(const char* optimizer) {
+    Builder net;
+    const Axes around{{16, 1, 1, 1, 1}, {12, 1, 1, 1, 1}}, kernel{{18, 3}, {14, 3}}, halves{{16, 2, 2}, {12, 2, 2}};
+    const int x = net.channels_last(net.input(2 * 192), 192), h = net.add("ReLU", {net.convolution(net.positions(x, padded(around, Around::mirror)), 12, kernel)});
+    const int body = net.convolution(net.positions(h, padded(around, Around::nothing)), 12, kernel);
+    const int small = net.max_pool(net.dropout(net.add("ReLU", {net.add("Sum", {h, body})}), 0.25), seen(halves));
+    const int y = net.channels_first(net.positions(net.convolution(small, 20, {{8, 3, 2}, {6, 3, 1, 2}}), seen({{3, 3}, {2}})));
+    net.head(net.linear(y, 7), "CrossEntropyLoss");
+    net.optimizer(optimizer, {{"clip_norm", 1}});
+    return net;
+}
+
 static void run(const Builder& net, int threads, int batch) {
     Plan plan = net.plan;
     plan.batch = batch;
@@ -111,6 +124,7 @@ TEST("the training loop, evaluation, prediction and steps allocate nothing") {
             run(chain("CrossEntropyLoss", "Adam"), threads, batch);
             run(graph("SGD"), threads, batch);
             run(graph("Adam"), threads, batch);
+            run(images(batch > 1 ? "Adam" : "SGD"), threads, batch);
             Builder ruled = graph("Adam");
             for (Settings constraint : {constraint_settings("MaxNorm", {{"max_norm", 3}}), constraint_settings("L1", {{"strength", 1e-3}})})
                 ruled.plan.rules[0].constraints.push_back(constraint);

@@ -13,7 +13,9 @@ using namespace chainrule;
 
 namespace {
 
-const ParameterShape shapes[] = {{1, 0}, {8, 0}, {9, 0}, {100, 0}, {1, 1}, {3, 2}, {8, 8}, {7, 1}, {1, 7}, {5, 9}, {8, 40}, {2, 100}, {9, 1}, {9, 8}, {17, 33}, {40, 16}, {100, 70}};
+const ParameterShape shapes[] = {{1, 0}, {8, 0}, {9, 0}, {100, 0}, {1, 1}, {3, 2}, {8, 8}, {7, 1}, {1, 7}, {5, 9}, {8, 40}, {2, 100}, {9, 1}, {9, 8}, {17, 33}, {40, 16}, {100, 70},
+                                // kernels
+                                {1, 1, 1}, {3, 6, 3}, {1, 25, 25}, {8, 9, 9}, {7, 40, 5}, {9, 8, 2}, {16, 27, 9}, {40, 300, 25}};
 
 std::vector<Settings> constraints(int64_t n) {
     Settings mask = constraint_settings("Mask");
@@ -81,6 +83,26 @@ void compare_all() {
 
 TEST("every constraint follows its naive twin, whole and in pieces, and leaves the padding at 0, float") { compare_all<float>(); }
 TEST("every constraint follows its naive twin, whole and in pieces, and leaves the padding at 0, double") { compare_all<double>(); }
+
+// (Of a kernel as numpy would have it: its axes (n_out, channels, taps) become (taps, channels, n_out), of which the last one
+// lies in panels.)
+TEST("every number of a parameter has a place of its own, and a kernel's lie tap by tap") {
+    for (const ParameterShape& shape : shapes) {
+        const Matrix<float> m = parameter_matrix<float>(shape, nullptr);
+        std::vector<int> taken(size_t(matrix_size<float>(m.rows, m.columns)), 0);
+        std::vector<int64_t> places;
+        each_place<float>(shape, [&](int64_t at) { places.push_back(at), ++taken.at(size_t(at)); });
+        CHECK(int64_t(places.size()) == shape.size() && std::count(taken.begin(), taken.end(), 1) == shape.size(), "%d x %d, %d taps", int(shape.n_out),
+              int(shape.n_in), int(shape.taps));
+        if (!shape.taps) continue;
+        const int64_t channels = shape.n_in / shape.taps;
+        auto place = places.begin();
+        for (int64_t o = 0; o < shape.n_out; ++o)
+            for (int64_t c = 0; c < channels; ++c)
+                for (int64_t t = 0; t < shape.taps; ++t, ++place)
+                    CHECK(*place == m.column_offset(o) + (t * channels + c) * m.width(), "output %d, channel %d, tap %d", int(o), int(c), int(t));
+    }
+}
 
 TEST("zeros of L1 are exact, and NaN stays NaN") {
     const ParameterShape shape{16, 0};

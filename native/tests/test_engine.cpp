@@ -445,9 +445,9 @@ TEST("evaluate gives the loss of the whole data set, and dropout is quiet in it"
 
 // The numbers of Python's layout are all there is: nothing that lies in the padding may reach a result.
 TEST("an engine that takes over another's parameters goes on with the same bits, for every activation") {
-    auto compare = [](auto type, const Settings& activation, const std::vector<int>& widths, int batch, int threads) {
+    auto compare_plans = [](auto type, Plan plan, int batch, const std::string& name) {
         using T = decltype(type);
-        const Plan plan = plan_of({widths, activation}, batch, batch, sizeof(T) == 4 ? DType::float32 : DType::float64, threads);
+        plan.batch = plan.samples = batch, plan.dtype = sizeof(T) == 4 ? DType::float32 : DType::float64;
         auto first = chainrule_engine.create(plan), second = chainrule_engine.create(plan);
         Problem<T> problem(plan, batch, 6);
         problem.write(*first);
@@ -465,8 +465,11 @@ TEST("an engine that takes over another's parameters goes on with the same bits,
             engine->forward(problem.data.x.data(), batch, to->to(), true);
             engine->backward(problem.data.targets.data(), batch, dx_to->to());
         }
-        CHECK(y.values == y2.values && dx.values == dx2.values && read_all<T>(*first) == read_all<T>(*second),
-              "%s, batch %d, %d-%d, %d threads", activation.kind.c_str(), batch, widths[0], widths[1], threads);
+        CHECK(y.values == y2.values && dx.values == dx2.values && read_all<T>(*first) == read_all<T>(*second), "%s, batch %d", name.c_str(), batch);
+    };
+    auto compare = [&](auto type, const Settings& activation, const std::vector<int>& widths, int batch, int threads) {
+        compare_plans(type, plan_of({widths, activation}, batch, batch, DType::float32, threads), batch,
+                      activation.kind + ", " + std::to_string(widths[0]) + "-" + std::to_string(widths[1]) + ", " + std::to_string(threads) + " threads");
     };
     std::vector<std::string> kinds = elementwise_kinds;
     kinds.insert(kinds.end(), {"Softmax", "LogSoftmax"});
@@ -477,6 +480,16 @@ TEST("an engine that takes over another's parameters goes on with the same bits,
                 compare(double(), settings(kind), widths, batch, 1);
             }
     compare(float(), settings("Sigmoid"), {9, 100, 90, 5}, 600, 3);
+    for (int channels : {1, 5, 9, 18, 33})  // padding of images: what a sigmoid leaves there, what a sum has elsewhere
+        for (int batch : {1, 10, 40}) {
+            Builder net;
+            const int x = net.channels_last(net.input(6 * channels), 6), h = net.add("Sigmoid", {net.convolution(x, channels, {{3, 2}, {2}})});
+            const int around = net.positions(h, padded({{2, 1, 1, 1, 1}, {2}}, Around::nothing), 0.5), y = net.convolution(around, channels, {{4, 3}, {2, 2}});
+            net.head(net.linear(net.channels_first(net.add("Softplus", {net.max_pool(y, seen({{2, 2}}))})), 3));
+            net.optimizer("SGD");
+            compare_plans(float(), net.plan, batch, "images of " + std::to_string(channels) + " channels");
+            compare_plans(double(), net.plan, batch, "images of " + std::to_string(channels) + " channels");
+        }
 }
 
 TEST("what is not finite ends the run, and is never the best") {

@@ -226,6 +226,33 @@ TEST("what leads nowhere does not run") {
     CHECK(f.ops.size() == 1 && f.ops[0].carries_relu, "it does not count as a reader either");
 }
 
+TEST("a ReLU rides on a Convolution, and a pool behind it masks, but an average or another Convolution does not") {
+    const auto net = [](const char* reader) {
+        Builder all;
+        const int x = all.channels_last(all.input(12), 6), r = all.add("ReLU", {all.convolution(x, 4, {{6, 3}})});
+        const bool pools = reader == std::string("MaxPool"), means = reader == std::string("Positions");
+        const int y = pools ? all.max_pool(r, seen({{4, 2, 2}})) : means ? all.positions(r, seen({{4, 2, 2}})) : all.convolution(r, 4, {{4, 3}});
+        all.head(all.channels_first(y));
+        return all;
+    };
+    for (const char* reader : {"MaxPool", "Positions", "Convolution"})
+        for (bool threaded : {false, true}) {
+            const Builder all = net(reader);
+            const Fusion f = fuse(all.plan, threaded);
+            CHECK(running(f, 1)->carries_relu && f.notes[2] == "rides on op 1", "%s: %s", reader, f.notes[2].c_str());
+            const Slot& slot = slot_of(f, all.plan.ops[2].output);
+            CHECK(slot.is_relu && slot.reader_masks == (reader == std::string("MaxPool")) && !slot.gradient_over_value, "%s", reader);
+        }
+}
+
+TEST("a residual block of images: the Sum gives its gradient to the skip, the Convolution before adds") {
+    Builder net;
+    const int x = net.convolution(net.channels_last(net.input(12), 6), 4, {{6}}), body = net.convolution(x, 4, {{6}}), s = net.add("Sum", {x, body});
+    net.head(net.channels_first(s));
+    const Fusion f = fuse(net.plan);
+    CHECK(how(f, 3, 0) == How::given && how(f, 2) == How::added && slot_of(f, x).gradient_of == f.slot[size_t(s)]);
+}
+
 // ---- on random graphs
 
 // What lies somewhere: a value of the plan, a gradient (a number that stands for it), or nothing that anybody may read.
@@ -400,9 +427,10 @@ std::string text_of(const Plan& plan) {
 
 TEST("on random graphs, everybody reads what the plan says") {
     int rides = 0, in_place = 0, over_relu = 0, given = 0, over_x = 0, added = 0, dead = 0;
-    for (uint64_t seed = 0; seed < 20000; ++seed) {
+    for (uint64_t seed = 0; seed < 26000; ++seed) {
         Drawing drawing;
         drawing.ops = 2 + int(seed % 20);
+        if (seed >= 20000) drawing.positions = 16;
         Plan plan = settled(random_plan(seed, DType::float32, drawing), false);
         if (seed % 3 == 0)
             for (size_t p = 0; p < plan.parameters.size(); ++p) plan.rule_of.push_back(int((seed / 3 + p * p) % 3) - 1 < 0 ? -1 : 0);

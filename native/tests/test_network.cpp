@@ -4,7 +4,7 @@
 #include <functional>
 #include <limits>
 
-#include "../src/engine.h"
+#include "../src/network.h"
 #include "../src/share.h"
 #include "check.h"
 #include "naive_losses.h"
@@ -219,6 +219,60 @@ TEST("wide random networks equal the naive one on threads, layer by layer") {
         threaded += chainrule_engine.create(plan)->threads_used(batch) > 1;
     }
     CHECK(threaded > 10, "%d of them are worth threads", threaded);
+}
+
+// How many samples of it pass at once.
+int64_t chunk_of(const Plan& plan) { return Network<double>(plan).chunk_rows(); }
+
+Drawing of_images(int ops, int widest = 12, int64_t positions = 36) {
+    Drawing drawing;
+    drawing.ops = ops, drawing.widest = widest, drawing.positions = positions;
+    return drawing;
+}
+
+TEST("random networks of images equal the naive one") {
+    int wrong = 0;
+    const int64_t some[] = {1, 2, 15, 16, 17, 33, 40, 100};
+    for (int seed = 0; seed < 400 && wrong < 3; ++seed)
+        wrong += !equals_naive(random_plan(uint64_t(10000 + seed), DType::float64, of_images(4 + seed % 12)), some[seed % 8], 1, seed);
+    for (int seed = 0; seed < 100 && wrong < 3; ++seed)  // channels of more than one panel
+        wrong += !equals_naive(random_plan(uint64_t(10500 + seed), DType::float64, of_images(6, 40, 16)), some[seed % 5], 1, seed);
+}
+
+TEST("random networks of images equal the naive one on two and three threads") {
+    int wrong = 0, threaded = 0;
+    for (int seed = 0; seed < 80 && wrong < 3; ++seed) {
+        Plan plan = random_plan(uint64_t(11000 + seed), DType::float64, of_images(8 + seed % 6, 24, 64));
+        const int64_t batch = std::vector<int64_t>{2, 17, 40, 50, 100}[size_t(seed % 5)];
+        wrong += !equals_naive(plan, batch, 2 + seed % 2, seed);
+        plan.batch = batch, plan.threads = 2;
+        threaded += chainrule_engine.create(plan)->threads_used(batch) > 1;
+    }
+    CHECK(threaded > 20, "%d of them are worth threads", threaded);
+}
+
+// What a chunk has written is gone when the next one comes, and a batch that is cut is the same batch.
+TEST("random networks of large images, of which 16 pass at once, equal the naive one") {
+    int wrong = 0, cut = 0;
+    for (int seed = 0; seed < 60 && wrong < 3; ++seed) {
+        Plan plan = random_plan(uint64_t(12000 + seed), DType::float64, of_images(4 + seed % 4, 9, 400));
+        const int64_t batch = std::vector<int64_t>{31, 32, 33, 40, 70}[size_t(seed % 5)];
+        wrong += !equals_naive(plan, batch, 1 + seed % 3, seed);
+        cut += chunk_of(plan) == 16;
+    }
+    CHECK(cut > 20, "%d of them pass 16 by 16", cut);
+}
+
+TEST("random networks of images under drawn rules equal the naive one, on one thread and on three") {
+    int wrong = 0, bounded = 0;
+    for (int seed = 0; seed < 150 && wrong < 3; ++seed) {
+        const char* const kinds[] = {"SGD", "SGD", "Adam", "AdamW", "RMSprop", "Adagrad"};
+        Plan plan = random_plan(uint64_t(13000 + seed), DType::float64, of_images(6 + seed % 8));
+        draw_rules(plan, uint64_t(seed), kinds[seed % 6], seed % 6 == 0);
+        wrong += !equals_naive(plan, std::vector<int64_t>{1, 16, 33, 60}[size_t(seed % 4)], seed % 3 ? 1 : 3, seed);
+        for (const Rule& rule : plan.rules) bounded += !rule.constraints.empty();
+    }
+    CHECK(bounded > 20, "%d with constraints", bounded);
 }
 
 // Parameters that are frozen or follow rules of their own, of every optimizer, with constraints.
@@ -436,6 +490,66 @@ TEST("a weight that is shared while its bias is not, and the other way round") {
         }
 }
 
+// What a LeNet is made of: 12 x 12, padded, 5 x 5 and 3 x 3, pooled by 2 twice, and Linears behind it.
+Plan small_lenet(DType dtype = DType::float64, const char* pool = "MaxPool") {
+    const auto square = [](int64_t n, int64_t kernel, int64_t stride = 1, int64_t padding = 0) { return Axes(2, {n, kernel, stride, 1, padding}); };
+    Builder net(dtype);
+    const auto pooled = [&](int x, int64_t n) {
+        Table windows = seen(square(n, 2, 2));
+        for (double& weight : windows.weights) weight = 0.25;
+        return pool == std::string("MaxPool") ? net.max_pool(x, windows) : net.positions(x, windows);
+    };
+    int h = net.positions(net.channels_last(net.input(144), 144), padded(square(12, 1, 1, 2), Around::nothing));
+    h = pooled(net.add("ReLU", {net.convolution(h, 6, square(16, 5))}), 12);
+    h = pooled(net.add("ReLU", {net.convolution(h, 16, square(6, 3))}), 4);
+    h = net.add("ReLU", {net.linear(net.channels_first(h), 30)});
+    net.head(net.linear(h, 10), "CrossEntropyLoss");
+    net.optimizer("SGD");
+    return net.plan;
+}
+
+TEST("a small LeNet equals the naive one, whose batches pass 16 by 16") {
+    for (const char* pool : {"MaxPool", "AvgPool"}) {
+        const Plan plan = small_lenet(DType::float64, pool);
+        CHECK(chunk_of(plan) == 16, "%d", int(chunk_of(plan)));
+        for (int64_t batch : {1, 16, 33, 40, 64})
+            for (int threads : {1, 2, 3}) CHECK(equals_naive(plan, batch, threads, 5));
+    }
+}
+
+TEST("convolutions over one, two and three axes equal the naive one, from one channel to more than a panel") {
+    const Axes shapes[] = {{{30, 5}}, {{30, 30}}, {{30, 3, 2, 4}}, {{1, 1}}, {{6, 3, 2}, {5, 2, 3}}, {{6, 1}, {5, 1}}, {{4, 3}, {3, 2, 1, 2}, {3, 3}}};
+    for (const Axes& axes : shapes)
+        for (int64_t channels : {1, 3, 9, 35})
+            for (int64_t n_out : {1, 8, 19, 70}) {
+                int64_t positions = 1;
+                for (const Axis& axis : axes) positions *= axis.length;
+                Builder net(DType::float64);
+                const int x = net.channels_last(net.input(channels * positions), positions), h = net.add("Tanh", {net.convolution(x, channels, Axes(1, {positions, 1}))});
+                const int y = net.convolution(h, n_out, axes, n_out != 8);
+                net.head(net.linear(net.channels_first(net.add("ReLU", {y})), 2));
+                net.head(net.linear(net.reshape(net.max_pool(net.convolution_again(h, axes, y), seen({{net.shape(y).positions, net.shape(y).positions}})), 1), 2));
+                net.optimizer("SGD");
+                for (int64_t batch : {1, 7, 33}) CHECK(equals_naive(net.plan, batch, 1 + int(batch % 3), 6));
+            }
+}
+
+TEST("the greatest of several that are equal is the first, and NaN is greater than all") {
+    Builder net(DType::float64);
+    net.output(net.channels_first(net.max_pool(net.channels_last(net.input(5), 5), seen({{5, 3, 2}}))));
+    auto engine = chainrule_engine.create(net.plan);
+    const V x{2, 2, 1, 2, NAN}, dy{10, 1};
+    V y(2), dx(5);
+    const void* const from[] = {x.data()};
+    const void* const back[] = {dy.data()};
+    void* const to[] = {y.data()};
+    void* const dx_to[] = {dx.data()};
+    engine->forward(from, 1, to, true);
+    engine->backward(back, 1, dx_to);
+    CHECK(y[0] == 2 && std::isnan(y[1]));
+    CHECK(dx == (V{10, 0, 0, 0, 1}), "%g %g %g %g %g", dx[0], dx[1], dx[2], dx[3], dx[4]);
+}
+
 // ---- bits
 
 template <class T>
@@ -526,6 +640,22 @@ TEST("random networks give the same bits for any number of threads and for slice
     }
 }
 
+TEST("networks of images give the same bits for any number of threads and for slices") {
+    for (int seed = 0; seed < 30; ++seed) {
+        const bool large = seed % 3 == 0;
+        Plan plan = random_plan(uint64_t(14000 + seed), DType::float64, large ? of_images(5, 9, 300) : of_images(10, seed % 3 == 1 ? 12 : 40));
+        if (seed % 2) draw_rules(plan, uint64_t(seed), seed % 4 == 1 ? "SGD" : "Adam", seed % 4 == 1);
+        const int64_t batch = std::vector<int64_t>{40, 17, 33, 100, 2}[size_t(seed % 5)];
+        same_bits<float>(plan, batch, "SGD", seed);
+        same_bits<double>(plan, batch, "Adam", seed);
+    }
+    for (const char* pool : {"MaxPool", "AvgPool"})
+        for (int64_t batch : {1, 31, 40, 100}) {
+            same_bits<float>(small_lenet(DType::float32, pool), batch, "SGD", 1);
+            same_bits<double>(small_lenet(DType::float64, pool), batch, "Adam", 1);
+        }
+}
+
 TEST("random networks under drawn rules give the same bits for any number of threads and for slices") {
     for (int seed = 0; seed < 44; ++seed) {
         Drawing drawing;
@@ -558,6 +688,7 @@ TEST("nothing of a pass over NaN is left for the next") {
     for (int seed = 0; seed < 250; ++seed) {
         Drawing drawing;
         drawing.ops = 3 + seed % 12;
+        if (seed % 5 == 2) drawing = of_images(3 + seed % 8);
         Plan plan = seed % 5 ? random_plan(uint64_t(4000 + seed), DType::float64, drawing)
                              : plan_of({tiny[size_t(seed / 5 % 5)], settings(seed % 2 ? "Tanh" : "ReLU")}, 1, 0, DType::float64);
         const int64_t batch = batches[seed / 5 % 6];
@@ -631,6 +762,8 @@ TEST("a broken plan is refused, and the message says what is wrong") {
     net.head(net.linear(net.concat({h, x}), 3));
     net.head(net.linear(net.reshape(net.linear(net.reshape(net.permute(x, {5, 4, 3, 2, 1, 0}), 2), 4), 1), 3), "CrossEntropyLoss");
     net.head(net.add("Multiply", {net.dropout(net.linear(x, 3), 0.5), net.linear(x, 3)}));
+    const int image = net.channels_last(net.linear(x, 36), 12), pooled = net.max_pool(net.convolution(image, 5, {{4, 2}, {3, 2}}), seen({{3, 2}, {2, 1}}));
+    net.head(net.linear(net.channels_first(net.positions(pooled, padded({{2, 1, 1, 1, 1}, {2}}, Around::nothing))), 3));
     net.optimizer("Adam");
     CHECK(why_refused(net.plan).empty(), "%s", why_refused(net.plan).c_str());
     const auto op = [](Plan& p, const char* kind) -> Op& { return *std::find_if(p.ops.begin(), p.ops.end(), [&](const Op& o) { return o.settings.kind == kind; }); };
@@ -667,6 +800,46 @@ TEST("a broken plan is refused, and the message says what is wrong") {
         {"a Permute of NaN", [&](Plan& p) { op(p, "Permute").settings.arrays["columns"][1] = NAN; }},
         {"a Permute of too few", [&](Plan& p) { op(p, "Permute").settings.arrays["columns"].pop_back(); }},
         {"a Permute that does not say", [&](Plan& p) { op(p, "Permute").settings.arrays.clear(); }},
+        {"a ChannelsLast that loses numbers", [&](Plan& p) { p.values[size_t(op(p, "ChannelsLast").output)].columns = 2; }},
+        {"a ChannelsLast of an image", [&](Plan& p) { op(p, "ChannelsLast").inputs[0] = op(p, "Convolution").output; }},
+        {"a ChannelsFirst of fewer numbers", [&](Plan& p) { p.values[size_t(op(p, "ChannelsFirst").output)].columns = 39; }},
+        {"a ChannelsFirst of two values", [&](Plan& p) { op(p, "ChannelsFirst").inputs.push_back(op(p, "MaxPool").output); }},
+        {"a window over the end", [&](Plan& p) { op(p, "Convolution").settings.arrays["windows"][5] = 8; }},
+        {"a tap over the end", [&](Plan& p) { op(p, "Convolution").settings.arrays["taps"][3] = 5; }},
+        {"a window before the beginning", [&](Plan& p) { op(p, "Convolution").settings.arrays["windows"][0] = -1; }},
+        {"a window at half a position", [&](Plan& p) { op(p, "Convolution").settings.arrays["windows"][0] = 0.5; }},
+        {"a window at NaN", [&](Plan& p) { op(p, "Convolution").settings.arrays["windows"][0] = NAN; }},
+        {"a tap that is infinite", [&](Plan& p) { op(p, "Convolution").settings.arrays["taps"][0] = INFINITY; }},
+        {"a window too few", [&](Plan& p) { op(p, "Convolution").settings.arrays["windows"].pop_back(); }},
+        {"a tap too few", [&](Plan& p) { op(p, "Convolution").settings.arrays["taps"].pop_back(); }},
+        {"no taps", [&](Plan& p) { op(p, "Convolution").settings.arrays["taps"].clear(); }},
+        {"a Convolution that does not say", [&](Plan& p) { op(p, "Convolution").settings.arrays.erase("taps"); }},
+        {"a Convolution of two values", [&](Plan& p) { op(p, "Convolution").inputs.push_back(op(p, "Convolution").inputs[0]); }},
+        {"a Convolution without parameters", [&](Plan& p) { op(p, "Convolution").parameters.clear(); }},
+        {"a Convolution with a Linear's weight", [&](Plan& p) { op(p, "Convolution").parameters[0] = 0; }},
+        {"a Convolution with a kernel for a bias", [&](Plan& p) { op(p, "Convolution").parameters[1] = op(p, "Convolution").parameters[0]; }},
+        {"a Convolution with another layer's bias", [&](Plan& p) { op(p, "Convolution").parameters[1] = 1; }},
+        {"a kernel of other taps", [&](Plan& p) { p.parameters[size_t(op(p, "Convolution").parameters[0])].taps = 6; }},
+        {"a kernel without taps", [&](Plan& p) { p.parameters[size_t(op(p, "Convolution").parameters[0])].taps = 0; }},
+        {"a kernel of fewer outputs", [&](Plan& p) { p.parameters[size_t(op(p, "Convolution").parameters[0])].n_out = 4; }},
+        {"a kernel of more channels", [&](Plan& p) { p.parameters[size_t(op(p, "Convolution").parameters[0])].n_in = 16; }},
+        {"a kernel for a Linear", [](Plan& p) { p.parameters[0].taps = 1; }},
+        {"taps that do not divide a kernel", [](Plan& p) { p.parameters.push_back({2, 5, 3}); }},
+        {"taps of a bias", [](Plan& p) { p.parameters[1].taps = 3; }},
+        {"taps below 0", [](Plan& p) { p.parameters[0].taps = -1; }},
+        {"a pool with a window that sees nothing", [&](Plan& p) { op(p, "MaxPool").settings.arrays["begins"][1] = 0; }},
+        {"a pool of other columns", [&](Plan& p) { p.values[size_t(op(p, "MaxPool").output)].columns = 4; }},
+        {"a pool of fewer positions", [&](Plan& p) { p.values[size_t(op(p, "MaxPool").output)].positions = 3; }},
+        {"a pool that looks over the end", [&](Plan& p) { op(p, "MaxPool").settings.arrays["sources"][2] = 6; }},
+        {"a pool that does not say", [&](Plan& p) { op(p, "MaxPool").settings.arrays.erase("begins"); }},
+        {"positions over the end", [&](Plan& p) { op(p, "Positions").settings.arrays["sources"][0] = 4; }},
+        {"positions that begin behind the last", [&](Plan& p) { op(p, "Positions").settings.arrays["begins"].back() = 9; }},
+        {"positions that end before the last", [&](Plan& p) { op(p, "Positions").settings.arrays["begins"].back() = 3; }},
+        {"positions that begin later", [&](Plan& p) { op(p, "Positions").settings.arrays["begins"][0] = 1; }},
+        {"positions that begin in disorder", [&](Plan& p) { op(p, "Positions").settings.arrays["begins"][3] = 4; }},
+        {"positions without beginnings", [&](Plan& p) { op(p, "Positions").settings.arrays["begins"].clear(); }},
+        {"a weight too few", [&](Plan& p) { op(p, "Positions").settings.arrays["weights"].pop_back(); }},
+        {"positions without a number for elsewhere", [&](Plan& p) { op(p, "Positions").settings.numbers.clear(); }},
         {"a p of Dropout above 1", [&](Plan& p) { op(p, "Dropout").settings.numbers["p"] = 1.5; }},
         {"a p of Dropout that is NaN", [&](Plan& p) { op(p, "Dropout").settings.numbers["p"] = NAN; }},
         {"a Dropout without a stream", [&](Plan& p) { op(p, "Dropout").settings.numbers.erase("stream"); }},
@@ -714,7 +887,7 @@ TEST("a plan that is broken anywhere is refused, or runs") {
     int made = 0, refused = 0;
     for (int turn = 0; turn < 20000; ++turn) {
         Drawing drawing;
-        drawing.ops = 1 + turn % 8, drawing.widest = 10;
+        drawing.ops = 1 + turn % 8, drawing.widest = 10, drawing.positions = turn % 3 ? 0 : 16;
         Plan plan = random_plan(uint64_t(turn % 500), turn % 2 ? DType::float32 : DType::float64, drawing);
         plan.batch = 1 + below(20), plan.samples = 20, plan.limit_bytes = 1 << 26;
         const auto number = [&]() -> int64_t {
@@ -726,7 +899,7 @@ TEST("a plan that is broken anywhere is refused, or runs") {
             if (plan.ops.empty() || plan.outputs.empty() || plan.inputs.empty() || plan.heads.empty() || plan.parameters.empty()) break;
             Op& op = plan.ops[size_t(below(plan.ops.size()))];
             Head& head = plan.heads[size_t(below(plan.heads.size()))];
-            switch (below(22)) {
+            switch (below(drawing.positions ? 26 : 22)) {
                 case 0: if (!op.inputs.empty()) op.inputs[size_t(below(op.inputs.size()))] = place(); break;
                 case 1: op.inputs.push_back(place()); break;
                 case 2: if (!op.inputs.empty()) op.inputs.pop_back(); break;
@@ -748,7 +921,16 @@ TEST("a plan that is broken anywhere is refused, or runs") {
                 case 18: op.settings.kind = std::vector<std::string>{"Linear", "ReLU", "Sum", "Concat", "Permute", "Reshape", "Softmax", "Dropout", ""}[size_t(below(9))]; break;
                 case 19: head.class_targets = !head.class_targets; break;
                 case 20: head.loss = settings(std::vector<std::string>{"MSELoss", "NLLLoss", "CrossEntropyLoss", "BCEWithLogitsLoss", "HuberLoss", ""}[size_t(below(6))]); break;
-                default: plan.outputs.push_back(place()); if (below(2)) plan.heads.push_back(head);
+                case 21: plan.outputs.push_back(place()); if (below(2)) plan.heads.push_back(head); break;
+                case 22: plan.parameters[size_t(below(plan.parameters.size()))].taps = number(); break;
+                case 23: op.settings.kind = std::vector<std::string>{"Convolution", "Positions", "MaxPool", "ChannelsLast", "ChannelsFirst"}[size_t(below(5))]; break;
+                default: {  // a table
+                    if (op.settings.arrays.empty()) break;
+                    std::vector<double>& table = std::next(op.settings.arrays.begin(), below(op.settings.arrays.size()))->second;
+                    if (below(4) == 0) table.push_back(double(number()));
+                    else if (!table.empty() && below(4) == 0) table.pop_back();
+                    else if (!table.empty()) table[size_t(below(table.size()))] = below(8) ? double(number()) : NAN;
+                }
             }
         }
         std::unique_ptr<Engine> engine;

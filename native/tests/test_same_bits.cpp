@@ -270,6 +270,30 @@ TEST("chains of which parts are frozen, under rules and constraints, train to th
     expect_bits(double(), "Muon", 0xaa11fe22775d8f75);
 }
 
+// Kernels of every kind: windows that overlap, lie apart, see all of an image; more channels than a panel has; pools; a skip.
+template <class T>
+Plan images(const char* optimizer) {
+    Builder net(sizeof(T) == 4 ? DType::float32 : DType::float64);
+    const Axes around{{10, 1, 1, 1, 1}, {9, 1, 1, 1, 1}};
+    const int x = net.channels_last(net.input(3 * 90), 90), h = net.convolution(net.positions(x, padded(around, Around::circle)), 6, {{12, 3}, {11, 3}});
+    const int r = net.add("ReLU", {h}), t = net.add("Tanh", {net.convolution(net.positions(r, padded(around, Around::nothing)), 6, {{12, 3}, {11, 3}}, false)});
+    Table mean = seen({{10, 2, 2}, {9, 3, 3}});
+    for (double& weight : mean.weights) weight = 1.0 / 6;
+    const int pooled = net.max_pool(net.add("Sum", {r, t}), seen({{10, 2, 2}, {9, 3, 3}})), means = net.positions(r, mean);
+    const int deep = net.add("ReLU", {net.convolution(net.concat({pooled, means}), 40, {{5, 2, 1, 2}, {3, 2}})});
+    net.head(net.linear(net.channels_first(net.convolution(deep, 33, {{3, 3}, {2, 2}})), 4), "CrossEntropyLoss");
+    net.head(net.linear(net.reshape(net.max_pool(net.linear(deep, 5), seen({{6, 6}})), 1), 2));
+    net.optimizer(optimizer);
+    return net.plan;
+}
+
+TEST("networks of images train to the same bits") {
+    expect<float>("images, SGD", training<float>(images<float>("SGD")), 0x475f7ea954a6faeb);
+    expect<double>("images, SGD", training<double>(images<double>("SGD")), 0xaa90e02d5d2316f3);
+    expect<float>("images, Adam", training<float>(images<float>("Adam")), 0xe3a51ceaef7d9783);
+    expect<double>("images, Adam", training<double>(images<double>("Adam")), 0x133d3f7f5aedf313);
+}
+
 // Whose steps on many samples have sums in an order of their own (tiny.h).
 TEST("tiny networks train to the same bits") {
     const Trained all[] = {

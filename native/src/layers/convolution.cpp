@@ -6,6 +6,7 @@
 //
 // dW = (windows of the image)ᵀ rows, in both. The products are in products/windows.h. Where windows overlap samples come one
 // after the other, so that each number's sum has one order. Padding is an op of its own.
+#include <limits>
 #include <numeric>
 
 #include "../products/windows.h"
@@ -22,12 +23,11 @@ class Convolution final : public Weighted<T> {
 public:
     Convolution(const Making& making, bool transposed)
         : Weighted<T>(making), transposed_(transposed), channels_(image_of(making).columns), positions_(image_of(making).positions),
-          n_out_(rows_of(making).columns), sliding_(making, positions_, rows_of(making).positions), columns_(depth()), elsewhere_(depth()),
-          row_columns_(n_out_), row_elsewhere_(n_out_) {
+          n_out_(rows_of(making).columns), sliding_(making, positions_, rows_of(making).positions) {
         const ParameterShape& weight = making.shapes[0];
         if (weight.n_out != n_out_ || weight.n_in != depth() || weight.taps != taps()) making.refuse("the weight does not fit");
         if (this->has_bias_ && (making.shapes[1].n_in != 0 || making.shapes[1].n_out != making.y.columns)) making.refuse("the bias does not fit the weight");
-        for (int32_t begin : sliding_.begins) offsets_.push_back(begin * panel_width<T>(channels_));
+        for (int64_t begin : sliding_.begins) offsets_.push_back(int32_t(begin * panel_width<T>(channels_)));
     }
 
     Manners manners() const override {
@@ -40,10 +40,16 @@ public:
     bool is_big() const override { return checked_product(depth(), n_out_) * int64_t(sizeof(T)) > near_cache; }
 
     void lay_out(Arena& arena, int64_t, bool) override {
+        // Columns count in 32 bits; evaluation has memory for k_block samples at most, however few a batch has.
+        const int64_t rows = std::max(x().capacity, checked_product(k_block, positions_));
+        if (std::max(matrix_size<T>(rows, channels_), matrix_size<T>(y().capacity, n_out_)) > std::numeric_limits<int32_t>::max())
+            throw std::length_error("a batch of images has more numbers than a Convolution can count");
         by_tap_ = arena.take<T>(goes_side_by_side() ? checked_product(taps() / sliding_.tap_run, side_size()) : checked_product(taps(), tap_size()));
     }
     void memory_is_there(const Memory<T>& memory) override {
         Weighted<T>::memory_is_there(memory);
+        columns_.place.resize(size_t(depth())), elsewhere_.place.resize(size_t(depth()));
+        row_columns_.place.resize(size_t(n_out_)), row_elsewhere_.place.resize(size_t(n_out_));
         columns_.of((transposed_ ? y() : x()).rows(0, 1), sliding_.taps);
         row_columns_.of((transposed_ ? x() : y()).rows(0, 1), one_place);
     }
@@ -111,10 +117,9 @@ public:
 private:
     // Where the numbers of a window lie from its beginning, in a matrix of this pitch: in memory of a step, or elsewhere.
     struct Columns {
-        std::vector<int32_t> place;
+        std::vector<int32_t> place;  // of so many as a window has: there is room once all memory is counted
         int64_t pitch = -1;
 
-        explicit Columns(int64_t depth) : place(size_t(depth)) {}
         void of(const Matrix<T>& image, const std::vector<int32_t>& taps) {
             if (image.pitch == pitch) return;
             pitch = image.pitch;

@@ -20,6 +20,7 @@ public:
           positions_(making.x[0].positions), has_bias_(making.parameters.size() == 2) {
         if (making.x.size() != 1 || making.shapes.empty() || making.shapes.size() > 2) making.refuse("it reads one value, a weight and perhaps a bias");
         const ParameterShape& weight = making.shapes[0];
+        if (weight.taps != 0) making.refuse("the weight is a convolution's kernel");
         if (weight.n_in != n_in_) making.refuse("the weight takes " + std::to_string(weight.n_in) + " columns, got " + std::to_string(n_in_));
         if (weight.n_out != n_out_ || making.y.positions != positions_) making.refuse("the output does not fit");
         if (has_bias_ && (making.shapes[1].n_in != 0 || making.shapes[1].n_out != n_out_)) making.refuse("the bias does not fit the weight");

@@ -21,9 +21,12 @@ public:
             if (i == 0) size_ = n;
             if (n != size_) size_ = 0;
         }
-        std::vector<bool> seen(size_t(making.x[0].positions), false);
-        for (int32_t s : from_.sources) covers_once_ = covers_once_ && !seen[size_t(s)], seen[size_t(s)] = true;
-        covers_once_ = covers_once_ && int64_t(from_.sources.size()) == making.x[0].positions;
+        covers_once_ = int64_t(from_.sources.size()) == making.x[0].positions;
+        std::vector<bool> seen(covers_once_ ? from_.sources.size() : 0, false);
+        for (size_t e = 0; covers_once_ && e < seen.size(); ++e) {
+            covers_once_ = !seen[size_t(from_.sources[e])];
+            seen[size_t(from_.sources[e])] = true;
+        }
     }
 
     Manners manners() const override {
@@ -95,7 +98,7 @@ private:
     }
 
     int size_ = 0;             // of all windows; 0: they differ
-    bool covers_once_ = true;  // each position of x is in one window
+    bool covers_once_ = false;  // each position of x is in one window
     Sources from_;
 };
 

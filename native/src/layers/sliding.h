@@ -26,8 +26,12 @@ struct Sliding {
     Sliding(const Making& making, int64_t positions, int64_t windows)
         : begins(places(making, "windows", positions)), taps(places(making, "taps", positions)) {
         if (int64_t(begins.size()) != windows || taps.empty()) making.refuse("there must be a window for each position");
+        for (size_t i = 1; i < begins.size(); ++i)
+            if (begins[i] <= begins[i - 1]) making.refuse("its windows must come in the order of positions");
         run = run_of(begins), tap_run = run_of(taps);
-        const int32_t last = *std::max_element(begins.begin(), begins.end()) + *std::max_element(taps.begin(), taps.end());
+        for (size_t i = size_t(run); i < begins.size(); i += size_t(run))
+            if (begins[i] - begins[i - 1] < tap_run) tap_run = 1;  // where windows of two runs meet: on no image they do
+        const int64_t last = int64_t(*std::max_element(begins.begin(), begins.end())) + *std::max_element(taps.begin(), taps.end());
         if (last >= positions) making.refuse("a window reaches over the end");
     }
     int64_t windows() const { return int64_t(begins.size()); }
@@ -37,9 +41,9 @@ struct Sliding {
 private:
     static int64_t run_of(const std::vector<int32_t>& at) {
         size_t n = 1;
-        while (n < at.size() && at[n] == at[n - 1] + 1) ++n;
+        while (n < at.size() && at[n] - at[n - 1] == 1) ++n;
         for (size_t i = 1; i < at.size(); ++i)
-            if ((i % n == 0) == (at[i] == at[i - 1] + 1)) return 1;
+            if ((i % n == 0) == (at[i] - at[i - 1] == 1)) return 1;
         return at.size() % n == 0 ? int64_t(n) : 1;
     }
 };
