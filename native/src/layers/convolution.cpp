@@ -41,8 +41,9 @@ public:
 
     void lay_out(Arena& arena, int64_t, bool) override {
         // Columns count in 32 bits; evaluation has memory for k_block samples at most, however few a batch has.
-        const int64_t rows = std::max(x().capacity, checked_product(k_block, positions_));
-        if (std::max(matrix_size<T>(rows, channels_), matrix_size<T>(y().capacity, n_out_)) > std::numeric_limits<int32_t>::max())
+        const Value<T>&image = transposed_ ? y() : x(), &rows = transposed_ ? x() : y();
+        const int64_t most = std::max(image.capacity, checked_product(k_block, positions_));
+        if (std::max(matrix_size<T>(most, channels_), matrix_size<T>(rows.capacity, n_out_)) > std::numeric_limits<int32_t>::max())
             throw std::length_error("a batch of images has more numbers than a Convolution can count");
         by_tap_ = arena.take<T>(goes_side_by_side() ? checked_product(taps() / sliding_.tap_run, side_size()) : checked_product(taps(), tap_size()));
     }
