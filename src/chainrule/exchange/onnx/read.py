@@ -17,6 +17,7 @@ from .convolution import read_conv, read_conv_transpose, read_fold
 from .graph import Graph, Node, NotReadable
 from .padding import read_pad
 from .patterns import PATTERNS, Pattern, X, operators
+from .pooling import READERS as POOLING
 from .sizes import Shape
 
 Names = str | tuple[str, ...]
@@ -25,6 +26,7 @@ READERS: dict[str, Callable[[Any, Node], Module]] = {  # of operators that stand
     "ConvTranspose": read_conv_transpose,
     "Col2Im": read_fold,
     "Pad": read_pad,
+    **POOLING,
 }
 KNOWN = ", ".join(
     [
