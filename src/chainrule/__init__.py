@@ -28,6 +28,9 @@ from .layers import (
     AvgPool1d,
     AvgPool2d,
     AvgPool3d,
+    BatchNorm1d,
+    BatchNorm2d,
+    BatchNorm3d,
     ChannelShuffle,
     CircularPad1d,
     CircularPad2d,
@@ -43,12 +46,21 @@ from .layers import (
     ConvTranspose2d,
     ConvTranspose3d,
     Dropout,
+    Dropout1d,
+    Dropout2d,
+    Dropout3d,
     Flatten,
     Fold,
     Graph,
+    GroupNorm,
     Identity,
+    InstanceNorm1d,
+    InstanceNorm2d,
+    InstanceNorm3d,
+    LayerNorm,
     LeakyReLU,
     Linear,
+    LocalResponseNorm,
     LogSoftmax,
     LPPool1d,
     LPPool2d,
@@ -74,6 +86,7 @@ from .layers import (
     ReplicationPad3d,
     Reshape,
     Residual,
+    RMSNorm,
     Select,
     Sequential,
     Sigmoid,
@@ -91,6 +104,7 @@ from .layers import (
     ZeroPad1d,
     ZeroPad2d,
     ZeroPad3d,
+    fold_batch_norm,
 )
 from .losses import (
     BCEWithLogitsLoss,
@@ -143,7 +157,7 @@ from .optimizers import (
     clip_grad_value_,
 )
 from .random import seed
-from .train import EarlyStopping, Evaluation, History, Run, evaluate, fit, metrics, predict
+from .train import EarlyStopping, Evaluation, History, Run, evaluate, fit, metrics, predict, update_bn
 
 if TYPE_CHECKING:
     from . import callbacks, estimators

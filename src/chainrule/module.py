@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from itertools import repeat
+from itertools import chain, repeat
 from operator import setitem
 from os import PathLike
 from types import ModuleType
@@ -166,8 +166,12 @@ def newest_values(parameters: Sequence[Parameter]) -> list[Array]:
     return [copies.get(id(p)) if id(p) in copies else arrays.convert(p.value) for p in places]
 
 
-def set_values(parameters: Sequence[Parameter], values: Sequence[Array]) -> None:
+def set_values(
+    parameters: Sequence[Parameter], values: Sequence[Array], buffers: "Mapping[Buffer, Any] | None" = None
+) -> None:
     """Write values into the Parameters' arrays, which they must fit: all of them or, if interrupted before, none.
+
+    buffers : what Buffers are to hold from then on, too.
 
     Raises ValueError, and changes nothing, if one of the arrays is read-only.
     """
@@ -175,15 +179,16 @@ def set_values(parameters: Sequence[Parameter], values: Sequence[Array]) -> None
     for parameter, place in zip(parameters, places, strict=True):
         if isinstance(place, np.ndarray) and not place.flags.writeable:
             raise ValueError(f"the array of {parameter!r} is read-only; set its value to a copy to have it changed")
-    fill(places, values)
+    held = {} if buffers is None else {buffer: held_copy(value) for buffer, value in buffers.items()}
+    fill(places, values, map(setattr, held, repeat("value"), held.values()))
 
 
-def fill(places: Sequence[Array], values: Sequence[Array]) -> None:
+def fill(places: Sequence[Array], values: Sequence[Array], more: Iterable[None] = ()) -> None:
     """Write values into arrays that they fit: into all of them or, if interrupted before, none.
 
-    The loop runs within one call, where Python handles no signal.
+    The loop runs within one call, where Python handles no signal; `more` is what else is to happen in it.
     """
-    deque(map(setitem, places, repeat(...), values), maxlen=0)
+    deque(chain(map(setitem, places, repeat(...), values), more), maxlen=0)
 
 
 class Buffer:
@@ -205,6 +210,11 @@ class Buffer:
 
     def __repr__(self) -> str:
         return f"Buffer({self.value!r})"
+
+
+def held_copy(value: Any) -> Any:
+    """What a Buffer holds, so that nobody who writes into it changes this."""
+    return arrays.convert(value) if arrays.is_array(value) else value
 
 
 class UpdateRule(Protocol):
@@ -406,6 +416,14 @@ class Module(Watched):
     def named_buffers(self) -> Iterator[tuple[str, Buffer]]:
         """The buffers with their dotted names."""
         yield from self._named(Buffer)
+
+    def persistent_buffers(self) -> dict[Buffer, str]:
+        """The Buffers that `state_dict` holds, each once, with its dotted name."""
+        found: dict[Buffer, str] = {}
+        for name, buffer in self._named(Buffer):
+            if buffer.persistent:
+                found.setdefault(buffer, name)
+        return found
 
     def param(self) -> list[Parameter]:
         """The parameters, each with `value` and `grad`; a shared one is listed once."""

@@ -76,6 +76,10 @@ def load(path: str | PathLike[str], *, modules: Iterable[type] = ()) -> Any:
             averages = part(tensors, "average")
             numbers |= {name: averages[name].astype(numbers[name].dtype) for name in numbers.keys() & averages.keys()}
         model = build(described, numbers, modules=modules, where=str(path))
+        if made_of.get("keep") != "last":  # what is no array stands in the description as it was last
+            values = unpack(header.get("best values", {}), tensors)
+            for name, buffer in model.named_buffers():
+                buffer.value = values.get(name, buffer.value)
         # The run may have been made by another optimizer than the model's own.
         if "optimizer" in described and described["optimizer"] == made_of.get("optimizer"):
             _remember(model, state, tensors, str(path))

@@ -8,6 +8,7 @@ from .. import arrays, random
 from ..arguments import number, whole
 from ..arrays import Array
 from ..module import Buffer, Module
+from .spatial import Spatial
 
 
 class Dropout(Module):
@@ -48,12 +49,59 @@ class Dropout(Module):
             return x, None
         if not arrays.is_array(x) or not arrays.is_floating(x):  # integers would cut the mask's 1 / (1 - p) to 1
             self.refuse("forward", "x must be a floating-point array", arrays.describe_kind(x), TypeError)
-        if x.ndim < 1:
-            self.refuse("forward", "x must be (batch, …)", "a single number")
-        mask = random.dropout_mask(tuple(x.shape), self.p, seed=self.seed, layer=self.layer, index=self.passes.value)
+        shape = self._mask_shape(x)
+        mask = random.dropout_mask(shape, self.p, seed=self.seed, layer=self.layer, index=self.passes.value)
         self.passes.value += 1
         mask = arrays.convert_like(mask, x)
         return x * mask, mask
 
     def backward(self, dy: Array, mask: Array | None) -> Array:
         return dy if mask is None else dy * mask
+
+    def _mask_shape(self, x: Array) -> tuple[int, ...]:
+        if x.ndim < 1:
+            self.refuse("forward", "x must be (batch, …)", "a single number")
+        return tuple(x.shape)
+
+
+class _DropoutOfChannels(Spatial, Dropout):
+    """In training, set whole channels to zero with probability p and scale up the rest; in evaluation, do nothing.
+
+    Equation  y = mask x;  dx = mask dy;  mask = 0 with probability p, else 1 / (1 - p), one for each channel of each
+              sample, so that what is beside a dropped number cannot stand in for it
+    Shapes    x (batch, channels, *lengths) -> y (the same)
+    Saves     mask (batch, channels, 1, …), or None where x passed unchanged
+    Source    Tompson, Goroshin, Jain, LeCun, Bregler 2015, "Efficient object localization using convolutional networks"
+    Note      the mask is a pure function of (seed, layer, pass): that of Dropout for an x (batch, channels)
+
+    Parameters
+    ----------
+    p : the probability of a channel to be zeroed, 0 <= p <= 1.
+    rng : a generator or a seed for the masks; `fit` gives every Dropout of a network its own place in the sequence
+        that belongs to fit's seed.
+    """
+
+    def forward(self, x: Array) -> tuple[Array, Array | None]:
+        self.look(x)
+        return super().forward(x)
+
+    def _mask_shape(self, x: Array) -> tuple[int, ...]:
+        return (*x.shape[:2], *(1,) * self.axes)
+
+
+class Dropout1d(_DropoutOfChannels):
+    """Drop whole channels of series: x (batch, channels, length)."""
+
+    axes = 1
+
+
+class Dropout2d(_DropoutOfChannels):
+    """Drop whole channels of images: x (batch, channels, height, width)."""
+
+    axes = 2
+
+
+class Dropout3d(_DropoutOfChannels):
+    """Drop whole channels of volumes: x (batch, channels, depth, height, width)."""
+
+    axes = 3

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from os import PathLike
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,7 @@ from ..structures import is_several, leaves, names
 from .history import BY_NAME, History
 from .loop import Loop, Memory, Place
 
+NOTHING: Mapping[Any, Any] = MappingProxyType({})
 FILE = "checkpoint.safetensors"
 LOCK = "checkpoint.lock"  # there while a run is on, and after one that was killed
 BEST_S = 1.0  # how long after a write a new best epoch waits for the next one …
@@ -152,7 +154,8 @@ class Keeping:
         record = history.to_dict()
         state = {
             "last": self._numbers([parameter.value for parameter in parameters]),
-            "best": self._numbers(memory.best),
+            "best": self._numbers(memory.best, memory.buffers),
+            "best values": self._others(memory.buffers),
             "optimizer": self.optimizer.state_dict(parameters),
             "lr": _rate(self.optimizer),
             "lr of groups": [_rate(rule) for rule in _rules(self.optimizer)[1:]],
@@ -211,7 +214,7 @@ class Keeping:
         names = ["last", "optimizer", "modules", "place", "steps", "best_epoch", "best_loss", "history", "best"]
         names += ["average", "taken"] * ("average" in self.made_of)
         state = {name: unpack(header[name], tensors) for name in names}
-        over = tensors.keys() - set(tensors_of([header[name] for name in names]))
+        over = tensors.keys() - set(tensors_of([header.get(name) for name in (*names, "best values")]))
         _require(not over, f"nothing speaks of {', '.join(over)}")
         parameters, modules = self.model.param(), self.model.modules()
         last, best = (
@@ -230,7 +233,7 @@ class Keeping:
         best_epoch, best_loss = state["best_epoch"], _real("best_loss", state["best_loss"])
         if best_epoch != history.best_epoch or math.isnan(best_loss):
             raise ValueError(f"its best epoch is {best_epoch} with the loss {best_loss}, and {history.best_epoch}")
-        memory = Memory(place, steps, best, best_epoch, best_loss)
+        memory = Memory(place, steps, best, best_epoch, best_loss, buffers=self._best_buffers(header, tensors, state))
         if "average" in self.made_of:
             memory.average, memory.taken = self._average(state), whole("it", "taken", state["taken"], least=0)
         extra = list(zip(modules, state["modules"], strict=True))
@@ -252,6 +255,17 @@ class Keeping:
             _require(isinstance(value, np.ndarray) and value.dtype.kind == "f", f"the average of {name} is no array")
             _require(value.shape == parameter.shape, f"the average of {name} is {value.shape}")
         return found
+
+    def _best_buffers(self, header: Any, tensors: Any, state: Mapping[str, Any]) -> dict[Buffer, Any]:
+        """What Buffers held in the best epoch; older checkpoints do not say it of plain values."""
+        named = {name: buffer for buffer, name in self.model.persistent_buffers().items()}
+        found = state["best"] | unpack(header.get("best values", {}), tensors)
+        like = self.model.param()[0].value if self.model.param() else np.zeros(())
+        return {
+            named[name]: _array(value, name, named[name].value, like) if isinstance(value, np.ndarray) else value
+            for name, value in found.items()
+            if name in named
+        }
 
     def _buffers(self, found: Mapping[str, Any], extra: list[tuple[Module, Any]]) -> list[tuple[Buffer, Any]]:
         """Which Buffer gets what array; each that holds one has to."""
@@ -298,12 +312,18 @@ class Keeping:
         """The parameters with the names that files give them."""
         return zip(self.names, self.model.param(), strict=True)
 
-    def _numbers(self, values: list[Any]) -> dict[str, Any]:
-        """The tensors of a model file, with these values for the parameters."""
-        named = [(name, buffer.value) for name, buffer in self.model.named_buffers() if buffer.persistent]
+    def _numbers(self, values: list[Any], held: Mapping[Buffer, Any] = NOTHING) -> dict[str, Any]:
+        """The tensors of a model file, with these values for the parameters and these for Buffers, or those of now."""
+        buffers = [(name, buffer) for name, buffer in self.model.named_buffers() if buffer.persistent]
+        named = [(name, held[b] if b in held and _are_arrays(held[b], b.value) else b.value) for name, b in buffers]
         # A number of NumPy's, such as a sum, is an array without axes here, as it is in a model's file.
-        buffers = {n: np.asarray(x) if isinstance(x, np.generic) else x for n, x in named if arrays.is_array(x)}
-        return buffers | dict(zip(self.names, values, strict=True))
+        found = {n: np.asarray(x) if isinstance(x, np.generic) else x for n, x in named if arrays.is_array(x)}
+        return found | dict(zip(self.names, values, strict=True))
+
+    def _others(self, held: Mapping[Buffer, Any]) -> dict[str, Any]:
+        """What Buffers held that the tensors of the model do not say: plain values, or nothing, then or now."""
+        names = self.model.persistent_buffers()
+        return {names[b]: x for b, x in held.items() if b in names and not _are_arrays(x, b.value)}
 
     def _require_same(self, before: Any) -> None:
         if not isinstance(before, Mapping):
@@ -499,6 +519,10 @@ def _array(value: Any, name: str, now: Any, like: Any) -> Any:
     if arrays.is_array(now) and value.shape != tuple(now.shape):
         raise ValueError(f"{name} is {value.shape} there and {tuple(now.shape)} here")
     return arrays.convert(value, xp=arrays.namespace(like), device=getattr(like, "device", None))
+
+
+def _are_arrays(*values: Any) -> bool:
+    return all(map(arrays.is_array, values))
 
 
 def _lists_as_arrays(value: Any) -> Any:

@@ -2,10 +2,11 @@
 
 import copy
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
-from itertools import islice
+from dataclasses import dataclass, field, replace
+from itertools import islice, repeat
+from operator import setitem
 from typing import Any, Protocol
 
 from .. import arrays
@@ -14,10 +15,10 @@ from ..averages import Average, Averaged
 from ..data import Dataset
 from ..losses import Loss, MultiLoss
 from ..losses.extra import given
-from ..module import Module, Parameter, UpdateRule, fill, set_values
+from ..module import Buffer, Module, Parameter, UpdateRule, fill, held_copy, set_values
 from ..structures import Structure, leaves
 from .evaluate import losses_of, outputs, weighted
-from .prepare import rehearse
+from .prepare import rehearse, rehearse_one_row
 from .watch import Watch
 
 
@@ -104,6 +105,7 @@ class Memory:
     best_loss: float
     average: list[Array] | None = None
     taken: int = 0
+    buffers: dict[Buffer, Any] = field(default_factory=dict)
 
 
 class Loop(Protocol):
@@ -151,19 +153,22 @@ class Loop(Protocol):
 
 
 class Snapshot:
-    """A copy of parameters, made now and again whenever they are better than before."""
+    """A copy of parameters and Buffers, made now and again whenever they are better than before."""
 
-    def __init__(self, parameters: list[Parameter]) -> None:
+    def __init__(self, parameters: list[Parameter], buffers: Iterable[Buffer]) -> None:
         self.parameters = parameters
         self.values = [arrays.convert(parameter.value) for parameter in parameters]
+        self.buffers = {buffer: held_copy(buffer.value) for buffer in buffers}
 
     def take(self) -> None:
-        """Remember the parameters as they are; interrupted, as they were before."""
-        fill(self.values, [parameter.value for parameter in self.parameters])
+        """Remember them as they are; interrupted, as they were before."""
+        held = [held_copy(buffer.value) for buffer in self.buffers]
+        also = map(setitem, repeat(self.buffers), list(self.buffers), held)
+        fill(self.values, [parameter.value for parameter in self.parameters], also)
 
     def give_back(self) -> None:
-        """Make the parameters what they were."""
-        set_values(self.parameters, self.values)
+        """Make them what they were."""
+        set_values(self.parameters, self.values, self.buffers)
 
 
 class PythonLoop:
@@ -195,9 +200,10 @@ class PythonLoop:
         self.model, self.loss, self.optimizer, self.data = model, loss, optimizer, data
         self.held_out = held_out
         self.batch_size, self.seed, self.shuffle = batch_size, seed, shuffle
+        self.rows = batch_size  # that pass at a time
         self.parameters: list[Parameter] = model.param()
         self.average = None if average is None else Averaged(average, self.parameters)
-        self.best, self.best_loss = Snapshot(self.parameters), math.inf
+        self.best, self.best_loss = Snapshot(self.parameters, model.persistent_buffers()), math.inf
         self.best_epoch: int | None = None
         self.place = Place()
         self.diverged = ""
@@ -211,6 +217,8 @@ class PythonLoop:
     def rehearse(self, name: str, data: Dataset) -> None:
         """Try one row, and look at all targets."""
         rehearse(self.model, self.loss, data, name)
+        if data is self.data:
+            rehearse_one_row(self.model, data, self.rows)
 
     def run(self, first: int, end: int, watch: Watch) -> list[Epoch]:
         """Train for one epoch; the list is empty if `watch` cut it short, or it diverged."""
@@ -266,6 +274,7 @@ class PythonLoop:
         found = Memory(replace(self.place), self.steps, list(self.best.values), self.best_epoch, self.best_loss)
         if self.average is not None:
             found.average, found.taken = list(self.average.values), self.average.taken
+        found.buffers = dict(self.best.buffers)
         return found
 
     def remember(self, memory: Memory) -> None:
@@ -274,6 +283,7 @@ class PythonLoop:
         self.best_epoch, self.best_loss = memory.best_epoch, memory.best_loss
         for kept, value in zip(self.best.values, memory.best, strict=True):
             kept[...] = arrays.convert_like(value, kept)
+        self.best.buffers.update(memory.buffers)
         if self.average is not None and memory.average is not None:
             self.average.go_on(memory.average, memory.taken)
 

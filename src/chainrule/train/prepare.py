@@ -1,5 +1,6 @@
 """The border of training: data are checked here once, and brought to the model's library, dtype and device."""
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ from .. import arrays
 from ..arguments import as_input
 from ..arrays import Array
 from ..data.dataset import Dataset
+from ..layers.normalization.batch import BatchNorm
 from ..losses import Loss
 from ..losses.extra import given, require_extra, require_weighing
 from ..losses.multi import MultiLoss, naming
@@ -91,13 +93,32 @@ def _extra(array: Array, like: Array) -> Array:
 
 def rehearse(model: Module, loss: Module, data: Dataset, name: str = "data") -> None:
     """Find what does not fit before anything is changed: one row is tried, and all targets are checked."""
-    first = data.take(slice(0, 1))
+    alone = not any(norm.running_mean is None for norm in batch_norms(model))
+    first = data.take(slice(0, 1 if alone else 2))  # two, where the rows of a batch are normalized by each other
     with np.errstate(over="ignore", invalid="ignore"):  # whether it fits is the question, not what it gives
         y = model(first.x)
         weight = () if first.sample_weight is None else (first.sample_weight,)
         loss(y, first.target, *weight, **given(loss, first.extra))
     if isinstance(loss, Loss):
         check_targets(loss, y, data, name)
+
+
+def rehearse_one_row(model: Module, data: Dataset, batch_size: int) -> None:
+    """Refuse a batch of one sample, if there is to be one, where BatchNorm needs more to learn from."""
+    n = len(data)
+    if (min(n, batch_size) != 1 and n % batch_size != 1) or not batch_norms(model):
+        return
+    try:
+        copy.deepcopy(model).train().forward(data.take(slice(0, 1)).x)
+    except ValueError as problem:
+        raise ValueError(
+            f"fit: {n} samples in batches of {batch_size} leave a batch of one; choose another batch_size: {problem}"
+        ) from None
+
+
+def batch_norms(model: Module) -> list[BatchNorm]:
+    """The layers that normalize the samples of a batch together."""
+    return [module for module in model.walk() if isinstance(module, BatchNorm)]
 
 
 def require_counting(who: str, name: str, loss: Module, y: Structure, data: Dataset) -> None:
@@ -119,7 +140,7 @@ def require_counting(who: str, name: str, loss: Module, y: Structure, data: Data
 def check_targets(loss: Loss, y: Structure, data: Dataset, name: str = "data") -> None:
     """Check all targets of `data`, given one row of outputs: their shape and dtype are what counts."""
     n = len(data)  # as views of that one row: no memory, no arithmetic
-    rows = each(lambda part: arrays.namespace(part).broadcast_to(part, (n, *part.shape[1:])), y)
+    rows = each(lambda part: arrays.namespace(part).broadcast_to(part[:1], (n, *part.shape[1:])), y)
     loss.check(rows, data.target, data.sample_weight)
     require_counting("fit", name, loss, rows, data)
 

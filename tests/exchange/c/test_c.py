@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from c_programs import CHECKED, STRICT
-from cases import LAYERS, SPATIAL, Case, elementwise, exported_modules
+from cases import CONVOLUTIONS, LAYERS, NORMALIZATIONS, SPATIAL, Case, elementwise, exported_modules
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -37,23 +37,14 @@ def network(*layers, n_in=3, n_out=4):
     return cr.Sequential(cr.Linear(n_in, 5), *layers, cr.Linear(5, n_out))
 
 
+BETWEEN = [case for case in LAYERS if not case.build((1, 1)).children() and case.kind is not cr.Linear]
+ONE_BY_ONE = [case for case in BETWEEN if not is_several(case.example((2, 5))[1][0])]
+
+
 # Modules that are no op of a plan, but only what is inside them, or another shape; and what C refuses, with a reason.
 NO_OP = {"Sequential", "Residual", "Parallel", "Graph", "Select", "Identity", "Flatten", "Unflatten", "MultiLoss"}
-REFUSED = dict.fromkeys(
-    (
-        *(f"{kind}{axes}d" for kind in ("Conv", "ConvTranspose") for axes in (1, 2, 3)),
-        *("Fold", "Unfold"),
-        *(case.kind.__name__ for case in SPATIAL),
-    ),
-    "the engine's plan has no op for it yet",
-)
-
-BETWEEN = [
-    case
-    for case in LAYERS
-    if case.kind.__name__ not in REFUSED and case.kind is not cr.Linear and not case.build((1, 1)).children()
-]
-ONE_BY_ONE = [case for case in BETWEEN if not is_several(case.example((2, 5))[1][0])]
+REFUSED = {case.kind.__name__: "plans have no series, images or volumes" for case in CONVOLUTIONS + SPATIAL}
+REFUSED |= {case.kind.__name__: "plans do not know it" for case in NORMALIZATIONS}
 
 
 @pytest.mark.parametrize("kind", exported_modules(), ids=lambda kind: kind.__name__)

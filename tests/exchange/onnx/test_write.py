@@ -4,7 +4,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from cases import IN_ONNX, LAYERS, SPATIAL, Case
+from cases import BRANCHES, IN_ONNX, Case, refused_in_onnx
 from onnx.helper import OP_SET_ID_VERSION_MAP
 from onnx.reference import ReferenceEvaluator
 
@@ -19,15 +19,14 @@ def versions(proto):
     return opset.version, proto.ir_version
 
 
-# ONNX's own evaluator cuts nothing off, and knows a GlobalMaxPool of images alone.
 WRONG_THERE = ("ZeroPad2d((1, -1, 0, 2))", "AdaptiveMaxPool1d(1)", "AdaptiveMaxPool3d(1)")
 
 
-@pytest.mark.parametrize("case", [case for case in LAYERS + SPATIAL if case in IN_ONNX], ids=str)
+@pytest.mark.parametrize("case", [case for case in IN_ONNX if case not in BRANCHES], ids=str)
 def test_every_layer_is_written_in_every_opset_from_the_one_that_it_needs(case: Case):
     module, (x,) = case.example(case.fixed[-1], dtype="float32")
-    if getattr(module, "start_dim", 1) == 0:
-        return  # that one cannot be written
+    if refused_in_onnx(module):
+        return
     expected, shape = module(x), x.shape[1:]
     needed, _ = versions(cr.to_onnx(module, sample_shape=shape))
     for opset in range(9, NEWEST + 1):
@@ -38,8 +37,13 @@ def test_every_layer_is_written_in_every_opset_from_the_one_that_it_needs(case: 
         proto = cr.to_onnx(module, sample_shape=shape, opset=opset)
         assert versions(proto) == (opset, OP_SET_ID_VERSION_MAP["ai.onnx", opset])
         onnx.checker.check_model(proto, full_check=True)
-        if str(case) not in WRONG_THERE:
-            np.testing.assert_allclose(ReferenceEvaluator(proto).run(None, {"x": x})[0], expected, rtol=2e-6, atol=1e-6)
+        ops = {node.op_type for node in proto.graph.node}
+        # In ONNX's evaluator LRN sums over as many channels as there are samples, BatchNormalization takes the
+        # statistics of its batch before opset 14, Pad does not cut off, and GlobalMaxPool is for images.
+        wrong = "LRN" in ops or ("BatchNormalization" in ops and opset < 14) or str(case) in WRONG_THERE
+        if not wrong:
+            said = ReferenceEvaluator(proto).run(None, {"x": x})[0]
+            np.testing.assert_allclose(said, expected, rtol=2e-6, atol=1e-6)
         if opset <= OF_ONNXRUNTIME:
             session = onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
             np.testing.assert_allclose(session.run(None, {"x": x})[0], expected, rtol=2e-6, atol=1e-6)

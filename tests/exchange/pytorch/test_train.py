@@ -117,7 +117,7 @@ def test_an_optimizer_may_leave_out_what_is_frozen():
 
 def test_groups_that_differ_become_groups_and_others_do_not():
     module = network()
-    model, pairs = borrow(module)
+    model, pairs, _ = borrow(module)
     rule = optimizer_from_torch(grouped(torch.optim.AdamW, module, betas=(0.5, 0.9)), pairs)
     assert (rule.lr, rule.betas, rule.weight_decay) == (0.01, (0.5, 0.9), 0.01)
     (group,) = rule.groups

@@ -15,6 +15,14 @@ from ...layers import Linear, Sequential
 from ...module import Module, Parameter
 from .convolution import read_conv, read_conv_transpose, read_fold
 from .graph import Graph, Node, NotReadable
+from .normalization import (
+    read_batch_norm,
+    read_group_norm,
+    read_instance_norm,
+    read_layer_norm,
+    read_local_response,
+    read_rms_norm,
+)
 from .padding import read_pad
 from .patterns import PATTERNS, Pattern, X, operators
 from .pooling import READERS as POOLING
@@ -27,6 +35,12 @@ READERS: dict[str, Callable[[Any, Node], Module]] = {  # of operators that stand
     "Col2Im": read_fold,
     "Pad": read_pad,
     **POOLING,
+    "BatchNormalization": read_batch_norm,
+    "InstanceNormalization": read_instance_norm,
+    "LayerNormalization": read_layer_norm,
+    "RMSNormalization": read_rms_norm,
+    "GroupNormalization": read_group_norm,
+    "LRN": read_local_response,
 }
 KNOWN = ", ".join(
     [

@@ -17,6 +17,15 @@ from ...module import Module, Parameter
 from ...structures import Structure, each, is_several, leaves
 from ...train.prepare import reference
 from .convolution import write_conv, write_conv_transpose, write_fold
+from .normalization import (
+    BATCH,
+    INSTANCE,
+    write_group_norm,
+    write_layer_norm,
+    write_local_response,
+    write_rms_norm,
+    write_running,
+)
 from .padding import PADS, write_pad
 from .patterns import PATTERNS, Pattern, X
 from .pooling import RULES as POOLING
@@ -45,7 +54,8 @@ def to_onnx(
         what its Linears take.
     opset : the version of ONNX's operators, from 9 on, whose lowest IR version is taken. By default the lowest that the
         network needs, so that older programs read it too: 9, but 11 for a Linear without bias or a Softmax along -1,
-        and 13 for a Softmax along another axis than the last. From 20 on GELU is one node.
+        and 13 for a Softmax along another axis than the last; 17, 21 and 23 for LayerNorm, GroupNorm and RMSNorm. From
+        20 on GELU is one node.
 
     Raises ValueError for a layer that it does not know, or that needs a later opset than is asked for, by its place.
     """
@@ -423,6 +433,9 @@ RULES: dict[type, Rule] = {  # and for the rest there are patterns
     layers.Multiply: _joins("Mul"),
     layers.Identity: _vanish,
     layers.Dropout: _vanish,
+    layers.Dropout1d: _vanish,
+    layers.Dropout2d: _vanish,
+    layers.Dropout3d: _vanish,
     layers.Softmax: _softmax,
     layers.LogSoftmax: _softmax,
     layers.Conv1d: write_conv,
@@ -434,4 +447,9 @@ RULES: dict[type, Rule] = {  # and for the rest there are patterns
     layers.Fold: write_fold,
     **dict.fromkeys(PADS, write_pad),
     **POOLING,
+    **dict.fromkeys((*BATCH, *INSTANCE), write_running),
+    layers.LayerNorm: write_layer_norm,
+    layers.RMSNorm: write_rms_norm,
+    layers.GroupNorm: write_group_norm,
+    layers.LocalResponseNorm: write_local_response,
 }

@@ -10,7 +10,7 @@ from ... import arrays, layers, losses
 from ...extras import require
 from ...layers import Graph, Parallel, Sequential
 from ...losses import MultiLoss
-from ...module import Module, Parameter
+from ...module import Buffer, Module, Parameter
 from .pairs import Pair, call_of_ours, call_of_theirs, copy, pairs
 
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")  # of a torch.nn.Module
@@ -44,8 +44,8 @@ def from_torch(module: Any) -> Module:
     return borrow(module)[0]
 
 
-def borrow(module: Any) -> tuple[Module, list[tuple[Any, Parameter]]]:
-    """What `from_torch` returns, and each of PyTorch's parameters with ours that was made of it."""
+def borrow(module: Any) -> tuple[Module, list[tuple[Any, Parameter]], list[tuple[Any, Buffer]]]:
+    """What `from_torch` returns, and each of PyTorch's parameters and buffers with ours that was made of it."""
     torch = require("torch", "torch")
     if not isinstance(module, torch.nn.Module):
         raise TypeError(f"from_torch: module must be a torch.nn.Module, got a {type(module).__name__}")
@@ -57,7 +57,8 @@ def borrow(module: Any) -> tuple[Module, list[tuple[Any, Parameter]]]:
     for name, parameter in module.named_parameters():
         if id(parameter) not in reader.parameters:
             raise ValueError(f"from_torch: {name} is a parameter that would be lost: nothing that is called has it")
-    return model, [(parameter, reader.parameters[id(parameter)]) for parameter in module.parameters()]
+    parameters = [(parameter, reader.parameters[id(parameter)]) for parameter in module.parameters()]
+    return model, parameters, reader.buffers
 
 
 def to_torch(model: Module, *, dtype: Any = None, device: Any = None) -> Any:
@@ -97,6 +98,7 @@ class _FromTorch:
         self.pairs = {pair.theirs: pair for pair in modules(torch)}
         self.modules: dict[int, Module] = {}
         self.parameters: dict[int, Parameter] = {}
+        self.buffers: list[tuple[Any, Buffer]] = []
 
     def module(self, module: Any, name: str) -> Module:
         """The module at the place `name`."""
@@ -148,15 +150,17 @@ class _FromTorch:
             if isinstance(value, self.nn.Parameter):
                 options[key] = self.parameter(value, name)
         made: Module = pair.ours(*in_a_row, **options | inside)
+        for key, value in vars(made).items():
+            if isinstance(value, Buffer) and key not in options and module._buffers.get(key) is not None:
+                tensor = module._buffers[key]
+                value.value = _numbers(tensor, name)
+                self.buffers.append((tensor, value))
         return made
 
     def parameter(self, parameter: Any, name: str) -> Parameter:
         """A Parameter with a copy of the numbers; the same one for the same one."""
         if id(parameter) not in self.parameters:
-            dtype = arrays.dtype_name(parameter.dtype)
-            if dtype not in ("float16", "float32", "float64"):
-                raise TypeError(f"from_torch: {name or 'the module'} must be of a dtype that NumPy has, got {dtype}")
-            self.parameters[id(parameter)] = Parameter(copy(parameter), trainable=parameter.requires_grad)
+            self.parameters[id(parameter)] = Parameter(_numbers(parameter, name), trainable=parameter.requires_grad)
         return self.parameters[id(parameter)]
 
 
@@ -206,6 +210,8 @@ class _ToTorch:
         for key, value in vars(module).items():
             if isinstance(value, Parameter):
                 setattr(made, key, self.parameter(value))
+            elif isinstance(value, Buffer) and key in made._buffers and arrays.is_array(value.value):
+                made._buffers[key] = self.torch.tensor(arrays.to_numpy(value.value))
         return made
 
     def parameter(self, parameter: Parameter) -> Any:
@@ -214,6 +220,14 @@ class _ToTorch:
             tensor = self.torch.tensor(arrays.to_numpy(parameter.value))
             self.parameters[id(parameter)] = self.torch.nn.Parameter(tensor, requires_grad=parameter.trainable)
         return self.parameters[id(parameter)]
+
+
+def _numbers(tensor: Any, name: str) -> Any:
+    """A copy of the numbers of a parameter or buffer as a NumPy array."""
+    dtype = arrays.dtype_name(tensor.dtype)
+    if tensor.is_floating_point() and dtype not in ("float16", "float32", "float64"):
+        raise TypeError(f"from_torch: {name or 'the module'} must be of a dtype that NumPy has, got {dtype}")
+    return copy(tensor)
 
 
 def _joined(prefix: str, name: str) -> str:

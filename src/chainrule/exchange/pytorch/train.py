@@ -5,11 +5,13 @@ from functools import partial
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
+
 from ... import losses, optimizers
 from ...data import Dataset
 from ...extras import require
 from ...layers import Graph, Parallel, Residual, Sequential
-from ...module import Module, Parameter, is_update_rule
+from ...module import Buffer, Module, Parameter, is_update_rule
 from ...roles import told
 from ...structures import Structure, each, is_several, leaves, rebuild
 from ...train import History, fit
@@ -19,6 +21,8 @@ from .optimizers import optimizer_from_torch, state_for_torch, state_from_torch
 
 def train_torch(module: Any, loss: Any, data: Any, *, optimizer: Any, epochs: int, **options: Any) -> History:
     """Train a PyTorch network in chainrule's engine, and write the weights back into its own parameters.
+
+    What else training changes goes back too: the running statistics of BatchNorm.
 
     Parameters
     ----------
@@ -40,7 +44,7 @@ def train_torch(module: Any, loss: Any, data: Any, *, optimizer: Any, epochs: in
     any other exception, unless all was given back before it.
     """
     torch = require("torch", "torch")
-    model, parameters = borrow(module)
+    model, parameters, buffers = borrow(module)
     trained = [(theirs, parameter) for theirs, parameter in parameters if parameter.trainable]
     if not trained:
         raise ValueError("train_torch: the module has no parameters to train")
@@ -61,27 +65,28 @@ def train_torch(module: Any, loss: Any, data: Any, *, optimizer: Any, epochs: in
             f"train_torch: optimizer must be one of torch.optim or chainrule, got {told(optimizer, optimizers)}"
         )
 
-    _try_to_write(torch, trained)
+    written: list[tuple[Any, Parameter | Buffer]] = [*trained, *buffers]
+    _try_to_write(torch, written)
 
     history = fit(model, loss, data, epochs=epochs, optimizer=rule, **(found | options))
 
-    changes: list[Any] = [_writing(torch, trained)]
+    changes: list[Any] = [_writing(torch, written)]
     if rule is not optimizer:
         changes += [partial(dict.update, *pair) for pair in state_for_torch(rule, optimizer, trained)]
     deque(map(partial.__call__, changes), maxlen=0)  # one call, in which Python handles no signal: all or nothing
     return history
 
 
-def _writing(torch: Any, parameters: list[tuple[Any, Parameter]]) -> Any:
-    """What writes the numbers of ours into PyTorch's parameters, when it is called.
+def _writing(torch: Any, parameters: list[tuple[Any, Parameter | Buffer]]) -> Any:
+    """What writes the numbers of ours into PyTorch's parameters and buffers, when it is called.
 
     Into detached ones: inside torch.no_grad() an exception could leave the whole program without gradients.
     """
     theirs = [parameter.detach() for parameter, _ in parameters]
-    return partial(torch._foreach_copy_, theirs, [torch.from_numpy(ours.value) for _, ours in parameters])
+    return partial(torch._foreach_copy_, theirs, [torch.from_numpy(np.asarray(ours.value)) for _, ours in parameters])
 
 
-def _try_to_write(torch: Any, parameters: list[tuple[Any, Parameter]]) -> None:
+def _try_to_write(torch: Any, parameters: list[tuple[Any, Parameter | Buffer]]) -> None:
     """Write into PyTorch's parameters what is there, so that what cannot be written is an error before, not half-way.
 
     Raises ValueError for an expanded tensor, say.
