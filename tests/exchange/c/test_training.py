@@ -75,8 +75,6 @@ OPTIMIZERS = [
     cr.Rprop(lr=0.1, etas=(0.3, 1.5), step_sizes=(0.01, 0.11)),
     cr.ASGD(lr=0.05),
     cr.ASGD(lr=0.05, lambd=0.3, alpha=0.5, t0=0.5, weight_decay=0.1),
-    cr.Lookahead(cr.SGD(lr=0.05), k=1, alpha=0.5),
-    cr.Lookahead(cr.Adam(lr=0.01, weight_decay=0.1, clip_norm=0.2), k=3, alpha=0.4),
 ]
 
 

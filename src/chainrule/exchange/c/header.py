@@ -7,7 +7,6 @@ from ...engine.plan import Plan
 from .dropout import draws
 from .interface import Array, Interface
 from .layout import program_of
-from .optimizers import kept
 from .predict import prediction
 from .row import stack
 from .spelling import folded, total, words
@@ -70,7 +69,7 @@ def _axes(array: Array) -> str:
 def _declarations(name: str, plan: Plan, face: Interface) -> str:
     """What the header says: the state, and the functions that work on it."""
     upper = name.upper()
-    memory = [f"    float {array}[{upper}_PARAMETERS];" for array in kept(plan.optimizer)]
+    kept = [f"    float {array}[{upper}_PARAMETERS];" for array in plan.optimizer.state_names()]
     seed = ["    uint64_t seed;  /* of the dropout masks; set it whenever you like */"] * draws(plan)
     return f"""\
 /* All that learning changes: parameters (of each layer the weight, column by column, then the bias), their gradients in
@@ -78,7 +77,7 @@ def _declarations(name: str, plan: Plan, face: Interface) -> str:
 typedef struct {{
     float parameters[{upper}_PARAMETERS];
     float gradients[{upper}_PARAMETERS];
-{"".join(f"{line}{chr(10)}" for line in memory)}\
+{"".join(f"{line}{chr(10)}" for line in kept)}\
     float lr;       /* the learning rate; set it whenever you like */
     uint32_t steps; /* updates made */
 {"".join(f"{line}{chr(10)}" for line in seed)}\

@@ -296,16 +296,6 @@ def _asgd(rule: optimizers.ASGD) -> Rule:
     )
 
 
-def _lookahead(rule: optimizers.Lookahead) -> Rule:
-    fast = rule_of(rule.optimizer)
-    return fast._replace(
-        equation=(*fast.equation, f"after every {rule.k} steps slow = slow + {words(rule.alpha)} (w - slow), w = slow"),
-        letters=(*fast.letters, "slow"),
-        once=(*fast.once, f"const int returns = state->steps % {rule.k}u == 0;"),
-        each=(*fast.each, "if (returns) {", f"    slow += {short(rule.alpha)} * (w - slow);", "    w = slow;", "}"),
-    )
-
-
 RULES: dict[type, Callable[[Any], Rule]] = {
     optimizers.SGD: _sgd,
     optimizers.Adam: _adam,
@@ -318,9 +308,7 @@ RULES: dict[type, Callable[[Any], Rule]] = {
     optimizers.Adadelta: _adadelta,
     optimizers.Rprop: _rprop,
     optimizers.ASGD: _asgd,
-    optimizers.Lookahead: _lookahead,
 }
-MOST_STEPS = 2**32 - 1  # that the state can count
 
 
 def rule_of(optimizer: Any) -> Rule:
@@ -330,26 +318,12 @@ def rule_of(optimizer: Any) -> Rule:
     """
     if type(optimizer) not in RULES:
         raise ValueError(f"to_c: there is no C for {type(optimizer).__name__}")
-    if type(optimizer) is optimizers.Lookahead and optimizer.k > MOST_STEPS:
-        raise ValueError(f"to_c: there is no C for Lookahead with k={optimizer.k}, more steps than the state counts")
     return RULES[type(optimizer)](optimizer)
-
-
-def fast(optimizer: Any) -> Any:
-    """The optimizer itself, or of a Lookahead the one that it is around, whose options count."""
-    return optimizer.optimizer if type(optimizer) is optimizers.Lookahead else optimizer
 
 
 def kept(optimizer: Any) -> dict[str, str]:
     """The arrays of the state, by their names in Python, and what they are called in the equations."""
-    around = optimizer.state_names() if optimizer is not fast(optimizer) else ()
-    return dict(zip((*fast(optimizer).state_names(), *around), rule_of(optimizer).letters, strict=True))
-
-
-def starts(optimizer: Any) -> dict[str, str]:
-    """What each number of these arrays is before the first step; slow weights begin as the weights."""
-    rule = fast(optimizer)
-    return {name: "trained[i]" if name == "slow" else short(rule.initial_value(name)) for name in kept(optimizer)}
+    return dict(zip(optimizer.state_names(), rule_of(optimizer).letters, strict=True))
 
 
 CLIP_VALUE = """\

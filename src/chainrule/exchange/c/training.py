@@ -11,7 +11,6 @@ from .dropout import draws
 from .functions import COPY
 from .interface import Interface
 from .losses import losses_of
-from .optimizers import starts
 from .row import learn, shares_of
 from .spelling import add, array, by_columns, numbers, places, short
 from .update import clips, update, update_all
@@ -45,14 +44,14 @@ def _starts(name: str, plan: Plan, face: Interface, functions: list[str]) -> str
     """The functions that need no derivative."""
     upper, optimizer = name.upper(), plan.optimizer
     add(functions, COPY)
-    kept = [f"        state->{array}[i] = {start};" for array, start in starts(optimizer).items()]
+    starts = [f"        state->{kept}[i] = {short(optimizer.initial_value(kept))};" for kept in optimizer.state_names()]
     seed = ["    state->seed = 0;"] * draws(plan)
     lines = [
         "    int i;",
         f"    copy(trained, state->parameters, {upper}_PARAMETERS);",
         f"    for (i = 0; i < {upper}_PARAMETERS; i++) {{",
         "        state->gradients[i] = 0.0f;",
-        *kept,
+        *starts,
         "    }",
         f"    state->lr = {short(optimizer.current_lr)};",
         "    state->steps = 0;",

@@ -24,7 +24,6 @@ from .dropout import Dropout
 from .kind import LIBRARY, UNIT
 from .kinds import KINDS
 from .layout import program_of
-from .optimizers import fast
 
 BATCH = 4  # rows of a step
 MOST_ROWS = 31  # so that the last step has a row less
@@ -200,9 +199,8 @@ def _update(plan: Plan, moved: _Moves) -> None:
     for parameter, old in zip(plan.parameters, before, strict=True):
         change = moved(parameter.value - old, LIBRARY)  # which has roundings of its own, that of lr among them
         parameter.value = moved(old + change, UPDATE)
-        for rule in dict.fromkeys((fast(plan.optimizer), plan.optimizer)):
-            state = rule.state[parameter]
-            state |= {name: moved(kept) for name, kept in state.items()}
+        state = plan.optimizer.state[parameter]
+        state |= {name: moved(kept) for name, kept in state.items()}
 
 
 def _target(plan: Plan, i: int, rows: int, rng: np.random.Generator) -> np.ndarray:

@@ -1,7 +1,7 @@
 """The update of all parameters in C, by the rule of an optimizer."""
 
 from ...engine.plan import Plan
-from .optimizers import CLIP_NORM, CLIP_VALUE, fast, kept, rule_of
+from .optimizers import CLIP_NORM, CLIP_VALUE, kept, rule_of
 from .spelling import add, places, short, total
 
 FINITE = """\
@@ -26,7 +26,7 @@ static int all_finite(const float *x, int n)
 
 def update(name: str, plan: Plan, functions: list[str]) -> str:
     """The function that changes parameters by their gradients, or only says whether it could."""
-    rule, decays = rule_of(plan.optimizer), bool(fast(plan.optimizer).weight_decay)
+    rule, decays = rule_of(plan.optimizer), bool(plan.optimizer.weight_decay)
     add(functions, FINITE, ALL_FINITE, *rule.functions)
     letters = {"parameters": "w", **kept(plan.optimizer)}
     gradient, before, equation = "state->gradients[i]", [], "g = gradient"
@@ -72,7 +72,7 @@ def clips(name: str, plan: Plan, functions: list[str]) -> str:
 
 def update_all(name: str, plan: Plan) -> str:
     """The function that updates all parameters: at once, or one by one where not all of them decay."""
-    optimizer, everything = fast(plan.optimizer), f"{name.upper()}_PARAMETERS"
+    optimizer, everything = plan.optimizer, f"{name.upper()}_PARAMETERS"
     decays = [optimizer.decay_of(parameter) for parameter in plan.parameters]
     if not optimizer.weight_decay:
         calls = [f"update(state, 0, {everything}, keep)"]
