@@ -33,19 +33,51 @@ def joined(texts):
     for i, text in enumerate(texts):
         for block in text.split("\n\n"):
             if block not in shared:
-                lines.append(re.sub(rf"\b({'|'.join(own)})\b", rf"\1_{i}", block) if own else block)
+                lines.append(re.sub(rf"\b({'|'.join(own)})\b", rf"\1_of_{i}", block) if own else block)
             if any(block in said[name] for name in said.keys() - own):
                 shared.add(block)
     return "\n\n".join(lines)
+
+
+ENDED = """
+static int ended(int status)
+{
+    printf("%d\\n====\\n", status);
+    return status;
+}
+"""
+
+
+def selftests(folder, cases, edited=lambda i, text: text):
+    """What the self-tests of (model, options) say as one program, under the sanitizers: each ends with its exit status.
+
+    edited : what becomes of a source before, by its place.
+    """
+    texts = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("os.fsync", lambda handle: None)  # nobody pulls the plug
+        patch.setattr("chainrule.exchange.c.source.prefixed", lambda _, source: source)  # `joined` finds what is shared
+        for i, (model, options) in enumerate(cases):
+            _, source, program = to_c(model, folder, name=f"case_{i}", **options)
+            texts += [edited(i, source.read_text()), program.read_text().replace("int main(", f"int main_{i}(")]
+    declared = [f"int main_{i}(int argc, char **argv);" for i in range(len(cases))]
+    calls = [f"    failed += ended(main_{i}(argc, argv));" for i in range(len(cases))]
+    main = ["int main(int argc, char **argv)", "{", "    int failed = 0;", *calls, "    return failed;", "}"]
+    (folder / "all.c").write_text("\n".join([*declared, joined(texts), ENDED, *main]))
+    gcc(*CHECKED, folder / "all.c", "-o", folder / "all")
+    return subprocess.run([folder / "all"], capture_output=True, text=True, check=False)
 
 
 class Learner:
     """The C functions of a network, and its state."""
 
     def __init__(self, library, header, model):
-        arrays = re.findall(r"^    float (\w+)\[", header.read_text(), re.MULTILINE)
-        fields = [(array, ctypes.c_float * model.num_parameters) for array in arrays]
-        fields += [("lr", ctypes.c_float), ("steps", ctypes.c_uint32), ("seed", ctypes.c_uint64)]
+        text, n = header.read_text(), sum(parameter.size for parameter in model.param() if parameter.trainable)
+        arrays = re.findall(r"^    float (\w+)\[\w+_PARAMETERS\]", text, re.MULTILINE)
+        rates = re.search(r"_RATES (\d+)", text)
+        fields = [(array, ctypes.c_float * n) for array in arrays]
+        fields += [("lr", ctypes.c_float * int(rates[1]) if rates else ctypes.c_float)]
+        fields += [("steps", ctypes.c_uint32), ("seed", ctypes.c_uint64)]
         self.state = type("State", (ctypes.Structure,), {"_fields_": fields})()
         self.model, self.library, self.name = model, library, header.stem
         self.call("init")
@@ -67,9 +99,11 @@ class Learner:
         return y
 
     def arrays(self, name):
-        """Numbers of the state as arrays like the parameters."""
+        """Numbers of the state as arrays like the parameters that are trained."""
         numbers, found = np.array(getattr(self.state, name)), []
         for parameter in self.model.param():
+            if not parameter.trainable:
+                continue
             part, numbers = np.split(numbers, [parameter.size])
             found.append(part.reshape(parameter.shape[::-1]).T)
         return found

@@ -168,104 +168,6 @@ def linear(bias: bool) -> Case:
     )
 
 
-def images(axes: int, least: int = 1, least_batch: int = 1) -> st.SearchStrategy[Shape]:
-    """Shapes (batch, channels, *lengths), with at least so many places, and so many values per channel in a batch."""
-    drawn = shapes(2 + axes, 2 + axes, most={0: 6, 1: 5, 2: 4, 3: 3}[axes])
-    return drawn.filter(lambda s: math.prod(s[2:]) >= least and s[0] * math.prod(s[2:]) >= least_batch)
-
-
-def normalization(
-    name: str,
-    sizes: Callable[[Shape], tuple[Any, ...]],
-    shapes: st.SearchStrategy[Shape],
-    fixed: tuple[Shape, ...],
-    *,
-    training: bool = False,
-    row_by_row: bool = True,
-    **options: Any,
-) -> Case:
-    """A normalization whose sizes depend on the shape, with parameters and running statistics that are drawn."""
-    kind, torch_kind = getattr(cr, name), getattr(torch.nn, name)
-
-    def build(shape: Shape) -> Module:
-        module: Module = kind(*sizes(shape), **options)
-        rng = np.random.default_rng(3)
-        for parameter in module.param():
-            parameter.value = rng.normal(1, 1, parameter.shape)
-        for of, buffer in module.named_buffers():
-            if of.startswith("running"):
-                buffer.value = rng.uniform(0.5, 2, buffer.value.shape)
-        return module
-
-    text = "".join(f", {key}={value!r}" for key, value in options.items())
-    label = f"{name}({len(fixed[0])} axes{text}{', training' * training})"
-    return Case(
-        kind,
-        label,
-        build,
-        lambda shape: torch_kind(*sizes(shape), **options),
-        numbers,
-        shapes,
-        fixed,
-        training,
-        row_by_row,
-    )
-
-
-def normalizations() -> Iterator[Case]:
-    """Every one of them, on as many axes as it takes."""
-    sizes = {0: (), 1: (4,), 2: (3, 2), 3: (2, 1, 3)}
-    channels = lambda shape: (shape[1],)  # noqa: E731
-    for axes in (0, 1, 2, 3):
-        name, fixed = f"BatchNorm{max(axes, 1)}d", ((2, 1, *sizes[axes]), (4, 3, *sizes[axes]))
-        how = {"shapes": images(axes, least_batch=2), "fixed": fixed}
-        yield normalization(name, channels, **how)
-        yield normalization(name, channels, **how, training=True, row_by_row=False, eps=2**-7)
-    batch = {"shapes": images(1, least_batch=2), "fixed": ((2, 1, 4), (4, 3, 4)), "row_by_row": False, "eps": 2**-3}
-    yield normalization("BatchNorm1d", channels, **batch, training=True, momentum=None)
-    yield normalization("BatchNorm1d", channels, **batch, track_running_stats=False, bias=False)
-    yield normalization("BatchNorm1d", channels, **batch, training=True, affine=False, bias=False)
-    for axes in (1, 2, 3):
-        how = {"shapes": images(axes, least=2), "fixed": ((1, 1, *sizes[axes]), (4, 3, *sizes[axes])), "eps": 2**-7}
-        yield normalization(f"InstanceNorm{axes}d", channels, **how)
-        yield normalization(f"InstanceNorm{axes}d", channels, **how, affine=True, training=True)
-        yield normalization(f"InstanceNorm{axes}d", channels, **how, affine=True, track_running_stats=True)
-    instance = {"shapes": images(1, least=2), "fixed": ((1, 1, 4), (4, 3, 4)), "affine": True, "eps": 2**-3}
-    yield normalization("InstanceNorm1d", channels, **instance, track_running_stats=True, training=True, momentum=0.5)
-    yield normalization("InstanceNorm1d", channels, **instance, bias=False)
-    for axes, fixed in ((0, ((3, 4), (4, 6))), (2, ((1, 4, 1, 2), (4, 6, 3, 2)))):
-        # A group of one sample holds two values at least: of one alone nothing comes back.
-        how = {"shapes": even(1, 2 + axes), "fixed": fixed, "eps": 2**-3}
-        yield normalization("GroupNorm", lambda s: (s[1] // 2, s[1]), **how)
-        yield normalization("GroupNorm", lambda s: (1, s[1]), **how, bias=False)
-        yield normalization("GroupNorm", lambda s: (1, s[1]), **how, affine=False, bias=False)
-    how = {"shapes": images(2, least=2), "fixed": ((1, 3, 1, 2), (4, 6, 3, 2)), "eps": 2**-3}
-    yield normalization("GroupNorm", lambda s: (s[1], s[1]), **how)
-    rows = {"shapes": shapes(), "fixed": ((1, 1), (4, 3), (2, 3, 4))}
-    for name in ("LayerNorm", "RMSNorm"):
-        yield normalization(name, lambda s: (s[-1],), **rows, eps=2**-3)
-        yield normalization(name, lambda s: (s[-1:],), **rows, eps=2**-3, elementwise_affine=False)
-        several = {"shapes": shapes(3), "fixed": ((1, 2, 1), (4, 2, 3), (2, 2, 3, 2))}
-        yield normalization(name, lambda s: (s[1:],), **several, eps=2**-3)
-        yield normalization(name, lambda s: (s[-2:],), **several, **({"eps": 2**-3} if name == "LayerNorm" else {}))
-    yield normalization("LayerNorm", lambda s: (s[-1],), **rows, eps=2**-3, bias=False)
-    for size in (1, 2, 3, 6):
-        how = {"shapes": shapes(3, 4), "fixed": ((1, 1, 1), (2, 4, 3), (2, 5, 2, 1))}
-        yield normalization("LocalResponseNorm", lambda s, size=size: (size,), **how, alpha=0.5, beta=1.5, k=2.0)
-    yield normalization("LocalResponseNorm", lambda s: (5,), shapes(3, 5), ((1, 1, 1), (2, 7, 3)))
-
-
-def channel_dropouts(axes: int) -> Iterator[Case]:
-    """Dropout of whole channels; PyTorch draws other masks."""
-    name, fixed = f"Dropout{axes}d", ((1, 1, *(1,) * axes), (4, 3, *(2,) * axes))
-    yield layer(name, 0.4, shapes=images(axes), fixed=fixed)
-    yield layer(name, 1.0, shapes=images(axes), fixed=fixed, training=True)
-    kind, label = getattr(cr, name), f"{name}(0.4, training)"
-    yield Case(
-        kind, label, lambda shape: kind(0.4, rng=0), None, numbers, images(axes), fixed, training=True, row_by_row=False
-    )
-
-
 def filters(name: str, out_channels: int, *arguments: Any, least: int = 2, **options: Any) -> Case:
     """A convolution or its transpose, with as many channels as come."""
     kind, torch_kind = getattr(cr, name), getattr(torch.nn, name)
@@ -378,45 +280,8 @@ LAYERS = [
         training=True,
         row_by_row=False,
     ),
-    *channel_dropouts(1),
-    *channel_dropouts(2),
-    *channel_dropouts(3),
-    *normalizations(),
     linear(bias=True),
     linear(bias=False),
-    filters("Conv1d", 3, 2),
-    filters("Conv1d", 4, 3, stride=2, padding=2, dilation=2, groups=2, bias=False, least=1),
-    filters("Conv2d", 2, (1, 2)),
-    filters("Conv2d", 3, 2, stride=(1, 2), padding=1, groups=3),
-    filters("Conv2d", 2, (3, 2), padding="same", dilation=(1, 2)),
-    filters("Conv2d", 2, 2, padding=(0, 1), padding_mode="reflect"),
-    filters("Conv2d", 1, 1, stride=3, padding_mode="circular", padding="valid"),
-    filters("Conv3d", 2, 2),
-    filters("Conv3d", 2, (1, 2, 3), stride=(1, 2, 1), padding=(0, 1, 1), groups=2, padding_mode="replicate"),
-    filters("ConvTranspose1d", 3, 2),
-    filters("ConvTranspose1d", 2, 3, stride=3, padding=1, output_padding=2, groups=2, bias=False, least=1),
-    filters("ConvTranspose2d", 2, (1, 2)),
-    filters("ConvTranspose2d", 2, (2, 3), stride=2, padding=1, output_padding=(0, 1), dilation=(1, 2)),
-    filters("ConvTranspose3d", 2, (2, 1, 2), stride=(1, 2, 1), padding=(0, 0, 1)),
-    layer("Unfold", 2, shapes=signals(2), fixed=((1, 1, 2, 2), (2, 3, 4, 3))),
-    layer(
-        "Unfold",
-        (2, 1),
-        dilation=2,
-        padding=(1, 0),
-        stride=(1, 2),
-        shapes=signals(2),
-        fixed=((1, 1, 2, 2), (2, 1, 3, 1)),
-    ),
-    Case(
-        cr.Fold,
-        "Fold((3, 4), 2)",
-        lambda shape: cr.Fold((3, 4), 2),
-        lambda shape: torch.nn.Fold((3, 4), 2),
-        columns,
-        st.tuples(st.integers(1, 2), st.integers(1, 2)),
-        fixed=((1, 1), (2, 3)),
-    ),
     layer("Unflatten", 1, (1, -1)),
     layer("Unflatten", -1, (-1, 1, 1), shapes=shapes(3)),
     reshape("-1", lambda shape: (-1,)),
@@ -689,20 +554,49 @@ BRANCHES = [
 # -- series, images and volumes
 
 
-def signals(axes: int, least: int = 1, most: int = 4, channels: tuple[int, ...] = (1, 2)) -> Any:
-    """Shapes (batch, channels, *lengths) with so many lengths of `least` to `most`."""
-    lengths = st.tuples(*[st.integers(least, most)] * axes)
-    front = st.tuples(st.integers(1, 2), st.sampled_from(channels))
-    return st.tuples(front, lengths).map(lambda pair: (*pair[0], *pair[1]))
-
-
 def of_images(name: str, *arguments: Any, lengths: Shape, least: int = 1, **options: Any) -> Case:
     """A layer for x (batch, channels, *lengths); `lengths` are those of a fixed example, `least` the shortest drawn."""
     axes = len(lengths)
     most = {1: 6, 2: 5, 3: 3}[axes]
-    fields = {"shapes": signals(axes, least, max(least, most)), "fixed": ((1, 1, *lengths), (2, 2, *lengths))}
+    fields = {"shapes": signals(axes, 1, least, max(least, most)), "fixed": ((1, 1, *lengths), (2, 2, *lengths))}
     return layer(name, *arguments, **{**fields, **options})
 
+
+CONVOLUTIONS = [
+    filters("Conv1d", 3, 2),
+    filters("Conv1d", 4, 3, stride=2, padding=2, dilation=2, groups=2, bias=False, least=1),
+    filters("Conv2d", 2, (1, 2)),
+    filters("Conv2d", 3, 2, stride=(1, 2), padding=1, groups=3),
+    filters("Conv2d", 2, (3, 2), padding="same", dilation=(1, 2)),
+    filters("Conv2d", 2, 2, padding=(0, 1), padding_mode="reflect"),
+    filters("Conv2d", 1, 1, stride=3, padding_mode="circular", padding="valid"),
+    filters("Conv3d", 2, 2),
+    filters("Conv3d", 2, (1, 2, 3), stride=(1, 2, 1), padding=(0, 1, 1), groups=2, padding_mode="replicate"),
+    filters("ConvTranspose1d", 3, 2),
+    filters("ConvTranspose1d", 2, 3, stride=3, padding=1, output_padding=2, groups=2, bias=False, least=1),
+    filters("ConvTranspose2d", 2, (1, 2)),
+    filters("ConvTranspose2d", 2, (2, 3), stride=2, padding=1, output_padding=(0, 1), dilation=(1, 2)),
+    filters("ConvTranspose3d", 2, (2, 1, 2), stride=(1, 2, 1), padding=(0, 0, 1)),
+    layer("Unfold", 2, shapes=signals(2), fixed=((1, 1, 2, 2), (2, 3, 4, 3))),
+    layer(
+        "Unfold",
+        (2, 1),
+        dilation=2,
+        padding=(1, 0),
+        stride=(1, 2),
+        shapes=signals(2),
+        fixed=((1, 1, 2, 2), (2, 1, 3, 1)),
+    ),
+    Case(
+        cr.Fold,
+        "Fold((3, 4), 2)",
+        lambda shape: cr.Fold((3, 4), 2),
+        lambda shape: torch.nn.Fold((3, 4), 2),
+        columns,
+        st.tuples(st.integers(1, 2), st.integers(1, 2)),
+        fixed=((1, 1), (2, 3)),
+    ),
+]
 
 SPATIAL = [
     *(of_images(f"ZeroPad{n}d", 1, lengths=(2,) * n) for n in (1, 2, 3)),
@@ -730,9 +624,9 @@ SPATIAL = [
     of_images("Upsample", scale_factor=2.0, mode="bicubic", lengths=(2, 3)),
     of_images("UpsamplingNearest2d", 4, lengths=(2, 2)),
     of_images("UpsamplingBilinear2d", scale_factor=2.0, lengths=(2, 2)),
-    of_images("PixelShuffle", 2, shapes=signals(2, most=2, channels=(4,)), fixed=((1, 4, 1, 2),), lengths=(1, 1)),
-    of_images("PixelUnshuffle", 2, shapes=signals(2).map(lambda s: (*s[:2], 2, 4)), lengths=(2, 4)),
-    of_images("ChannelShuffle", 2, shapes=signals(2, most=2, channels=(4,)), fixed=((2, 4, 2, 1),), lengths=(1, 1)),
+    of_images("PixelShuffle", 2, shapes=signals(2, 4, 1, 2), fixed=((1, 4, 1, 2),), lengths=(1, 1)),
+    of_images("PixelUnshuffle", 2, shapes=st.sampled_from([(1, 1, 2, 4), (2, 2, 4, 2)]), lengths=(2, 4)),
+    of_images("ChannelShuffle", 2, shapes=signals(2, 4, 1, 2), fixed=((2, 4, 2, 1),), lengths=(1, 1)),
 ]
 
 
@@ -752,6 +646,117 @@ def unpool(axes: int) -> Case:
 
 
 SPATIAL += [unpool(axes) for axes in (1, 2, 3)]
+
+# -- normalizations, and dropout of channels
+
+
+def batches(axes: int, least: int = 1, least_batch: int = 1) -> st.SearchStrategy[Shape]:
+    """Shapes (batch, channels, *lengths), with at least so many places, and so many values per channel in a batch."""
+    drawn = shapes(2 + axes, 2 + axes, most={0: 6, 1: 5, 2: 4, 3: 3}[axes])
+    return drawn.filter(lambda s: math.prod(s[2:]) >= least and s[0] * math.prod(s[2:]) >= least_batch)
+
+
+def normalization(
+    name: str,
+    sizes: Callable[[Shape], tuple[Any, ...]],
+    shapes: st.SearchStrategy[Shape],
+    fixed: tuple[Shape, ...],
+    *,
+    training: bool = False,
+    row_by_row: bool = True,
+    **options: Any,
+) -> Case:
+    """A normalization whose sizes depend on the shape, with parameters and running statistics that are drawn."""
+    kind, torch_kind = getattr(cr, name), getattr(torch.nn, name)
+
+    def build(shape: Shape) -> Module:
+        module: Module = kind(*sizes(shape), **options)
+        rng = np.random.default_rng(3)
+        for parameter in module.param():
+            parameter.value = rng.normal(1, 1, parameter.shape)
+        for of, buffer in module.named_buffers():
+            if of.startswith("running"):
+                buffer.value = rng.uniform(0.5, 2, buffer.value.shape)
+        return module
+
+    text = "".join(f", {key}={value!r}" for key, value in options.items())
+    label = f"{name}({len(fixed[0])} axes{text}{', training' * training})"
+    return Case(
+        kind,
+        label,
+        build,
+        lambda shape: torch_kind(*sizes(shape), **options),
+        numbers,
+        shapes,
+        fixed,
+        training,
+        row_by_row,
+    )
+
+
+def normalizations() -> Iterator[Case]:
+    """Every one of them, on as many axes as it takes."""
+    sizes = {0: (), 1: (4,), 2: (3, 2), 3: (2, 1, 3)}
+    channels = lambda shape: (shape[1],)  # noqa: E731
+    for axes in (0, 1, 2, 3):
+        name, fixed = f"BatchNorm{max(axes, 1)}d", ((2, 1, *sizes[axes]), (4, 3, *sizes[axes]))
+        how = {"shapes": batches(axes, least_batch=2), "fixed": fixed}
+        yield normalization(name, channels, **how)
+        yield normalization(name, channels, **how, training=True, row_by_row=False, eps=2**-7)
+    batch = {"shapes": batches(1, least_batch=2), "fixed": ((2, 1, 4), (4, 3, 4)), "row_by_row": False, "eps": 2**-3}
+    yield normalization("BatchNorm1d", channels, **batch, training=True, momentum=None)
+    yield normalization("BatchNorm1d", channels, **batch, track_running_stats=False, bias=False)
+    yield normalization("BatchNorm1d", channels, **batch, training=True, affine=False, bias=False)
+    for axes in (1, 2, 3):
+        how = {"shapes": batches(axes, least=2), "fixed": ((1, 1, *sizes[axes]), (4, 3, *sizes[axes])), "eps": 2**-7}
+        yield normalization(f"InstanceNorm{axes}d", channels, **how)
+        yield normalization(f"InstanceNorm{axes}d", channels, **how, affine=True, training=True)
+        yield normalization(f"InstanceNorm{axes}d", channels, **how, affine=True, track_running_stats=True)
+    instance = {"shapes": batches(1, least=2), "fixed": ((1, 1, 4), (4, 3, 4)), "affine": True, "eps": 2**-3}
+    yield normalization("InstanceNorm1d", channels, **instance, track_running_stats=True, training=True, momentum=0.5)
+    yield normalization("InstanceNorm1d", channels, **instance, bias=False)
+    for axes, fixed in ((0, ((3, 4), (4, 6))), (2, ((1, 4, 1, 2), (4, 6, 3, 2)))):
+        # A group of one sample holds two values at least: of one alone nothing comes back.
+        how = {"shapes": even(1, 2 + axes), "fixed": fixed, "eps": 2**-3}
+        yield normalization("GroupNorm", lambda s: (s[1] // 2, s[1]), **how)
+        yield normalization("GroupNorm", lambda s: (1, s[1]), **how, bias=False)
+        yield normalization("GroupNorm", lambda s: (1, s[1]), **how, affine=False, bias=False)
+    how = {"shapes": batches(2, least=2), "fixed": ((1, 3, 1, 2), (4, 6, 3, 2)), "eps": 2**-3}
+    yield normalization("GroupNorm", lambda s: (s[1], s[1]), **how)
+    rows = {"shapes": shapes(), "fixed": ((1, 1), (4, 3), (2, 3, 4))}
+    for name in ("LayerNorm", "RMSNorm"):
+        yield normalization(name, lambda s: (s[-1],), **rows, eps=2**-3)
+        yield normalization(name, lambda s: (s[-1:],), **rows, eps=2**-3, elementwise_affine=False)
+        several = {"shapes": shapes(3), "fixed": ((1, 2, 1), (4, 2, 3), (2, 2, 3, 2))}
+        yield normalization(name, lambda s: (s[1:],), **several, eps=2**-3)
+        yield normalization(name, lambda s: (s[-2:],), **several, **({"eps": 2**-3} if name == "LayerNorm" else {}))
+    yield normalization("LayerNorm", lambda s: (s[-1],), **rows, eps=2**-3, bias=False)
+    for size in (1, 2, 3, 6):
+        how = {"shapes": shapes(3, 4), "fixed": ((1, 1, 1), (2, 4, 3), (2, 5, 2, 1))}
+        yield normalization("LocalResponseNorm", lambda s, size=size: (size,), **how, alpha=0.5, beta=1.5, k=2.0)
+    yield normalization("LocalResponseNorm", lambda s: (5,), shapes(3, 5), ((1, 1, 1), (2, 7, 3)))
+
+
+def channel_dropouts(axes: int) -> Iterator[Case]:
+    """Dropout of whole channels; PyTorch draws other masks."""
+    name, fixed = f"Dropout{axes}d", ((1, 1, *(1,) * axes), (4, 3, *(2,) * axes))
+    yield layer(name, 0.4, shapes=batches(axes), fixed=fixed)
+    yield layer(name, 1.0, shapes=batches(axes), fixed=fixed, training=True)
+    kind, label = getattr(cr, name), f"{name}(0.4, training)"
+    yield Case(
+        kind,
+        label,
+        lambda shape: kind(0.4, rng=0),
+        None,
+        numbers,
+        batches(axes),
+        fixed,
+        training=True,
+        row_by_row=False,
+    )
+
+
+NORMALIZATIONS = [*normalizations(), *(case for axes in (1, 2, 3) for case in channel_dropouts(axes))]
 
 
 # -- losses
@@ -971,7 +976,7 @@ MULTI = [
     multi("in order", False, (3.0, 1.0), reduction="mean", weighted=True),
 ]
 
-CASES = LAYERS + BRANCHES + SPATIAL + LOSSES + MULTI
+CASES = LAYERS + BRANCHES + CONVOLUTIONS + SPATIAL + NORMALIZATIONS + LOSSES + MULTI
 
 
 # -- the doors out of chainrule, and who is refused there
@@ -985,7 +990,8 @@ REFUSED: dict[str, dict[type, str]] = {
         for kind in vars(cr.losses).values()
         if isinstance(kind, type) and issubclass(kind, cr.Loss) and kind is not cr.Loss
     }
-    | {kind: f"there is no ONNX for {kind.__name__}" for kind in (cr.GLU, cr.Unfold, *(case.kind for case in SPATIAL))},
+    | {kind: f"there is no ONNX for {kind.__name__}" for kind in (cr.GLU, cr.Unfold)}
+    | {case.kind: f"there is no ONNX for {case.kind.__name__}" for case in SPATIAL if "Pad" not in case.kind.__name__},
 }
 
 
@@ -1001,7 +1007,7 @@ def refused_in_onnx(module: Module, dtype: str = "float32") -> str:
     return "changes the batch axis" if getattr(module, "start_dim", 1) == 0 else ""
 
 
-IN_ONNX = [case for case in LAYERS + BRANCHES if case.kind not in REFUSED["ONNX"]]
+IN_ONNX = [case for case in CASES if case.kind not in REFUSED["ONNX"]]
 WHERE = {  # what the test says of a class that goes through none
     "files": "keep each argument of the constructor in an attribute of its name",
     "PyTorch": "write its twin in src/chainrule/exchange/pytorch/networks.py, under the same name",

@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 import pytest
-from cases import BASES, SPATIAL, exported_modules
+from cases import BASES, NORMALIZATIONS, exported_modules
 
 import chainrule as cr
 from chainrule.arguments import flag, number, positive, whole
@@ -30,11 +30,18 @@ REQUIRED = {
     cr.CyclicLR: {"base_lr": 0.1, "max_lr": 0.2},
     cr.SequentialLR: {"schedulers": [cr.LinearLR(0.1), cr.LinearLR(0.1)], "milestones": [3]},
 }
-of_windows = {"kernel_size": 2, "output_size": 2, "padding": 1}
-of_windows |= {"value": 1.0, "norm_type": 2, "upscale_factor": 2, "downscale_factor": 2, "groups": 2}
-for case in SPATIAL:  # what they must be told
-    told = [p.name for p in inspect.signature(case.kind).parameters.values() if p.default is p.empty]
-    REQUIRED[case.kind] = {name: of_windows[name] for name in told} or {"size": 2}
+# What layers of series, images and volumes must be told.
+USUAL = {"in_channels": 2, "out_channels": 3, "kernel_size": 2, "output_size": 2, "padding": 1, "value": 1.0}
+USUAL |= {"norm_type": 2, "upscale_factor": 2, "downscale_factor": 2, "groups": 2}
+for kind in set(exported_modules()) - REQUIRED.keys():
+    told = {p.name for p in inspect.signature(kind).parameters.values() if p.default is p.empty}
+    if found := {name: value for name, value in USUAL.items() if name in told}:
+        REQUIRED[kind] = found
+REQUIRED |= {cr.Upsample: {"size": 2}, cr.UpsamplingNearest2d: {"size": 2}, cr.UpsamplingBilinear2d: {"size": 2}}
+for case in NORMALIZATIONS:
+    options = inspect.signature(case.kind).parameters
+    told = [name for name, option in options.items() if option.default is option.empty]
+    REQUIRED[case.kind] = dict.fromkeys(told, 3) | ({"affine": True} if "affine" in options else {})
 POSITIONAL = {cr.MultiLoss: (cr.MSELoss(),)}
 OPTIMIZERS = [
     kind
@@ -56,6 +63,8 @@ def makes_sense(kind, name, value):
         return True
     if name == "key":  # a place or a name
         return type(value) in (int, str)
+    if value is None and (kind is cr.RMSNorm or name == "momentum"):
+        return name in ("eps", "weight", "dtype") or (name == "momentum" and module)
     if value is None:
         return name in (
             "weight",
@@ -87,6 +96,8 @@ def makes_sense(kind, name, value):
         return True
     if type(value) in (int, float) and name in ("value", "norm_type") and module and not math.isnan(value):
         return True
+    if type(value) in (int, float) and math.isfinite(value) and kind is cr.LocalResponseNorm:
+        return name in ("alpha", "beta", "k")
     if type(value) in (int, float) and math.isfinite(value):
         return name == "beta2_decay" or (name in PLACES and type(value) is int) or (module and name in SIGNED)
     if name in ("weight", "pos_weight") and not issubclass(kind, cr.Linear):

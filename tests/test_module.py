@@ -552,3 +552,23 @@ def test_a_callback_may_melt_layers_one_by_one() -> None:
     cr.fit(net, cr.MSELoss(), (x, x), engine="python", **how)
     moved = [[bool((a != b).any()) for a, b in zip(one, other, strict=True)] for one, other in pairwise(seen)]
     assert moved == [[False, False, True, True, True, True], [True] * 6]
+
+
+@pytest.mark.parametrize("name", ["trainable", "requires_grad"])
+def test_what_others_freeze_a_module_by_names_freeze(name):
+    model = cr.Sequential(cr.Linear(2, 2))
+    for module in (model, model[0]):
+        with pytest.raises(
+            AttributeError, match=rf"{type(module).__name__}\.{name}: a module has freeze\(\) and unfreeze"
+        ):
+            setattr(module, name, False)
+    assert all(parameter.trainable for parameter in model.param())
+
+
+def test_a_layer_of_ones_own_may_have_an_attribute_of_that_name():
+    class Own(cr.Module):
+        trainable = True
+
+    layer = Own()
+    layer.trainable = False
+    assert layer.trainable is False

@@ -147,3 +147,20 @@ def test_a_model_is_no_function_that_builds_one():
 def test_functions_are_functions(options, message):
     with pytest.raises(TypeError, match=re.escape(message)):
         cr.fit(small_network(), cr.MSELoss(), DATA, epochs=1, optimizer=OPTIMIZER, **options)
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_groups_of_other_parameters_than_the_models_are_refused(own):
+    model, other = cr.Sequential(cr.Linear(2, 3), cr.Linear(3, 1)), cr.Linear(3, 1)
+    optimizer = cr.Adam(groups=[{"parameters": model[0]}, {"parameters": other, "lr": 0.5}])
+    how = {} if own else {"optimizer": optimizer}
+    model = cr.Sequential(optimizer, *model) if own else model
+    x, y = np.ones((4, 2), "float32"), np.ones((4, 1), "float32")
+    says = r": each of the groups must be of Parameters of the model, and groups\[1\] is of others: .* 2 Parameters"
+    with pytest.raises(ValueError, match="^fit" + says):
+        cr.fit(model, cr.MSELoss(), (x, y), epochs=1, **how)
+    with pytest.raises(ValueError, match="^compile" + says):
+        cr.compile(model, cr.MSELoss(), **how)
+    cr.compile(model)  # in which nothing is updated
+    optimizer.groups = [{"parameters": [model[0], other], "lr": 0.5}]  # that has some of the model's
+    cr.fit(model, cr.MSELoss(), (x, y), epochs=1, **how)

@@ -85,6 +85,7 @@ NB_MODULE(CHAINRULE_MODULE, m) {
         .def("write_state", &Compiled::write_state)
         .def("steps_taken", [](Compiled& c, int i) { return c.engine().steps_taken(i); })
         .def("set_steps_taken", [](Compiled& c, int i, int64_t steps) { c.engine().set_steps_taken(i, steps); })
+        .def("set_steps_ahead", [](Compiled& c, int i, int64_t steps) { c.engine().set_steps_ahead(i, steps); })
         .def_prop_rw("dropout_pass", [](Compiled& c) { return c.engine().dropout_pass(); },
                      [](Compiled& c, int64_t pass) { c.engine().set_dropout_pass(pass); })
         .def_prop_ro("best_epoch", [](Compiled& c) { return c.engine().best().epoch; })
@@ -112,7 +113,7 @@ NB_MODULE(CHAINRULE_MODULE, m) {
         .def("copy_values", &Compiled::copy_values, "parameters"_a, "arrays"_a)
         .def("release", [](Compiled& c) { c.release(); })
         .def("release_one", [](Compiled& c, nb::handle parameter) { c.release(parameter); }, "parameter"_a)
-        .def("set_state_places", &Compiled::set_state_places, "dicts"_a, "names"_a, "counts"_a)
+        .def("set_state_places", &Compiled::set_state_places, "places"_a)
         .def("give_state", &Compiled::give_state)
         .def("open_state", &Compiled::open_state, "parameter"_a, "k"_a, "array"_a)
         .def_prop_rw("owns_state", &Compiled::owns_state, &Compiled::set_owns_state)

@@ -83,9 +83,12 @@ public:
     virtual void write_gradient(int i, const void* from) = 0;
     virtual void read_state(int i, int k, void* to) const = 0;
     virtual void write_state(int i, int k, const void* from) = 0;
+    virtual ParameterShape state_shape(int i, int k) const = 0;  // mostly the parameter's own
     virtual int states() const = 0;
     virtual int64_t steps_taken(int i) const = 0;  // of the optimizer, for parameter i
     virtual void set_steps_taken(int i, int64_t steps) = 0;
+    virtual int64_t steps_ahead(int i) const = 0;  // of Lookahead, whose slow weights are the state behind the others
+    virtual void set_steps_ahead(int i, int64_t steps) = 0;
     virtual int64_t dropout_pass() const = 0;      // training passes so far: the masks are a function of it
     virtual void set_dropout_pass(int64_t pass) = 0;
     virtual void count_updates_in(int64_t* count) = 0;  // those that `run`, `step` and `update` make from here on

@@ -109,11 +109,14 @@ public:
     }
     // Adds each head's loss of a batch to `losses`; with the last batch of a step, what divides that of the step.
     void add_up(int64_t rows, bool last, LossSum* losses) const {
-        for (size_t k = 0; k < heads_.size(); ++k) {
+        const int64_t blocks = (rows + row_block - 1) / row_block;
+        for (const One& one : heads_) {
             double sum = 0;
-            for (int64_t b = 0; b < (rows + row_block - 1) / row_block; ++b) sum += heads_[k].partial[b];
-            losses[k].sum += sum;
-            if (last) losses[k].denominator += heads_[k].denominator;
+#pragma GCC unroll 1
+            for (int64_t b = 0; b < blocks; ++b) sum += one.partial[b];
+            losses->sum += sum;
+            if (last) losses->denominator += one.denominator;
+            ++losses;
         }
     }
 

@@ -149,6 +149,7 @@ public:
 
     // The same by several threads, by rows: dx first, each thread its own; then the gradients of the parameters.
     virtual void prepare(Share) {}
+    virtual bool prepares_forward() const { return false; }  // does the way forward need it too?
     virtual void backward_inputs(const Pass&, int64_t begin, int64_t end) = 0;
     virtual void backward_parameters(const Pass&, int64_t /*samples*/, Share, bool /*prepare_next*/) {}
 

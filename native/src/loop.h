@@ -71,11 +71,14 @@ public:
     }
     void read_gradient(int i, void* to) const override { read(parameters().gradients(), i, to); }
     void write_gradient(int i, const void* from) override { write(parameters().gradients(), i, from); }
-    void read_state(int i, int k, void* to) const override { read(parameters().state(known_state(k)), i, to); }
-    void write_state(int i, int k, const void* from) override { write(parameters().state(known_state(k)), i, from); }
+    void read_state(int i, int k, void* to) const override { parameters().read_state(known(i), known_state(k), static_cast<T*>(to)); }
+    void write_state(int i, int k, const void* from) override { network_.parameters().write_state(known(i), known_state(k), static_cast<const T*>(from)); }
+    ParameterShape state_shape(int i, int k) const override { return parameters().state_shape(known(i), known_state(k)); }
     int states() const override { return parameters().states(); }
-    int64_t steps_taken(int i) const override { return parameters().steps_taken()[known(i)]; }
+    int64_t steps_taken(int i) const override { return parameters().steps_taken(known(i)); }
     void set_steps_taken(int i, int64_t steps) override { network_.parameters().set_steps_taken(known(i), steps); }
+    int64_t steps_ahead(int i) const override { return parameters().steps_ahead()[known(i)]; }
+    void set_steps_ahead(int i, int64_t steps) override { network_.parameters().set_steps_ahead(known(i), steps); }
     int64_t dropout_pass() const override { return passes_; }
     void set_dropout_pass(int64_t pass) override { passes_ = pass; }
     void read_best(int i, void* to) const override { read(parameters().best(), i, to); }
@@ -188,6 +191,7 @@ public:
         pass_ = {};
         pass_.training = training;
         if (training) pass_.number = passes_++;
+        network_.prepare_forward({});
         network_.forward(pass_, 0, rows);
         for (size_t k = 0; k < network_.outputs(); ++k) unpack(network_.output(k).rows(0, rows), static_cast<T*>(y[k]), network_.output(k).columns);
         remembers_ = rows;

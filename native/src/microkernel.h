@@ -151,9 +151,9 @@ FORCE_INLINE void tile(Walk walk, const T* b, int64_t b_step, int64_t depth, Sta
 template <class F>
 FORCE_INLINE void split_evenly(int64_t n, int64_t most, F each) {
     if (n <= 0) return;
-    int64_t tiles = (n + most - 1) / most, small = n / tiles, large = n - small * tiles;
-    for (int64_t t = 0, begin = 0; t < tiles; ++t) {
-        int64_t size = small + (t < large ? 1 : 0);
+    int64_t tiles = (n + most - 1) / most, small = tiles == 1 ? n : n / tiles, large = n - small * tiles;
+    for (int64_t begin = 0; begin < n; --large) {
+        const int64_t size = small + (large > 0 ? 1 : 0);
         each(begin, int(size));
         begin += size;
     }

@@ -77,7 +77,7 @@ public:
         }
         for (size_t s = 0; s < values_.size(); ++s)
             if (gradient_of_[s] >= 0) values_[s].gradient = values_[size_t(gradient_of_[s])].gradient;
-        parameters_.lay_out_gradients(arena);
+        parameters_.lay_out_gradients(arena, plan_.threads);
         for (Layer<T>* layer : layers_) layer->lay_out(arena, plan_.batch, plan_.threads > 1);
         shared_scratch_ = arena.take<T>(shared_scratch_size());
     }
@@ -123,6 +123,10 @@ public:
     void parameters_changed() { prepared_ = false; }
     void prepare(Share share) {
         for (Layer<T>* layer : going_back_) layer->prepare(share);
+        prepare_forward(share);
+    }
+    void prepare_forward(Share share) {
+        for (Layer<T>* layer : preparing_) layer->prepare(share);
     }
     void backward_inputs(const Pass& pass, int64_t begin, int64_t end) {
         for (size_t i = going_back_.size(); i-- > 0;) going_back_[i]->backward_inputs(pass, begin, end);
@@ -159,12 +163,17 @@ private:
     static constexpr int over_value = -1;
 
     void make_layers() {
+        std::vector<bool> is_behind_trained(plan_.values.size(), false);
         for (const Op& op : plan_.ops) {
             Making making{op.settings, {}, plan_.values[size_t(op.output)], {}, op.parameters, plan_.seed};
             for (int v : op.inputs) making.x.push_back(plan_.values[size_t(v)]);
             for (int p : op.parameters) making.shapes.push_back(plan_.parameters[size_t(p)]);
             made_.push_back(make_layer<T>(making));
-            operations_ += made_.back()->operations();
+            // Of a layer's three products, y, dx and dW, those that are made; of what is trained, all.
+            const bool trains = std::any_of(op.parameters.begin(), op.parameters.end(), [&](int p) { return plan_.is_trained(p); });
+            const bool goes_back = std::any_of(op.inputs.begin(), op.inputs.end(), [&](int v) { return is_behind_trained[size_t(v)]; });
+            is_behind_trained[size_t(op.output)] = trains || goes_back;
+            operations_ += made_.back()->operations() * (trains ? 1 : goes_back ? 2. / 3 : 1. / 3);
         }
     }
 
@@ -194,6 +203,7 @@ private:
             layer->put(std::move(place));
             layers_.push_back(layer);
             if (fusion.goes_back(op)) going_back_.push_back(layer);
+            if (layer->prepares_forward()) preparing_.push_back(layer);
             is_big_ = is_big_ || layer->is_big();
         }
         for (int v : plan_.inputs) inputs_.push_back(&values_[size_t(fusion.slot[size_t(v)])]);
@@ -240,7 +250,7 @@ private:
     Plan plan_;
     Parameters<T> parameters_;
     std::vector<std::unique_ptr<Layer<T>>> made_;  // of every op of the plan
-    std::vector<Layer<T>*> layers_, going_back_;   // those that run; and of them those with something to do on the way back
+    std::vector<Layer<T>*> layers_, going_back_, preparing_;  // those that run; of them those with something to do on the way back, or before they go forward
     std::vector<Value<T>> values_;                 // the slots; never resized once layers point to them
     std::vector<int> gradient_of_;                 // whose memory each slot's gradient has
     std::vector<Value<T>*> inputs_, outputs_;

@@ -8,24 +8,17 @@
 
 #include "arena.h"
 #include "constraints/constraint.h"
+#include "lookahead.h"
 #include "optimizers/optimizer.h"
-#include "plan.h"
-#include "products/products.h"
 #include "rates.h"
 #include "share.h"
 
 namespace chainrule {
 
-// Numbers in memory of a matrix, padding included.
-template <class T>
-int64_t matrix_size(int64_t rows, int64_t columns) {
-    return checked_product(rows, round_up(columns, panel_width<T>(columns)));
-}
-
 template <class T>
 class Parameters {
 public:
-    explicit Parameters(const Plan& plan) : shapes_(plan.parameters) {
+    explicit Parameters(const Plan& plan) : shapes_(plan.parameters), lookahead_(plan.lookahead) {
         for (const ParameterShape& p : shapes_) {
             if (p.n_out < 1 || p.n_in < 0 || p.n_out > (int64_t(1) << 31) || p.n_in > (int64_t(1) << 31))
                 throw std::invalid_argument("plan: a parameter's shape is empty or huge");
@@ -35,15 +28,22 @@ public:
         const size_t n = shapes_.size();
         uses_.assign(n, 0);
         fused_.assign(n, false);
-        steps_taken_.assign(n, 0);
+        steps_before_.assign(n, 0);
+        steps_ahead_.assign(n, 0);
         constraints_.resize(n);
+        wholes_.resize(n);
         for (size_t i = 0; i < n; ++i) rule_of_.push_back(plan.rule(int(i)));
         has_average_ = !plan.average.kind.empty();
         if (plan.has_optimizer()) clip_norm_ = with_normal_options<T>(plan.rules[0].optimizer).number("clip_norm");
         for (const Rule& rule : plan.rules) rules_.push_back(made(rule));
         for (const Made& rule : rules_) spoils_padding_ = spoils_padding_ || rule.optimizer->spoils_padding();
-        for (size_t i = 0; i < n; ++i)
-            if (rule_for(i)) constrain(i, plan.rules[size_t(rule_of_[i])].constraints);
+        for (size_t i = 0; i < n; ++i) {
+            if (!rule_for(i)) continue;
+            constrain(i, plan.rules[size_t(rule_of_[i])].constraints);
+            wholes_[i].update = rule_for(i)->optimizer->of_whole(shapes_[i]);
+            if (wholes_[i].update) operations_of_wholes_ += wholes_[i].update->operations();
+        }
+        does_more_ = bounds_rows_ || spoils_padding_ || operations_of_wholes_ > 0 || lookahead_.is_there();
     }
 
     // Is it not frozen? Then it has a rule, if there is an optimizer.
@@ -66,9 +66,8 @@ public:
         size_.resize(shapes_.size());
         int64_t flat = 0, biggest = 0;
         for (size_t i = 0; i < shapes_.size(); ++i) {
-            const Matrix<T> m = matrix(nullptr, i);
             offset_[i] = flat;
-            size_[i] = round_up(matrix_size<T>(m.rows, m.columns), 64);
+            size_[i] = parameter_size<T>(shapes_[i]);
             biggest = size_[i] > biggest ? size_[i] : biggest;
             flat += size_[i];
             checked_product(flat, 1);
@@ -77,10 +76,21 @@ public:
         biggest_ = biggest;
         values_ = arena.take<T>(flat);
     }
-    void lay_out_gradients(Arena& arena) {
+    void lay_out_gradients(Arena& arena, int threads) {
         gradients_ = arena.take<T>(flat_size_);
-        state_.resize(size_t(states()));
+        state_.resize(size_t(flat_states()));
         for (T*& s : state_) s = arena.take<T>(flat_size_);
+        int64_t scratch = 0;
+        for (size_t i = 0; i < wholes_.size(); ++i) {
+            if (!wholes_[i].update) continue;
+            wholes_[i].kept.clear();
+            for (const KeptArray& kept : wholes_[i].update->kept())
+                wholes_[i].kept.push_back({kept, arena.take<T>(kept.lies_as_value ? size_[i] : round_up(number_of(kept.shape), 64))});
+            scratch = std::max(scratch, wholes_[i].update->scratch());
+        }
+        scratch_of_threads_.resize(scratch > 0 ? size_t(threads) : 0);
+        for (T*& s : scratch_of_threads_) s = arena.take<T>(scratch);
+        if (lookahead_.is_there()) slow_ = arena.take<T>(flat_size_);
     }
     void lay_out_best(Arena& arena) {
         best_ = arena.take<T>(flat_size_);
@@ -89,7 +99,7 @@ public:
     }
     // Once the memory is there.
     void start() {
-        for (int k = 0; k < states(); ++k) {
+        for (int k = 0; k < flat_states(); ++k) {
             for (size_t i = 0; i < shapes_.size(); ++i) {
                 const Made* rule = rule_for(i);
                 const T initial = rule && k < rule->optimizer->states() ? T(rule->optimizer->initial_state(k)) : T(0);
@@ -101,25 +111,42 @@ public:
 
     // ---- what Python sees
 
-    int states() const {  // of the rule with the most
-        int most = 0;
-        for (const Made& rule : rules_) most = rule.optimizer->states() > most ? rule.optimizer->states() : most;
-        return most;
+    // The most arrays of state that a parameter has: those of its rule, and Lookahead's slow weights behind them.
+    int states() const {
+        size_t most = size_t(flat_states());
+        for (const Whole& whole : wholes_) most = std::max(most, whole.kept.size());
+        return int(most) + lookahead_.is_there();
+    }
+    ParameterShape state_shape(size_t i, int k) const {
+        const Whole& whole = wholes_[i];
+        return size_t(k) < whole.kept.size() ? whole.kept[size_t(k)].kept.shape : shapes_[i];
+    }
+    void read_state(size_t i, int k, T* to) const {
+        const State state = state_of(i, k);
+        if (state.lies_as_value) read(state.flat, i, to);
+        else std::memcpy(to, state.at, size_t(number_of(state_shape(i, k))) * sizeof(T));
+    }
+    void write_state(size_t i, int k, const T* from) {
+        const State state = state_of(i, k);
+        if (state.lies_as_value) write(state.flat, i, from);
+        else std::memcpy(state.at, from, size_t(number_of(state_shape(i, k))) * sizeof(T));
     }
     T* values() const { return values_; }
     T* gradients() const { return gradients_; }
-    T* state(int k) const { return state_[size_t(k)]; }
     T* best() const { return best_; }
     T* average() const { return average_; }
     T* value(int i) const { return values_ + offset_[size_t(i)]; }
     T* gradient(int i) const { return gradients_ + offset_[size_t(i)]; }
     size_t count() const { return shapes_.size(); }
     const ParameterShape& shape(int i) const { return shapes_[size_t(i)]; }
-    const std::vector<int64_t>& steps_taken() const { return steps_taken_; }
+    int64_t steps_taken(size_t i) const { return steps_before_[i] + steps_; }
     void set_steps_taken(size_t i, int64_t steps) {
-        steps_taken_[i] = steps;
+        steps_before_[i] = steps - steps_;
         find_ranges();
     }
+    // Since Lookahead knows them.
+    const std::vector<int64_t>& steps_ahead() const { return steps_ahead_; }
+    void set_steps_ahead(size_t i, int64_t steps) { steps_ahead_[i] = steps; }
 
     void read(const T* flat, size_t i, T* to) const {
         each_number(i, [&](int64_t at) { *to++ = flat[at]; });
@@ -166,22 +193,33 @@ public:
 
     // ---- the optimizer's step
 
-    void count_step() {
-        for (int64_t& steps : steps_taken_) ++steps;
-    }
+    void count_step() { ++steps_; }
     bool all_fused() const { return all_fused_; }  // of those that are trained
 
     // All of it, on the gradients as they are, but for what a fused pass has updated. divided(f) runs f for every share of the
     // numbers, and comes back when all are done.
     template <class Divided>
     void step(const Rates& rates, bool skip_fused, const Divided& divided) {
+        if (does_more_) return step_with_more(rates, skip_fused, divided);
         const double scale = clipping_scale();
         divided([&](Share share) { update(rates, scale, skip_fused, share); });
-        if (bounds_rows_) divided([&](Share share) { bound_rows(rates, share); });
-        clear_padding_if_spoiled();
     }
 
 private:
+    // Where there is more than numbers that are updated one by one.
+    template <class Divided>
+    NO_INLINE void step_with_more(const Rates& rates, bool skip_fused, const Divided& divided) {
+        if (lookahead_.is_there()) begin_lookahead();
+        const double scale = clipping_scale();
+        divided([&](Share share) {
+            update(rates, scale, skip_fused, share);
+            update_wholes(rates, scale, share);
+        });
+        if (bounds_rows_) divided([&](Share share) { bound_rows(rates, share); });
+        clear_padding_if_spoiled();
+        if (lookahead_.is_there()) look_back(divided);
+    }
+
     // The factor by which clip_norm scales all gradients, after clip_value has cut them.
     double clipping_scale() const {
         if (!(clip_norm_ > 0)) return 1;
@@ -196,12 +234,50 @@ private:
         for (const Range& range : skip_fused ? unfused_ : ranges_) {
             const int64_t begin = share.begin(range.end - range.begin, 64), end = share.end(range.end - range.begin, 64);
             if (begin == end) continue;
-            const Made& rule = rules_[size_t(range.rule)];
-            const UpdateStep step{rates.lr[range.rule], steps_taken_[range.parameter], scale * rule.sign,
-                                  rates.momentum ? rates.momentum[range.rule] : -1};
-            update_range(*rule.optimizer, range.begin + begin, range.begin + end, step);
+            const UpdateStep step = step_of(range, rates, scale);
+            update_range(*rules_[size_t(range.rule)].optimizer, range.begin + begin, range.begin + end, step);
             if (range.is_bounded) bound(range, step.lr, begin, end);
         }
+    }
+
+    // Each parameter that is updated whole by one thread: that in whose share of the operations the middle of its own lies.
+    void update_wholes(const Rates& rates, double scale, Share share) {
+        double before = 0;
+        for (size_t i = 0; i < wholes_.size(); ++i) {
+            const Whole& whole = wholes_[i];
+            if (!whole.update) continue;
+            const double mine = whole.update->operations(), middle = (before + mine / 2) / operations_of_wholes_;
+            before += mine;
+            if (std::min(int(middle * share.count), share.count - 1) != share.index) continue;
+            const Range range{offset_[i], offset_[i] + size_[i], rule_of_[i], i, !constraints_[i].empty()};
+            const UpdateStep step = step_of(range, rates, scale);
+            T* states[8] = {};
+            for (size_t k = 0; k < whole.kept.size(); ++k) states[k] = whole.kept[k].at;
+            T* const scratch = scratch_of_threads_.empty() ? nullptr : scratch_of_threads_[size_t(share.index)];
+            whole.update->update(step, values_ + range.begin, gradients_ + range.begin, states, scratch);
+            if (range.is_bounded) bound(range, step.lr, 0, size_[i]);
+        }
+    }
+
+    // Slow weights begin as the weights before the first update.
+    void begin_lookahead() {
+        for (size_t i = 0; i < shapes_.size(); ++i)
+            if (rule_for(i) && steps_ahead_[i] == 0) std::memcpy(slow_ + offset_[i], values_ + offset_[i], size_t(size_[i]) * sizeof(T));
+    }
+    // After each so many updates of a parameter its slow weights follow, and the fast ones go back there.
+    template <class Divided>
+    void look_back(const Divided& divided) {
+        bool any = false;
+        for (size_t i = 0; i < shapes_.size(); ++i)
+            if (rule_for(i)) any = lookahead_.is_due(++steps_ahead_[i]) || any;
+        if (!any) return;
+        divided([&](Share share) {
+            for (size_t i = 0; i < shapes_.size(); ++i) {
+                if (!rule_for(i) || !lookahead_.is_due(steps_ahead_[i])) continue;
+                const int64_t begin = share.begin(size_[i], 64), end = share.end(size_[i], 64);
+                if (begin < end) lookahead_.follow(slow_ + offset_[i] + begin, values_ + offset_[i] + begin, end - begin);
+            }
+        });
     }
 
     // And those that look at whole rows, with all that come behind them: once every number is updated.
@@ -240,12 +316,49 @@ private:
         size_t parameter;  // the first of them
         bool is_bounded;   // it has constraints
     };
+    // How one is updated whole, if it is, and what is kept of it.
+    struct Whole {
+        struct Array {
+            KeptArray kept;
+            T* at;
+        };
+        std::unique_ptr<WholeUpdate<T>> update;
+        std::vector<Array> kept;
+    };
+    // Where an array of state is: at the parameter's offset in a flat one, or on its own.
+    struct State {
+        T *flat, *at;
+        bool lies_as_value;
+    };
+
+    UpdateStep step_of(const Range& range, const Rates& rates, double scale) const {
+        return {rates.lr[range.rule], steps_taken(range.parameter), scale * rules_[size_t(range.rule)].sign,
+                rates.momentum ? rates.momentum[range.rule] : -1};
+    }
+    static int64_t number_of(const ParameterShape& shape) { return shape.n_out * std::max<int64_t>(shape.n_in, 1); }
+    int flat_states() const {  // of the rule with the most
+        int most = 0;
+        for (const Made& rule : rules_) most = std::max(most, rule.optimizer->states());
+        return most;
+    }
+    State state_of(size_t i, int k) const {
+        const Made* rule = rule_for(i);
+        const Whole& whole = wholes_[i];
+        const int own = whole.update ? int(whole.kept.size()) : rule ? rule->optimizer->states() : 0;
+        if (lookahead_.is_there() && k == own) return {slow_, nullptr, true};
+        if (whole.update && k < own) {
+            const auto& [kept, at] = whole.kept[size_t(k)];
+            return {at - offset_[i], at, kept.lies_as_value};
+        }
+        if (size_t(k) >= state_.size()) throw std::out_of_range("parameter " + std::to_string(i) + " has no state " + std::to_string(k));
+        return {state_[size_t(k)], nullptr, true};
+    }
 
     Made made(const Rule& rule) const {
         const Settings settings = with_normal_options<T>(rule.optimizer);
         const bool maximizes = settings.flag("maximize");
         Made made{make_optimizer<T>(settings), maximizes ? -1.0 : 1.0, settings.number("clip_value"), false};
-        made.is_plain = made.optimizer->is_plain() && !maximizes && !(clip_norm_ > 0) && rule.constraints.empty();
+        made.is_plain = made.optimizer->is_plain() && !maximizes && !(clip_norm_ > 0) && rule.constraints.empty() && !lookahead_.is_there();
         return made;
     }
     void constrain(size_t i, const std::vector<Settings>& constraints) {
@@ -280,6 +393,7 @@ private:
         for (size_t i = 0; i < shapes_.size() && !rules_.empty(); ++i) {
             if (!is_trained(int(i))) continue;
             all_fused_ = all_fused_ && fused_[i];
+            if (wholes_[i].update) continue;
             add(i, ranges_);
             if (!fused_[i]) add(i, unfused_);
         }
@@ -288,7 +402,7 @@ private:
         const Range mine{offset_[i], offset_[i] + size_[i], rule_of_[i], i, !constraints_[i].empty()};
         Range* const last = to.empty() ? nullptr : &to.back();
         const bool goes_on = last && last->end == mine.begin && last->rule == mine.rule && !mine.is_bounded && !last->is_bounded &&
-                             steps_taken_[last->parameter] == steps_taken_[i];
+                             steps_before_[last->parameter] == steps_before_[i];
         if (goes_on) last->end = mine.end;
         else to.push_back(mine);
     }
@@ -302,16 +416,21 @@ private:
     std::vector<ParameterShape> shapes_;
     std::vector<int> uses_;  // by how many layers
     std::vector<bool> fused_;
-    std::vector<int64_t> offset_, size_, steps_taken_;
+    std::vector<int64_t> offset_, size_, steps_ahead_;
+    std::vector<int64_t> steps_before_;  // of each parameter, before those counted here,
+    int64_t steps_ = 0;                  // which all have taken
     std::vector<Made> rules_;
     std::vector<int> rule_of_;  // of each parameter; -1: frozen
     std::vector<std::vector<std::unique_ptr<Constraint<T>>>> constraints_;  // of each parameter
     std::vector<Range> ranges_, unfused_;  // of all that are trained; of those that no fused pass has updated
+    std::vector<Whole> wholes_;            // of each parameter; without an update it is in a range
+    Lookahead<T> lookahead_;
     bool all_fused_ = true, bounds_rows_ = false, spoils_padding_ = false, has_average_ = false;
-    double clip_norm_ = 0;
+    bool does_more_ = false;  // an update than each number by itself
+    double clip_norm_ = 0, operations_of_wholes_ = 0;
     int64_t flat_size_ = 0, biggest_ = 0;
-    T *values_ = nullptr, *gradients_ = nullptr, *best_ = nullptr, *average_ = nullptr, *scratch_ = nullptr;
-    std::vector<T*> state_;
+    T *values_ = nullptr, *gradients_ = nullptr, *best_ = nullptr, *average_ = nullptr, *scratch_ = nullptr, *slow_ = nullptr;
+    std::vector<T*> state_, scratch_of_threads_;
 };
 
 }  // namespace chainrule

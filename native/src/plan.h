@@ -3,6 +3,7 @@
 // their names and settings.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -25,6 +26,11 @@ struct ParameterShape {
     int64_t taps = 0;  // of a convolution's kernel, (n_out, n_in / taps, …): the product of its last axes
     std::vector<int64_t> axes = {};  // of Python's array; none: these
     int64_t size() const { return n_out * (n_in > 0 ? n_in : 1); }
+    template <class Length>
+    bool has_axes(int count, const Length* lengths) const {
+        if (!axes.empty()) return count == int(axes.size()) && std::equal(axes.begin(), axes.end(), lengths);
+        return n_in > 0 ? count == 2 && lengths[0] == n_out && lengths[1] == n_in : count == 1 && lengths[0] == n_out;
+    }
 };
 
 // Reads values, writes one. `settings.kind` is the name of its class in Python, or of the op that its class amounts to.
@@ -59,6 +65,7 @@ struct Plan {
     std::vector<Head> heads;   // one for each output; empty for a network that only predicts
     std::vector<Rule> rules;   // of the optimizer; empty: there is none
     std::vector<int> rule_of;  // of each parameter the number of its rule, -1 for one that is frozen; empty: 0 for all
+    Settings lookahead;        // what goes around the rules; no kind: nothing
     int64_t batch = 1;    // rows of the largest batch (and of forward/backward)
     int64_t accumulate = 1;  // batches of a step of `run`, whose gradients add up
     Settings average;     // of the parameters, by which `run` evaluates; no kind: none

@@ -66,7 +66,7 @@ private:
         if (!parameters.all_fused()) parameters.step(rates, true, [&](const auto& f) { divided(false, f); });
     }
 
-    void pass_of(const Pass& pass, const Dataset& data, const int64_t* order, int64_t first, int64_t rows, bool shared) {
+    void pass_of(Pass& pass, const Dataset& data, const int64_t* order, int64_t first, int64_t rows, bool shared) {
         if (!shared) alone(pass, data, order, first, rows);
         else if (network_.goes_by_layers(rows)) by_layers(pass, data, order, first, rows);
         else by_rows(pass, data, order, first, rows);
@@ -84,8 +84,9 @@ private:
     }
 
     // Chunk after chunk, all in the same memory.
-    void alone(Pass pass, const Dataset& data, const int64_t* order, int64_t first, int64_t rows) {
+    void alone(Pass& pass, const Dataset& data, const int64_t* order, int64_t first, int64_t rows) {
         network_.parameters_changed();
+        network_.prepare_forward({});
         const bool add = pass.add, update = pass.update;
         each_chunk(0, rows, network_.chunk_rows(), [&](int64_t begin, int64_t end) {
             const int64_t n = end - begin;
@@ -118,6 +119,7 @@ private:
     void by_layers(const Pass& pass, const Dataset& data, const int64_t* order, int64_t first, int64_t rows) {
         const auto all = [&](const auto& f) { phase(f); };
         network_.parameters_changed();
+        phase([&](Share share) { network_.prepare_forward(share); });
         phase_of_rows(rows, [&](int64_t begin, int64_t end) { gather_rows(data, order, first, begin, end); });
         network_.forward_by_layers(pass, rows, all);
         phase_of_rows(rows, [&](int64_t begin, int64_t end) { heads_.rows(begin, end, 0); });

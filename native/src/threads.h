@@ -31,53 +31,93 @@ FORCE_INLINE void pause() {
 #endif
 }
 
-// Steps with help, or without? Whichever took less time per row of late; the other is tried again now and then, for a
-// hundredth of the time where the answer does not change. It may change while a program runs: on a virtual machine whose
+// When help may be asked for again, to all judges of the process: that others need the cores is true for all of them.
+class Patience {
+public:
+    static Patience& of_process() {
+        static Patience patience;
+        return patience;
+    }
+    double until() const { return until_.load(std::memory_order_relaxed); }
+    void wait(double until) { until_.store(until, std::memory_order_relaxed); }
+
+    // For tests: help is wanted in every step, whatever it costs.
+    bool is_endless() const { return endless_.load(std::memory_order_relaxed); }
+    void be_endless() { endless_.store(true, std::memory_order_relaxed); }
+
+private:
+    std::atomic<double> until_{0};
+    std::atomic<bool> endless_{false};
+};
+
+// Steps with help, or without? What help has gained or lost is an account: a row costs what it took alone, of late, and where
+// help is behind that, nobody is asked for a time that is long beside what was lost, longer each time. So it costs a fiftieth
+// at most, whatever goes wrong: a helper that loses its core in the midst of a part is waited for while a scheduler lets
+// another process run, some milliseconds; the short while before that says nothing, for there it helps. Who is helped works
+// alone for a moment now and then, to know what that takes. It may change while a program runs: on a virtual machine whose
 // two processors now shared a cache and now did not (bench/round_trip.cpp), a step of 28 µs took 17 with help, or 43.
 class Judge {
 public:
-    bool wants_help() const { return helped_; }
+    explicit Judge(Patience& patience = Patience::of_process()) : Judge(patience, clock()) {}
+    Judge(Patience& patience, double now) : patience_(patience), helped_(now >= patience.until()) {}
+    bool wants_help() const { return helped_ || patience_.is_endless(); }
 
-    void begin_step() { start_ = std::chrono::steady_clock::now(); }
+    void begin_step() { start_ = clock(); }
     void end_step(int64_t rows) {
-        const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
-        if (warming_ > 0) {
-            warming_ -= seconds;
-            return;
-        }
+        const double now = clock();
+        ended(rows, now - start_, now);
+    }
+
+    // A step, as wanted, took so long until now.
+    void ended(int64_t rows, double seconds, double now) {
         seconds_ += seconds;
         rows_ += rows;
-        double& cost = cost_[helped_];
-        if (seconds_ < (helped_ == prefers_help_ && cost > 0 ? 2e-3 : 3e-4)) return;
-        const double now = seconds_ / double(rows_);
-        cost = cost == 0 ? now : 0.75 * cost + 0.25 * now;
-        if (helped_ != prefers_help_) {  // that was a trial
-            const bool helps = now < cost_[!helped_] ? helped_ : !helped_;
-            patience_ = helps == prefers_help_ ? (2 * patience_ < longest ? 2 * patience_ : longest) : shortest;
-            if (helps != prefers_help_) cost = now;
-            prefers_help_ = helps;
-            left_ = patience_;
-            turn_to(helps);
-        } else if (--left_ <= 0) {
-            turn_to(!helped_);
-        } else {
-            seconds_ = 0, rows_ = 0;
+        if (helped_ && alone_ > 0) {
+            balance_ += double(rows) * alone_ - seconds;
+            if (balance_ > most_gained) balance_ = most_gained;
+            if (balance_ < -moment) return refrain(now);
         }
+        if (seconds_ < (helped_ && alone_ > 0 ? stint_ : moment)) return;
+        if (helped_) {
+            if (alone_ > 0 && stint_ < longest) stint_ *= 2;
+            wait_ = 0;
+            return turn_to(false);
+        }
+        const double cost = seconds_ / double(rows_);
+        alone_ = alone_ == 0 ? cost : (alone_ + cost) / 2;
+        if (stint_ < fold / 2 * seconds_) stint_ = fold / 2 * seconds_;  // half of a fiftieth, where help takes half the time
+        turn_to(now >= again_ && now >= patience_.until());
     }
 
 private:
-    static constexpr int shortest = 4, longest = 128;
+    static constexpr double moment = 3e-4, longest = 0.25;
+    static constexpr double most_gained = 3e-3;  // as much as one such wait: one now and then is no reason to do without
+    static constexpr double fold = 50;
+    static double clock() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+
+    // Help has cost more than a moment.
+    void refrain(double now) {
+        const double due = fold * -balance_;
+        patience_.wait(now + due);
+        wait_ = 2 * wait_ > due ? 2 * wait_ : due;
+        if (wait_ > longest && due < longest) wait_ = longest;
+        again_ = now + wait_;
+        stint_ = 0;
+        turn_to(false);
+    }
     void turn_to(bool help) {
+        if (help != helped_) balance_ = 0;
         helped_ = help;
         seconds_ = 0, rows_ = 0;
-        warming_ = help ? 2e-4 : 0;  // helpers have to wake up
     }
-    bool helped_ = true, prefers_help_ = true;
-    int left_ = 1, patience_ = shortest;
-    double cost_[2] = {0, 0};  // seconds per row, without and with help
-    double seconds_ = 0, warming_ = 2e-4;
+
+    Patience& patience_;
+    bool helped_;
+    double alone_ = 0;                             // seconds per row without help; 0: not known yet
+    double balance_ = 0;                           // seconds gained by help since it was asked for
+    double stint_ = 0, wait_ = 0, again_ = 0;      // seconds until the next look at alone_; without help, and until when
+    double seconds_ = 0, start_ = 0;
     int64_t rows_ = 0;
-    std::chrono::steady_clock::time_point start_;
 };
 
 class Pool {

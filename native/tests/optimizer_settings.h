@@ -21,6 +21,10 @@ inline chainrule::Settings optimizer_settings(const std::string& kind, const std
         {"Adadelta", {{"rho", 0.9}, {"eps", 1e-6}}},
         {"Rprop", {{"eta1", 0.5}, {"eta2", 1.2}, {"step_size1", 1e-6}, {"step_size2", 50}}},
         {"ASGD", {{"lambd", 1e-4}, {"alpha", 0.75}, {"t0", 1e6}}},
+        {"Adafactor", {{"beta2_decay", -0.8}, {"eps1", -1}, {"eps2", 1e-3}, {"d", 1}}},
+        {"Muon", {{"momentum", 0.95}, {"nesterov", 1}, {"ns_coefficient1", 3.4445}, {"ns_coefficient2", -4.775}, {"ns_coefficient3", 2.0315},
+                  {"eps", 1e-7}, {"ns_steps", 5}, {"adjust_lr_fn", 0}, {"adamw_lr_ratio", 1}, {"adamw_beta1", 0.9}, {"adamw_beta2", 0.999},
+                  {"adamw_eps", 1e-8}}},
         {"Adagrad", {{"lr_decay", 0}, {"initial_accumulator_value", 0}, {"eps", 1e-10}}},
     };
     chainrule::Settings settings;

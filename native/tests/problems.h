@@ -7,6 +7,10 @@
 #include <vector>
 
 #include "../src/engine.h"
+#include "../src/threads.h"
+
+// Threads help in every step of a test, whatever that costs here and now.
+inline const bool threads_always_help = (chainrule::Patience::of_process().be_endless(), true);
 
 inline int64_t size_of(const chainrule::ParameterShape& p) { return p.n_out * (p.n_in ? p.n_in : 1); }
 

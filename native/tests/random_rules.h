@@ -27,6 +27,8 @@ inline void draw_rules(chainrule::Plan& plan, uint64_t seed, const std::string& 
             if (one_in(3)) changes["clip_value"] = 0.01;
             if (one_in(4)) changes["maximize"] = 1;
             changes["eps"] = 1e-3;
+            if (kind == "Adafactor") changes["eps1"] = 1e-2, changes["d"] = one_in(2) ? 1 : 2;
+            if (kind == "Muon") changes["nesterov"] = one_in(2), changes["adjust_lr_fn"] = one_in(3), changes["ns_steps"] = double(rng() % 4), changes["adamw_eps"] = 1e-3;
         }
         chainrule::Rule rule{optimizer_settings(kind, changes), {}};
         if (one_in(plain ? 4 : 2)) {
@@ -40,4 +42,6 @@ inline void draw_rules(chainrule::Plan& plan, uint64_t seed, const std::string& 
     if (!plain && one_in(2)) plan.rules[0].optimizer.numbers["clip_norm"] = 0.2;
     plan.rule_of.clear();
     for (size_t p = 0; p < plan.parameters.size(); ++p) plan.rule_of.push_back(one_in(3) ? -1 : int(rng() % count));
+    plan.lookahead = {};
+    if (!plain && rng() % 3 == 0) plan.lookahead.kind = "Lookahead", plan.lookahead.numbers = {{"k", double(1 + rng() % 3)}, {"alpha", 0.4}};
 }

@@ -131,6 +131,11 @@ TEST("the training loop, evaluation, prediction and steps allocate nothing") {
             ruled.plan.rules.push_back({optimizer_settings("Adam", {{"amsgrad", 1}}), {}});
             for (size_t p = 0; p < ruled.plan.parameters.size(); ++p) ruled.plan.rule_of.push_back(p < 2 ? -1 : int(p % 2));
             run(ruled, threads, batch);
+            for (const char* kind : {"Adafactor", "Muon"}) {
+                Builder whole = graph(kind);
+                whole.plan.lookahead.kind = "Lookahead", whole.plan.lookahead.numbers = {{"k", 3}, {"alpha", 0.5}};
+                run(whole, threads, batch);
+            }
         }
 }
 

@@ -290,6 +290,8 @@ TEST("a run equals forward, loss, backward and update one by one, for every opti
         optimizer_settings("Adadelta", {{"weight_decay", 0.1}}),
         optimizer_settings("Rprop"),
         optimizer_settings("ASGD", {{"lambd", 0.1}, {"t0", 1}}),
+        optimizer_settings("Adafactor", {{"eps1", 1e-3}, {"weight_decay", 0.1}}),
+        optimizer_settings("Muon", {{"weight_decay", 0.1}, {"adamw_eps", 1e-3}}),
     };
     for (size_t o = 0; o < optimizers.size(); ++o)
         for (int clipping = 0; clipping < 4; ++clipping)

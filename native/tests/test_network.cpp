@@ -278,12 +278,12 @@ TEST("random networks of images under drawn rules equal the naive one, on one th
 // Parameters that are frozen or follow rules of their own, of every optimizer, with constraints.
 TEST("random networks under drawn rules equal the naive one, on one thread and on three") {
     int wrong = 0, threaded = 0, frozen = 0, bounded = 0;
-    for (int seed = 0; seed < 330 && wrong < 3; ++seed) {
-        const char* const kinds[] = {"SGD", "SGD", "Adam", "AdamW", "RMSprop", "Adagrad"};
+    for (int seed = 0; seed < 440 && wrong < 3; ++seed) {
+        const char* const kinds[] = {"SGD", "SGD", "Adam", "AdamW", "RMSprop", "Adagrad", "Adafactor", "Muon"};
         Drawing drawing;
         drawing.ops = 3 + seed % 14, drawing.widest = seed % 5 ? 24 : 60;
         Plan plan = random_plan(uint64_t(6000 + seed), DType::float64, drawing);
-        draw_rules(plan, uint64_t(seed), kinds[seed % 6], seed % 6 == 0);
+        draw_rules(plan, uint64_t(seed), kinds[seed % 8], seed % 8 == 0);
         const int64_t batch = batches[seed % 11];
         const int threads = seed % 3 ? 1 : 3;
         wrong += !equals_naive(plan, batch, threads, seed);
@@ -318,6 +318,19 @@ TEST("a chain with any of its parameters frozen equals the naive one") {
                     for (int p = 0; p < 6; ++p) plan.rule_of.push_back(frozen >> p & 1 ? -1 : 0);
                     if (!equals_naive(plan, batch, frozen % 7 == 0 ? 2 : 1, frozen)) return;
                 }
+}
+
+TEST("what is frozen is no work to share among threads") {
+    const auto threads = [](std::vector<int> frozen, int64_t rows) {
+        Plan plan = plan_of({{64, 64, 64, 64}}, rows, rows, DType::float32);
+        plan.threads = 2;
+        plan.rule_of.assign(6, 0);
+        for (int p : frozen) plan.rule_of[size_t(p)] = -1;
+        return chainrule_engine.create(plan)->threads_used(rows);
+    };
+    CHECK(threads({}, 24) == 2 && threads({0}, 24) == 2, "a bias is trained, and of its layer all counts");
+    CHECK(threads({0, 1, 2, 3}, 24) == 1 && threads({0, 1, 2, 3}, 48) == 2, "of the first two layers y alone is made");
+    CHECK(threads({2, 3, 4, 5}, 24) == 1 && threads({2, 3, 4, 5}, 32) == 2, "of the others y and dx are");
 }
 
 TEST("what is frozen keeps its numbers, its gradients and its state to the bit") {
@@ -651,6 +664,19 @@ TEST("random networks under drawn rules give the same bits for any number of thr
         Plan plan = random_plan(uint64_t(5000 + seed), DType::float64, drawing);
         const int64_t batch = drawing.widest == 200 ? std::vector<int64_t>{2, 17, 31, 40}[size_t(seed / 4 % 4)] : batches[seed % 11];
         draw_rules(plan, uint64_t(seed), seed % 2 ? "SGD" : "Adam", seed % 4 == 1);
+        same_bits<float>(plan, batch, "", seed);
+        same_bits<double>(plan, batch, "", seed);
+    }
+}
+
+TEST("random networks whose parameters are updated whole give the same bits for any number of threads and for slices") {
+    for (int seed = 0; seed < 30; ++seed) {
+        Drawing drawing;
+        drawing.widest = seed % 4 == 0 ? 100 : 40;
+        drawing.ops = 10;
+        Plan plan = random_plan(uint64_t(8000 + seed), DType::float64, drawing);
+        draw_rules(plan, uint64_t(seed), seed % 2 ? "Muon" : "Adafactor");
+        const int64_t batch = std::vector<int64_t>{2, 17, 40, 257, 300}[size_t(seed % 5)];
         same_bits<float>(plan, batch, "", seed);
         same_bits<double>(plan, batch, "", seed);
     }

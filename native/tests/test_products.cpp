@@ -147,6 +147,7 @@ void one_shape(int64_t batch, int64_t n_in, int64_t n_out, std::mt19937& rng) {
     compare("b updated", Matrix<T>(B2.data, 1, n_out), updated_bias, batch + 1, batch, n_in, n_out);
     if (!transposed) {
         for (int64_t i = 0; i < Matrix<T>::size(wr, wc); ++i) W2.buffer.data[i] = W.buffer.data[i];
+        if (to.bias) linear::narrow_bias_gradient<T>(DY.m, to);
         linear_backward_narrow<T>(X2.m, DY.m, W2.m, X2.m, {X2.m.data, scale}, to);
         compare("W updated in one pass", W2.m, updated, batch + 1, batch, n_in, n_out, transposed);
         compare("dx in one pass", X2.m, scaled, n_out, batch, n_in, n_out);

@@ -264,6 +264,10 @@ TEST("chains of which parts are frozen, under rules and constraints, train to th
     expect_bits(double(), "SGD", 0xe2361908f6640b20);
     expect_bits(float(), "Adam", 0x09b19be148f71a9d);
     expect_bits(double(), "Adam", 0x8b7de81c3a22d5f0);
+    expect_bits(float(), "Adafactor", 0xad507e4fde8bbd05);
+    expect_bits(double(), "Adafactor", 0x2cf11c505b9a46b9);
+    expect_bits(float(), "Muon", 0x05815718817539af);
+    expect_bits(double(), "Muon", 0xaa11fe22775d8f75);
 }
 
 // Kernels of every kind: windows that overlap, lie apart, see all of an image; more channels than a panel has; pools; a skip.

@@ -104,6 +104,7 @@ from .layers import (
     ZeroPad1d,
     ZeroPad2d,
     ZeroPad3d,
+    fold_batch_norm,
 )
 from .losses import (
     BCEWithLogitsLoss,
@@ -156,7 +157,7 @@ from .optimizers import (
     clip_grad_value_,
 )
 from .random import seed
-from .train import EarlyStopping, Evaluation, History, Run, evaluate, fit, metrics, predict
+from .train import EarlyStopping, Evaluation, History, Run, evaluate, fit, metrics, predict, update_bn
 
 if TYPE_CHECKING:
     from . import callbacks, estimators

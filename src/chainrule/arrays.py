@@ -274,6 +274,6 @@ def add_at(x: Array, index: Array, values: Array) -> None:
     elif hasattr(x, "index_add_"):  # PyTorch
         x.index_add_(0, index, values)
     else:
-        import cupyx
+        import cupyx  # type: ignore[import-not-found]
 
         cupyx.scatter_add(x, index, values)

@@ -27,6 +27,8 @@ from . import arrays, signature
 from .arguments import as_array, as_input, flag
 from .arrays import Array
 
+FREEZING = ("trainable", "requires_grad")  # what others have to freeze a module by
+
 AnyModule = TypeVar("AnyModule", bound="Module")
 
 
@@ -443,6 +445,14 @@ class Module(Watched):
     def unfreeze(self: AnyModule) -> AnyModule:
         """Have training change the parameters here and below, again; returns the module."""
         return self._train_parameters(True)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in FREEZING and not hasattr(type(self), name):  # which a class of somebody's own may have
+            raise AttributeError(
+                f"{type(self).__name__}.{name}: a module has freeze() and unfreeze(), for all parameters here and "
+                f"below; Parameter.trainable is of one: module.weight.trainable = False"
+            )
+        super().__setattr__(name, value)
 
     def _train_parameters(self: AnyModule, trainable: bool) -> AnyModule:
         for parameter in self.param():

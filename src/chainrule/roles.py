@@ -47,6 +47,8 @@ def require_optimizer(who: str, optimizer: Any, model: Any) -> UpdateRule:
         if optimizer is None:
             raise ValueError(f"{who}: no optimizer; give optimizer=…, or make one the first argument of Sequential")
     if isinstance(optimizer, Optimizer):
+        if optimizer.groups and isinstance(model, Module):
+            require_groups_of(who, optimizer, model)
         return optimizer
     if isinstance(optimizer, Schedule):
         raise TypeError(f"{who}: optimizer must be an optimizer, got a schedule; give it to one: SGD(lr={optimizer!r})")
@@ -54,6 +56,17 @@ def require_optimizer(who: str, optimizer: Any, model: Any) -> UpdateRule:
         got = told(optimizer, optimizers, "train_torch")
         raise TypeError(f"{who}: optimizer must be an optimizer, such as Adam(), got {got}")
     return optimizer
+
+
+def require_groups_of(who: str, optimizer: Optimizer, model: Module) -> None:
+    """Raise ValueError for a group of other Parameters than the model's: what it says would be for nobody."""
+    parameters = frozenset(model.param())
+    for i, group in enumerate(optimizer.groups):
+        if parameters.isdisjoint(group.parameters):
+            raise ValueError(
+                f"{who}: each of the groups must be of Parameters of the model, and groups[{i}] is of others: "
+                f"{group!r}; a copy of a model, or one that was loaded, has Parameters of its own"
+            )
 
 
 def require_functions(who: str, name: str, functions: Any) -> list[Callable[..., Any]]:

@@ -222,6 +222,8 @@ ADAPTIVE = {  # and their learning rates
     "RAdam": 1e-3,
     "Adamax": 1e-3,
     "Adadelta": 0.1,
+    "Adafactor": 1e-3,
+    "Muon": 1e-3,
 }
 
 
@@ -279,6 +281,22 @@ def optimizers(draw: Any, curvature: float = 10.0) -> str:
     if kind == "Adadelta":
         option("rho", 0.6)
         option("eps", 1e-3)
+    if kind == "Adafactor":
+        options["eps"] = draw(
+            st.sampled_from([(1e-3, 1e-3), (1e-2, 0.5)])
+        )  # with less, a sum that is 0 but for rounding
+        option("beta2_decay", -0.5)  # would be divided by itself
+        option("d", 2.0)
+    if kind == "Muon":
+        option("momentum", 0.5, 0.0)
+        option("nesterov", False)
+        option("ns_steps", 0, 2)
+        option("ns_coefficients", (2.0, -1.5, 0.5))
+        option("eps", 0.1)
+        option("adjust_lr_fn", "'match_rms_adamw'")
+        option("adamw_lr_ratio", 0.5)
+        option("adamw_betas", (0.8, 0.95))
+        option("adamw_weight_decay", 0.0)
     if kind == "ASGD":
         option("lambd", 0.1, 0.0)
         option("alpha", 0.6)
@@ -310,6 +328,8 @@ OF_GROUPS = {  # besides those that every optimizer has
     "Adamax": ["betas=(0.5, 0.9)"],
     "Adadelta": ["rho=0.8"],
     "ASGD": ["lambd=0.01", "alpha=0.5"],
+    "Adafactor": ["d=1.5", "beta2_decay=-0.7"],
+    "Muon": ["momentum=0.3", "ns_steps=3", "adamw_eps=1e-4"],
 }
 
 
@@ -342,7 +362,8 @@ def ruled(draw: Any, optimizer: str, shapes: list[tuple[int, ...]]) -> str:
         names = ", ".join(f"p[{i}]" for i in sorted(members))
         groups.append(f"{{'parameters': [{names}]{''.join(f', {k!r}: {v}' for k, v in found.items())}}}")
     more = draw(st.sampled_from(["", "", *(f", constraint={text}" for text in CONSTRAINTS)]))
-    return f"{optimizer[:-1]}{more}, groups=[{', '.join(groups)}])"
+    found = f"{optimizer[:-1]}{more}, groups=[{', '.join(groups)}])"
+    return draw(st.sampled_from([found, found, f"Lookahead({found}, 3)", f"Lookahead({found}, 1, 0.8)"]))
 
 
 # -- runs
@@ -439,6 +460,9 @@ class Training:
             found[f"parameter {i}"] = parameter.value
             for name, array in optimizer.state.get(parameter, {}).items():
                 found[f"{name} of parameter {i}"] = array
+            if isinstance(optimizer, cr.Lookahead):
+                for name, array in optimizer.optimizer.state.get(parameter, {}).items():
+                    found[f"{name} inside, of parameter {i}"] = array
         return {name: np.array(array, dtype="float64") for name, array in found.items()}
 
 

@@ -234,7 +234,7 @@ def test_a_wrong_target_is_refused_and_nothing_is_learned(target, error, message
 def test_wrong_weights_are_refused_and_nothing_is_learned():
     model, _, network = stepping()
     before = [parameter.value.copy() for parameter in model.param()]
-    for weight in (np.zeros(10), -np.ones(10), np.ones(9), np.ones((10, 1)), {"price": np.ones(10)}):
+    for weight in (-np.ones(10), np.ones(9), np.ones((10, 1)), {"price": np.ones(10)}):
         with pytest.raises((TypeError, ValueError), match=r"^step: sample_weight must"):
             network.step(X, TARGET, weight)
     for parameter, value in zip(model.param(), before, strict=True):

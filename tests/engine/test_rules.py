@@ -22,6 +22,8 @@ OPTIMIZERS = (
     "AdamW(0.01)",
     "RMSprop(0.003, momentum=0.5, centered=True)",
     "Adagrad(0.05)",
+    "Adafactor(0.02)",
+    "Muon(0.01, adamw_lr_ratio=0.5)",
 )
 CONSTRAINTS = ("L1(0.05)", "L2(0.5)", "MaxNorm(0.4)", "UnitNorm()", "NonNegative()")
 
@@ -59,7 +61,8 @@ def test_parameters_losses_and_state_are_those_of_the_python_loop(training: Trai
         floors[name] / np.max(np.abs(a)) for name, a in expected.items() if name.startswith("parameter") and a.any()
     ]
     assume(max(shares, default=0.0) < CHAOS)
-    event(training.optimizer.split("(")[0])
+    event(training.optimizer.removeprefix("Lookahead(").split("(")[0])
+    event(f"{training.optimizer.startswith('Lookahead')} Lookahead")
     event(f"{training.optimizer.count('parameters')} groups, {bool(training.frozen)} frozen")
     found = training.run("native")
     assert found.keys() == expected.keys()

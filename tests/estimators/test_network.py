@@ -467,3 +467,9 @@ def test_inputs_that_are_no_columns_are_refused(inputs, error, says):
         NetworkRegressor(rides, inputs=INPUTS).fit(frame.to_numpy(), y)
     with pytest.raises(ValueError, match="inputs needs build, which says how they come together"):
         NetworkRegressor(inputs=INPUTS).fit(frame, y)
+
+
+@pytest.mark.parametrize("kind", [NetworkClassifier, NetworkRegressor])
+def test_an_argument_that_there_is_not_is_an_error_of_the_class_itself(kind):
+    with pytest.raises(TypeError, match=rf"^{kind.__name__}\.__init__\(\) got an unexpected keyword argument 'zzz'"):
+        kind(zzz=1)

@@ -58,8 +58,7 @@ def optimizers():
     }
 
 
-RUNS = [(name, "python") for name in optimizers()]
-RUNS += [(name, "native") for name in optimizers() if name not in ("adafactor", "muon")]
+RUNS = [(name, engine) for name in optimizers() for engine in ("python", "native")]
 
 
 def test_every_optimizer_is_among_them():

@@ -189,7 +189,11 @@ def test_inputs_that_do_not_fit_are_refused(module: str, x: Any, error: type[Exc
         ("BatchNorm1d(3, momentum=2)", ValueError, "BatchNorm1d: momentum must be at least 0 and at most 1, got 2"),
         ("BatchNorm1d(3, affine=2)", TypeError, "BatchNorm1d: affine must be True or False, got 2"),
         ("BatchNorm1d(3, weight=[1.0])", ValueError, "BatchNorm1d: weight must be (3,), got (1,)"),
-        ("BatchNorm1d(3, affine=False, bias=[0.0])", ValueError, "BatchNorm1d: bias must not be given to a layer"),
+        (
+            "BatchNorm1d(3, affine=False, bias=[0.0])",
+            ValueError,
+            "BatchNorm1d: bias must not be given to a layer without parameters, got [0.0]",
+        ),
         ("LayerNorm(())", ValueError, "LayerNorm: normalized_shape must have at least one length, got ()"),
         ("LayerNorm((3, 0))", ValueError, "LayerNorm: normalized_shape must be a positive integer, got 0"),
         ("GroupNorm(2, 3)", ValueError, "GroupNorm: num_channels must be divisible by num_groups=2, got 3"),

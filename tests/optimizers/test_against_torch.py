@@ -107,6 +107,45 @@ def test_sixty_steps_are_those_of_pytorch(name: str, dtype: str, data: Any, seed
         np.testing.assert_allclose(parameter.value, tensor.detach().numpy(), rtol=tolerance, atol=tolerance)
 
 
+NAN, INF = float("nan"), float("inf")
+BAD = [  # gradients of seven weights, step after step; those of the second are finite always
+    [1.0, -1.0, NAN, INF, -INF, 0.0, 2.0],
+    [1.0, 1.0, 1.0, 1.0, 1.0, NAN, -1.0],
+    [-1.0, 1.0, -1.0, -1.0, 1.0, 1.0, INF],
+    [NAN, 1.0, 1.0, 1.0, 1.0, 1.0, NAN],
+    [1.0, 2.0, 1.0, -INF, INF, 1.0, 1.0],
+    [1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0],
+]
+
+
+@pytest.mark.parametrize("name", EXPORTED)
+@pytest.mark.usefixtures("float64_by_default")
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_gradients_that_are_not_finite_spoil_what_they_spoil_in_pytorch(name: str) -> None:
+    """The numbers of all others are the same; which of infinity and NaN it is depends on how an average is written."""
+    ours, known = getattr(cr, name)(lr=0.01), name != "Adafactor"
+    value = np.linspace(1.0, 2.0, 7)
+    parameter, peer = cr.Parameter(value), torch.nn.Parameter(torch.from_numpy(value.copy()))
+    theirs, layer = getattr(torch.optim, name)([peer], lr=0.01), cr.Linear(7, 1, weight=value[None], bias=False)
+    compiled = cr.compile(layer, cr.MSELoss(), getattr(cr, name)(lr=0.01)) if known else None
+    nan = np.zeros(7, dtype=bool)
+    for grad in np.array(BAD):
+        parameter.grad[...], peer.grad = grad, torch.from_numpy(grad.copy())
+        ours.step([parameter])
+        theirs.step()
+        nan |= np.isnan(grad) if name == "Rprop" else False  # whose sign is 0 to PyTorch's
+        expected = np.where(nan, NAN, peer.detach().numpy())
+        finite = np.isfinite(expected)
+        found = [parameter.value]
+        if compiled is not None:
+            layer.weight.grad[...] = grad
+            compiled.update()
+            found.append(layer.weight.value[0])
+        for numbers in found:
+            np.testing.assert_array_equal(np.isfinite(numbers), finite)
+            np.testing.assert_allclose(numbers[finite], expected[finite], rtol=1e-12)
+
+
 @pytest.mark.parametrize("name", EXPORTED)
 @given(data=st.data(), seed=st.integers(0, 99), turn=st.integers(1, STEPS - 1))
 def test_a_state_that_is_loaded_goes_on_to_the_same_bits(name: str, data: Any, seed: int, turn: int) -> None:

@@ -12,8 +12,6 @@ from hypothesis import strategies as st
 from networks import bits, small_network, values
 
 import chainrule as cr
-from chainrule.engine import CannotLower
-from chainrule.engine.rules.optimizers import settings
 from chainrule.files.description import build_rule, describe_rule
 
 INNER = {
@@ -227,8 +225,7 @@ def state(model):
 @every_inner
 def test_a_run_of_fit_is_the_loop_by_hand(inner):
     model, twin = small_network(cr.Lookahead(INNER[inner](), k=3)), small_network(cr.Lookahead(INNER[inner](), k=3))
-    history = train(model)
-    assert history.engine.startswith("python, as the engine does not know Lookahead")
+    history = train(model, engine="python")
     for epoch in range(5):
         for x, target in data().batches(8, seed=2, epoch=epoch):
             y, saved = twin.forward(x)
@@ -240,14 +237,102 @@ def test_a_run_of_fit_is_the_loop_by_hand(inner):
     assert bits(model) == bits(twin)
 
 
+@pytest.mark.parametrize("engine", ["python", "native"])
 @every_inner
-def test_a_run_that_is_resumed_ends_with_the_same_bits(inner, tmp_path):
+def test_a_run_that_is_resumed_ends_with_the_same_bits(inner, engine, tmp_path):
     whole = small_network(cr.Lookahead(INNER[inner](), k=3))
-    history = train(whole)
+    history = train(whole, engine=engine)
     for epochs in range(1, 6):
         model = small_network(cr.Lookahead(INNER[inner](), k=3))
-        resumed = train(model, epochs=epochs, checkpoint=tmp_path, resume=True)
+        resumed = train(model, epochs=epochs, checkpoint=tmp_path, resume=True, engine=engine)
     assert (bits(model), state(model), resumed.losses) == (bits(whole), state(whole), history.losses)
+
+
+def numbers(model):
+    """All that is there after training: the weights, what both remember, and the counts."""
+    optimizer = model.optimizer
+    kept = [
+        {f"{i} {rule is optimizer} {name}": value for name, value in rule.state[parameter].items()}
+        for i, parameter in enumerate(model.param())
+        for rule in (optimizer, optimizer.optimizer)
+    ]
+    counts = {"steps": optimizer.steps, "epochs": optimizer.epochs}
+    return {name: value for some in (values(model), counts, *kept) for name, value in some.items()}
+
+
+def assert_close(found, expected):
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        np.testing.assert_allclose(found[name], value, rtol=1e-9, atol=1e-13, err_msg=name)
+
+
+@pytest.mark.parametrize("k", [1, 4, 100])
+@every_inner
+def test_either_loop_goes_on_from_where_the_other_one_was(inner, k):
+    """Slices of one epoch, in which k updates are not yet over."""
+    ends = []
+    for engines in (["python"] * 4, ["native"] * 4, ["python", "native", "python", "native"]):
+        model = small_network(cr.Lookahead(INNER[inner](), k=k, alpha=0.4))
+        for seed, engine in enumerate(engines):
+            assert train(model, epochs=1, seed=seed, engine=engine).engine.startswith(engine)
+        ends.append(numbers(model))
+    assert_close(ends[1], ends[0])
+    assert_close(ends[2], ends[0])
+
+
+@pytest.mark.parametrize("inner", ["sgd", "adam"])
+def test_the_other_one_may_have_been_at_work_before(inner):
+    """So each counts for itself; also where a network asks for it before the first step."""
+    ends = []
+    for engine in ("python", "native"):
+        optimizer = INNER[inner]()
+        model = small_network(optimizer)
+        train(model, epochs=2, engine=engine)
+        model = cr.Sequential(cr.Lookahead(optimizer, k=5), *model)
+        if engine == "native":
+            network = cr.compile(model, cr.MSELoss(), model.optimizer, batch_size=8)
+            network.predict(data().x)
+            assert not any(model.optimizer.state.values())
+            model[0].weight.value[...] *= 1.5
+        else:
+            model[0].weight.value[...] *= 1.5
+        train(model, epochs=1, engine=engine)
+        ends.append(numbers(model))
+    assert_close(ends[1], ends[0])
+
+
+@every_inner
+def test_steps_of_a_compiled_network_are_those_of_the_loop(inner):
+    model, twin = small_network(cr.Lookahead(INNER[inner](), k=3)), small_network(cr.Lookahead(INNER[inner](), k=3))
+    network, loss = cr.compile(model, cr.MSELoss(), batch_size=8), cr.MSELoss()
+    x, target = data().x[:8], data().target[:8]
+    for step in range(10):
+        network.step(x, target)
+        y, saved = twin.forward(x)
+        twin.zero_grad()
+        twin.backward(loss.backward(1.0, loss.forward(y, target)[1]), saved)
+        twin.optimize()
+        if step in (1, 6):  # looked at on the way
+            assert_close(numbers(model), numbers(twin))
+    assert_close(numbers(model), numbers(twin))
+    model.optimizer.lr = twin.optimizer.lr = 0.01
+    network.step(x, target)
+    model.optimizer.k = 4
+    with pytest.raises(ValueError, match=r"the optimizer was Lookahead\(k=3, alpha=0.5\) around .* compile it again"):
+        network.step(x, target)
+
+
+def test_a_callback_may_set_its_options():
+    ends = []
+    for engine in ("python", "native"):
+        model = small_network(cr.Lookahead(cr.Adam(lr=0.05), k=3))
+
+        def change(run):
+            run.optimizer.k, run.optimizer.alpha = 2, 0.1 * run.history.epochs
+
+        train(model, engine=engine, callbacks=[change])
+        ends.append(numbers(model))
+    assert_close(ends[1], ends[0])
 
 
 @every_inner
@@ -358,11 +443,18 @@ def test_a_file_holds_its_options(inner):
     assert repr(optimizer) == f"Lookahead({INNER[inner]()!r}, k=7, alpha=0.25)"
 
 
-def test_the_engine_and_c_refuse_it_by_name(tmp_path):
-    with pytest.raises(CannotLower, match=r"^Lookahead$"):
-        settings(cr.Lookahead(cr.SGD()))
-    with pytest.raises(ValueError, match='engine="native" cannot run this: Lookahead'):
-        train(small_network(cr.Lookahead(cr.SGD())), engine="native")
+class Own(cr.Adam):
+    """A subclass may do anything."""
+
+
+class Further(cr.Lookahead):
+    """A subclass may do anything."""
+
+
+def test_the_engine_knows_no_subclass_and_c_none_at_all(tmp_path):
+    for optimizer, name in ((Further(cr.SGD()), "Further"), (cr.Lookahead(Own()), "Own")):
+        with pytest.raises(ValueError, match=f'engine="native" cannot run this: {name}'):
+            train(small_network(optimizer), engine="native")
     with pytest.raises(ValueError, match="to_c: there is no C for Lookahead"):
         cr.to_c(small_network(cr.Lookahead(cr.SGD()), dtype="float32"), tmp_path, loss=cr.MSELoss())
 

@@ -190,3 +190,38 @@ def test_what_the_engine_does_not_know_is_refused_by_name():
         ValueError, match=r'fit: a callback changed the model, .* does not know Mine; engine="python" does'
     ):
         trained(lambda run: run.model.append(Mine()), "native")
+
+
+@pytest.mark.parametrize(
+    ("make", "name", "value"),
+    [
+        (lambda: cr.Adam(0.01), "amsgrad", True),
+        (lambda: cr.RMSprop(0.01), "centered", True),
+        (lambda: cr.RMSprop(0.01), "momentum", 0.9),
+        (lambda: cr.SGD(0.01), "momentum", 0.9),
+    ],
+)
+def test_an_option_that_asks_for_more_to_be_remembered_begins_with_that_alone(make, name, value):
+    def change(run):
+        on = run.history.epochs in (2, 3, 6)
+        setattr(run.optimizer, name, value if on else type(value)(0))
+
+    found = []
+    for engine in ("python", "native"):
+        model, optimizer = build(), make()
+        options = {"epochs": 8, "batch_size": 16, "optimizer": optimizer, "keep": "last", "engine": engine}
+        history = cr.fit(model, cr.MSELoss(), (X, Y), callbacks=[change], **options)
+        optimizer.load_state_dict(model.param(), optimizer.state_dict(model.param()))  # which misses nothing
+        found.append((history.losses, values(model)))
+    np.testing.assert_allclose(found[1][0], found[0][0], rtol=1e-10)
+    for parameter, expected in found[0][1].items():
+        np.testing.assert_allclose(found[1][1][parameter], expected, rtol=1e-10, atol=1e-13, err_msg=parameter)
+
+
+def test_the_state_after_an_option_was_set_and_before_the_next_step_is_whole():
+    optimizer, layer = cr.Adam(), cr.Linear(2, 2)
+    optimizer.step(layer.param())
+    optimizer.amsgrad = True
+    state = optimizer.state_dict(layer.param())
+    assert not state["parameters"][0]["max_exp_avg_sq"].any()
+    cr.Adam(amsgrad=True).load_state_dict(layer.param(), state)

@@ -17,6 +17,7 @@ from moments import PATIENCE_S
 
 import chainrule as cr
 from chainrule.files import read_file, write_file
+from chainrule.files.description import describe_rule
 from chainrule.train import checkpoint as checkpoints
 from chainrule.train.options import Options
 from chainrule.train.session import Session
@@ -45,6 +46,7 @@ def optimizers():
         "asgd": cr.ASGD(lr=0.1, lambd=0.01, t0=20),
         "adafactor": cr.Adafactor(lr=0.1, weight_decay=0.01),
         "muon": cr.Muon(lr=cr.StepLR(0.01, 3), adamw_lr_ratio=0.5),
+        "lookahead": cr.Lookahead(cr.Adam(lr=cr.StepLR(0.01, 3)), k=7),
         "adagrad": cr.Adagrad(lr=cr.LinearLR(0.1), lr_decay=0.01),
     }
 
@@ -155,12 +157,142 @@ def test_groups_and_what_callbacks_freeze_and_melt_go_on_where_they_were(tmp_pat
         assert found.optimizer.groups[1].lr == 0.002
 
 
+def set_some(optimizer):
+    optimizer.betas, optimizer.eps, optimizer.amsgrad = (0.8, 0.9), 1e-4, True
+    optimizer.groups[0].constraint = [cr.constraints.MaxNorm(0.5), cr.constraints.L1(0.001)]
+    optimizer.groups[1].constraint = cr.constraints.Mask([1, 0])
+    optimizer.groups[1].decay_biases = False
+
+
+def set_others(optimizer):
+    optimizer.groups[0].constraint = None
+    optimizer.clip_norm, optimizer.clip_value, optimizer.weight_decay, optimizer.maximize = 0.5, 0.1, 0.01, True
+
+
+def set_groups(optimizer):
+    by_size = sorted((p for group in optimizer.groups for p in group.parameters), key=lambda parameter: parameter.size)
+    optimizer.groups = [
+        {"parameters": parameter, "lr": lr, "eps": 1e-3, "clip_value": 0.2}
+        for parameter, lr in zip(by_size, (cr.StepLR(0.1, 3), 0.001), strict=True)
+    ]
+    optimizer.groups[1].betas = (0.5, 0.5)
+
+
+def set_none(optimizer):
+    optimizer.groups = ()
+
+
+@pytest.mark.parametrize("change", [set_some, set_others, set_groups, set_none])
+@pytest.mark.parametrize("engine", ["python", "native"])
+def test_options_that_a_callback_has_set_are_those_that_a_run_goes_on_with(tmp_path, engine, change):
+    def at_once(run):
+        if run.history.epochs == 3:
+            change(run.optimizer)
+
+    whole, changes = frozen_network(), {"callbacks": [at_once], "keep": "last"}
+    history = cr.fit(whole, cr.MSELoss(), data(), **arguments(engine, **changes))
+    plain = frozen_network()
+    cr.fit(plain, cr.MSELoss(), data(), **arguments(engine, keep="last"))
+    assert any((p.value != q.value).any() for p, q in zip(whole.param(), plain.param(), strict=True))
+    model, resumed, pieces = in_pieces(frozen_network, tmp_path / "run", engine=engine, **changes)
+    assert pieces > 1
+    assert outcome(model, resumed) == outcome(whole, history)
+    found = (whole, model, cr.load(tmp_path / "run" / "checkpoint.safetensors"))
+    first, *others = (describe_rule(one.optimizer, one) for one in found)
+    assert others == [first, first]
+
+
+def test_options_that_need_each_other_and_those_of_lookahead_go_on_too(tmp_path):
+    def calm(run):
+        if run.history.epochs == 2:
+            run.optimizer.nesterov = False
+            run.optimizer.momentum = 0  # which nesterov would refuse
+            run.optimizer.k, run.optimizer.alpha = 3, 0.9
+
+    def make():
+        return network(cr.Lookahead(cr.SGD(lr=0.1, momentum=0.9, nesterov=True)))
+
+    whole, changes = make(), {"callbacks": [calm], "epochs": 6}
+    history = cr.fit(whole, cr.MSELoss(), data(), **arguments("python", **changes))
+    model, resumed, _ = in_pieces(make, tmp_path / "run", engine="python", **changes)
+    assert outcome(model, resumed) == outcome(whole, history)
+    assert repr(model.optimizer) == repr(whole.optimizer) == "Lookahead(SGD(lr=0.1), k=3, alpha=0.9)"
+
+
+class Halved(cr.constraints.Constraint):
+    """Of somebody's own, which no file can hold."""
+
+    def apply(self, value, lr):
+        value *= 0.5
+
+
+def test_what_no_file_can_hold_a_callback_sets_again_when_the_run_goes_on(tmp_path):
+    class Halving:
+        def begin(self, run):
+            self.now(run)
+
+        def __call__(self, run):
+            self.now(run)
+
+        def now(self, run):
+            if run.history.epochs >= 2:
+                run.optimizer.constraint = Halved()
+
+    whole, changes = network(cr.SGD(lr=0.1)), {"callbacks": [Halving()], "epochs": 6}
+    history = cr.fit(whole, cr.MSELoss(), data(), **arguments("python", **changes))
+    model, resumed, _ = in_pieces(lambda: network(cr.SGD(lr=0.1)), tmp_path / "run", engine="python", **changes)
+    assert outcome(model, resumed) == outcome(whole, history)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"each": [{"betas": [0.5, 2.0]}, {}, {}]},
+        {"each": [{}]},
+        {"groups": [["9.weight"]]},
+        {"each": [{"beta": 1}, {}, {}]},
+    ],
+)
+def test_options_that_cannot_be_are_damage_and_change_nothing(tmp_path, options):
+    cr.fit(frozen_network(), cr.MSELoss(), data(), **arguments("python", epochs=2), checkpoint=tmp_path)
+    path = tmp_path / "checkpoint.safetensors"
+    tensors, header = read_file(path)
+    write_file(path, tensors, header | {"options": options})
+    model = frozen_network()
+    before = (repr(model.optimizer.rules), [parameter.value.tobytes() for parameter in model.param()])
+    with pytest.raises(ValueError, match="is damaged"):
+        cr.fit(model, cr.MSELoss(), data(), **arguments("python", epochs=4), checkpoint=tmp_path, resume=True)
+    assert (repr(model.optimizer.rules), [parameter.value.tobytes() for parameter in model.param()]) == before
+
+
+def test_the_same_model_after_a_callback_froze_some_of_it_is_refused_by_what_differs(tmp_path):
+    def freeze(run):
+        run.model[0].freeze()
+        run.optimizer.eps = 0.5
+
+    model = network(cr.Adam())
+    options = arguments("python", callbacks=[freeze], checkpoint=tmp_path, resume=True)
+    cr.fit(model, cr.MSELoss(), data(), **options | {"epochs": 2})
+    says = r"model\.optimizer\.eps was 1e-08 there and is 0\.5 here; a run goes on with a model, .* when it began"
+    with pytest.raises(ValueError, match=says):
+        cr.fit(model, cr.MSELoss(), data(), **options | {"epochs": 3})
+    model.optimizer.eps = 1e-8
+    says = r"model\.layers\[0\]\.frozen parameters was nothing there and is \['weight', 'bias'\] here"
+    with pytest.raises(ValueError, match=says):
+        cr.fit(model, cr.MSELoss(), data(), **options | {"epochs": 3})
+    model[0].unfreeze()
+    assert cr.fit(model, cr.MSELoss(), data(), **options | {"epochs": 3}).epochs == 3
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda model: model[3].freeze(), r"model\.layers"),
-        (lambda model: setattr(model.optimizer.groups[1], "amsgrad", False), r"model\.optimizer\.groups"),
-        (lambda model: setattr(model, "optimizer", cr.Adam(lr=model.optimizer.lr)), r"model\.optimizer"),
+        (lambda model: model[3].freeze(), r"model\.layers\[3\]\.frozen parameters was nothing"),
+        (lambda model: setattr(model.optimizer.groups[1], "amsgrad", False), r"model\.optimizer\.groups\[1\]\.amsgrad"),
+        (
+            lambda model: setattr(model, "optimizer", cr.Adam(lr=model.optimizer.lr)),
+            r"model\.optimizer\.groups was a list of 2 there and is nothing here",
+        ),
     ],
 )
 def test_a_run_with_other_groups_or_frozen_parameters_is_another_run(tmp_path, change, says):
@@ -593,7 +725,7 @@ def test_an_option_that_is_not_the_default_is_another_run_though_the_checkpoint_
     del header["made_of"]["loss"]["missing"]
     of_format_1(path, tensors, header)
     options = arguments("python", epochs=4, checkpoint=tmp_path, resume=True)
-    with pytest.raises(ValueError, match="is of another run: loss was"):
+    with pytest.raises(ValueError, match=r"is of another run: loss\.missing was nothing there and is ignore here"):
         cr.fit(network(cr.Adam()), cr.MSELoss(missing="ignore"), data(), **options)
 
 

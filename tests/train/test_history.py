@@ -1,3 +1,7 @@
+import numpy as np
+import pytest
+
+import chainrule as cr
 from chainrule import History
 
 
@@ -55,3 +59,38 @@ def test_repr_reads_like_a_report():
 
 def test_one_of_anything_is_singular():
     assert repr(recorded([1.0], steps=1)).startswith("History: 1 epoch, 1 step, ")
+
+
+@pytest.mark.parametrize("engine", ["python", "native"])
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_the_rates_of_groups_are_written_down_too(engine, accumulate):
+    model = cr.Sequential(cr.Linear(2, 3, rng=0), cr.Tanh(), cr.Linear(3, 1, rng=1))
+    groups = [
+        {"parameters": model[0], "lr": cr.StepLR(0.1, 5, 0.5, every="step")},
+        {"parameters": model[2].bias, "lr": cr.StepLR(0.2, 2)},
+    ]
+    optimizer = cr.Adam(0.01, groups=groups)
+    x = np.random.default_rng(0).normal(size=(40, 2))
+    options = {"batch_size": 10, "optimizer": optimizer, "engine": engine, "accumulate": accumulate}
+    history = cr.fit(model, cr.MSELoss(), (x, x[:, :1]), epochs=4, **options)
+    by_step = [0.1 * 0.5 ** (epoch * (4 // accumulate) // 5) for epoch in range(4)]
+    assert history.group_learning_rates["0"] == pytest.approx(by_step)
+    assert history.group_learning_rates["1"] == pytest.approx([0.2, 0.2, 0.02, 0.02])
+    assert list(history.row(3)) == ["epoch", "loss", "learning_rate", "learning_rate[0]", "learning_rate[1]", "seconds"]
+    assert history.row(3)["learning_rate[1]"] == pytest.approx(0.02)
+    assert cr.History.from_dict(history.to_dict()) == history
+    history = cr.fit(model, cr.MSELoss(), (x, x[:, :1]), epochs=2, **options)  # where the schedules were left
+    assert history.group_learning_rates["1"] == pytest.approx([0.002, 0.002])
+
+
+def test_groups_that_a_callback_makes_have_rates_from_then_on(tmp_path):
+    def regroup(run):
+        if run.history.epochs == 2:
+            run.optimizer.groups = [{"parameters": run.model, "lr": 0.5}]
+        if run.history.epochs == 3:
+            run.optimizer.groups = ()
+
+    x = np.random.default_rng(0).normal(size=(40, 2))
+    options = {"epochs": 4, "optimizer": cr.SGD(0.01), "callbacks": [regroup], "checkpoint": tmp_path}
+    history = cr.fit(cr.Linear(2, 1, rng=0), cr.MSELoss(), (x, x[:, :1]), **options)
+    np.testing.assert_array_equal(history.group_learning_rates["0"], [np.nan, np.nan, 0.5, np.nan])

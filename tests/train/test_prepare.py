@@ -85,3 +85,26 @@ def test_rehearsal_checks_all_targets_and_changes_nothing():
         rehearse(model, loss, prepare("fit", "train", (X, target), model, loss))
     assert bits(model) == before
     assert not any(parameter.grad.any() for parameter in model.param())
+
+
+@pytest.mark.parametrize("engine", ["python", "native"])
+@pytest.mark.parametrize("size", [1e-45, 1e-38, 1e-32, 1e31, 3e38])
+def test_weights_by_which_losses_cannot_be_weighed_are_refused(engine, size):
+    """In float32 their products with losses, or their sum, would be 0 or infinite."""
+    weight = np.full(6, size, "float32")
+    with pytest.raises(ValueError, match=r"fit: train\.sample_weight must be of a size by which float32 can weigh"):
+        cr.fit(
+            small_network(cr.SGD(lr=0.1)).float(), cr.CrossEntropyLoss(), (X, TARGET, weight), epochs=1, engine=engine
+        )
+
+
+@pytest.mark.parametrize("engine", ["python", "native"])
+@pytest.mark.parametrize("size", [2e-31, 1e-20, 1e20, 5e30])
+def test_weights_of_any_other_size_are_those_of_1(engine, size):
+    found = []
+    for weight in (size, 1.0):
+        model = small_network(cr.SGD(lr=0.1)).float()
+        weights = np.full(6, weight) * [1, 1, 1, 1, 1, 1e-12]
+        history = cr.fit(model, cr.CrossEntropyLoss(), (X, TARGET, weights), epochs=2, engine=engine, batch_size=3)
+        found.append(history.losses)
+    assert found[0] == pytest.approx(found[1], rel=1e-5)

@@ -6,40 +6,9 @@
 #include <cstdint>
 #include <memory>
 
-#include "../plan.h"
-#include "../products/products.h"
+#include "../parameter_matrix.h"
 
 namespace chainrule {
-
-// Does a row of what lies in memory hold one input's numbers, of all outputs? A kernel's rows go tap by tap, in each of them
-// channel by channel.
-inline bool is_transposed(const ParameterShape& shape) { return shape.taps > 0 || weight_is_transposed(shape.n_in, shape.n_out); }
-
-// How a parameter lies in memory: a bias as one row.
-template <class T>
-Matrix<T> parameter_matrix(const ParameterShape& shape, T* data) {
-    if (shape.n_in == 0) return Matrix<T>(data, 1, shape.n_out);
-    return is_transposed(shape) ? Matrix<T>(data, shape.n_in, shape.n_out) : Matrix<T>(data, shape.n_out, shape.n_in);
-}
-
-// The place in memory of every number of a parameter, in Python's order.
-template <class T, class F>
-void each_place(const ParameterShape& shape, F f) {
-    if (shape.n_in == 0) {
-        for (int64_t o = 0; o < shape.n_out; ++o) f(o);
-        return;
-    }
-    const bool transposed = is_transposed(shape);
-    const int64_t taps = shape.taps > 0 ? shape.taps : 1, channels = shape.n_in / taps;
-    const Matrix<T> m = parameter_matrix<T>(shape, nullptr);
-    const int width = m.width();
-    for (int64_t o = 0; o < shape.n_out; ++o)
-        for (int64_t j = 0; j < shape.n_in; ++j) {
-            const int64_t place = taps == 1 ? j : j % taps * channels + j / taps;
-            const int64_t r = transposed ? place : o, c = transposed ? o : place;
-            f((c / width) * m.pitch + r * width + c % width);
-        }
-}
 
 template <class T>
 class Constraint {

@@ -66,8 +66,7 @@ struct Kept {
         const int64_t n = shape.n_out * (shape.n_in ? shape.n_in : 1);
         if (int64_t(given.size()) != n)
             throw std::invalid_argument("plan: a Mask of " + std::to_string(given.size()) + " numbers for a parameter of " + std::to_string(n));
-        const Matrix<T> m = parameter_matrix<T>(shape, nullptr);
-        mask.assign(size_t(round_up(m.rows * round_up(m.columns, m.width()), 64)), T(0));
+        mask.assign(size_t(parameter_size<T>(shape)), T(0));
         auto next = given.begin();
         each_place<T>(shape, [&](int64_t at) { mask[size_t(at)] = T(*next++); });
     }

@@ -1,9 +1,11 @@
-// Convolution, the twin of chainrule.layers.convolution: windows slide over x, in any number of dimensions.
+// Convolution and its transpose, twins of chainrule.layers.convolution: windows slide over an image, x of the one and y of the
+// other, in any number of dimensions; of the other value each row belongs to a window.
 //
-//     y = windows of x · W + b        dW = (windows of x)ᵀ dy        dx = dy Wᵀ, added where the windows lie, tap after tap
+//     Convolution             y = windows of x · W + b              dx = dy Wᵀ, added where the windows lie, tap after tap
+//     ConvolutionTransposed   y = b + x Wᵀ, added where they lie    dx = windows of dy · W
 //
-// The products are in products/windows.h. Where windows overlap samples come one after the other, so that each number's sum
-// has one order. Padding is an op of its own.
+// dW = (windows of the image)ᵀ rows, in both. The products are in products/windows.h. Where windows overlap samples come one
+// after the other, so that each number's sum has one order. Padding is an op of its own.
 #include <limits>
 #include <numeric>
 
@@ -19,18 +21,19 @@ class Convolution final : public Weighted<T> {
     using Layer<T>::x, Layer<T>::y, Layer<T>::place_, Layer<T>::wants_dx, Layer<T>::adds_dx;
 
 public:
-    explicit Convolution(const Making& making)
-        : Weighted<T>(making), channels_(making.x[0].columns), positions_(making.x[0].positions), n_out_(making.y.columns),
-          sliding_(making, positions_, making.y.positions) {
+    Convolution(const Making& making, bool transposed)
+        : Weighted<T>(making), transposed_(transposed), channels_(image_of(making).columns), positions_(image_of(making).positions),
+          n_out_(rows_of(making).columns), sliding_(making, positions_, rows_of(making).positions) {
         const ParameterShape& weight = making.shapes[0];
-        if (weight.n_out != n_out_ || weight.n_in != channels_ * taps() || weight.taps != taps()) making.refuse("the weight does not fit");
+        if (weight.n_out != n_out_ || weight.n_in != depth() || weight.taps != taps()) making.refuse("the weight does not fit");
+        if (this->has_bias_ && (making.shapes[1].n_in != 0 || making.shapes[1].n_out != making.y.columns)) making.refuse("the bias does not fit the weight");
         for (int64_t begin : sliding_.begins) offsets_.push_back(int32_t(begin * panel_width<T>(channels_)));
-        if (this->has_bias_ && (making.shapes[1].n_in != 0 || making.shapes[1].n_out != n_out_)) making.refuse("the bias does not fit the weight");
     }
 
     Manners manners() const override {
         Manners m;
-        m.reads_x = m.carries_relu = true;
+        m.reads_x = true;
+        m.carries_relu = !transposed_;
         return m;
     }
     double operations() const override { return 6.0 * double(sliding_.windows()) * double(depth()) * double(n_out_); }
@@ -38,42 +41,57 @@ public:
 
     void lay_out(Arena& arena, int64_t, bool) override {
         // Columns count in 32 bits; evaluation has memory for k_block samples at most, however few a batch has.
-        const int64_t rows = std::max(x().capacity, checked_product(k_block, positions_));
-        if (std::max(matrix_size<T>(rows, channels_), matrix_size<T>(y().capacity, n_out_)) > std::numeric_limits<int32_t>::max())
+        const Value<T>&image = transposed_ ? y() : x(), &rows = transposed_ ? x() : y();
+        const int64_t most = std::max(image.capacity, checked_product(k_block, positions_));
+        if (std::max(matrix_size<T>(most, channels_), matrix_size<T>(rows.capacity, n_out_)) > std::numeric_limits<int32_t>::max())
             throw std::length_error("a batch of images has more numbers than a Convolution can count");
         by_tap_ = arena.take<T>(goes_side_by_side() ? checked_product(taps() / sliding_.tap_run, side_size()) : checked_product(taps(), tap_size()));
     }
     void memory_is_there(const Memory<T>& memory) override {
         Weighted<T>::memory_is_there(memory);
         columns_.place.resize(size_t(depth())), elsewhere_.place.resize(size_t(depth()));
-        columns_.of(x().rows(0, 1), sliding_);
-        const Matrix<T> rows = y().rows(0, 1);
-        outputs_.resize(size_t(n_out_));
-        for (int64_t o = 0; o < n_out_; ++o) outputs_[size_t(o)] = int32_t(rows.column_offset(o));
+        row_columns_.place.resize(size_t(n_out_)), row_elsewhere_.place.resize(size_t(n_out_));
+        columns_.of((transposed_ ? y() : x()).rows(0, 1), sliding_.taps);
+        row_columns_.of((transposed_ ? x() : y()).rows(0, 1), one_place);
     }
 
     void infer(const Matrix<T>* x, const Matrix<T>& y) const override {
-        elsewhere_.of(x[0], sliding_);
-        gather(x[0], elsewhere_, y);
+        if (transposed_) {
+            turn(0, depth());  // evaluation has one thread
+            row_elsewhere_.of(x[0], one_place);
+            spread(x[0], y);
+        } else {
+            elsewhere_.of(x[0], sliding_.taps);
+            gather(x[0], elsewhere_, y, this->bias(), place_.carries_relu);
+        }
         linear::clear_unwritten_padding<T>(y);  // where something else may have lain before
     }
-    void forward(const Pass&, int64_t begin, int64_t end) override { gather(x().rows(begin, end), columns_, y().rows(begin, end)); }
+    bool prepares_forward() const override { return transposed_; }
+    void prepare(Share share) override {
+        if (transposed_ || !this->coming().input_only) turn(share.begin(depth(), 1), share.end(depth(), 1));
+    }
+    void forward(const Pass&, int64_t begin, int64_t end) override {
+        if (transposed_) spread(x().rows(begin, end), y().rows(begin, end));
+        else gather(x().rows(begin, end), columns_, y().rows(begin, end), this->bias(), place_.carries_relu);
+    }
 
     void backward(const Pass& pass, int64_t samples) override {
-        if (wants_dx(pass)) turn(0, depth());
+        if (!transposed_ && wants_dx(pass)) turn(0, depth());
         backward_inputs(pass, 0, samples);
         backward_parameters(pass, samples, {}, false);
-    }
-    void prepare(Share share) override {
-        if (!this->coming().input_only) turn(share.begin(depth(), 1), share.end(depth(), 1));
     }
     void backward_inputs(const Pass& pass, int64_t begin, int64_t end) override {
         const Matrix<T> dy = y().gradient_rows(begin, end);
         if (place_.carries_relu && !y().reader_masks) mask_by_relu<T>(dy, y().rows(begin, end), y().scale_in(pass.training));
         if (!wants_dx(pass)) return;
         const Matrix<T> dx = x().gradient_rows(begin, end);
-        if (!adds_dx()) clear(dx);
-        scatter(dy, dx);
+        if (transposed_) {
+            gather(dy, columns_, dx, adds_dx() ? nullptr : this->zeros_, false);
+            if (!adds_dx()) linear::clear_unwritten_padding<T>(dx);
+        } else {
+            if (!adds_dx()) clear(dx);
+            scatter(dy, dx);
+        }
     }
     // Rows of the weight are divided among threads; the first one has the bias too.
     void backward_parameters(const Pass& pass, int64_t samples, Share share, bool prepare_next) override {
@@ -81,32 +99,33 @@ public:
         const int64_t unit = tiling.group > 0 ? tiling.group : max_tile_rows, begin = share.begin(depth(), unit), end = share.end(depth(), unit);
         const LinearGradient<T> to = this->gradient(pass);
         const Matrix<T> from = x().rows(0, samples), dy = y().gradient_rows(0, samples);
+        const Matrix<T>&image = transposed_ ? dy : from, &rows = transposed_ ? from : dy;
         if (share.index == 0) this->bias_of(to, dy, y().positions);
         if (!to.weight || begin == end) return;
-        each_block(from, samples, [&](T* const* window, int64_t first, int64_t n) {
-            windows::dw<T>(window, columns_.place.data(), dy.slice(first, first + n), to, depth(), to.add || first > 0, to.update && first + n == dy.rows, begin, end, tiling);
+        each_block(image, samples, [&](T* const* window, int64_t first, int64_t n) {
+            windows::dw<T>(window, columns_.place.data(), rows.slice(first, first + n), to, depth(), to.add || first > 0, to.update && first + n == rows.rows, begin, end, tiling);
         });
-        if (prepare_next && !this->coming().input_only) turn(begin, end);
+        if (prepare_next && (transposed_ || !this->coming().input_only)) turn(begin, end);
     }
     // Layer by layer, threads divide samples on the way forward, and what is left to one of them on the way back.
     int backward_phases() const override { return 3; }
     void backward_part(const Pass& pass, int64_t samples, int phase, Share share) override {
-        if (phase == 0 && wants_dx(pass)) turn(share.begin(depth(), 1), share.end(depth(), 1));
+        if (phase == 0 && !transposed_ && wants_dx(pass)) turn(share.begin(depth(), 1), share.end(depth(), 1));
         if (phase == 1) this->by_rows(samples, share, [&](int64_t begin, int64_t end) { backward_inputs(pass, begin, end); });
         if (phase == 2) backward_parameters(pass, samples, share, false);
     }
 
 private:
-    // Where the numbers of a window lie from its beginning, in a matrix of this pitch.
+    // Where the numbers of a window lie from its beginning, in a matrix of this pitch: in memory of a step, or elsewhere.
     struct Columns {
         std::vector<int32_t> place;  // of so many as a window has: there is room once all memory is counted
         int64_t pitch = -1;
 
-        void of(const Matrix<T>& image, const Sliding& sliding) {
+        void of(const Matrix<T>& image, const std::vector<int32_t>& taps) {
             if (image.pitch == pitch) return;
             pitch = image.pitch;
             auto next = place.begin();
-            for (int32_t tap : sliding.taps)
+            for (int32_t tap : taps)
                 for (int64_t c = 0; c < image.columns; ++c) *next++ = int32_t(tap * image.width() + image.column_offset(c));
         }
     };
@@ -134,9 +153,13 @@ private:
             first += n;
         }
     }
-    void gather(const Matrix<T>& image, const Columns& columns, const Matrix<T>& to) const {
+    static const ValueShape& image_of(const Making& making) { return making.settings.kind == "Convolution" ? making.x[0] : making.y; }
+    static const ValueShape& rows_of(const Making& making) { return making.settings.kind == "Convolution" ? making.y : making.x[0]; }
+
+    // start: of each sum, a bias; null: what is there.
+    void gather(const Matrix<T>& image, const Columns& columns, const Matrix<T>& to, const T* start, bool relu) const {
         each_block(image, to.rows / sliding_.windows(), [&](T* const* window, int64_t first, int64_t n) {
-            windows::forward<T>(window, columns.place.data(), this->weight_, to.slice(first, first + n), this->bias(), place_.carries_relu, sliding_.run, image.width());
+            windows::forward<T>(window, columns.place.data(), this->weight_, to.slice(first, first + n), start, relu, sliding_.run, image.width());
         });
     }
 
@@ -147,7 +170,18 @@ private:
         return group > 1 ? windows::DwTiling{int(group), 1} : windows::DwTiling{};
     }
 
-    // ---- dx: tap after tap, of every sample
+    // ---- the way back of windows: tap after tap, of every sample
+
+    void spread(const Matrix<T>& rows, const Matrix<T>& image) const {
+        const T* bias = this->bias();
+        const int width = image.width(), part = lanes<T> < width ? lanes<T> : width;
+        for (int64_t p = 0; p < image.panels(); ++p)
+            for (int c = 0; c < width; c += part) {
+                const Vec<T> start = load_partial(bias + p * width + c, part);
+                for (int64_t r = 0; r < image.rows; ++r) store_partial(image.row(p, r) + c, start, part);
+            }
+        scatter(rows, image);
+    }
 
     void scatter(const Matrix<T>& dy, const Matrix<T>& dx) const {
         const int64_t windows = sliding_.windows(), samples = dy.rows / windows;
@@ -184,7 +218,7 @@ private:
                     to[r] = dx.data + (s * positions_ + sliding_.begins[size_t(last)] + sliding_.taps[size_t(t)]) * narrow_panel;
                 }
                 for (int64_t i = 0; i < run; ++i) {
-                    windows::add_dx_side_by_side<T>(from, outputs_.data(), n_out_, by_tap_ + t / count * side_size(), count * narrow_panel, to, n, count);
+                    windows::add_dx_side_by_side<T>(from, (dy.pitch == row_columns_.pitch ? row_columns_ : row_elsewhere_).place.data(), n_out_, by_tap_ + t / count * side_size(), count * narrow_panel, to, n, count);
                     for (int64_t r = 0; r < n; ++r) from[r] -= width, to[r] -= narrow_panel;
                 }
             }
@@ -195,7 +229,7 @@ private:
     int64_t tap_size() const { return matrix_size<T>(n_out_, channels_); }
     Matrix<T> tap_weight(int64_t t) const { return Matrix<T>(by_tap_ + t * tap_size(), n_out_, channels_); }
     // Of rows begin … end - 1 of the weight.
-    void turn(int64_t begin, int64_t end) {
+    void turn(int64_t begin, int64_t end) const {
         for (int64_t k = begin; k < end;) {
             const int64_t t = k / channels_, c = k % channels_, stop = end < (t + 1) * channels_ ? end : (t + 1) * channels_;
             const bool whole = c == 0 && stop == (t + 1) * channels_;
@@ -208,7 +242,7 @@ private:
         }
     }
     // Channels begin … end - 1 of a tap, of at most eight.
-    void turn_narrow(int64_t t, int64_t begin, int64_t end, bool whole) {
+    void turn_narrow(int64_t t, int64_t begin, int64_t end, bool whole) const {
         const bool side = goes_side_by_side();
         const int64_t count = sliding_.tap_run, step = side ? count * narrow_panel : narrow_panel;
         T* const to = side ? by_tap_ + t / count * side_size() + t % count * narrow_panel : by_tap_ + t * tap_size();
@@ -232,19 +266,23 @@ private:
         for (int64_t p = 0; p < m.panels(); ++p) std::memset(m.row(p, 0), 0, size_t(m.rows * m.width()) * sizeof(T));
     }
 
-    int64_t channels_, positions_, n_out_;
+    static inline const std::vector<int32_t> one_place{0};
+    bool transposed_;
+    int64_t channels_, positions_, n_out_;  // of the image, and columns of the other value
     Sliding sliding_;
-    Columns columns_;            // in x as a step has it
-    mutable Columns elsewhere_;  // and in evaluation
-    std::vector<int32_t> outputs_;  // where they lie in a row of y
+    Columns columns_;  // of a window, in the image,
+    mutable Columns elsewhere_;
+    Columns row_columns_;  // and of a row of the other value
+    mutable Columns row_elsewhere_;
     std::vector<int32_t> offsets_;  // where windows begin in a sample
     T* by_tap_ = nullptr;
 };
 
 template <class T>
 std::unique_ptr<Layer<T>> make_convolution(const Making& making) {
-    if (making.settings.kind != "Convolution") return nullptr;
-    return std::make_unique<Convolution<T>>(making);
+    const bool transposed = making.settings.kind == "ConvolutionTransposed";
+    if (!transposed && making.settings.kind != "Convolution") return nullptr;
+    return std::make_unique<Convolution<T>>(making, transposed);
 }
 
 template std::unique_ptr<Layer<NUMBER>> make_convolution<NUMBER>(const Making&);

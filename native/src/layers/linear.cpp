@@ -37,7 +37,6 @@ public:
 
     void settle(Parameters<T>& all, Seen& seen) override {
         trains_weight_ = all.is_trained(this->parameters_[0]), trains_bias_ = has_bias_ && all.is_trained(this->parameters_[1]);
-        rows_go_alone_ = positions_ == 1 && trains_weight_;
         if (!trains_weight_ && !trains_bias_) return;
         const int first = this->parameters_[trains_weight_ ? 0 : 1], last = this->parameters_[trains_bias_ ? 1 : 0];
         rule_ = all.rule(first);
@@ -81,27 +80,22 @@ public:
 
     void forward(const Pass&, int64_t begin, int64_t end) override {
         // A row is one alone if the batch has no other: its sums run in another order, which threads must not bring about.
-        if (begin == 0 && end == 1 && positions_ == 1) linear_row_forward<T>(row_x_, weight_, bias(), row_y_, finish());
+        if (begin == 0 && end == 1 && positions_ == 1) forward_row();
         else linear_forward<T>(x().rows(begin, end), weight_, bias(), y().rows(begin, end), finish());
     }
 
     void backward(const Pass& pass, int64_t samples) override {
-        mask_own_relu(pass, 0, samples);
-        if (samples > 1 || !rows_go_alone_) return backward_all(pass, samples);
-        row_gradient_.add = pass.add || adds_;
-        row_gradient_.update = pass.update && fuses_update_;
-        if (row_gradient_.update) row_gradient_.lr = T(pass.lr[rule_]);
-        linear_row_backward<T>(row_x_, row_dy_, weight_, wants_dx(pass) ? row_dx_ : no_dx_, {row_mask_, x().scale_in(pass.training)}, row_gradient_);
-        if (clears_row_ && wants_dx(pass)) linear::clear_unwritten_padding<T>(row_dx_);
-        if (adds_dx() && wants_dx(pass)) add_rows_of<T>(row_dx_, x().gradient_rows(0, 1));
+        if (masks_own_relu()) return backward_masked(pass, samples);
+        if (samples == 1 && positions_ == 1) backward_row(pass);
+        else backward_all(pass, samples);
     }
 
     void prepare(Share share) override {
         if (!this->coming().input_only) transpose_inputs(share.begin(n_in_, panel<T>), share.end(n_in_, panel<T>));
     }
     void backward_inputs(const Pass& pass, int64_t begin, int64_t end) override {
-        mask_own_relu(pass, begin, end);
-        if (wants_dx(pass)) dx_of(pass, begin, end);
+        if (masks_own_relu()) mask_own_relu(pass, begin, end);
+        if (wants_dx(pass)) dx_of(pass, y().gradient_rows(begin, end), x().gradient_rows(begin, end), begin, end);
     }
     void backward_parameters(const Pass& pass, int64_t samples, Share share, bool prepare_next) override {
         const int64_t begin = share.begin(n_in_, panel<T>), end = share.end(n_in_, panel<T>);
@@ -148,8 +142,7 @@ private:
     }
 
     bool masks_own_relu() const { return place_.carries_relu && !y().reader_masks; }
-    FORCE_INLINE void mask_own_relu(const Pass& pass, int64_t begin, int64_t end) const {
-        if (!masks_own_relu()) return;
+    NO_INLINE void mask_own_relu(const Pass& pass, int64_t begin, int64_t end) const {
         const Matrix<T> dy = y().gradient_rows(begin, end);
         mask_by_relu<T>(dy, y().rows(begin, end), y().scale_in(pass.training));
     }
@@ -201,8 +194,19 @@ private:
         return value.rows(begin, end);
     }
 
-    void dx_of(const Pass& pass, int64_t begin, int64_t end) {
-        const Matrix<T> dy = y().gradient_rows(begin, end), dx = x().gradient_rows(begin, end);
+    // A sample alone; apart, as what these keep in registers would have to be saved for the others too.
+    NO_INLINE void forward_row() const { linear_row_forward<T>(row_x_, weight_, bias(), row_y_, finish()); }
+    NO_INLINE void backward_row(const Pass& pass) {
+        row_gradient_.add = pass.add || adds_;
+        row_gradient_.update = pass.update && fuses_update_;
+        if (row_gradient_.update) row_gradient_.lr = T(pass.lr[rule_]);
+        linear_row_backward<T>(row_x_, row_dy_, weight_, wants_dx(pass) ? row_dx_ : no_dx_, {row_mask_, x().scale_in(pass.training)}, row_gradient_);
+        if (clears_row_ && wants_dx(pass)) linear::clear_unwritten_padding<T>(row_dx_);
+        if (adds_dx() && wants_dx(pass)) add_rows_of<T>(row_dx_, x().gradient_rows(0, 1));
+    }
+
+    // Of rows from sample `begin` on.
+    void dx_of(const Pass& pass, const Matrix<T>& dy, const Matrix<T>& dx, int64_t begin, int64_t end) {
         if (adds_in_place()) return linear_dx<T>(dy, weight_, transposed_, start(), dx, x().mask(pass.training, begin));
         const Matrix<T> part = aside(begin, end);
         linear_dx<T>(dy, weight_, transposed_, zeros_, part, {});
@@ -233,9 +237,16 @@ private:
         if (!wants_dx(pass)) return;
         if (goes_by_blocks() && !place_.dx_over_x) return backward_blocks(pass, samples, 0, n_in_);
         if (dx_needs_transpose(n_in_, n_out_)) transpose<T>(weight_, transposed_, 0, n_out_);
-        dx_of(pass, 0, samples);
+        const Matrix<T> dx = x().gradient_rows(0, samples);
+        dx_of(pass, y().gradient_rows(0, samples), dx, 0, samples);
         // As in backward_all.
-        if (place_.dx_over_x && !weight_is_transposed(n_in_, n_out_)) linear::clear_unwritten_padding<T>(x().gradient_rows(0, samples));
+        if (place_.dx_over_x && !weight_is_transposed(n_in_, n_out_)) linear::clear_unwritten_padding<T>(dx);
+    }
+
+    NO_INLINE void backward_masked(const Pass& pass, int64_t samples) {
+        mask_own_relu(pass, 0, samples);
+        if (samples == 1 && positions_ == 1) backward_row(pass);
+        else backward_all(pass, samples);
     }
 
     // dx and the gradients, by one thread.
@@ -246,31 +257,31 @@ private:
         if (!wants_dx(pass)) return linear_gradient<T>(from, dy, to, 0, n_in_);
         const Matrix<T> dx = x().gradient_rows(0, samples);
         if (!weight_is_transposed(n_in_, n_out_) && !adds_dx()) {
+            if (to.bias) linear::narrow_bias_gradient<T>(dy, to);
             linear_backward_narrow<T>(from, dy, weight_, dx, x().mask(pass.training, 0), to);
             // A dy of NaN makes NaN of dx's padding; over x, whoever writes x next leaves it there.
             if (place_.dx_over_x) linear::clear_unwritten_padding<T>(dx);
         } else if (place_.dx_over_x && dx_needs_transpose(n_in_, n_out_)) {
             transpose<T>(weight_, transposed_, 0, n_out_);
             linear_gradient<T>(from, dy, to, 0, n_in_);
-            dx_of(pass, 0, samples);
+            dx_of(pass, dy, dx, 0, samples);
         } else if (place_.dx_over_x) {
             // dx reads the weights themselves, and both the weights and x will be overwritten: x waits.
             const Matrix<T> kept = aside(0, samples);
             copy_rows<T>(from, kept);
-            dx_of(pass, 0, samples);
+            dx_of(pass, dy, dx, 0, samples);
             linear_gradient<T>(kept, dy, to, 0, n_in_);
         } else if (goes_by_blocks()) {
             backward_blocks(pass, samples, 0, n_in_);
         } else {
             if (dx_needs_transpose(n_in_, n_out_)) transpose<T>(weight_, transposed_, 0, n_out_);
-            dx_of(pass, 0, samples);
+            dx_of(pass, dy, dx, 0, samples);
             linear_gradient<T>(from, dy, to, 0, n_in_);
         }
     }
 
     int64_t n_in_, n_out_, positions_, block_ = k_block;
     bool has_bias_, trains_weight_ = true, trains_bias_ = true, fuses_update_ = false, clears_row_ = false;
-    bool rows_go_alone_ = true;  // a batch of one row has kernels of its own
     int rule_ = 0;  // of the parameters whose updates ride on their gradients
     bool adds_ = false;  // a later layer has the same parameters: their gradient is there already
     Matrix<T> weight_, transposed_;

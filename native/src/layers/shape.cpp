@@ -2,6 +2,7 @@
 //
 //     Reshape        a sample's numbers, position by position, as another number of positions and columns
 //     Permute        column c of y is column `columns[c]` of x
+//     Columns        column c of y is column `sources[c]` of x, at each position; one may come several times
 //     ChannelsLast   an image from channel by channel in one row, as Python has it, to a row for each position
 //     ChannelsFirst  and back
 #include "../matrices.h"
@@ -61,6 +62,45 @@ private:
 };
 
 template <class T>
+class PickedColumns final : public Layer<T> {
+    using Layer<T>::x, Layer<T>::y, Layer<T>::wants_dx, Layer<T>::adds_dx;
+
+public:
+    explicit PickedColumns(const Making& making) {
+        if (making.x.size() != 1 || making.x[0].positions != making.y.positions) making.refuse("it reads one value and writes one with as many positions");
+        for (double c : making.settings.array("sources")) {
+            if (!(c >= 0 && c < double(making.x[0].columns)) || c != double(int64_t(c))) making.refuse("its sources must be columns of x");
+            sources_.push_back(int64_t(c));
+        }
+        if (int64_t(sources_.size()) != making.y.columns) making.refuse("there must be a source for every column");
+    }
+
+    Manners manners() const override { return {}; }
+    void infer(const Matrix<T>* x, const Matrix<T>& y) const override {
+        clear_padding(y);
+        for (int64_t c = 0; c < y.columns; ++c) {
+            const T* from = &x[0].at(0, sources_[size_t(c)]);
+            T* to = &y.at(0, c);
+            for (int64_t r = 0; r < y.rows; ++r) to[r * y.width()] = from[r * x[0].width()];
+        }
+    }
+    void backward_inputs(const Pass& pass, int64_t begin, int64_t end) override {
+        if (!wants_dx(pass)) return;
+        const Matrix<T> dy = y().gradient_rows(begin, end), dx = x().gradient_rows(begin, end);
+        if (!adds_dx())
+            for (int64_t p = 0; p < dx.panels(); ++p) std::memset(dx.row(p, 0), 0, size_t(dx.rows * dx.width()) * sizeof(T));
+        for (int64_t c = 0; c < dy.columns; ++c) {
+            const T* from = &dy.at(0, c);
+            T* to = &dx.at(0, sources_[size_t(c)]);
+            for (int64_t r = 0; r < dy.rows; ++r) to[r * dx.width()] += from[r * dy.width()];
+        }
+    }
+
+private:
+    std::vector<int64_t> sources_;
+};
+
+template <class T>
 class Channels final : public Layer<T> {
     using Layer<T>::x, Layer<T>::y, Layer<T>::wants_dx, Layer<T>::adds_dx;
 
@@ -117,6 +157,7 @@ template <class T>
 std::unique_ptr<Layer<T>> make_shape(const Making& making) {
     if (making.settings.kind == "ChannelsLast" || making.settings.kind == "ChannelsFirst")
         return std::make_unique<Channels<T>>(making, making.settings.kind == "ChannelsLast");
+    if (making.settings.kind == "Columns") return std::make_unique<PickedColumns<T>>(making);
     const bool permutes = making.settings.kind == "Permute";
     if (!permutes && making.settings.kind != "Reshape") return nullptr;
     return std::make_unique<Rearranged<T>>(making, permutes);

@@ -10,7 +10,7 @@ template <class T>
 class Weighted : public Layer<T> {
 public:
     explicit Weighted(const Making& making) : Layer<T>(making.parameters), has_bias_(making.parameters.size() == 2) {
-        if (making.x.size() != 1 || making.shapes.empty() || making.shapes.size() > 2) making.refuse("it reads one value, a weight and perhaps a bias");
+        if (making.shapes.empty() || making.shapes.size() > 2) making.refuse("it has a weight and perhaps a bias");
     }
 
     void settle(Parameters<T>& all, Seen& seen) override {
@@ -76,13 +76,13 @@ protected:
 
     bool has_bias_, trains_weight_ = true, trains_bias_ = true;
     Matrix<T> weight_;  // a row for each number of a window
+    const T* zeros_ = nullptr;
 
 private:
     bool fuses_update_ = false;
     bool adds_ = false;  // a later layer has the same parameters: their gradient is there already
     int rule_ = 0;       // of the parameters whose updates ride on their gradients
     T* bias_ = nullptr;
-    const T* zeros_ = nullptr;
     T *weight_gradient_ = nullptr, *bias_gradient_ = nullptr;
 };
 

@@ -1,8 +1,8 @@
 // Losses that compare element by element: what one is says a function of the vectors of y and of the target; the passes
 // over rows are the same for all.
 //
-// Views are taken by value, by inlined functions: through a reference the compiler would have to read them anew after
-// every store, and copying them through the stack costs as much as a row.
+// Views are taken by value where functions are inlined: through a reference the compiler would have to read them anew after
+// every store. Else by reference: copying them through the stack costs as much as a row.
 #pragma once
 
 #include <algorithm>
@@ -32,8 +32,11 @@ struct WhereThere {
 
 // Rows of at most 8 columns without weights: two of them fill sixteen lanes, and one sum serves a block of 16 rows.
 template <class T, class Function>
-NO_INLINE void element_blocks(Function loss, Matrix<T> y, Target<T> target, Matrix<T> dy, double denominator, double* partial) {
+NO_INLINE void element_blocks(Function loss, const Matrix<T>& y, const Matrix<T>& target, const Matrix<T>& dy, double denominator, double* partial) {
     constexpr int V = Lanes16<T>::vectors, L = lanes<T>;
+    const T *const y_data = y.data, *const target_data = target.data;
+    T* const dy_data = dy.data;
+    const int64_t rows = y.rows;
     const Vec<T> scale = broadcast<T>(T(scale_of(denominator)));
     Mask<T> one_row[V], two_rows[V];  // lanes that hold numbers, not padding
     const IntVec<T> columns = broadcast<Integer<T>>(Integer<T>(y.columns));
@@ -43,16 +46,16 @@ NO_INLINE void element_blocks(Function loss, Matrix<T> y, Target<T> target, Matr
         two_rows[j] = (lane & broadcast<Integer<T>>(narrow_panel - 1)) < columns;
         one_row[j] = lane < columns;
     }
-    for (int64_t begin = 0; begin < y.rows; begin += loss_block) {
-        const int64_t end = (begin + loss_block < y.rows ? begin + loss_block : y.rows) * narrow_panel;
+    for (int64_t begin = 0; begin < rows; begin += loss_block) {
+        const int64_t end = (begin + loss_block < rows ? begin + loss_block : rows) * narrow_panel;
         Lanes16<T> total = Lanes16<T>::zeros();
         auto pair = [&](int64_t at, const Mask<T>* mask, auto n) ALWAYS_INLINE {
-            const Lanes16<T> a = Lanes16<T>::load_partial(y.data + at, n), t = Lanes16<T>::load_partial(target.values.data + at, n);
+            const Lanes16<T> a = Lanes16<T>::load_partial(y_data + at, n), t = Lanes16<T>::load_partial(target_data + at, n);
 #pragma GCC unroll 8
             for (int j = 0; j < (decltype(n)::value + L - 1) / L; ++j) {
                 const Element<T> l = loss(a.v[j], t.v[j], 0);
                 total.v[j] += keep<T>(mask[j], l.value);
-                if (dy.data) store_partial(dy.data + at + j * L, keep<T>(mask[j], scale * l.slope), n - j * L);
+                if (dy_data) store_partial(dy_data + at + j * L, keep<T>(mask[j], scale * l.slope), n - j * L);
             }
         };
         int64_t at = begin * narrow_panel;
@@ -116,10 +119,8 @@ private:
 template <class T, class Function>
 NO_INLINE void element_rows_where_there(Function loss, Matrix<T> y, Target<T> target, Matrix<T> dy, double denominator, double* partial) {
     const WhereThere<T, Function> where_there{loss};
-    with_row_kind(y, [&](auto kind) {
-        if (kind == RowKind::narrow && !target.sample_weight) element_blocks<T>(where_there, y, target, dy, denominator, partial);
-        else element_rows<kind>(where_there, y, target, dy, denominator, partial);
-    });
+    if (y.is_narrow() && !target.sample_weight) return element_blocks<T>(where_there, y, target.values, dy, denominator, partial);
+    with_row_kind(y, [&](auto kind) { element_rows<kind>(where_there, y, target, dy, denominator, partial); });
 }
 
 // A loss that is the same function in every column, made from the settings.
@@ -129,10 +130,8 @@ public:
     explicit ElementLoss(const Settings& settings) : MeanOfElements<T>(settings), function_(settings) {}
     void rows(const Matrix<T>& y, const Target<T>& target, const Matrix<T>& dy, double denominator, double* partial) const override {
         if (this->ignores_missing()) return element_rows_where_there<T>(function_, y, target, dy, denominator, partial);
-        with_row_kind(y, [&](auto kind) {
-            if (kind == RowKind::narrow && !target.sample_weight) element_blocks<T>(function_, y, target, dy, denominator, partial);
-            else element_rows<kind>(function_, y, target, dy, denominator, partial);
-        });
+        if (y.is_narrow() && !target.sample_weight) return element_blocks<T>(function_, y, target.values, dy, denominator, partial);
+        with_row_kind(y, [&](auto kind) { element_rows<kind>(function_, y, target, dy, denominator, partial); });
     }
 
 private:

@@ -1,13 +1,15 @@
 // What an optimizer is to the engine: it says how many arrays it keeps for each parameter, and updates one parameter in
 // place. Each is the twin of the class of the same name in chainrule.optimizers, in a file of its own or its family's;
-// optimizers.cpp lists them all. To add one: its file, its line there.
+// optimizers.cpp lists them all. To add one: its file, its line there. Those that look at all numbers of a parameter at
+// once say so by `of_whole`, and have a base in whole.h.
 #pragma once
 
 #include <cstdint>
 #include <limits>
 #include <memory>
+#include <vector>
 
-#include "../settings.h"
+#include "../plan.h"
 #include "clipping.h"
 
 namespace chainrule {
@@ -18,6 +20,29 @@ struct UpdateStep {
     int64_t count;               // this parameter's updates, from 1
     double gradient_scale = 1;   // of clip_norm; below 0 where the optimizer maximizes
     double momentum = -1;        // of this step; below 0: what the optimizer was made with
+};
+
+// An array that is kept of a parameter which is updated whole.
+struct KeptArray {
+    ParameterShape shape;
+    bool lies_as_value;  // in memory; else number after number
+};
+
+// How one parameter is updated by a rule that looks at all of its numbers at once, such as one that multiplies matrices. It
+// is made for a parameter's shape, and one thread makes the whole update.
+template <class T>
+class WholeUpdate {
+public:
+    virtual ~WholeUpdate() = default;
+
+    // The arrays that are kept of it, in the order of `kept` in Python. All begin with 0.
+    virtual std::vector<KeptArray> kept() const = 0;
+
+    // Numbers of memory that `update` needs, whatever they are before; and about how many operations it takes.
+    virtual int64_t scratch() const { return 0; }
+    virtual double operations() const = 0;
+
+    virtual void update(const UpdateStep& step, T* value, const T* gradient, T* const* states, T* scratch) const = 0;
 };
 
 template <class T>
@@ -39,6 +64,9 @@ public:
 
     // n numbers in place, a multiple of 16; memory is that of a Matrix or a padded vector.
     virtual void update(const UpdateStep& step, T* value, const T* gradient, T* const* states, int64_t n) const = 0;
+
+    // Null: numbers are updated one by one, as above. Else what updates a parameter of this shape, all of it at once.
+    virtual std::unique_ptr<WholeUpdate<T>> of_whole(const ParameterShape& /*shape*/) const { return nullptr; }
 };
 
 // The same settings with options that are normal numbers in T. While the engine runs, the processor takes denormal ones for

@@ -9,6 +9,8 @@
 #include "adadelta.h"
 #include "rprop.h"
 #include "asgd.h"
+#include "adafactor.h"
+#include "muon.h"
 #include "sgd.h"
 
 namespace chainrule {
@@ -30,6 +32,8 @@ std::unique_ptr<Optimizer<T>> make_optimizer(const Settings& settings) {
         {"Adamax", make_adamax<T>},
         {"RAdam", make_radam<T>},
         {"NAdam", make_nadam<T>},
+        {"Adafactor", make_adafactor<T>},
+        {"Muon", make_muon<T>},
     };
     for (const auto& one : all)
         if (settings.kind == one.kind) return one.make(with_normal_options<T>(settings));

@@ -108,11 +108,10 @@ void linear_backward_blocks(const Matrix<T>& x, const Matrix<T>& dy, const Matri
     }
 }
 
-// Everything at once for a narrow layer, in one pass; dx may be x's memory.
+// dx and dW of a narrow layer in one pass (db is narrow_bias_gradient's); dx may be x's memory.
 template <class T>
 void linear_backward_narrow(const Matrix<T>& x, const Matrix<T>& dy, const Matrix<T>& weight, const Matrix<T>& dx,
                             ReluMask<T> mask, const LinearGradient<T>& to) {
-    if (to.bias) linear::narrow_bias_gradient(dy, to);
     linear::with_count(int(dy.columns), [&](auto n) ALWAYS_INLINE {
         linear::narrow_backward<T, decltype(n)::value, true, true>(x, dy, weight, dx, mask, to, 0,
                                                                    round_up(x.columns, panel<T>));

@@ -75,9 +75,10 @@ NO_INLINE void forward_narrow(const Matrix<T>& x, const Matrix<T>& w, const T* b
     all.store(y);
 }
 
-enum class Into { gradient, gradient_sum, weight };
+enum class Into { gradient, gradient_sum, weight, nowhere };
 
-// dx (if wanted) and dW, all of one row: stored, added to earlier gradients, or as a step of the weights. W is transposed (n_in × n_out); XS and WS are the panel widths of x and W.
+// dx (if wanted) and dW, all of one row: stored, added to earlier gradients, as a step of the weights, or not at all. W is
+// transposed (n_in × n_out); XS and WS are the panel widths of x and W.
 template <class T, bool WithDx, Into into, int XS, int WS>
 NO_INLINE void backward(const Matrix<T>& x, const Matrix<T>& dy, const Matrix<T>& weight, const Matrix<T>& dx,
                         const ReluMask<T>& mask, const LinearGradient<T>& to) {
@@ -125,6 +126,7 @@ NO_INLINE void backward(const Matrix<T>& x, const Matrix<T>& dy, const Matrix<T>
                             if constexpr (into == Into::weight) old = w;
                             if constexpr (into == Into::gradient_sum) old = load_unaligned(place);
                             if constexpr (WithDx) sums[i].v[v] = fma(dyc[c].v[v], w, sums[i].v[v]);
+                            if constexpr (into == Into::nowhere) continue;
                             const Vec<T> new_value = into == Into::gradient ? xi * step[c].v[v] : fma(xi, step[c].v[v], old);
                             if constexpr (L > chunk) store_partial(place, new_value, chunk);
                             else store_unaligned(place, new_value);
@@ -163,9 +165,28 @@ FORCE_INLINE void backward_by_width(const Matrix<T>& x, const Matrix<T>& dy, con
         else if (!weight.is_narrow()) backward<T, WithDx, into, narrow_panel, panel<T>>(x, dy, weight, dx, mask, to);
         else backward<T, WithDx, into, narrow_panel, narrow_panel>(x, dy, weight, dx, mask, to);
     };
-    if (to.update) go(std::integral_constant<Into, Into::weight>{});
+    if (!to.weight) go(std::integral_constant<Into, Into::nowhere>{});
+    else if (to.update) go(std::integral_constant<Into, Into::weight>{});
     else if (to.add) go(std::integral_constant<Into, Into::gradient_sum>{});
     else go(std::integral_constant<Into, Into::gradient>{});
+}
+
+// db, which is dy.
+template <class T>
+FORCE_INLINE void backward_bias(const Matrix<T>& dy, const LinearGradient<T>& to) {
+    const T factor = to.update ? -to.lr : T(1);
+    const bool adds = to.update || to.add;
+    const T* d = dy.data;
+    T* b = to.update ? to.bias_value : to.bias;
+    if (dy.is_narrow()) {
+        const Eight<T> old = adds ? Eight<T>::load(b) : Eight<T>::zeros();
+        return Eight<T>::fma(Eight<T>::load(d), Eight<T>::all(factor), old).store(b);
+    }
+    const int64_t pitch = dy.pitch;
+    for (int64_t left = dy.columns; left > 0; left -= panel<T>, d += pitch, b += panel<T>)
+#pragma GCC unroll 2
+        for (int c = 0; c < panel<T>; c += lanes<T>)
+            store_unaligned(b + c, fma(load_unaligned(d + c), broadcast<T>(factor), adds ? load_unaligned(b + c) : Vec<T>{}));
 }
 
 }  // namespace linear_row
@@ -192,28 +213,21 @@ FORCE_INLINE void linear_row_forward(const Matrix<T>& x, const Matrix<T>& weight
     });
 }
 
-// Everything that goes back through a Linear for one row; dx.data null: not wanted. dx may be x's memory.
+// Everything that goes back through a Linear for one row; dx.data null: not wanted, to.weight null: frozen. dx may be x's
+// memory.
 template <class T>
 FORCE_INLINE void linear_row_backward(const Matrix<T>& x, const Matrix<T>& dy, const Matrix<T>& weight, const Matrix<T>& dx,
                          const ReluMask<T>& mask, const LinearGradient<T>& to) {
-    if (!weight_is_transposed(x.columns, dy.columns)) {
-        if (dx.data) return linear_backward_narrow<T>(x, dy, weight, dx, mask, to);
-        return linear_gradient<T>(x, dy, to, 0, x.columns);
+    if (weight_is_transposed(x.columns, dy.columns)) {
+        if (dx.data) linear_row::backward_by_width<T, true>(x, dy, weight, dx, mask, to);
+        else if (to.weight) linear_row::backward_by_width<T, false>(x, dy, weight, dx, mask, to);
+    } else if (!to.weight) {
+        if (dx.data) linear_dx<T>(dy, weight, {}, nullptr, dx, mask);
+    } else {
+        if (!dx.data) return linear_gradient<T>(x, dy, to, 0, x.columns);
+        linear_backward_narrow<T>(x, dy, weight, dx, mask, to);
     }
-    if (dx.data) linear_row::backward_by_width<T, true>(x, dy, weight, dx, mask, to);
-    else linear_row::backward_by_width<T, false>(x, dy, weight, dx, mask, to);
-    if (!to.bias) return;
-    const int width = dy.width();
-    const Vec<T> factor = broadcast<T>(to.update ? -to.lr : T(1));
-    T* b = to.update ? to.bias_value : to.bias;
-    for (int64_t p = 0; p < dy.panels(); ++p)
-        for (int c = 0; c < width; c += lanes<T>) {
-            const int n = width - c < lanes<T> ? width - c : lanes<T>;
-            T* at = b + p * width + c;
-            const Vec<T> d = load_partial(dy.row(p, 0) + c, n);
-            const Vec<T> old = to.update || to.add ? load_partial(at, n) : Vec<T>{};
-            store_partial(at, fma(d, factor, old), n);
-        }
+    if (to.bias) linear_row::backward_bias<T>(dy, to);
 }
 
 }  // namespace chainrule

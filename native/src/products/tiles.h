@@ -118,12 +118,13 @@ void multiply(const Matrix<T>& a, const Matrix<T>& b, const Matrix<T>& c, const 
         T* c_tile = at_column(c, j);
         for (int64_t k = 0; k < depth; k += k_block) {
             const bool last = k + k_block >= depth;
+            const T *const a_block = a.data + a.column_offset(k), *const b_block = b_tile + k * b_width;
+            const T* const start = k == 0 && bias ? bias + j : nullptr;
             split_evenly(c.rows, max_tile_rows, [&](int64_t row, int rows) ALWAYS_INLINE {
-                if (far) fetch(b_tile + k * b_width + block + block * row / c.rows, block * rows / c.rows);
-                rows_tile_for<T>(rows, vectors, a_width)(
-                    a.data + a.column_offset(k) + row * a_width, a.pitch, b_tile + k * b_width, b_width,
-                    last ? depth - k : k_block, c_tile + row * c_width, c_width, k == 0 && bias ? bias + j : nullptr,
-                    last ? finish : Finish::plain, mask_offset, &mask.scale);
+                if (far) fetch(b_block + block + block * row / c.rows, block * rows / c.rows);
+                rows_tile_for<T>(rows, vectors, a_width)(a_block + row * a_width, a.pitch, b_block, b_width, last ? depth - k : k_block,
+                                                         c_tile + row * c_width, c_width, start, last ? finish : Finish::plain,
+                                                         mask_offset, &mask.scale);
             });
         }
     });

@@ -123,7 +123,7 @@ FORCE_INLINE DwTile<T> dw_tile_for(int j, int taps, int vectors) {
     return nullptr;
 }
 
-// y = bias + x W, of as many rows as y has. weight: a row for each number of a window. run: so many windows, from the first
+// y = bias + x W, of as many rows as y has; without a bias, y + x W. weight: a row for each number of a window. run: so many windows, from the first
 // one on, stand one position apart in an image with panels of `width`; then as many more.
 template <class T>
 void forward(const T* const* window, const int32_t* column, const Matrix<T>& weight, const Matrix<T>& y, const T* bias, bool relu,
@@ -137,7 +137,7 @@ void forward(const T* const* window, const int32_t* column, const Matrix<T>& wei
             const bool last = k + k_block >= depth;
             auto rows_from = [&](int64_t row, int rows, int tile_width) ALWAYS_INLINE {
                 forward_tile_for<T>(rows, vectors, tile_width)(window + row, column + k, b + k * b_width, b_width, last ? depth - k : k_block,
-                                                               c + row * y_width, y_width, k == 0 ? bias + j : nullptr, relu && last);
+                                                               c + row * y_width, y_width, k == 0 && bias ? bias + j : nullptr, relu && last);
             };
             if (run < 4) {
                 split_evenly(y.rows, max_tile_rows, [&](int64_t row, int rows) ALWAYS_INLINE { rows_from(row, rows, 0); });

@@ -3,7 +3,6 @@
 
 #include <nanobind/nanobind.h>
 
-#include <algorithm>
 #include <cstring>
 #include <string>
 #include <utility>
@@ -35,7 +34,7 @@ public:
             PyErr_Clear();
             return;
         }
-        fits = holds(view_, dtype) && view_.ndim == int(shape.axes.size()) && std::equal(shape.axes.begin(), shape.axes.end(), view_.shape);
+        fits = holds(view_, dtype) && shape.has_axes(view_.ndim, view_.shape);
         dense_ = PyBuffer_IsContiguous(&view_, 'C');
         if (fits && !dense_) copy_.resize(size_t(view_.len));
     }

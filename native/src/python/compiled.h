@@ -84,7 +84,7 @@ public:
         engine().write_average(i, from.data());
     }
     void write_state(int i, int k, InputArray from) {
-        check(i, from.dtype(), int64_t(from.size()));
+        check(from.dtype(), int64_t(from.size()), engine().state_shape(i, k));
         engine().write_state(i, k, from.data());
     }
     // The parameters as they are now, with what was written in Python, are the best.
@@ -108,7 +108,7 @@ public:
             const std::string name = std::string("target") + y_.place(i);
             if (classes_[i].wanted) {
                 Indices indices = indices_of(targets[i], name);
-                if (int64_t(indices.size()) != data.view.rows) throw nb::value_error((name + " must have as many rows as x").c_str());
+                require_rows(name.c_str(), "", int64_t(indices.size()), data.view.rows);
                 data.view.targets.push_back(indices.data());
                 data.kept.push_back(targets[i]);
             } else {
@@ -179,7 +179,7 @@ public:
         Rows from(x, number_, x_.sample(0), "predict: x", false, &reader);
         nb::object y = out.is_none() ? fresh(y_.sample(0), from.rows, from.single()) : nb::borrow(out);
         Rows to(y, number_, y_.sample(0), "predict: out", true);
-        if (to.rows != from.rows) throw nb::value_error("predict: out must have as many rows as x");
+        require_rows("predict: out", "", to.rows, from.rows);
         if (to.overlaps(from)) throw nb::value_error("predict: out must not overlap x");
         const void* const xs[] = {from.data()};
         void* const ys[] = {to.data()};
@@ -244,7 +244,7 @@ public:
             return run_step(from.rows, xs, targets);
         }
         Rows wanted(target, number_, y_.sample(0), "step: target", false, &reader);
-        if (wanted.rows != from.rows) throw nb::value_error("step: target must have as many rows as x");
+        require_rows("step: target", "", wanted.rows, from.rows);
         const void* const targets[] = {wanted.data()};
         return run_step(from.rows, xs, targets);
     }
@@ -319,7 +319,7 @@ private:
         const Several from(x_, x, number_, "predict: x", false, &reader);
         nb::object y = out.is_none() ? fresh(y_, from.rows(), from.single()) : nb::borrow(out);
         const Several to(y_, y, number_, "predict: out", true);
-        if (to.rows() != from.rows()) throw nb::value_error("predict: out must have as many rows as x");
+        require_rows("predict: out", "", to.rows(), from.rows());
         for (const auto& part : to.parts())
             for (const Several* all : {&from, &to})
                 for (const auto& other : all->parts())
@@ -370,13 +370,12 @@ private:
                 continue;
             }
             const Rows& rows = wanted[i].emplace(part, number_, y_.sample(i), "step: target", false, &reader, y_.place(i));
-            if (rows.rows != from.rows())
-                throw nb::value_error((std::string("step: target") + y_.place(i) + " must have as many rows as x").c_str());
+            require_rows("step: target", y_.place(i), rows.rows, from.rows());
             targets[i] = rows.data();
         }
         if (sample_weight.is_none()) return run_step(from.rows(), from.data(), targets.data());
         const Rows weights(sample_weight, number_, Sample{}, "step: sample_weight", false, &reader);
-        if (weights.rows != from.rows()) throw nb::value_error("step: sample_weight must have as many rows as x");
+        require_rows("step: sample_weight", "", weights.rows, from.rows());
         if (number_ == DType::float32) check_weights(static_cast<const float*>(weights.data()), weights.rows);
         else check_weights(static_cast<const double*>(weights.data()), weights.rows);
         return run_step(from.rows(), from.data(), targets.data(), weights.data());
@@ -429,14 +428,20 @@ private:
 
     void check(int i, nb::dlpack::dtype dtype, int64_t size) const {
         if (i < 0 || size_t(i) >= plan().parameters.size()) throw std::out_of_range("there is no such parameter");
-        const ParameterShape& shape = plan().parameters[size_t(i)];
+        check(dtype, size, plan().parameters[size_t(i)]);
+    }
+    void check(nb::dlpack::dtype dtype, int64_t size, const ParameterShape& shape) const {
         if (dtype != dtype_of(number_)) throw nb::type_error((std::string("must be ") + name_of(number_)).c_str());
         if (size != shape.size()) throw nb::value_error("a parameter changed its shape");
     }
-    // What `fit` asks of weights: finite, none below 0, not all 0.
+    static void require_rows(const char* name, const char* place, int64_t rows, int64_t rows_of_x) {
+        if (rows != rows_of_x) [[unlikely]]
+            throw nb::value_error((std::string(name) + place + " must have as many rows as x, " + std::to_string(rows_of_x) +
+                                   ", got " + std::to_string(rows)).c_str());
+    }
+    // What `fit` asks of the weights of a batch, which may all be 0: finite, none below 0.
     template <class T>
     static void check_weights(const T* weight, int64_t rows) {
-        bool any = false;
         for (int64_t r = 0; r < rows; ++r) {
             if (!(weight[r] >= 0) || std::isinf(weight[r])) {
                 const char* const expected = weight[r] < 0 ? "not be negative" : "be finite";
@@ -444,16 +449,14 @@ private:
                 throw nb::value_error(("step: sample_weight must " + std::string(expected) + ", got " + got + " at position " +
                                        std::to_string(r)).c_str());
             }
-            any = any || weight[r] > 0;
         }
-        if (!any) throw nb::value_error("step: sample_weight must not be all zero");
     }
     void check_indices(const Indices& indices, int64_t rows, size_t head) const {
         const int64_t n = y_.sample(head).size, ignored = classes_[head].ignored;
         const auto refuse = [&](const std::string& what) {
             throw nb::value_error((std::string("step: target") + y_.place(head) + " must " + what).c_str());
         };
-        if (int64_t(indices.size()) != rows) refuse("have as many rows as x");
+        require_rows("step: target", y_.place(head), int64_t(indices.size()), rows);
         for (size_t i = 0; i < indices.size(); ++i) {
             const int64_t c = indices.data()[i];
             if ((c < 0 || c >= n) && c != ignored)
@@ -467,8 +470,10 @@ private:
         if (numbers.dtype() != dtype_of(number_)) throw nb::type_error((name + " must be " + name_of(number_)).c_str());
         if (numbers.ndim() < 1) throw nb::value_error((name + " must have rows").c_str());
         if (data.view.rows < 0) data.view.rows = int64_t(numbers.shape(0));
-        if (int64_t(numbers.shape(0)) != data.view.rows || int64_t(numbers.size()) != data.view.rows * columns)
-            throw nb::value_error((name + " does not fit the network").c_str());
+        require_rows(name.c_str(), "", int64_t(numbers.shape(0)), data.view.rows);
+        if (int64_t(numbers.size()) != data.view.rows * columns)
+            throw nb::value_error((name + " must have " + std::to_string(columns) + " numbers for each row, got " +
+                                   std::to_string(numbers.size()) + " for " + std::to_string(data.view.rows)).c_str());
         data.kept.push_back(std::move(array));
         return numbers.data();
     }

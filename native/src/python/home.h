@@ -126,17 +126,20 @@ public:
         if (const int i = place_of(parameter); i >= 0) leave(i);
     }
 
-    // Where the optimizer keeps its state: a dict for each parameter, with an array under each of its names (none for one that
-    // is frozen), and with `counts` the number of steps under "step".
-    void set_state_places(Objects dicts, Objects names, bool counts) {
-        dicts_.clear();
-        for (nb::handle dict : dicts) dicts_.push_back(nb::borrow(dict));
-        names_.clear();
-        for (nb::handle of_one : names) {
-            names_.emplace_back();
-            for (nb::handle name : of_one) names_.back().push_back(nb::borrow(name));
+    // Where the optimizer keeps its state: (parameter, dict, names, counts, ahead) for the arrays that stand in a dict of Python's,
+    // the parameter's next ones in the engine's order, and whether its number of steps stands there too, under "step". ahead:
+    // they are Lookahead's, of which a parameter has a second dict.
+    void set_state_places(Objects places) {
+        places_.clear();
+        std::vector<int> arrays(parameters_.size(), 0);
+        for (nb::handle of : places) {
+            Place place{nb::cast<int>(of[0]), 0, nb::borrow(of[1]), {}, nb::cast<bool>(of[4])};
+            for (nb::handle name : of[2]) {
+                place.k = arrays.at(size_t(place.i))++, place.name = nb::borrow(name);
+                places_.push_back(place);
+            }
+            if (nb::cast<bool>(of[3])) place.k = -1, place.name = names().step, places_.push_back(place);
         }
-        counts_ = counts;
     }
 
     // The optimizer's state, if it is here.
@@ -145,29 +148,31 @@ public:
         if (!owns_state_) return;
         for (Window& w : windows_) {  // what was written there since the last call is newer
             if (w.what != What::state) continue;
-            Whole from = whole(w.array, w.i, false);
+            Whole from = whole(w.array, shape_of(w), false);
             if (from.fits) engine_->write_state(w.i, w.k, from.numbers());
         }
         struct Gift {
-            int i, k;
+            Place place;
             nb::object array;
             Whole to;
         };
         std::vector<Gift> gifts;
-        for (int i = 0; i < int(dicts_.size()); ++i)
-            for (int k = 0; k < int(names_[size_t(i)].size()) && engine_->steps_taken(i) > 0; ++k) {
-                PyObject* const found = PyDict_GetItemWithError(dicts_[size_t(i)].ptr(), names_[size_t(i)][size_t(k)].ptr());
-                nb::object array = nb::borrow(found ? found : Py_None);
-                if (!whole(array, i, true).fits) array = fresh(i);
-                Whole to = whole(array, i, true);
-                gifts.push_back({i, k, std::move(array), std::move(to)});
-            }
-        for (Gift& gift : gifts) {
-            engine_->read_state(gift.i, gift.k, gift.to.room());
-            gift.to.filled();
-            put(dicts_[size_t(gift.i)], names_[size_t(gift.i)][size_t(gift.k)], gift.array);
-            if (counts_ && gift.k == 0) put(dicts_[size_t(gift.i)], names().step, nb::int_(engine_->steps_taken(gift.i)));
+        for (const Place& place : places_) {
+            if (place.k < 0 || steps_of(place) == 0) continue;
+            const ParameterShape shape = engine_->state_shape(place.i, place.k);
+            PyObject* const found = PyDict_GetItemWithError(place.dict.ptr(), place.name.ptr());
+            nb::object array = nb::borrow(found ? found : Py_None);
+            if (!whole(array, shape, true).fits) array = fresh(shape);
+            Whole to = whole(array, shape, true);
+            gifts.push_back({place, std::move(array), std::move(to)});
         }
+        for (Gift& gift : gifts) {
+            engine_->read_state(gift.place.i, gift.place.k, gift.to.room());
+            gift.to.filled();
+            put(gift.place.dict, gift.place.name, gift.array);
+        }
+        for (const Place& place : places_)
+            if (place.k < 0 && steps_of(place) > 0) put(place.dict, place.name, nb::int_(steps_of(place)));
         std::erase_if(windows_, [](const Window& w) { return w.what == What::state; });
         owns_state_ = false;
         wary_ = true;
@@ -219,21 +224,21 @@ public:
     // Whether Python holds numbers of this network there: they would be written anew after a call.
     bool shows_at(const void* begin, size_t bytes) const {
         for (const Window& w : windows_)
-            if (whole(w.array, w.i, false).touches(begin, bytes)) return true;
+            if (whole(w.array, shape_of(w), false).touches(begin, bytes)) return true;
         return false;
     }
 
     int traverse(visitproc visit, void* arg) const {
         for (const nb::object* o : {&refresh, &take_state, &mismatch, &array_type_}) Py_VISIT(o->ptr());
         for (const nb::object& parameter : parameters_) Py_VISIT(parameter.ptr());
-        for (const nb::object& dict : dicts_) Py_VISIT(dict.ptr());
+        for (const Place& place : places_) Py_VISIT(place.dict.ptr());
         for (const Window& window : windows_) Py_VISIT(window.array.ptr());
         return 0;
     }
     void clear() {
         for (nb::object* o : {&refresh, &take_state, &mismatch}) o->reset();
         parameters_.clear();
-        dicts_.clear();
+        places_.clear();
         windows_.clear();
         wary_ = owns_state_ = false;
     }
@@ -246,6 +251,12 @@ private:
         What what;
         int i, k;
         nb::object array;
+    };
+    // Where array k of a parameter's state belongs; k < 0: the number of steps.
+    struct Place {
+        int i, k;
+        nb::object dict, name;
+        bool ahead;
     };
     struct Names {
         nb::object home = interned("home"), value = interned("_value"), gradient = interned("_grad"), step = interned("step");
@@ -283,7 +294,15 @@ private:
         return size_t(plan().parameters[size_t(i)].size()) * (plan().dtype == DType::float32 ? 4 : 8);
     }
     Whole whole(nb::handle array, int i, bool writable) const {
-        return Whole(array, array_type_, plan().dtype, plan().parameters[size_t(i)], writable);
+        return whole(array, plan().parameters[size_t(i)], writable);
+    }
+    Whole whole(nb::handle array, const ParameterShape& shape, bool writable) const {
+        return Whole(array, array_type_, plan().dtype, shape, writable);
+    }
+    int64_t steps_of(const Place& place) const { return place.ahead ? engine_->steps_ahead(place.i) : engine_->steps_taken(place.i); }
+    template <class Array>
+    ParameterShape shape_of(const Array& of) const {
+        return of.what == What::state ? engine_->state_shape(of.i, of.k) : plan().parameters[size_t(of.i)];
     }
     const nb::object& name_of_array(What what) const { return what == What::value ? names().value : names().gradient; }
 
@@ -310,7 +329,7 @@ private:
         nb::object array = get(parameter, name_of_array(what));
         Whole to = whole(array, i, true);
         if (!to.fits) {  // made read-only, or changed in place: it stays as it is, and there is a new one
-            array = fresh(i);
+            array = fresh(plan().parameters[size_t(i)]);
             to.~Whole();
             new (&to) Whole(whole(array, i, true));
             set(parameter, name_of_array(what), array);
@@ -319,8 +338,9 @@ private:
         to.filled();
         open(what, i, 0, std::move(array));
     }
-    nb::object fresh(int i) const {
-        return empty(nb::tuple(nb::cast(plan().parameters[size_t(i)].axes)));
+    nb::object fresh(const ParameterShape& shape) const {
+        if (!shape.axes.empty()) return empty(nb::tuple(nb::cast(shape.axes)));
+        return shape.n_in > 0 ? empty(nb::make_tuple(shape.n_out, shape.n_in)) : empty(nb::int_(shape.n_out));
     }
     void read(What what, int i, int k, void* to) const {
         if (what == What::value) engine_->read_parameter(i, to);
@@ -355,7 +375,7 @@ private:
             bool moves;
         };
         std::vector<Arrival> arrivals;
-        for (Window& w : windows_) arrivals.push_back({w.what, w.i, w.k, w.array, whole(w.array, w.i, false), false});
+        for (Window& w : windows_) arrivals.push_back({w.what, w.i, w.k, w.array, whole(w.array, shape_of(w), false), false});
         for (int i = 0; i < int(parameters_.size()); ++i) {
             PyObject* const parameter = parameters_[size_t(i)].ptr();
             const nb::object home = get(parameter, names().home);
@@ -415,9 +435,9 @@ private:
         return false;
     }
     bool shares_state_with(const Home& other) const {
-        for (const nb::object& dict : dicts_)
-            for (const nb::object& others : other.dicts_)
-                if (dict.is(others)) return true;
+        for (const Place& place : places_)
+            for (const Place& others : other.places_)
+                if (place.dict.is(others.dict)) return true;
         return false;
     }
     // Whether the arrays of two parameters lie among each other.
@@ -472,7 +492,7 @@ private:
             Window& w = windows_[n];
             // Known to us: a Parameter's slot, or an optimizer's dict; and the window.
             if (is_held(w.array.ptr(), array_type_.ptr(), 2)) {
-                Whole to = whole(w.array, w.i, true);
+                Whole to = whole(w.array, shape_of(w), true);
                 if (to.fits) {
                     read(w.what, w.i, w.k, to.room());
                     to.filled();
@@ -540,10 +560,9 @@ protected:
 
 private:
     std::unique_ptr<Engine> engine_;
-    std::vector<nb::object> parameters_, dicts_;
-    std::vector<std::vector<nb::object>> names_;  // of each parameter's state
+    std::vector<nb::object> parameters_;
+    std::vector<Place> places_;
     nb::object array_type_;
-    bool counts_ = false;
     bool keeps_gradients_, has_state_ = false, owns_state_ = false, changed_ = false;
     bool assigned_ = false;  // a parameter has another array, which may be a part of another one's
     bool wary_ = false;  // a call has to look before and after: for open windows, or because something is not here

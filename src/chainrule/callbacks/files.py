@@ -73,7 +73,10 @@ class EpochLog:
 
 
 class CSVLog(EpochLog):
-    """A table with the columns epoch, loss, validation_loss, metrics, learning_rate and seconds."""
+    """A table with the columns epoch, loss, validation_loss, metrics, learning_rate and seconds.
+
+    Of an optimizer with groups learning_rate[0], … are theirs.
+    """
 
     def _line(self, row: dict[str, Any]) -> str:
         text = io.StringIO()

@@ -101,7 +101,9 @@ class Compiled:
         Shapes    x (batch, n_in); target (batch, n_out), or class indices, int64 (batch,), if compiled for them;
                   sample_weight (batch,), one for all heads, or None for all the same
 
-        Raises ValueError for weights that are not finite, below 0 or all 0, as `fit` does, before anything is changed.
+        Weights that are all 0 are as in a batch of `fit`: a loss of 0, whose gradient 0 goes into the update.
+
+        Raises ValueError for weights that are not finite or below 0, before anything is changed.
         """
         loss: float = self._native.step(x, target, sample_weight)
         return loss
@@ -251,7 +253,7 @@ def compile(  # noqa: A001 - the name that the field gives it
     require_model("compile", model)
     if loss is not None:
         require_loss("compile", loss)
-    if optimizer is not None:
+    if optimizer is not None or (loss is not None and getattr(model, "optimizer", None) is not None):
         require_optimizer("compile", optimizer, model)
     batch_size, threads = positive("compile", "batch_size", batch_size), positive("compile", "threads", threads)
     if sample_shape is not None:

@@ -3,7 +3,7 @@
 What a Module becomes says its rule (rules/). What has no rule is refused by name, and `fit` then runs the Python loop.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import combinations, pairwise
 from typing import Any
 
@@ -17,7 +17,7 @@ from . import rules
 from .plan import Head, Plan
 from .rules import losses as loss_rules
 from .rules import optimizers as optimizer_rules
-from .rules.rule import CannotLower, Handle, Lowering, Source
+from .rules.rule import CannotLower, Handle, Lowering, Rule, Source
 
 __all__ = ["CannotLower", "checked_shapes", "lower", "rules", "sample_shape"]  # importing the rules registers them
 
@@ -30,6 +30,7 @@ def lower(
     sample_shape: Structure,
     class_targets: Structure = False,
     in_mode: bool = False,
+    others: Mapping[type, Rule] | None = None,
     **sizes: Any,
 ) -> Plan:
     """A plan for training `model`, or only for its outputs if there is no loss.
@@ -39,11 +40,12 @@ def lower(
     sample_shape : the shape of one sample; for several inputs a tuple or dict of shapes.
     class_targets : whether targets are class indices; for several outputs a tuple or dict of such, or one for all.
     in_mode : whether a step leaves out what layers in evaluation mode leave out; else it is one of training for all.
+    others : rules besides the engine's, for a plan that somebody else is to run.
     sizes : the remaining fields of the Plan: batch, samples, seed, threads.
 
     Raises CannotLower for what the engine does not know; ValueError for a constraint that does not fit its parameter.
     """
-    lowering = Lowering(model, in_mode)
+    lowering = Lowering(model, in_mode, others)
     x = each_shape(lowering.input, sample_shape)
     y = lowering.lower(model, x)
     if any(not isinstance(part, Handle) for part in leaves(y)):
@@ -78,7 +80,7 @@ def lower(
     )
 
 
-def sample_shape(model: Module) -> Structure:
+def sample_shape(model: Module, others: Mapping[type, Rule] | None = None) -> Structure:
     """The shape of one sample of what `model` takes, or a tuple or dict of them, as far as its layers say.
 
     A Linear says how many numbers it takes, of what comes to it as it is or through layers that keep its shape; a Graph
@@ -87,7 +89,7 @@ def sample_shape(model: Module) -> Structure:
 
     Raises CannotLower where they do not say it.
     """
-    lowering = Lowering(model)
+    lowering = Lowering(model, others=others)
     source, problem = Source(lowering), None
     try:
         lowering.lower(model, source)

@@ -122,6 +122,7 @@ def described(plan: Plan) -> dict[str, Any]:
         "heads": [(head.settings, head.weight, head.class_targets) for head in plan.heads],
         "rules": [({k: v for k, v in rule.items() if k != "constraints"}, rule["constraints"]) for rule in plan.rules],
         "rule_of": list(plan.rule_of),
+        "lookahead": plan.lookahead,
         "batch": plan.batch,
         "accumulate": plan.accumulate,
         "average": plan.average,
@@ -146,7 +147,8 @@ def program(told: dict[str, Any]) -> dict[str, str]:
         found["the loss"] = "; ".join(losses).removeprefix("1 · ")
     found |= {f"parameter {i}": "frozen" if rule < 0 else "trainable" for i, rule in enumerate(told["rule_of"])}
     if told["rules"]:
-        found["the optimizer"] = "; ".join(_text(rule) for rule, _ in told["rules"])
+        around = f"{_text(told['lookahead'])} around " if told["lookahead"] else ""
+        found["the optimizer"] = around + "; ".join(_text(rule) for rule, _ in told["rules"])
     if len(told["rules"]) > 1:
         found["the rules of the parameters"] = ", ".join(map(str, told["rule_of"]))
     return found

@@ -83,6 +83,7 @@ class Plan:
     rules : what travels of the optimizer, by name, for each distinct set of options that parameters have.
     owners : for each rule the optimizer or the group of it that says its learning rate.
     rule_of : for each parameter the number of its rule, -1 for one that is frozen.
+    lookahead : what travels of the Lookahead around the rules, by name; None if there is none.
     batch, samples : the most rows of a batch, and of the training data; 0 samples are not shuffled.
     accumulate : batches of a training step, whose gradients add up.
     average : what travels of the average of the parameters that `fit` keeps, by name; None if there is none.
@@ -107,6 +108,7 @@ class Plan:
     rules: tuple[dict[str, Any], ...] = ()
     owners: tuple[Any, ...] = ()
     rule_of: tuple[int, ...] = ()
+    lookahead: dict[str, Any] | None = None
     batch: int = 1
     accumulate: int = 1
     average: dict[str, Any] | None = None
@@ -128,9 +130,10 @@ class Plan:
 
     def flops(self, op: Op) -> int:
         """Multiplications and additions for a sample going forward."""
-        if op.kind not in ("Linear", "Convolution"):
+        if not op.parameters:
             return 0
-        return 2 * self.parameters[op.parameters[0]].size * self.values[op.output].positions
+        rows = op.inputs[0] if op.kind == "ConvolutionTransposed" else op.output  # each meets every weight once
+        return 2 * self.parameters[op.parameters[0]].size * self.values[rows].positions
 
     @property
     def flops_per_step(self) -> int:
@@ -208,8 +211,10 @@ class Plan:
     def _rule(self, i: int) -> str:
         """The options of a rule, which may be another one's but for the decay, that biases do without."""
         owner = self.owners[i]
-        without = ", without decay" if owner.weight_decay and not self.rules[i]["weight_decay"] else ""
-        return ("the optimizer's own" if owner is self.optimizer else signature.call(owner)) + without
+        decay = self.rules[i]["weight_decay"]
+        other = f", weight_decay={decay:g}" if decay else ", without decay"
+        own = owner is self.optimizer or owner is getattr(self.optimizer, "optimizer", None)
+        return ("the optimizer's own" if own else signature.call(owner)) + other * (decay != owner.weight_decay)
 
     def _totals(self) -> str:
         total = sum(parameter.size for parameter in self.parameters)

@@ -11,6 +11,8 @@ from typing import Any, NoReturn
 import numpy as np
 
 from ..module import Parameter, newest_values
+from ..optimizers import Lookahead
+from ..optimizers.optimizer import Kept
 from .plan import Plan
 
 
@@ -30,37 +32,46 @@ class Keeper:
         native.mismatch, native.take_state = self.mismatch, self.take_state
         if plan.optimizer is not None:
             native.set_counter(plan.optimizer.counter)
-            others = (known for known in plan.optimizer.keepers if known() is not None)
-            plan.optimizer.keepers = (*others, weakref.ref(native))
+            for optimizer in self._optimizers():
+                others = (known for known in optimizer.keepers if known() is not None)
+                optimizer.keepers = (*others, weakref.ref(native))
+
+    def _optimizers(self) -> tuple[Any, ...]:
+        """Who remembers something of the parameters: the optimizer, and behind it the Lookahead around it."""
+        optimizer = self.plan.optimizer
+        return (optimizer.optimizer, optimizer) if isinstance(optimizer, Lookahead) else (optimizer,)
 
     def take_state(self) -> None:
         """Bring the optimizer's state into the engine, which owns it from here on."""
         native: Any = self.native()  # which is alive: it calls
-        optimizer = self.plan.optimizer
         # Not optimizer.state: other networks with this optimizer are not asked, if they have none of the parameters.
-        states: list[dict[str, Any]] = []
-        names: list[tuple[str, ...]] = []
+        optimizer, *around = self._optimizers()
+        places: list[tuple[int, dict[str, Any], tuple[str, ...], bool, bool]] = []
         for i, (parameter, rule) in enumerate(zip(self.plan.parameters, self.rules, strict=True)):
-            states.append({} if rule is None else optimizer._state.setdefault(parameter, {}))
-            names.append(() if rule is None else rule.state_names())
-            if rule is not None:
-                self._take(native, i, states[i], rule)
-        native.set_state_places(states, names, optimizer.counts_steps)
+            if rule is None:
+                continue
+            state, kept = optimizer._state.setdefault(parameter, {}), rule.kept(self.plan.shapes[i])
+            native.set_steps_taken(i, self._take(native, i, 0, state, rule, kept))
+            places.append((i, state, tuple(kept.arrays), kept.counts, False))
+            first = len(kept.arrays)
+            for lookahead in around:
+                state, kept = lookahead._state.setdefault(parameter, {}), lookahead.kept(self.plan.shapes[i])
+                native.set_steps_ahead(i, self._take(native, i, first, state, lookahead, kept))
+                places.append((i, state, tuple(kept.arrays), kept.counts, True))
+        native.set_state_places(places)
         native.owns_state = True
 
-    def _take(self, native: Any, i: int, state: dict[str, Any], rule: Any) -> None:
-        names = rule.state_names()
-        begun = all(name in state for name in names) and bool(state)
-        # For those that do not count their steps all that matters is whether there was one before.
-        native.set_steps_taken(i, int(state.get("step", 1)) if begun else 0)
-        for k, name in enumerate(names):
-            if begun:
+    def _take(self, native: Any, i: int, first: int, state: dict[str, Any], rule: Any, kept: Kept) -> int:
+        """Bring one dict of a parameter's into its arrays from number `first` on; returns the steps that were made."""
+        for k, (name, shape) in enumerate(kept.arrays.items(), first):
+            if name in state:
                 native.write_state(i, k, np.ascontiguousarray(state[name], dtype=self.plan.dtype))
                 if _references(state, name) > _NOBODY_ELSE or state[name].base is not None:
                     native.open_state(i, k, state[name])
-            else:
-                start = rule.initial_value(name)
-                native.write_state(i, k, np.full(self.plan.shapes[i], start, dtype=self.plan.dtype))
+            else:  # none yet, or of an option that was set later
+                native.write_state(i, k, np.full(shape, rule.initial_value(name), dtype=self.plan.dtype))
+        # For those that do not count their steps all that matters is whether there was one before.
+        return int(state.get("step", 1)) if state else 0
 
     def mismatch(self, i: int, value: Any) -> NoReturn:
         """Raise the error for a parameter's array that is not as it was."""

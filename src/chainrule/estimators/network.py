@@ -39,31 +39,6 @@ class AnyNetwork(NetworkEstimator):
 
     _parts: dict[str, list[int]] | None = None  # the columns of X that each input is shown; None: one is shown all
 
-    def __init__(
-        self,
-        build: Build | None = None,
-        *,
-        inputs: Any = None,
-        loss: Any = None,
-        optimizer: Any = None,
-        epochs: int = 100,
-        batch_size: Any = "auto",
-        shuffle: bool = True,
-        validation_fraction: float | None = None,
-        stop: Any = None,
-        keep: str = "best",
-        average: Any = None,
-        accumulate: int = 1,
-        max_seconds: float | None = None,
-        random_state: Any = None,
-        warm_start: bool = False,
-        callbacks: Iterable[Any] = (),
-        verbose: Any = False,
-        dtype: Any = None,
-        n_jobs: int | None = None,
-    ) -> None:
-        keep_arguments(self, locals())
-
     def fit(
         self,
         X: Any,
@@ -378,6 +353,31 @@ class NetworkRegressor(AnyNetwork, NetworkRegression):
     >>> regressor.fit(X, y).score(X, y) > 0.8
     True
     """
+
+    def __init__(
+        self,
+        build: Build | None = None,
+        *,
+        inputs: Any = None,
+        loss: Any = None,
+        optimizer: Any = None,
+        epochs: int = 100,
+        batch_size: Any = "auto",
+        shuffle: bool = True,
+        validation_fraction: float | None = None,
+        stop: Any = None,
+        keep: str = "best",
+        average: Any = None,
+        accumulate: int = 1,
+        max_seconds: float | None = None,
+        random_state: Any = None,
+        warm_start: bool = False,
+        callbacks: Iterable[Any] = (),
+        verbose: Any = False,
+        dtype: Any = None,
+        n_jobs: int | None = None,
+    ) -> None:
+        keep_arguments(self, locals())
 
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, **extra: Any) -> Any:
         """Go on for one epoch, on any samples.

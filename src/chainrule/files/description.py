@@ -103,6 +103,11 @@ def describe_rule(rule: Any, model: Module | None = None) -> dict[str, Any]:
     return description
 
 
+def describe_value(value: Any) -> Any:
+    """A plain value as JSON, or a constraint, or several of them: an option of an optimizer."""
+    return _Writer().value(value, "an option")
+
+
 def build(
     description: Any, tensors: Mapping[str, np.ndarray], *, modules: Iterable[type] = (), where: str = "build"
 ) -> Module:
@@ -152,6 +157,16 @@ def build_rule(description: Any, *, modules: Iterable[type] = (), where: str = "
         if reader.groups:
             reader.fail("groups of an optimizer are of the parameters of a network, which is not here")
         return made
+
+
+def build_value(description: Any, *, where: str = "build") -> Any:
+    """What `describe_value` described, but a tuple has become a list.
+
+    Raises ValueError for a class that chainrule does not have.
+    """
+    reader = _Reader({}, (), where)
+    with reader.shallow():
+        return reader.value(description, "an option")
 
 
 class _NoDescription(ValueError):
@@ -377,7 +392,7 @@ class _Reader:
         """Give each optimizer its groups, now that all Parameters are there."""
         try:
             for rule, groups in self.groups:
-                made = [{key: self._value(value, key) for key, value in group.items()} for group in groups]
+                made = [{key: self.value(value, key) for key, value in group.items()} for group in groups]
                 for group in made:
                     group["parameters"] = [self.parameters[name] for name in group["parameters"]]
                 rule.groups = grouped(rule, made)
@@ -392,7 +407,7 @@ class _Reader:
             *in_a_row,
             **nodes,
             **{
-                key: value is not None if key in flags and _is_tensor(value) else self._value(value, _joined(name, key))
+                key: value is not None if key in flags and _is_tensor(value) else self.value(value, _joined(name, key))
                 for key, value in arguments.items()
             },
         )
@@ -421,7 +436,7 @@ class _Reader:
                 self.fail(f"{at} must have a name for each of its {argument.name}, got {str(keys)[:60]}")
             made = {}
             for key, item in zip(keys, items, strict=True):  # a loop, as networks may be nested almost too deeply
-                made[key] = self._value(item, _joined(name, key))
+                made[key] = self.value(item, _joined(name, key))
             found += made.values() if names is None else [made]
         return found
 
@@ -469,9 +484,10 @@ class _Reader:
             return self.made[description["same"]]
         return self.make(description, name)
 
-    def _value(self, value: Any, name: str) -> Any:
+    def value(self, value: Any, name: str) -> Any:
+        """An argument."""
         if isinstance(value, list):
-            return [self._value(item, f"{name}.{i}") for i, item in enumerate(value)]
+            return [self.value(item, f"{name}.{i}") for i, item in enumerate(value)]
         if not isinstance(value, dict):
             return value
         if set(value) == {"tensor"}:
@@ -480,7 +496,7 @@ class _Reader:
         if set(value) == {"float"}:
             return decode(value)
         if not value.keys() & {"class", "same"}:
-            return {key: self._value(item, f"{name}.{key}") for key, item in value.items()}
+            return {key: self.value(item, f"{name}.{key}") for key, item in value.items()}
         return self._inner(value, name)
 
     def take(self, name: str, parameter: Parameter) -> None:

@@ -18,6 +18,7 @@ from .normalization import (
     LayerNorm,
     LocalResponseNorm,
     RMSNorm,
+    fold_batch_norm,
 )
 from .padding import (
     CircularPad1d,
@@ -154,4 +155,5 @@ __all__ = [
     "ZeroPad1d",
     "ZeroPad2d",
     "ZeroPad3d",
+    "fold_batch_norm",
 ]

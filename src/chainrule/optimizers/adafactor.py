@@ -9,7 +9,7 @@ from ..arrays import namespace
 from ..constraints import Constraint
 from ..module import Parameter
 from .groups import Groups, grouped
-from .optimizer import Optimizer
+from .optimizer import Kept, Optimizer
 from .schedules import Schedule
 
 
@@ -72,6 +72,11 @@ class Adafactor(Optimizer):
         self.d = number(self, "d", d, least=1)
         self.weight_decay = number(self, "weight_decay", weight_decay, least=0)
         self.groups = grouped(self, groups)
+
+    def kept(self, shape: tuple[int, ...]) -> Kept:
+        if len(shape) > 1:
+            return Kept({"row_var": (*shape[:-1], 1), "col_var": (*shape[:-2], 1, shape[-1])}, counts=True)
+        return Kept({"variance": shape}, counts=True)
 
     def begin(self, value: Any) -> dict[str, Any]:
         xp = namespace(value)

@@ -98,6 +98,8 @@ class Adam(Optimizer):
         xp, beta1, beta2 = namespace(parameter.value), self.current_momentum, self.betas[1]
         _, m, v = self.averages(parameter, state, lr)
         if self.amsgrad:
+            if "max_exp_avg_sq" not in state:  # the option may be set later
+                state["max_exp_avg_sq"] = xp.zeros_like(v)
             v = state["max_exp_avg_sq"]
             v[...] = xp.maximum(v, state["exp_avg_sq"])
         bias1, bias2 = 1 - beta1 ** state["step"], 1 - beta2 ** state["step"]

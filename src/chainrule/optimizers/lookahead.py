@@ -42,18 +42,16 @@ class Lookahead(Optimizer):
     counts_steps = True
 
     def __init__(self, optimizer: Optimizer, k: int = 5, alpha: float = 0.5) -> None:
-        if not isinstance(optimizer, Optimizer) or isinstance(optimizer, Lookahead):
-            raise TypeError(f"Lookahead: optimizer must be an optimizer, such as SGD(lr=0.1), got {optimizer!r}")
         self.optimizer = optimizer
-        self.k = positive(self, "k", k)
-        self.alpha = number(self, "alpha", alpha, least=0, most=1)
-        self.keepers = ()  # the engine knows no Lookahead
+        self.k = k
+        self.alpha = alpha
+        self.keepers = ()  # those of the other one too, whose state they have with this one's
         self._state: WeakKeyDictionary[Parameter, dict[str, Any]] = WeakKeyDictionary()
 
     def step(self, parameters: Iterable[Parameter]) -> None:
         """Update each parameter in place by the other optimizer, and after every k times go back a part of the way."""
         parameters = list(parameters) if isinstance(parameters, Iterable) else [parameters]
-        new = [p for p in parameters if isinstance(p, Parameter) and p.trainable and p not in self._state]
+        new = [p for p in parameters if isinstance(p, Parameter) and p.trainable and not self._state.get(p)]
         begun = {parameter: self.begin(widened(parameter).value) for parameter in new}
         self.optimizer.step(parameters)  # which refuses what are no Parameters
         self._state.update(begun)
@@ -68,6 +66,10 @@ class Lookahead(Optimizer):
 
     def state_names(self) -> tuple[str, ...]:
         return ("slow",)
+
+    def watch(self, network: Any) -> None:
+        Watched.watch(self, network)
+        self.optimizer.watch(network)
 
     def begin(self, value: Any) -> dict[str, Any]:
         return {"step": 0, "slow": arrays.convert(value)}
@@ -84,7 +86,22 @@ class Lookahead(Optimizer):
         self.optimizer.lr = lr
 
     def __setattr__(self, name: str, value: Any) -> None:
-        Watched.__setattr__(self, name, value)  # the other one looks at its lr itself
+        if name == "optimizer" and (not isinstance(value, Optimizer) or isinstance(value, Lookahead)):
+            raise TypeError(f"Lookahead: optimizer must be an optimizer, such as SGD(lr=0.1), got {value!r}")
+        if name == "k":
+            value = positive(self, "k", value)
+        if name == "alpha":
+            value = number(self, "alpha", value, least=0, most=1)
+        inner = vars(self).get("optimizer")
+        options = [] if inner is None else [one.name for one in signature.parameters(type(inner))]
+        if name in options and name not in ("lr", "optimizer", "k", "alpha"):
+            setattr(inner, name, value)
+        else:
+            Watched.__setattr__(self, name, value)  # the other one looks at its lr itself
+
+    def set_options(self, options: Mapping[str, Any]) -> None:
+        for name, value in options.items():
+            setattr(self, name, value)
 
     @property
     def own_momentum(self) -> float:

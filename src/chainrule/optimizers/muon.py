@@ -10,7 +10,7 @@ from ..constraints import Constraint
 from ..module import Parameter
 from .adam import AdamW
 from .groups import Groups, grouped
-from .optimizer import Optimizer
+from .optimizer import Kept, Optimizer
 from .schedules import Schedule
 
 
@@ -95,7 +95,14 @@ class Muon(Optimizer):
             eps=self.adamw_eps,
             weight_decay=self.adamw_weight_decay,
             decay_biases=self.decay_biases,
+            maximize=self.maximize,
         )
+
+    def decay_of(self, parameter: Parameter) -> float:
+        return super().decay_of(parameter) if parameter.value.ndim == 2 else self.adamw().decay_of(parameter)
+
+    def kept(self, shape: tuple[int, ...]) -> Kept:
+        return Kept({"momentum_buffer": shape}, counts=False) if len(shape) == 2 else self.adamw().kept(shape)
 
     def begin(self, value: Any) -> dict[str, Any]:
         if value.ndim != 2:

@@ -1,8 +1,10 @@
 """The contract of an optimizer, and what all of them share: the learning rate, clipping, state for each Parameter."""
 
+import copy
+import math
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 from weakref import WeakKeyDictionary, WeakSet, ref
 
 from .. import arrays, constraints, signature
@@ -16,12 +18,28 @@ from .half import widened
 from .remembered import checked
 from .schedules import Schedule
 
+PACKAGE = __name__.rpartition(".")[0]
+
+
+_listening: "WeakSet[Optimizer]" = WeakSet()  # those whose schedules have heard losses, or may
+
 
 class Keeper(Protocol):
     """Who may have newer state than an optimizer: a compiled network, after its steps."""
 
     def give_state(self) -> None:
         """Bring it into the optimizer."""
+
+
+class Kept(NamedTuple):
+    """What a rule of the library remembers of a Parameter.
+
+    arrays : their names and shapes, in the engine's order.
+    counts : whether there is "step" besides, the number of its updates.
+    """
+
+    arrays: Mapping[str, tuple[int, ...]]
+    counts: bool
 
 
 class Optimizer(Watched):
@@ -33,8 +51,9 @@ class Optimizer(Watched):
 
     What a rule of the library remembers it says itself: the names of its arrays (`state_names`), what they begin with
     (`initial_value`), and whether "step" counts the updates of each Parameter (`counts_steps`). Checkpoints, the
-    engine, PyTorch and C go by that. One whose arrays have shapes of their own says in `begin` what they are, and the
-    engine and C have no such rules. A rule of your own may keep in `state` whatever it likes.
+    engine, PyTorch and C go by that. One that keeps other arrays of matrices than of vectors, or of other shapes than
+    the Parameter's, says so in `kept` and in `begin`; C has no such rules. A rule of your own may keep in `state`
+    whatever it likes.
 
     A rule computes in float32 at least, and keeps what it remembers so: for a Parameter of 16 bits `update` gets a twin
     in float32, and the Parameter the twin's value, rounded once. (In float16 itself eps=1e-8 is 0, and Adam's first
@@ -43,15 +62,17 @@ class Optimizer(Watched):
     Parameters that are frozen (`parameter.trainable` is False) it passes over: no update, no decay, no share in
     clipping, and what it remembers of them stays.
 
+    Options may be set at any time, and are looked at as the constructor does: of what cannot be nothing is changed.
+
     A group is an optimizer of the same class for some of the parameters. `optimizer.groups` are these rules, whose
-    options may be set at any time, as the optimizer's own; `rule_of(parameter)` is the one that a parameter goes by,
+    options may be set as the optimizer's own; `rule_of(parameter)` is the one that a parameter goes by,
     and what it knows (`update`, `state_names`, `decay_of`, `current_lr`) is what holds for it. The state of all
     parameters, the counts and `clip_norm` are the outer optimizer's.
 
     Parameters
     ----------
     lr : the learning rate, a number or a schedule; it may be set at any time, for the next step. A schedule begins when
-        it is set.
+        it is set; one that hears losses (ReduceLROnPlateau) belongs to one optimizer, and another gets a copy.
     clip_norm : before an update, scale all gradients of the step down to this 2-norm together, if theirs is larger.
     clip_value : before an update, cut each element of the gradients to ± this.
     decay_biases : whether weight decay, where a rule has it, is for all parameters (as in PyTorch), or only for those
@@ -98,6 +119,7 @@ class Optimizer(Watched):
             value = value if isinstance(value, Schedule) else number(self, "lr", value, least=0)
             if isinstance(value, Schedule):
                 self._require_momentum_for(value)
+                value = self._own(value)
                 value.forget()
                 self._course.count((0, 0), (self.steps, self.epochs))
                 vars(self)["_courses"] = [self._course]
@@ -106,9 +128,51 @@ class Optimizer(Watched):
             raise ValueError(f"{kind}: a group has no {name} of its own; set that of the optimizer, got {value!r}")
         if name == "constraint":
             value = constraints.checked(self, value)
+        elif name != "lr" and "groups" in vars(self):  # the last that a constructor sets
+            value = self._option(name, value)
         if name == "groups" and not (isinstance(value, tuple) and all(isinstance(one, Optimizer) for one in value)):
             value = grouped(self, value)
         super().__setattr__(name, value)
+
+    def _option(self, name: str, value: Any) -> Any:
+        """An option that is set once the optimizer is made, as its constructor would have it."""
+        now = vars(self).get(name)
+        if type(value) is type(now) is float and value == now:  # as where a decay is set before every step
+            return value
+        if self.parameters and not hasattr(self, name) and type(self).__module__.startswith(PACKAGE):
+            kind = type(self)
+            options = ", ".join(one.name for one in signature.parameters(kind) if one.name not in OF_ALL)
+            raise AttributeError(f"{kind.__name__}: a group has no {name!r}; there are {options}")
+        return self._checked({name: value}).get(name, value)
+
+    def set_options(self, options: Mapping[str, Any]) -> None:
+        """Set several options, which are looked at together: {"momentum": 0.0, "nesterov": False}."""
+        checked = self._checked(options)
+        for name in options:
+            super().__setattr__(name, checked.get(name, options[name]))
+
+    def _checked(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Those that the constructor knows, as it would keep them; it is asked, and so refuses what it refuses.
+
+        A class of somebody's own is taken for the one of the library's that it is made from.
+        """
+        kind = next(one for one in type(self).__mro__ if one.__module__.startswith(PACKAGE))
+        known = [argument.name for argument in signature.parameters(kind) if argument.name not in ("lr", "groups")]
+        now = {name: getattr(self, name) for name in known if hasattr(self, name)}
+        given = {name: value for name, value in options.items() if name in known}
+        if given and len(now) == len(known):  # else the constructor of a class that is made from another is at work
+            made: Any = kind(**{**now, **given, "lr": 0.0})
+            given = {name: getattr(made, name) for name in given}
+        return given
+
+    def _own(self, schedule: Schedule) -> Schedule:
+        """The schedule; a copy if a part of it hears another optimizer's losses, for it would hear those of both."""
+        if mine := set(map(id, schedule.listeners())):
+            others = [one.lr for one in list(_listening) if one is not self and isinstance(one.lr, Schedule)]
+            if any(id(part) in mine for other in others for part in other.listeners()):
+                schedule = copy.deepcopy(schedule)
+            _listening.add(self)
+        return schedule
 
     def _require_momentum_for(self, schedule: Schedule) -> None:
         if schedule.cycles_momentum() and not self.momentum_may_cycle:
@@ -181,7 +245,13 @@ class Optimizer(Watched):
         if not isinstance(self.lr, Schedule):
             return self.lr
         steps, epochs = self._course.counted(steps, epochs)
-        return self.lr.at(steps=steps, epochs=epochs)
+        rate = self.lr.at(steps=steps, epochs=epochs)
+        if not 0 <= rate < math.inf:
+            raise ValueError(
+                f"{type(self).__name__}: the learning rate must be at least 0 and finite, got {rate} from {self.lr!r} "
+                f"after {epochs} epochs and {steps} steps"
+            )
+        return rate
 
     @property
     def own_momentum(self) -> float:
@@ -300,6 +370,10 @@ class Optimizer(Watched):
         """What all numbers of the array `name` are before a Parameter's first update."""
         return 0.0
 
+    def kept(self, shape: tuple[int, ...]) -> Kept:
+        """What is remembered of a Parameter of this shape: what `begin` gives, in words."""
+        return Kept(dict.fromkeys(self.state_names(), shape), self.counts_steps)
+
     def begin(self, value: Any) -> dict[str, Any]:
         """What is remembered of a Parameter with this value before its first update."""
         xp = arrays.namespace(value)
@@ -350,13 +424,19 @@ class Optimizer(Watched):
         any, hold the same and the schedule of each.
         """
         parameters = list(parameters)
-        kept = [
-            {name: arrays.convert(v) if arrays.is_array(v) else v for name, v in self.state.get(p, {}).items()}
-            for p in parameters
-        ]
+        kept = [self._kept(parameter) for parameter in parameters]
         own, *groups = (rule._schedule_of(parameters) for rule in self.rules)
         found = {"steps": self.steps, "epochs": self.epochs, **own, "parameters": kept}
         return found | {"groups": groups} if groups else found
+
+    def _kept(self, parameter: Parameter) -> dict[str, Any]:
+        """A copy of what is remembered of a Parameter, with what options set since its last update ask for."""
+        state, rule = self.state.get(parameter, {}), self.rule_of(parameter)
+        kept = {name: arrays.convert(v) if arrays.is_array(v) else v for name, v in state.items()}
+        if kept and type(rule).__module__.startswith(PACKAGE):
+            missing = [name for name in rule.state_names() if name not in kept]
+            kept |= {name: rule.begin(widened(parameter).value)[name] for name in missing}
+        return kept
 
     def _schedule_of(self, parameters: list[Parameter]) -> dict[str, Any]:
         """How far the schedule has come with these parameters, and what it has learned."""

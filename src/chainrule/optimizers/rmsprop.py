@@ -82,6 +82,8 @@ class RMSprop(Optimizer):
         v *= alpha
         v += (1 - alpha) * (g * g)
         if self.centered:
+            if "grad_avg" not in state:  # the option may be set later
+                state["grad_avg"] = xp.zeros_like(w)
             a = state["grad_avg"]
             a *= alpha
             a += (1 - alpha) * g

@@ -26,7 +26,8 @@ class Rprop(Optimizer):
     Source    Riedmiller, Braun 1993, "A direct adaptive method for faster backpropagation learning: the RPROP
               algorithm"; g ← 0 instead of its way back: iRprop- of Igel, Hüsken 2000, "Improving the Rprop learning
               algorithm"
-    Note      signs are compared; PyTorch takes the sign of the product, which small gradients make 0
+    Note      signs are compared; PyTorch takes the sign of the product, which small gradients make 0. A gradient that
+              is NaN makes w NaN, as with every rule; PyTorch's Rprop takes its sign for 0
 
     Parameters
     ----------

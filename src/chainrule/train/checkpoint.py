@@ -35,10 +35,12 @@ from ..optimizers import Optimizer, Schedule
 from ..structures import is_several, leaves, names
 from .history import BY_NAME, History
 from .loop import Loop, Memory, Place
+from .rules import Options, groups_since, options_now, options_since, set_options, with_options
 
 NOTHING: Mapping[Any, Any] = MappingProxyType({})
 FILE = "checkpoint.safetensors"
 LOCK = "checkpoint.lock"  # there while a run is on, and after one that was killed
+NOTHING = "nothing"  # what stands where there is none
 BEST_S = 1.0  # how long after a write a new best epoch waits for the next one …
 BEST_SHARE = 0.05  # … and the share of a run that goes into writing best epochs, at most
 
@@ -104,6 +106,7 @@ class Keeping:
         self.heads = len(loss.losses) if type(loss) is MultiLoss else 1
         self.steps_per_epoch = -(-len(data) // (settings["batch_size"] * settings.get("accumulate", 1)))
         self.loads = _can_be_loaded(model)
+        self.options = self._options()  # as the run begins
         # Whatever the numbers of the run depend on: a run that goes on must be made of the same.
         self.made_of = settings | {
             "model": _description(model),
@@ -159,6 +162,7 @@ class Keeping:
             "optimizer": self.optimizer.state_dict(parameters),
             "lr": _rate(self.optimizer),
             "lr of groups": [_rate(rule) for rule in _rules(self.optimizer)[1:]],
+            "options": self._options().since(self.options),
             "frozen": [name for name, parameter in self._named() if not parameter.trainable],
             "modules": [state_of(module) for module in self.model.modules()],
             "place": asdict(memory.place),
@@ -241,12 +245,16 @@ class Keeping:
             _require(isinstance(one, dict), "a module's state is no object")
         buffers = self._buffers(state["last"], extra)
         # Older checkpoints do not say what comes here.
+        since = unpack(header.get("options", {}), tensors)
+        groups = groups_since(self.optimizer, since, dict(self._named()))
+        options = options_since(with_options(self.optimizer, groups), since)
         rates = [unpack(header.get("lr"), tensors), *unpack(header.get("lr of groups", []), tensors)]
-        rates = [_other_rate(rule, rate) for rule, rate in zip(_rules(self.optimizer), rates, strict=True)]
+        rules = [_rules(self.optimizer)[0], *(_rules(self.optimizer)[1:] if groups is None else groups)]
+        rates = [(rule, _other_rate(rule, rate)) for rule, rate in zip(rules, rates, strict=True)]
         frozen = set(unpack(header["frozen"], tensors)) if "frozen" in header else None
         _require(frozen is None or frozen <= set(self.names), f"the model has no {', '.join(frozen or ())}")
         trainable = [p.trainable if frozen is None else name not in frozen for name, p in self._named()]
-        return Found(last, trainable, buffers, extra, state["optimizer"], rates, memory, history)
+        return Found(last, trainable, buffers, extra, state["optimizer"], groups, options, rates, memory, history)
 
     def _average(self, state: Mapping[str, Any]) -> list[Any]:
         """The average of each parameter, which may be kept in more digits than the parameter itself."""
@@ -288,7 +296,9 @@ class Keeping:
             [(buffer, buffer.value) for _, buffer in self.model.named_buffers()],
             [(module, state_of(module)) for module in modules],
             self.optimizer.state_dict(parameters),
-            [getattr(rule, "lr", None) for rule in _rules(self.optimizer)],
+            getattr(self.optimizer, "groups", None),
+            options_now(self.optimizer),
+            [(rule, getattr(rule, "lr", None)) for rule in _rules(self.optimizer)],
         )
 
     def _go_on(self, now: "Now") -> None:
@@ -297,7 +307,10 @@ class Keeping:
         for module, one in now.modules:
             if one:
                 load_state(module, one)
-        for rule, rate in zip(_rules(self.optimizer), now.rates, strict=True):
+        if now.groups is not None and now.groups is not self.optimizer.groups:
+            self.optimizer.groups = now.groups
+        set_options(now.options)
+        for rule, rate in now.rates:
             if rate is not None and rate is not rule.lr:
                 rule.lr = rate
         self.optimizer.load_state_dict(parameters, now.optimizer)
@@ -307,6 +320,9 @@ class Keeping:
                 parameter.trainable = trainable
         for buffer, value in now.buffers:
             buffer.value = value
+
+    def _options(self) -> Options:
+        return Options(self.optimizer, {parameter: name for name, parameter in self._named()})
 
     def _named(self) -> Iterator[tuple[str, Parameter]]:
         """The parameters with the names that files give them."""
@@ -334,8 +350,9 @@ class Keeping:
             then = _with_new_options(_bare(before.get(name)), now)
             if then != now:
                 place, then, now = _difference(name, then, now)
-                what = f"{place} was {then} there and is {now} here"
-                self._fail(f"is of another run: {what if len(what) < 300 else f'{place} differs'}")
+                may_be = name in ("model", "loss", "optimizer")  # the same object, which callbacks have changed since
+                hint = "; a run goes on with a model, a loss and an optimizer that are as when it began" * may_be
+                self._fail(f"is of another run: {place} was {then} there and is {now} here{hint}")
 
     def _fail(self, message: str) -> Any:
         raise ValueError(f"fit: resume=True, but {self.checkpoint.path} {message}")
@@ -350,7 +367,9 @@ class Now:
     buffers: list[tuple[Buffer, Any]]
     modules: list[tuple[Module, Any]]
     optimizer: Any
-    rates: list[Any]  # the lr of the optimizer and of each of its groups; None: that which it has
+    groups: Any  # of the optimizer; None: those that it has
+    options: list[tuple[Any, dict[str, Any]]]  # of the optimizer and of each of its groups
+    rates: list[tuple[Any, Any]]  # the lr of each of them; None: that which it has
 
 
 @dataclass
@@ -402,12 +421,25 @@ def _plain(default: Any) -> Any:
     return list(default) if isinstance(default, tuple) else default
 
 
-def _difference(name: str, then: Any, now: Any) -> tuple[str, Any, Any]:
+def _difference(name: str, then: Any, now: Any) -> tuple[str, str, str]:
     """Where two descriptions differ first, and what stands there."""
-    if isinstance(then, dict) and isinstance(now, dict) and then.keys() == now.keys():
-        key = next(key for key in then if then[key] != now[key])
-        return _difference(f"{name}.{key}", then[key], now[key])
-    return name, then, now
+    if isinstance(then, dict) and isinstance(now, dict) and then.get("class") == now.get("class"):
+        key = next(key for key in [*then, *now] if then.get(key, NOTHING) != now.get(key, NOTHING))
+        return _difference(f"{name}.{key}", then.get(key, NOTHING), now.get(key, NOTHING))
+    if isinstance(then, list) and isinstance(now, list) and len(then) == len(now):
+        i = next(i for i, pair in enumerate(zip(then, now, strict=True)) if pair[0] != pair[1])
+        return _difference(f"{name}[{i}]", then[i], now[i])
+    return name, _told(then), _told(now)
+
+
+def _told(value: Any) -> str:
+    """A part of a description in few words."""
+    if isinstance(value, dict) and "class" in value:
+        return f"a {value['class']}"
+    if isinstance(value, list) and any(isinstance(item, dict | list) for item in value):
+        return f"a list of {len(value)}"
+    words = str(value)
+    return words if len(words) < 150 else f"{words[:100]}…"
 
 
 def _rules(optimizer: Any) -> Sequence[Any]:

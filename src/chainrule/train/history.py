@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -10,7 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-BY_NAME = ("metrics", "head_losses", "validation_head_losses")  # what holds a list for each name
+BY_NAME = ("metrics", "head_losses", "validation_head_losses", "group_learning_rates")  # with a list for each name
 COLUMNS = ("epoch", "loss", "validation_loss", "learning_rate", "seconds")  # of each row, besides metrics
 
 
@@ -23,6 +24,7 @@ class History:
     metrics : by name, the metrics after the epoch, on the validation data or else on the training data: on the rows
         that the loss counts, with their weights.
     learning_rates : the learning rate of the epoch's first step.
+    group_learning_rates : the same of each of the optimizer's groups, under its number: "0", "1", …
     epoch_s : seconds since the run began, at the end of the epoch.
     steps : updates made; after a loss that is not finite, those of the epochs that were finished.
     total_s : seconds of the whole run.
@@ -47,6 +49,7 @@ class History:
     head_losses: dict[str, list[float]] = field(default_factory=dict)
     validation_head_losses: dict[str, list[float]] = field(default_factory=dict)
     average: str = ""
+    group_learning_rates: dict[str, list[float]] = field(default_factory=dict)
 
     def record(
         self,
@@ -58,14 +61,19 @@ class History:
         seconds: float,
         heads: Mapping[str, float] = MappingProxyType({}),
         validation_heads: Mapping[str, float] = MappingProxyType({}),
+        group_rates: Mapping[str, float] = MappingProxyType({}),
     ) -> bool:
         """Add an epoch; returns whether it is the best so far."""
+        groups = self.group_learning_rates  # of which a callback may have made more or fewer
+        rates = {**dict.fromkeys(groups, math.nan), **group_rates}
+        for name in rates:
+            groups.setdefault(name, [math.nan] * self.epochs)
         columns = [self.losses, self.learning_rates, self.epoch_s]
         values = [loss, learning_rate, seconds]
         if validation_loss is not None:
             columns.append(self.validation_losses)
             values.append(validation_loss)
-        for by_name, found in zip(BY_NAME, (metrics, heads, validation_heads), strict=True):
+        for by_name, found in zip(BY_NAME, (metrics, heads, validation_heads, rates), strict=True):
             for name, value in found.items():
                 columns.append(getattr(self, by_name).setdefault(name, []))
                 values.append(value)
@@ -84,12 +92,15 @@ class History:
             found["validation_loss"] = self.validation_losses[epoch]
         found |= {f"validation_loss[{name}]": values[epoch] for name, values in self.validation_head_losses.items()}
         found |= {name: values[epoch] for name, values in self.metrics.items()}
-        return found | {"learning_rate": self.learning_rates[epoch], "seconds": self.epoch_s[epoch]}
+        found["learning_rate"] = self.learning_rates[epoch]
+        found |= {f"learning_rate[{name}]": rates[epoch] for name, rates in self.group_learning_rates.items()}
+        return found | {"seconds": self.epoch_s[epoch]}
 
     def to_csv(self, path: str | PathLike[str]) -> None:
         """Write a table with one row per epoch: epoch, loss, validation_loss, metrics, learning_rate, seconds.
 
-        With several heads loss[kind] and validation_loss[kind] come after them, for the head "kind".
+        With several heads loss[kind] and validation_loss[kind] come after them, for the head "kind"; with groups of an
+        optimizer learning_rate[0], … after its own.
         """
         from ..files import write_text  # here, because it takes time to import
 

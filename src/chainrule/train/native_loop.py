@@ -301,7 +301,14 @@ class NativeLoop:
         n = self.steps_per_epoch if per_step else 1
         if per_step:
             end = min(end, first + max(1, MOST_RATES // (n * len(owners))))
-        lr = {owner: self._column(owner, owner.lr_at, end - first, n) for owner in (self.optimizer, *owners)}
+        try:
+            lr = {owner: self._column(owner, owner.lr_at, end - first, n) for owner in (self.optimizer, *owners)}
+        except Exception:
+            if end - first == 1:
+                raise
+            return self._rates(
+                first, (first + end) // 2
+            )  # there is no rate for a later epoch; it says so when it comes
         momentum = np.empty(0)
         if any(schedule.cycles_momentum() for schedule in schedules):
             momentum = _table([self._column(owner, owner.momentum_at, end - first, n) for owner in owners])

@@ -37,23 +37,26 @@ class Options:
     epochs : how often every sample is visited.
     batch_size : samples per step; the last batch of an epoch may be smaller.
     accumulate : batches per step: their gradients are added up, and one update made of them. The numbers are those of
-        a batch so many times as large, to rounding, in the memory of one; only each batch draws its own dropout mask.
+        a batch so many times as large, to rounding, in the memory of one; only each batch draws its own dropout mask,
+        and BatchNorm goes by each batch.
     validation : data like `train` that are only looked at.
     optimizer : the rule of the updates; the model's own unless given. What it remembers of this model (moments, how far
         a schedule has come) goes on where an earlier run left it.
     seed : of the order of samples and of the dropout masks; the same seed gives the same run. To go on training in
         another order, give another seed.
     shuffle : visit the samples in an order that is new in every epoch, or as they come.
-    keep : "best" leaves the parameters of the epoch with the lowest loss (validation loss where there is one), "last"
-        those of the last epoch.
+    keep : "best" leaves the parameters and running statistics of the epoch with the lowest loss (validation loss where
+        there is one), "last" those of the last epoch.
     average : an average of the weights, `EMA(0.999)` or `SWA(start)`. What is trained stays as it is; but validation
         loss and metrics, and so `stop` and `keep`, are of the averaged weights, and these the model is left with.
+        Running statistics stay those of the weights that are trained; `update_bn` takes them anew.
         `History.losses` are of the weights that are trained, and the loss that decides where there is no validation.
     stop : a function of the History that says True to end the run, such as `EarlyStopping(patience=10)`.
     metrics : functions (y, target) or (y, target, sample_weight) -> number, computed after every epoch on the
         validation data, or else on `train`, of the rows that the loss counts and with their weights; those of
         `chainrule.metrics` and of sklearn.metrics of the classes and probabilities that the outputs mean to the loss,
-        as in `evaluate`. With a MultiLoss by head: {"kind": [accuracy], "size": [r2]}. See `chainrule.metrics`.
+        as in `evaluate`. With a MultiLoss by head: {"kind": [accuracy], "size": [r2]}. See `chainrule.metrics`. Before
+        the first step each is tried on a few rows, so that one that cannot be raises then.
     callbacks : functions called with a `Run` after every epoch; `chainrule.callbacks` has some.
     progress : show a progress bar; by default, if standard error is a terminal.
     max_seconds : end the run after this many seconds, between two steps.

@@ -40,7 +40,7 @@ def as_dataset(who: str, name: str, data: Any) -> Dataset:
 def prepare(who: str, name: str, data: Any, model: Module, loss: Module) -> Dataset:
     """`data` checked, as a Dataset that `model` and `loss` can work on; the arrays that came are not changed.
 
-    Raises ValueError for NaN, infinity or negative sample weights, and for a loss that is not one number.
+    Raises ValueError for NaN, infinity, sample weights that are none, and for a loss that is not one number.
     """
     if getattr(loss, "reduction", "mean") == "none":
         raise ValueError(f'{who}: the loss must be one number, got reduction="none"')
@@ -61,12 +61,30 @@ def prepare(who: str, name: str, data: Any, model: Module, loss: Module) -> Data
     weight = data.sample_weight
     if weight is not None:
         weight = arrays.bring(weight, first, dtype=first.dtype)
-        require_finite(who, f"{name}.sample_weight", weight)
-        if bool((weight < 0).any()):
-            raise ValueError(f"{who}: {name}.sample_weight must not be negative, got {float(weight.min())}")
-        if float(weight.sum()) == 0:
-            raise ValueError(f"{who}: {name}.sample_weight must not be all zero")
+        _require_weights(who, f"{name}.sample_weight", weight)
     return Dataset.of_checked(x, target, weight, {of: _extra(array, first) for of, array in data.extra.items()})
+
+
+def _require_weights(who: str, name: str, weight: Array) -> None:
+    """Raise ValueError for weights that are not finite, negative, all zero, or so small or large that losses get lost.
+
+    A weight times a loss has to be a number with all its digits, for losses from eps to 1 / eps.
+    """
+    require_finite(who, name, weight)
+    if bool((weight < 0).any()):
+        raise ValueError(f"{who}: {name} must not be negative, got {float(weight.min())}")
+    numbers: np.ndarray = arrays.to_numpy(weight).astype(np.float64)
+    largest, total = float(numbers.max()), float(numbers.sum())
+    if total == 0:
+        raise ValueError(f"{who}: {name} must not be all zero")
+    kind = np.finfo(np.float64 if arrays.dtype_name(weight.dtype) == "float64" else np.float32)
+    least, most = float(kind.tiny) / float(kind.eps), float(kind.max) * float(kind.eps)
+    if largest < least or total > most:
+        raise ValueError(
+            f"{who}: {name} must be of a size by which {arrays.dtype_name(weight.dtype)} can weigh losses, the largest "
+            f"at least {least:.2g} and all together at most {most:.2g}, got {largest:.2g} and {total:.2g}; divide them "
+            f"by their mean"
+        )
 
 
 def _target(who: str, name: str, target: Array, like: Array, loss: Module) -> Array:

@@ -1,11 +1,14 @@
 """One run of training: what is checked before it, written down after every epoch, and left when it ends."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from .. import arrays
 from ..averages import Averaged
 from ..data.dataset import Dataset
 from ..engine import CannotLower, EngineMissing
@@ -16,7 +19,7 @@ from ..roles import require_loss, require_model, require_optimizer
 from .accumulation import AccumulatingLoop
 from .history import History
 from .loop import Epoch, Loop, PythonLoop
-from .metrics import counting, measures
+from .metrics import Measure, counting, measures
 from .native_loop import NativeLoop
 from .options import Options
 from .prepare import prepare
@@ -24,6 +27,8 @@ from .watch import Watch
 
 if TYPE_CHECKING:
     from .checkpoint import Keeping
+
+FEW = 32  # rows on which metrics are tried before a run
 
 
 @dataclass
@@ -75,12 +80,15 @@ class Session:
         # As the History calls them.
         self.heads = [str(key) for key in loss.heads] if isinstance(loss, MultiLoss) else []
         self.measured = counting(loss, data if held_out is None else held_out)
+        self.data = {"train": data} | ({} if held_out is None else {"validation": held_out})
+        _try(self.metrics, self.loop, self.measured)
         modules = self.loop.modules
         reseed(modules, options.seed)
         self._training_mode = TrainingMode(modules)
         average = options.average
         self.history = History(engine=self.loop.name, average="" if average is None else repr(average))
         self.run = Run(model, loss, optimizer, self.history, self.loop.average)
+        self.steps_per_epoch = -(-len(data) // (options.batch_size * options.accumulate))
         self.before_s = 0.0  # of the same run, before it was interrupted
         self.asked, self.due = 0, 0  # epochs of which the callbacks know, and after which they are asked again
         self.keeping: Keeping | None = None
@@ -162,16 +170,26 @@ class Session:
                 seconds=self.before_s + epoch.seconds,
                 heads=self._by_head(epoch.heads),
                 validation_heads=self._by_head(epoch.validation_heads),
+                group_rates=self._group_rates(),
             )
             _end_epoch(self.run.optimizer, epoch.monitored)
         self.history.steps = self.loop.steps
         if self.loop.diverged:
             self.loop.give_back_best()
-            raise _diverged(self.history, self.loop.diverged, self.run)
+            raise _diverged(self.history, self.loop.diverged, self.run, self.data)
 
     def _by_head(self, losses: tuple[float, ...]) -> dict[str, float]:
         """The losses of the heads as the History names them; none where there is one head, or no validation data."""
         return dict(zip(self.heads, losses, strict=True)) if losses else {}
+
+    def _group_rates(self) -> dict[str, float]:
+        """The learning rates of the optimizer's groups when the epoch began that is to be written down now."""
+        optimizer = self.run.optimizer
+        if not isinstance(optimizer, Optimizer) or not optimizer.groups:
+            return {}
+        since = self.loop.steps - self.history.epochs * self.steps_per_epoch
+        now = {"steps": max(0, optimizer.steps - since), "epochs": optimizer.epochs}
+        return {str(i): group.lr_at(**now) for i, group in enumerate(optimizer.groups)}
 
     def goes_on(self, finished: list[Epoch], watch: Watch) -> bool:
         """Ask the callbacks and `stop`, if it is time to, and write down why the run ends, if it does."""
@@ -312,12 +330,39 @@ def _rehearse(loop: Loop, data: Dataset, held_out: Dataset | None) -> None:
         raise
 
 
+def _try(metrics: Mapping[str, Measure], loop: Loop, data: Dataset) -> None:
+    """Raise now what a metric raises, and not after an epoch, which may take hours.
+
+    Each is asked of a few rows from all over the data, and of all of them only if it does not take those.
+    """
+    if not metrics:
+        return
+    few = data.take(np.linspace(0, len(data) - 1, FEW).astype(int)) if len(data) > FEW else data
+    try:
+        with np.errstate(over="ignore", invalid="ignore"):  # whether they fit is the question, not what they give
+            y = loop.outputs(few.x)
+            for measure in metrics.values():
+                if not _takes(measure, y, few):
+                    measure(loop.outputs(data.x), data)
+    except BaseException:
+        loop.finish()
+        raise
+
+
+def _takes(measure: Measure, y: Any, data: Dataset) -> bool:
+    try:
+        measure(y, data)
+    except Exception:  # whatever it is, it is raised again if all rows do no better
+        return False
+    return True
+
+
 def _end_epoch(optimizer: UpdateRule, loss: float) -> None:
     if hasattr(optimizer, "end_epoch"):
         optimizer.end_epoch(loss)
 
 
-def _diverged(history: History, diverged: str, run: Run) -> FloatingPointError:
+def _diverged(history: History, diverged: str, run: Run, data: Mapping[str, Dataset]) -> FloatingPointError:
     """The error for a loss or parameter that is not finite; the optimizer forgets the moments that led there."""
     history.stopped, optimizer = f"{diverged} in epoch {history.epochs}", run.optimizer
     if isinstance(optimizer, Optimizer):
@@ -326,8 +371,19 @@ def _diverged(history: History, diverged: str, run: Run) -> FloatingPointError:
         optimizer.forget()
     at = "its initial parameters" if history.best_epoch is None else f"the parameters of epoch {history.best_epoch}"
     error = FloatingPointError(
-        f"fit: {history.stopped} (counted from 0). Likely causes: a learning rate that is too high for {optimizer!r} "
-        f"(clip_norm=1.0 helps too), or data that are not scaled. The model is left at {at}"
+        f"fit: {history.stopped} (counted from 0). Likely causes: {_odd(data)}a learning rate that is too high for "
+        f"{optimizer!r} (clip_norm=1.0 helps too), or data that are not scaled. The model is left at {at}"
     )
     error.history = history  # type: ignore[attr-defined]
     return error
+
+
+def _odd(data: Mapping[str, Dataset]) -> str:
+    """What goes along for the loss and is not finite, which may mean something to it, as words before other causes."""
+    found = ""
+    for name, some in data.items():
+        for of, array in some.extra.items():
+            if len(rows := np.argwhere(~np.isfinite(arrays.to_numpy(array)))):
+                place = tuple(rows[0])
+                found += f"{name}.extra[{of!r}], which holds {arrays.to_numpy(array)[place]} in row {place[0]}; "
+    return found

@@ -9,13 +9,13 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from c_programs import CHECKED, STRICT
-from cases import LAYERS, SPATIAL, Case, elementwise, exported_modules
+from cases import CONVOLUTIONS, LAYERS, NORMALIZATIONS, SPATIAL, Case, elementwise, exported_modules
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import chainrule as cr
 from chainrule.exchange.c import measure, to_c
-from chainrule.exchange.c.kinds import KINDS
+from chainrule.exchange.c.kinds import KINDS, RULES
 from chainrule.exchange.c.losses import LOSSES
 from chainrule.exchange.c.names import name_from, refusal
 from chainrule.structures import is_several
@@ -37,24 +37,18 @@ def network(*layers, n_in=3, n_out=4):
     return cr.Sequential(cr.Linear(n_in, 5), *layers, cr.Linear(5, n_out))
 
 
+BETWEEN = [case for case in LAYERS if not case.build((1, 1)).children() and case.kind is not cr.Linear]
+ONE_BY_ONE = [case for case in BETWEEN if not is_several(case.example((2, 5))[1][0])]
+
+
 # Modules that are no op of a plan, but only what is inside them, or another shape; and what C refuses, with a reason.
 NO_OP = {"Sequential", "Residual", "Parallel", "Graph", "Select", "Identity", "Flatten", "Unflatten", "MultiLoss"}
-REFUSED = dict.fromkeys(
-    (
-        *(f"{kind}{axes}d" for kind in ("Conv", "ConvTranspose") for axes in (1, 2, 3)),
-        *("Fold", "Unfold", "Dropout1d", "Dropout2d", "Dropout3d"),
-        *(case.kind.__name__ for case in SPATIAL),
-        *cr.layers.normalization.__all__,
-    ),
-    "the engine's plan has no op for it yet",
-)
-
-BETWEEN = [
-    case
-    for case in LAYERS
-    if case.kind.__name__ not in REFUSED and case.kind is not cr.Linear and not case.build((1, 1)).children()
-]
-ONE_BY_ONE = [case for case in BETWEEN if not is_several(case.example((2, 5))[1][0])]
+IMAGES = {kind.__name__ for kind in RULES}  # which test_images.py is about
+REFUSED = {
+    case.kind.__name__: "it is not written yet"
+    for case in CONVOLUTIONS + SPATIAL + NORMALIZATIONS
+    if case.kind.__name__ not in IMAGES
+}
 
 
 @pytest.mark.parametrize("kind", exported_modules(), ids=lambda kind: kind.__name__)

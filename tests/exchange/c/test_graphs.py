@@ -3,13 +3,13 @@
 import re
 import shutil
 import subprocess
-from functools import partial
 from math import prod
 
 import numpy as np
 import pytest
-from c_programs import CHECKED, gcc, joined, learner
-from cases import BRANCHES, ELEMENTWISE, Case
+from c_graphs import DrawnGraph
+from c_programs import CHECKED, gcc, learner, selftests
+from cases import BRANCHES, Case
 
 import chainrule as cr
 from chainrule.engine.lower import lower
@@ -22,146 +22,19 @@ from chainrule.structures import each, is_several, leaves, rebuild
 
 pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")
 
-ACTIVATIONS = [*(partial(case.build, ()) for case in ELEMENTWISE), cr.Softmax]
 OPTIMIZERS = [cr.SGD(0.05), cr.SGD(0.05, momentum=0.9), cr.Adam(), cr.RMSprop(0.003), cr.Adagrad(0.03)]
 SEEDS = range(40)
-
-
-class Drawn:
-    """A network that grows node by node: forks, shared layers, several inputs and heads, rows and columns."""
-
-    def __init__(self, seed):
-        self.rng = np.random.default_rng(seed)
-        cr.seed(seed)
-        self.nodes, self.shapes, self.read, self.linears = {}, {}, set(), {}
-        shapes = [(3,), (4,), (2, 3), (3, 2), (2, 2, 2)]
-        for name in ("left", "right", "b")[: self.rng.integers(1, 4)]:
-            self.shapes[name] = shapes[self.rng.integers(len(shapes))]
-        self.inputs = tuple(self.shapes)
-        for name in self.inputs:
-            self.layer(name)
-        for _ in range(self.rng.integers(3, 9)):
-            self.grow()
-        self.end()
-
-    def one(self, options):
-        options = list(options)
-        return options[self.rng.integers(len(options))]
-
-    def add(self, module, sources, shape):
-        name = f"v{len(self.nodes)}"
-        self.nodes[name], self.shapes[name] = (module, sources), shape
-        self.read.update([sources] if isinstance(sources, str) else sources)
-        return name
-
-    def linear(self, source, n):
-        """A Linear, perhaps one that stands elsewhere already."""
-        sizes = self.shapes[source][-1], n
-        if sizes not in self.linears or self.rng.random() < 0.5:
-            self.linears[sizes] = cr.Linear(*sizes, bias=bool(self.rng.integers(4)))
-        return self.add(self.linears[sizes], source, (*self.shapes[source][:-1], n))
-
-    def layer(self, source):
-        shape = self.shapes[source]
-        match self.rng.integers(7):
-            case 0:
-                return self.add(self.one(ACTIVATIONS)(), source, shape)
-            case 1 if len(shape) > 1:
-                order = tuple(self.rng.permutation(len(shape)))
-                return self.add(cr.Permute(0, *(1 + i for i in order)), source, tuple(shape[i] for i in order))
-            case 2:
-                flat = self.add(cr.Flatten(), source, (prod(shape),))
-                return self.add(cr.Unflatten(1, (1, -1)), flat, (1, prod(shape))) if self.rng.random() < 0.3 else flat
-            case 3 if len(shape) > 1:
-                return self.add(cr.Reshape(*shape[::-1]), source, shape[::-1])
-            case 4:
-                inner = cr.Sequential(cr.Linear(shape[-1], 3), self.one(ACTIVATIONS)(), cr.Linear(3, shape[-1]))
-                return self.add(cr.Residual(inner), source, shape)
-            case 5 if self.rng.random() < 0.5:
-                return self.add(cr.Dropout(0.3), source, shape)
-        return self.linear(source, int(self.rng.integers(1, 6)))
-
-    def grow(self):
-        source = self.one(self.shapes)
-        shape = self.shapes[source]
-        alike = [name for name in self.shapes if self.shapes[name] == shape]
-        match self.rng.integers(5):
-            case 0:
-                return self.add(self.one([cr.Sum, cr.Multiply])(), tuple(self.one(alike) for _ in range(3)), shape)
-            case 1:
-                return self.add(self.one([cr.Sum, cr.Multiply])(), (source, self.one(alike)), shape)
-            case 2:
-                other = self.one(name for name in self.shapes if self.shapes[name][:-1] == shape[:-1])
-                return self.add(cr.Concat(-1), (source, other), (*shape[:-1], shape[-1] + self.shapes[other][-1]))
-            case 3:
-                other = self.one(name for name in self.shapes if self.shapes[name][1:] == shape[1:])
-                return self.add(cr.Concat(), (source, other), (shape[0] + self.shapes[other][0], *shape[1:]))
-        return self.layer(source)
-
-    def end(self):
-        """Every value that nobody has read goes to an output, perhaps together with others."""
-        loose = [name for name in self.nodes if name not in self.read]
-        outputs = []
-        while loose:
-            taken, loose = (loose[:2], loose[2:]) if self.rng.random() < 0.5 else (loose[:1], loose[1:])
-            flat = [self.add(cr.Flatten(), name, (prod(self.shapes[name]),)) for name in taken]
-            if len(flat) > 1:
-                flat = [self.add(cr.Concat(), tuple(flat), (sum(self.shapes[name][0] for name in flat),))]
-            outputs.append(self.linear(flat[0], 3) if self.rng.random() < 0.7 else flat[0])
-        if not self.linears:
-            outputs[0] = self.linear(outputs[0], 3)
-        if self.rng.random() < 0.3:  # one that is read on the way as well
-            outputs = list(dict.fromkeys([*outputs, self.one(name for name in self.nodes if name in self.read)]))
-        one = len(self.inputs) == 1 and self.rng.random() < 0.5
-        self.outputs = outputs if len(outputs) > 1 or self.rng.random() < 0.3 else outputs[0]
-        self.outputs = tuple(self.outputs) if isinstance(self.outputs, list) else self.outputs
-        self.model = cr.Graph(self.nodes, self.inputs[0] if one else self.inputs, self.outputs)
-        shapes = {name: self.shapes[name] for name in self.inputs}
-        self.sample_shape = shapes[self.inputs[0]] if one else shapes
-        heads = {name: self.head(name) for name in outputs}
-        weights = {name: float(self.rng.uniform(0.1, 2.0)) for name in heads}
-        self.loss = heads[outputs[0]] if isinstance(self.outputs, str) else cr.MultiLoss(heads, weights=weights)
-
-    def head(self, name):
-        shape = self.shapes[name]
-        losses = [
-            cr.MSELoss(),
-            cr.L1Loss(),
-            cr.HuberLoss(delta=0.5),
-            cr.MSELoss(reduction="sum"),
-            cr.BCEWithLogitsLoss(),
-        ]
-        if len(shape) == 1:
-            weight = list(map(float, self.rng.uniform(0.5, 2.0, size=shape)))
-            losses += [
-                cr.CrossEntropyLoss(),
-                cr.CrossEntropyLoss(weight, label_smoothing=0.1),
-                cr.BCEWithLogitsLoss(weight),
-            ]
-        return self.one(losses)
 
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory):
     """Drawn networks with their self-tests as one program, under the sanitizers, and what it says."""
-    folder, texts, networks = tmp_path_factory.mktemp("drawn"), [], [Drawn(seed) for seed in SEEDS]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("os.fsync", lambda handle: None)
-        patch.setattr("chainrule.exchange.c.source.prefixed", lambda _, source: source)  # `joined` finds what is shared
-        for i, one in enumerate(networks):
-            options = {"sample_shape": one.sample_shape, "test_rows": 2 * BATCH - 1}
-            learns = {"loss": one.loss, "optimizer": OPTIMIZERS[i % len(OPTIMIZERS)]}
-            for name, more in ((f"predicts_{i}", {}), (f"learns_{i}", learns)):
-                files = to_c(one.model, folder, name=name, **options, **more)[1:]
-                texts += [file.read_text().replace("int main(", f"int main_{name}(") for file in files]
-    names = [f"main_{kind}_{i}" for i in SEEDS for kind in ("predicts", "learns")]
-    declared = [f"int {name}(int argc, char **argv);" for name in names]
-    calls = [f"    failed += {name}(argc, argv);" for name in names]
-    main = ["int main(int argc, char **argv)", "{", "    int failed = 0;", *calls, "    return failed;", "}"]
-    (folder / "all.c").write_text("\n".join([*declared, joined(texts), *main]))
-    gcc(*CHECKED, folder / "all.c", "-o", folder / "all")
-    done = subprocess.run([folder / "all"], capture_output=True, text=True, check=False)
-    return networks, done
+    networks, cases = [DrawnGraph(seed) for seed in SEEDS], []
+    for i, one in enumerate(networks):
+        options = {"sample_shape": one.sample_shape, "test_rows": 2 * BATCH - 1}
+        learns = {"loss": one.loss, "optimizer": OPTIMIZERS[i % len(OPTIMIZERS)]}
+        cases += [(one.model, options), (one.model, options | learns)]
+    return networks, selftests(tmp_path_factory.mktemp("drawn"), cases)
 
 
 def test_drawn_networks_predict_and_learn_what_python_does_under_the_sanitizers(drawn):
@@ -322,7 +195,8 @@ def test_arrays_are_called_as_the_inputs_and_outputs_of_the_graph(tmp_path):
     ("names", "called"),
     [(("a", "b"), "ab"), (("x", "z"), "xz"), (("left eye", "größe"), ("x0", "x1")), (("int", "linear"), ("x0", "x1")),
      (("w", "state"), ("x0", "x1")), (("A", "a"), ("A", "x1")), (("PI", "y0"), ("x0", "x1")),
-     (("mse_1", "i"), ("x0", "x1")), (("net_x", "y"), ("x0", "x1")), (("target_a", "image_1"), ("x0", "image_1"))],
+     (("mse_1", "i"), ("x0", "x1")), (("l1", "smoothl1_2"), ("x0", "x1")), (("net_x", "y"), ("x0", "x1")),
+     (("target_a", "image_1"), ("x0", "image_1"))],
 )  # fmt: skip
 def test_names_that_mean_something_else_in_c_become_numbers(tmp_path, names, called):
     nodes = {"p": (cr.Linear(2, 3), names[0]), "q": (cr.Linear(1, 3), names[1]), "both": (cr.Sum(), ("p", "q"))}
@@ -464,7 +338,7 @@ def test_every_network_with_branches_predicts_and_learns_what_python_does(tmp_pa
 
 @pytest.mark.parametrize("seed", range(8))
 def test_what_drawn_networks_are_compared_with_is_what_fit_does(seed):
-    one, optimizer, rng = Drawn(seed), OPTIMIZERS[seed % len(OPTIMIZERS)], np.random.default_rng(seed)
+    one, optimizer, rng = DrawnGraph(seed), OPTIMIZERS[seed % len(OPTIMIZERS)], np.random.default_rng(seed)
     heads = getattr(one.loss, "heads", {0: one.loss})
     classes = {name: loss.classes for name, loss in heads.items()} if len(heads) > 1 else one.loss.classes
     plan = lower(one.model, one.loss, optimizer, sample_shape=one.sample_shape, class_targets=classes)

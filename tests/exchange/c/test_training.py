@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from c_programs import CHECKED, STRICT, Learner, gcc, joined, learner
+from c_programs import STRICT, Learner, gcc, joined, learner, selftests
 from cases import elementwise
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
@@ -167,22 +167,10 @@ def within(arrays, truth, bounds, what):
         assert (np.abs(array - exact) <= bound).all(), what
 
 
-def write_with_tests(folder, cases):
-    """Sources and self-tests of all cases as one program."""
-    texts = []
-    for i, (model, loss, optimizer) in enumerate(cases):
-        files = to_c(model, folder, name=f"case_{i}", loss=loss, optimizer=optimizer, test_rows=BATCH + 1)[1:]
-        texts += [file.read_text().replace("int main(", f"int main_{i}(") for file in files]
-    declared = [f"int main_{i}(int argc, char **argv);" for i in range(len(cases))]
-    calls = [f"    failed += main_{i}(argc, argv);" for i in range(len(cases))]
-    main = ["int main(int argc, char **argv)", "{", "    int failed = 0;", *calls, "    return failed;", "}"]
-    (folder / "all.c").write_text("\n".join([*declared, joined(texts), *main]))
-    return folder / "all.c"
-
-
 def run_with_tests(folder, cases):
-    gcc(*CHECKED, write_with_tests(folder, cases), "-o", folder / "all")
-    done = subprocess.run([folder / "all"], capture_output=True, text=True, check=False)
+    options = {"test_rows": BATCH + 1}
+    cases = [(model, options | {"loss": loss, "optimizer": optimizer}) for model, loss, optimizer in cases]
+    done = selftests(folder, cases)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("2 training steps agree with Python") == len(cases)
 
@@ -451,23 +439,16 @@ MUTANTS = [
 @pytest.fixture(scope="module")
 def mutants(tmp_path_factory):
     """What the self-test of each says, by its label."""
-    folder, texts = tmp_path_factory.mktemp("mutants"), []
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("os.fsync", lambda handle: None)
-        patch.setattr("chainrule.exchange.c.source.prefixed", lambda _, source: source)  # `joined` finds what is shared
-        for i, (_, activation, loss, optimizer, right, wrong) in enumerate(MUTANTS):
-            name = f"case_{i}"
-            model, options = network(activation), {"loss": loss, "optimizer": optimizer, "test_rows": 3 * BATCH - 1}
-            _, source, program = to_c(model, folder, name=name, **options)
-            text = source.read_text()
-            assert right in text
-            texts += [text.replace(right, wrong), program.read_text().replace("int main(", f"int main_{i}(")]
-    declared = [f"int main_{i}(int argc, char **argv);" for i in range(len(MUTANTS))]
-    calls = [f'    printf("%d\\n====\\n", main_{i}(argc, argv));' for i in range(len(MUTANTS))]
-    main = ["int main(int argc, char **argv)", "{", *calls, "    return 0;", "}"]
-    (folder / "all.c").write_text("\n".join([*declared, joined(texts), *main]))
-    gcc(folder / "all.c", "-o", folder / "all")
-    done = subprocess.run([folder / "all"], capture_output=True, text=True, check=True)
+    cases = [
+        (network(activation), {"loss": loss, "optimizer": optimizer, "test_rows": 3 * BATCH - 1})
+        for _, activation, loss, optimizer, *_ in MUTANTS
+    ]
+
+    def wrong(i, text):
+        assert MUTANTS[i][-2] in text
+        return text.replace(*MUTANTS[i][-2:])
+
+    done = selftests(tmp_path_factory.mktemp("mutants"), cases, wrong)
     return dict(zip([label for label, *_ in MUTANTS], done.stdout.split("====\n"), strict=False))
 
 
@@ -544,28 +525,14 @@ class OwnRule(cr.SGD):
         ),
         ({"loss": MSE, "optimizer": cr.SGD(cr.StepLR(0.1, 3))}, r"lr must be a number, .*, got StepLR\(lr=0.1"),
         ({"loss": MSE, "optimizer": cr.SGD(clip_value=0.0)}, "no C for clipping to 0"),
-        ({"loss": MSE, "optimizer": cr.SGD(maximize=True)}, "no C for maximize, an option of SGD"),
-        (
-            {"loss": MSE, "optimizer": cr.Adam(constraint=cr.constraints.L1(0.1))},
-            "no C for constraint, an option of Adam",
-        ),
-        ({"loss": MSE, "optimizer": cr.SGD(groups=[{"parameters": cr.Linear(1, 1)}])}, "no C for groups, an option of"),
         ({"loss": MSE, "optimizer": cr.SGD(lr=1e39)}, "finite"),
         ({"loss": cr.PoissonNLLLoss(log_input=False), "optimizer": SGD}, "the loss became NaN .* by PoissonNLLLoss"),
     ],
-    ids=range(15),
+    ids=range(12),
 )
 def test_what_cannot_be_learned_is_an_error_and_leaves_nothing(tmp_path, options, says):
     with pytest.raises((ValueError, TypeError), match=f"to_c: .*{says}"):
         to_c(network(cr.Tanh()), tmp_path / "c", **options)
-    assert not (tmp_path / "c").exists()
-
-
-def test_frozen_parameters_predict_and_do_not_learn(tmp_path):
-    model = network(cr.Tanh()).freeze()
-    assert to_c(model, tmp_path / "a")
-    with pytest.raises(ValueError, match="to_c: there is no C for frozen parameters"):
-        to_c(model, tmp_path / "c", loss=MSE, optimizer=SGD)
     assert not (tmp_path / "c").exists()
 
 

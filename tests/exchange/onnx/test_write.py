@@ -4,7 +4,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from cases import IN_ONNX, LAYERS, Case, refused_in_onnx
+from cases import BRANCHES, IN_ONNX, Case, refused_in_onnx
 from onnx.helper import OP_SET_ID_VERSION_MAP
 from onnx.reference import ReferenceEvaluator
 
@@ -19,7 +19,7 @@ def versions(proto):
     return opset.version, proto.ir_version
 
 
-@pytest.mark.parametrize("case", [case for case in LAYERS if case in IN_ONNX], ids=str)
+@pytest.mark.parametrize("case", [case for case in IN_ONNX if case not in BRANCHES], ids=str)
 def test_every_layer_is_written_in_every_opset_from_the_one_that_it_needs(case: Case):
     module, (x,) = case.example(case.fixed[-1], dtype="float32")
     if refused_in_onnx(module):
@@ -35,10 +35,12 @@ def test_every_layer_is_written_in_every_opset_from_the_one_that_it_needs(case: 
         assert versions(proto) == (opset, OP_SET_ID_VERSION_MAP["ai.onnx", opset])
         onnx.checker.check_model(proto, full_check=True)
         ops = {node.op_type for node in proto.graph.node}
-        # In ONNX's evaluator LRN sums over as many channels as there are samples, and BatchNormalization takes the
-        # statistics of its batch before opset 14.
-        if "LRN" not in ops and ("BatchNormalization" not in ops or opset >= 14):
-            np.testing.assert_allclose(ReferenceEvaluator(proto).run(None, {"x": x})[0], expected, rtol=2e-6, atol=1e-6)
+        # In ONNX's evaluator LRN sums over as many channels as there are samples, BatchNormalization takes the
+        # statistics of its batch before opset 14, and Pad does not cut off.
+        wrong = "LRN" in ops or ("BatchNormalization" in ops and opset < 14) or str(case) == "ZeroPad2d((1, -1, 0, 2))"
+        if not wrong:
+            said = ReferenceEvaluator(proto).run(None, {"x": x})[0]
+            np.testing.assert_allclose(said, expected, rtol=2e-6, atol=1e-6)
         if opset <= OF_ONNXRUNTIME:
             session = onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
             np.testing.assert_allclose(session.run(None, {"x": x})[0], expected, rtol=2e-6, atol=1e-6)

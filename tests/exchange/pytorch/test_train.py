@@ -58,8 +58,6 @@ OPTIMIZERS = [
 @pytest.mark.usefixtures("float64_by_default")
 def test_training_goes_on_from_pytorch_and_back_to_it(kind, options, engine):
     """Two epochs there, two here, two there, next to six there."""
-    if kind is torch.optim.Adafactor and engine == "native":
-        pytest.skip("it runs in Python")
     mine, theirs = network(), network()
     optimizer, peer = kind(mine.parameters(), **options), kind(theirs.parameters(), **options)
     loop(theirs, peer, 6)
@@ -81,6 +79,31 @@ def grouped(kind, module, **options):
         {"params": rest},
     ]
     return kind(groups, lr=0.01, **options)
+
+
+@pytest.mark.parametrize("kind", [torch.optim.RMSprop, torch.optim.Adadelta, torch.optim.Adam, torch.optim.Rprop])
+def test_a_group_that_is_added_later_has_a_count_of_its_own(kind):
+    mine, theirs = network(), network()
+    optimizer, peer = (kind(list(module.parameters())[:2], lr=0.001) for module in (mine, theirs))
+    loader = DataLoader(DATA, batch_size=20)
+    for module, one in ((mine, optimizer), (theirs, peer)):
+        rest = list(module.parameters())[2:]
+        for parameter in rest:
+            parameter.requires_grad_(False)
+        loop(module, one, 1)
+        for parameter in rest:
+            parameter.requires_grad_(True)
+        one.add_param_group({"params": rest, "lr": 0.002})
+    cr.train_torch(mine, torch.nn.MSELoss(), loader, optimizer=optimizer, epochs=2, keep="last")
+    loop(theirs, peer, 2)
+    counts = [
+        [int(one.state[parameter]["step"]) for parameter in module.parameters()]
+        for module, one in ((mine, optimizer), (theirs, peer))
+    ]
+    assert counts[0] == counts[1]
+    assert counts[0][0] > counts[0][-1] > 0
+    for ours, expected in zip(numbers(mine), numbers(theirs), strict=True):
+        np.testing.assert_allclose(ours, expected, rtol=1e-9, atol=1e-11)
 
 
 @pytest.mark.parametrize("kind", [torch.optim.SGD, torch.optim.Adam, torch.optim.RMSprop, torch.optim.Adagrad])

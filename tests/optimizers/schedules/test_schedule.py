@@ -446,3 +446,55 @@ def test_a_learning_rate_that_is_set_is_checked_as_one_that_is_given(rate: Any, 
     with pytest.raises(error, match="SGD: lr must be"):
         optimizer.lr = rate
     assert optimizer.lr == 0.1
+
+
+@pytest.mark.parametrize("around", [lambda plateau: plateau, lambda plateau: cr.ExponentialLR(plateau, 1.0)])
+def test_a_schedule_that_hears_losses_belongs_to_one_optimizer(around):
+    plateau = cr.ReduceLROnPlateau(0.1, patience=0, factor=0.5)
+    first, second = cr.SGD(around(plateau)), cr.SGD(around(plateau))
+    second.end_epoch(1.0)
+    for loss in (1.0, 2.0):  # the one falls behind, the other does not hear of it
+        first.end_epoch(loss)
+    assert (first.current_lr, second.current_lr) == (0.05, 0.1)
+    again = first.lr
+    first.lr = again  # its own
+    assert first.lr is again
+    shared = cr.StepLR(0.1, 2)
+    assert cr.SGD(shared).lr is cr.Adam(shared).lr is shared  # a function of time may be of several
+
+
+class Falling(cr.optimizers.Schedule):
+    """Of somebody's own, which says what is no rate after a while."""
+
+    def __init__(self, until, says, **options):
+        super().__init__(0.1, **options)
+        self.until, self.says = until, says
+
+    def after(self, lr, t):
+        return lr if t < self.until else self.says
+
+
+def lambda_lr(until, says, **options):
+    return cr.LambdaLR(1.0, lambda t: 0.1 if t < until else says, **options)
+
+
+@pytest.mark.parametrize("make", [Falling, lambda_lr])
+@pytest.mark.parametrize("every", ["epoch", "step"])
+@pytest.mark.parametrize("says", [float("nan"), -1.0, float("inf")])
+@pytest.mark.parametrize("of_group", [False, True])
+def test_a_rate_that_cannot_be_ends_a_run_when_it_comes_with_the_same_words_in_both_loops(make, every, says, of_group):
+    x = np.random.default_rng(0).normal(size=(40, 2))
+    found = []
+    for engine in ("python", "native"):
+        model = cr.Sequential(cr.Linear(2, 3, rng=0), cr.Tanh(), cr.Linear(3, 1, rng=1)).double()
+        lr = make(37 if every == "epoch" else 74, says, every=every)
+        groups = [{"parameters": model[2], "lr": lr}]
+        optimizer = cr.SGD(0.1, groups=groups) if of_group else cr.SGD(lr)
+        with pytest.raises(ValueError, match=r"must be at least 0 and finite, got (nan|inf|-1)") as caught:
+            cr.fit(model, cr.MSELoss(), (x, x[:, :1]), epochs=50, batch_size=20, optimizer=optimizer, engine=engine)
+        found.append((str(caught.value), caught.value.history.epochs, caught.value.history.steps))
+        assert np.isfinite(model[0].weight.value).all()
+        with pytest.raises(ValueError, match="must be at least 0 and finite"):
+            cr.compile(model, cr.MSELoss(), cr.SGD(make(0, says, every=every))).step(x, x[:, :1])
+    assert found[0] == found[1]
+    assert found[0][1:] == (37, 74)

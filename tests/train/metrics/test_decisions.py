@@ -55,7 +55,8 @@ def test_a_target_may_be_a_probability_of_the_one_output():
         (np.zeros((3, 1)), np.eye(3), r"accuracy: target must be class indices or rows like y \(3, 1\)"),
         (np.zeros((3, 2)), np.eye(3), r"accuracy: target must be class indices or rows like y \(3, 2\)"),
         (np.zeros((0, 2)), np.zeros(0, dtype=int), "accuracy: there are no samples"),
-        (np.zeros(()), np.zeros(()), r"classes: y must be \(batch, classes\)"),
+        (np.zeros(()), np.zeros(()), r"accuracy: y must have a row for each sample, \(batch, …\), got a single number"),
+        (np.zeros((3, 2, 2)), np.zeros(3), r"accuracy: y must be \(batch, classes\) or \(batch,\), got \(3, 2, 2\)"),
     ],
 )
 def test_targets_that_name_no_class_are_refused(y, target, message):

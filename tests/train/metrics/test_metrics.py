@@ -26,13 +26,39 @@ def test_tensors_are_measured_too():
 
 
 def test_what_does_not_fit_is_refused():
-    with pytest.raises(ValueError, match=r"classes: y must be \(batch, classes\) or \(batch,\), got \(2, 2, 2\)"):
+    with pytest.raises(ValueError, match=r"errors: y must be \(batch, classes\) or \(batch,\), got \(2, 2, 2\)"):
         metrics.errors(np.zeros((2, 2, 2)), np.zeros(2))
     with pytest.raises(ValueError, match="errors: target must have 3 samples like y, got 2"):
         metrics.errors(np.zeros((3, 2)), np.zeros(2, dtype=int))
     for metric in (metrics.mae, metrics.rmse, metrics.r2):
         with pytest.raises(ValueError, match=rf"{metric.__name__}: .* the shape of y, \(3, 1\), got \(3,\)"):
             metric(np.zeros((3, 1)), np.zeros(3))
+
+
+ALL = [getattr(metrics, name) for name in ("mae", "rmse", "mape", "r2", "errors", "error_rate", "accuracy", "f1")]
+ALL += [metrics.balanced_accuracy, metrics.confusion_matrix, metrics.roc_auc, metrics.log_loss]
+
+
+@pytest.mark.parametrize("metric", ALL)
+def test_what_are_no_arrays_of_numbers_is_refused_under_the_name_of_the_metric(metric):
+    name = metric.__name__
+    for given in ((1.0, 1.0), (np.ones(2), 1.0)):
+        with pytest.raises(ValueError, match=rf"^{name}: (y|target) must have a row for each sample"):
+            metric(*given)
+    for given in ((["a"], ["b"]), ([1.0], ["b"]), (None, None)):
+        with pytest.raises(TypeError, match=rf"^{name}: (y|target) must hold real numbers, got dtype"):
+            metric(*given)
+    with pytest.raises(TypeError, match=rf"^{name}: sample_weight must hold real numbers"):
+        metric([0.5, 0.5], [1, 1], ["a", "b"])
+
+
+@pytest.mark.parametrize("metric", [m for m in ALL[4:] if m is not metrics.log_loss])
+def test_labels_that_do_not_exclude_each_other_are_no_classes(metric):
+    y, several = np.full((3, 2), 0.5), np.array([[0.0, 1.0], [1.0, 1.0], [1.0, 0.0]])
+    says = f"^{metric.__name__}: target must name one class for each sample, got 2 in row 1; of labels"
+    with pytest.raises(ValueError, match=says):
+        metric(y, several)
+    metric(y, several, np.array([1.0, 0.0, 1.0]))  # that row weighs nothing
 
 
 @pytest.mark.parametrize("metric", [metrics.errors, metrics.error_rate, metrics.accuracy, metrics.mae, metrics.rmse])

@@ -1,44 +1,89 @@
-"""Convolution: an op whose windows slide over x, and one before it for the padding."""
+"""Convolution: an op whose windows slide over x, or over y; padding is an op of its own."""
 
 from math import prod
+from typing import Any
 
 import numpy as np
 
 from ... import layers
+from ...layers.windows import Lengths
 from ...structures import Structure
 from ..plan import Value
 from .padding import around
 from .rule import CannotLower, Handle, Lowering, name_of, rule
 from .spatial import at, image
 
+MOST_OF_A_GROUP = 64  # channels; depthwise.cpp has room for so many values
+
 
 @rule(layers.Conv1d, layers.Conv2d, layers.Conv3d)
-def _convolution(lowering: Lowering, layer: layers.Conv2d, x: Structure) -> Handle:
-    only, channels, lengths = image(lowering, layer, x, layer.axes)
-    if channels != layer.in_channels:
-        raise CannotLower(f"{name_of(layer)}({layer.extra_repr()}) on samples of {channels} channels")
-    if layer.groups > 1:
-        raise CannotLower(f"{name_of(layer)} with groups")
-    parameters = [parameter for parameter in (layer.weight, layer.bias) if parameter is not None]
-    expected = ((layer.out_channels, layer.in_channels, *layer.kernel_size), (layer.out_channels,))
-    for parameter, made in zip(parameters, expected, strict=False):
-        if parameter.shape != made:  # set to another one since
-            raise CannotLower(f"{name_of(layer)}({layer.extra_repr()}) with {parameter!r}")
-    only = around(lowering, layer, only, lengths, layer._amounts, layer._mode)
+def _convolution(lowering: Lowering, layer: Any, x: Structure) -> Handle:
+    only, parameters = _look(lowering, layer, x, (layer.out_channels, layer.in_channels // layer.groups))
+    only = around(lowering, layer, only, only.shape[1:], layer._amounts, layer._mode)
     lengths = only.shape[1:]
     out = layer._out(lengths)
     if min(out) < 1:
         raise CannotLower(f"{name_of(layer)}({layer.extra_repr()}) on images of {lengths}")
-    begins = [np.arange(n) * stride for n, stride in zip(out, layer.stride, strict=True)]
-    taps = [np.arange(n) * dilation for n, dilation in zip(layer.kernel_size, layer.dilation, strict=True)]
-    return lowering.add(
-        "Convolution",
+    told = _sliding(layer, out, lengths)
+    value, shape = Value(layer.out_channels, prod(out)), (layer.out_channels, *out)
+    if layer.groups == 1:
+        return lowering.add("Convolution", layer, [only], value, shape, parameters, is_image=True, **told)
+    seen = _of_groups(lowering, layer, only)
+    return lowering.add("Depthwise", layer, seen, value, shape, parameters, is_image=True, **told)
+
+
+@rule(layers.ConvTranspose1d, layers.ConvTranspose2d, layers.ConvTranspose3d)
+def _transposed(lowering: Lowering, layer: Any, x: Structure) -> Handle:
+    only, parameters = _look(lowering, layer, x, (layer.in_channels, layer.out_channels // layer.groups))
+    if layer.groups > 1:
+        raise CannotLower(f"{name_of(layer)} with groups")
+    lengths = only.shape[1:]
+    if min(layer._out(lengths)) < 1:
+        raise CannotLower(f"{name_of(layer)}({layer.extra_repr()}) on images of {lengths}")
+    whole = tuple(n + more for n, more in zip(layer._reached(lengths), layer.output_padding, strict=True))
+    y = lowering.add(
+        "ConvolutionTransposed",
         layer,
         [only],
-        Value(layer.out_channels, prod(out)),
-        (layer.out_channels, *out),
+        Value(layer.out_channels, prod(whole)),
+        (layer.out_channels, *whole),
         parameters,
         is_image=True,
-        windows=at(begins, lengths),
-        taps=at(taps, lengths),
+        **_sliding(layer, lengths, whole),
     )
+    cut = tuple((-before, -after) for before, after in layer._amounts)
+    return around(lowering, layer, y, whole, cut, "constant")
+
+
+def _look(lowering: Lowering, layer: Any, x: Structure, channels: tuple[int, int]) -> tuple[Handle, list[Any]]:
+    """x as an image, and the parameters, if they are what the layer was made with."""
+    only, found, _ = image(lowering, layer, x, layer.axes)
+    if found != layer.in_channels:
+        raise CannotLower(f"{name_of(layer)}({layer.extra_repr()}) on samples of {found} channels")
+    parameters = [parameter for parameter in (layer.weight, layer.bias) if parameter is not None]
+    expected = ((*channels, *layer.kernel_size), (layer.out_channels,))
+    for parameter, made in zip(parameters, expected, strict=False):
+        if parameter.shape != made:  # set to another one since
+            raise CannotLower(f"{name_of(layer)}({layer.extra_repr()}) with {parameter!r}")
+    return only, parameters
+
+
+def _sliding(layer: Any, places: Lengths, lengths: Lengths) -> dict[str, list[int]]:
+    """Where in an image of these lengths the window of each place begins, and where from there its taps lie."""
+    begins = [np.arange(n) * stride for n, stride in zip(places, layer.stride, strict=True)]
+    taps = [np.arange(n) * dilation for n, dilation in zip(layer.kernel_size, layer.dilation, strict=True)]
+    return {"windows": at(begins, lengths), "taps": at(taps, lengths)}
+
+
+def _of_groups(lowering: Lowering, layer: Any, x: Handle) -> list[Handle]:
+    """For each channel that a group sees, a value that has it in the column of each of the group's outputs."""
+    of_group = layer.in_channels // layer.groups
+    if of_group > MOST_OF_A_GROUP:
+        raise CannotLower(f"{name_of(layer)} with groups of more than {MOST_OF_A_GROUP} channels")
+    first = np.arange(layer.out_channels) // (layer.out_channels // layer.groups) * of_group
+    if of_group == 1 and layer.out_channels == layer.in_channels:
+        return [x]
+    value = lowering.values[x.number]._replace(columns=layer.out_channels)
+    shape = (layer.out_channels, *x.shape[1:])
+    sources = [(first + j).tolist() for j in range(of_group)]
+    return [lowering.add("Columns", layer, [x], value, shape, is_image=True, sources=one) for one in sources]

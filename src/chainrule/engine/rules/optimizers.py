@@ -25,6 +25,8 @@ KNOWN = (
     optimizers.Adadelta,
     optimizers.Rprop,
     optimizers.ASGD,
+    optimizers.Adafactor,
+    optimizers.Muon,
 )
 CONSTRAINTS = (
     constraints.L1,
@@ -43,6 +45,7 @@ class Rules(NamedTuple):
     rules: tuple[dict[str, Any], ...]
     owners: tuple[Any, ...]
     rule_of: tuple[int, ...]
+    lookahead: dict[str, Any] | None = None
 
 
 def rules(optimizer: Any, parameters: Sequence[Parameter]) -> Rules:
@@ -54,6 +57,10 @@ def rules(optimizer: Any, parameters: Sequence[Parameter]) -> Rules:
     """
     if optimizer is None:
         return Rules((), (), tuple(0 if parameter.trainable else -1 for parameter in parameters))
+    lookahead = None
+    if type(optimizer) is optimizers.Lookahead:
+        lookahead = {"kind": "Lookahead", "k": optimizer.k, "alpha": optimizer.alpha}
+        optimizer = optimizer.optimizer
     known = {optimizer: settings(optimizer)}  # to read the options takes a good part of the time that lowering does
     found: dict[tuple[Any, float], int] = {}
     rule_of = []
@@ -66,6 +73,8 @@ def rules(optimizer: Any, parameters: Sequence[Parameter]) -> Rules:
             constraint.check(parameter)
         if owner not in known:
             known[owner] = settings(owner)
+        if type(owner) is optimizers.Adafactor and parameter.value.ndim > 2:
+            raise CannotLower("Adafactor of arrays with more than two axes")
         rule_of.append(found.setdefault((owner, owner.decay_of(parameter)), len(found)))
     if not found:
         found[optimizer, optimizer.weight_decay] = 0
@@ -75,17 +84,17 @@ def rules(optimizer: Any, parameters: Sequence[Parameter]) -> Rules:
         | {"constraints": [_constraint(constraint) for constraint in owner.constraints]}
         for owner, decay in found
     )
-    return Rules(told, tuple(owner for owner, _ in found), tuple(rule_of))
+    return Rules(told, tuple(owner for owner, _ in found), tuple(rule_of), lookahead)
 
 
 def settings(optimizer: Any) -> dict[str, Any]:
     """The name of an optimizer, or of a group of one, and what its constructor was given, as numbers.
 
-    `betas` become beta1 and beta2, and no clipping is 0. The learning rate is left out: it may change at any time, and
-    comes with every step.
+    `betas` become beta1 and beta2, no clipping is 0, no eps1 of Adafactor is -1. The learning rate is left out: it
+    may change at any time, and comes with every step.
 
-    Raises CannotLower for an optimizer that the engine does not know, for clipping to 0, and for a momentum that
-    changes while dampening weakens what it adds up: how that begins, the engine does not count.
+    Raises CannotLower for an optimizer that the engine does not know, for clipping to 0, and for a momentum that may go
+    to 0 while dampening weakens what it adds up: how that begins again, the engine does not count.
     """
     kind = type(optimizer)
     if kind not in KNOWN:
@@ -96,14 +105,32 @@ def settings(optimizer: Any) -> dict[str, Any]:
     for name in (argument.name for argument in signature.parameters(kind) if argument.name not in NOT_TOLD):
         value = getattr(optimizer, name)
         if isinstance(value, tuple):
-            told |= {f"{name.removesuffix('s')}{i}": part for i, part in enumerate(value, 1)}
+            one = name if name == "eps" else name.removesuffix("s")
+            told |= {f"{one}{i}": _number(part) for i, part in enumerate(value, 1)}
+        elif name == "adjust_lr_fn":
+            told[name] = value == "match_rms_adamw"  # "original" is no choice of its own
         else:
             told[name] = 0.0 if value is None else value
-    if "momentum" in told:
+    if optimizer.momentum_may_cycle and "momentum" in told:
         told["keeps_momentum"] = optimizer.keeps_momentum()  # a schedule may bring one
-        if told.get("dampening") and isinstance(optimizer.lr, Schedule) and optimizer.lr.cycles_momentum():
-            raise CannotLower(f"a momentum that {type(optimizer.lr).__name__} cycles, with dampening")
+        if told.get("dampening") and _may_stop(optimizer.lr, optimizer.momentum):
+            raise CannotLower(f"a momentum that {type(optimizer.lr).__name__} may bring to 0, with dampening")
     return told
+
+
+def _may_stop(lr: Any, own: float) -> bool:
+    """Whether a schedule may bring a momentum to 0, where the rule's own is what it leaves alone."""
+    if not isinstance(lr, Schedule) or not lr.cycles_momentum():
+        return False
+    if isinstance(lr, optimizers.CyclicLR | optimizers.OneCycleLR):
+        return min(lr.base_momentum, lr.max_momentum) == 0
+    if type(lr).momentum_at is not Schedule.momentum_at and type(lr) is not optimizers.SequentialLR:
+        return True  # of somebody's own, which may say anything
+    return own == 0 or any(_may_stop(inner, own) for inner in lr.inner())
+
+
+def _number(part: float | None) -> float:
+    return -1.0 if part is None else part
 
 
 def keep_other_momenta(plan: Plan) -> bool:

@@ -8,7 +8,7 @@ A rule gets a layer and what the layer reads, one Handle, or a tuple or dict of 
 layer writes in the same terms. It holds for exactly its class: a subclass may have changed anything.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import prod
 from typing import Any
 
@@ -76,10 +76,11 @@ class Lowering:
     ----------
     model : the network; its Dropouts are numbered as `fit` numbers them.
     in_mode : whether a step leaves out what layers in evaluation mode leave out.
+    others : rules that somebody else has, whose ops the engine does not know; they come before the engine's own.
     """
 
-    def __init__(self, model: Module, in_mode: bool = False) -> None:
-        self.in_mode = in_mode
+    def __init__(self, model: Module, in_mode: bool = False, others: "Mapping[type, Rule] | None" = None) -> None:
+        self.in_mode, self.others = in_mode, others or {}
         self.values: list[Value] = []
         self.ops: list[Op] = []
         self.parameters: dict[Parameter, int] = {}  # with their places in the plan's list
@@ -89,7 +90,7 @@ class Lowering:
 
     def lower(self, layer: Module, x: Structure) -> Structure:
         """What `layer` makes of x."""
-        known = _rules.get(type(layer))
+        known = self.others.get(type(layer)) or _rules.get(type(layer))
         if known is None:
             raise CannotLower(name_of(layer))
         if not PASSES.isdisjoint(vars(layer)):

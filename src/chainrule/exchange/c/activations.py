@@ -291,7 +291,7 @@ class Elementwise(Kind):
     def offsets(self, op: Op, values: tuple[Value, ...]) -> list[int | None]:
         return [0]
 
-    def asks(self, op: Op, trained: list[bool]) -> tuple[set[int], bool]:
+    def asks(self, op: Op, trained: list[bool], own: list[bool]) -> tuple[set[int], bool]:
         of_x = arguments_of(activation_of(op).backward[-1])[1] == "x"
         return ({0}, False) if of_x else (set(), True)
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from ...engine.plan import Op
 from .functions import ADD
+from .parameters import place, trained
 from .program import Program
 from .spelling import COUNTERS, add, arguments_of, name_of, real
 
@@ -61,15 +62,18 @@ class Body:
     ----------
     program : what they do.
     functions : the texts of functions so far; what is called is added.
-    weights : where a parameter lies, by its number in the plan.
     buffers : the arrays that the function has for itself.
     """
 
-    def __init__(self, program: Program, functions: list[str], weights: Callable[[int], str], buffers: Buffers) -> None:
+    def __init__(self, program: Program, functions: list[str], buffers: Buffers) -> None:
         self.program, self.values = program, program.plan.values
-        self.functions, self.weights, self.buffers = functions, weights, buffers
+        self.functions, self.buffers = functions, buffers
         self.lines: list[str] = []
         self.counters: set[str] = set()
+
+    def weights(self, i: int) -> str:
+        """Where a parameter lies, by its number in the plan."""
+        return place(self.program.plan, i)
 
     def call(self, texts: tuple[str, ...], *arguments: Any, settings: Mapping[str, Any] | None = None) -> None:
         """A call of the last of the functions; what its parameters name behind the arguments are settings."""
@@ -117,8 +121,8 @@ class Way(Body):
     gradient, the others add theirs. All have come back before the op that made the value does.
     """
 
-    def __init__(self, program: Program, functions: list[str], weights: Callable[[int], str], buffers: Buffers) -> None:
-        super().__init__(program, functions, weights, buffers)
+    def __init__(self, program: Program, functions: list[str], buffers: Buffers) -> None:
+        super().__init__(program, functions, buffers)
         self.places: dict[int, Place] = {}
         self.uses: Counter[str] = Counter()  # gradients in each buffer
 
@@ -147,6 +151,15 @@ class Way(Body):
     def forks(self) -> bool:
         """Whether a product has to be added to a gradient anywhere in this program."""
         return self.program.forks
+
+    @property
+    def freezes(self) -> bool:
+        """Whether a product has a weight that is frozen anywhere in this program."""
+        return self.program.freezes
+
+    def gradients(self, i: int) -> str:
+        """Where the gradient by a parameter is gathered, by its number in the plan; 0 if that is frozen."""
+        return f"g + PARAMETER_{i}" if i in trained(self.program.plan) else "0"
 
     def wants(self, k: int) -> bool:
         """Whether anybody asks for the gradient by input k."""

@@ -1,6 +1,11 @@
 """Dropout in C: the masks of Python and of the engine, bit for bit."""
 
+from typing import Any
+
+from ... import layers
 from ...engine.plan import Op, Plan, Value
+from ...engine.rules.rule import Handle, Lowering, Rule, name_of
+from ...structures import Structure
 from .body import Body, Place, Way
 from .functions import COPY
 from .kind import Kind
@@ -73,7 +78,21 @@ class Dropout(Kind):
         body.call((PHILOX, DROPOUT), place, body.values[op.output].size, threshold, scale, *address)
 
 
-KINDS = {"Dropout": Dropout()}
+class OfChannels(Kind):
+    """Dropout of whole channels, which training steps do not have."""
+
+    steps = False
+
+    def vanishes(self, learns: bool) -> bool:
+        return not learns
+
+
+def _of_channels(lowering: Lowering, layer: Any, x: Structure) -> Handle:
+    return lowering.alike(name_of(layer), layer, x)
+
+
+KINDS = {"Dropout": Dropout(), "Dropout1d": OfChannels(), "Dropout2d": OfChannels()}
+RULES: dict[type, Rule] = {layers.Dropout1d: _of_channels, layers.Dropout2d: _of_channels}
 
 
 def draws(plan: Plan) -> bool:

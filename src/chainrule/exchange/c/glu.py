@@ -36,7 +36,7 @@ class Glu(Kind):
 
     overwrites = False
 
-    def asks(self, op: Op, trained: list[bool]) -> tuple[set[int], bool]:
+    def asks(self, op: Op, trained: list[bool], own: list[bool]) -> tuple[set[int], bool]:
         return {0}, False
 
     def forward(self, body: Body, op: Op, x: list[Place], y: Place) -> None:

@@ -15,10 +15,12 @@ from .spelling import COUNTERS, statics
 # Names that functions which see these arrays use for something else: functions (those of the activations are added
 # below), other arguments, variables. Numbers may follow them.
 TAKEN = {
-    "add", "all_finite", "batch", "bce_with_logits", "class_weight", "clip_norm", "clip_value", "copy", "counts",
-    "cross_entropy", "dropout", "element_weight", "forward", "g", "glu", "good", "huber", "is_finite", "known_steps",
-    "l1", "learn", "linear", "loss", "momentum", "mse", "mu_product", "multiply", "nll", "parameter", "philox",
-    "poisson_nll", "pos_weight", "q_of", "quantile_loss", "row", "share", "smoothl1", "soft_margin", "state", "tanh",
+    "adaptive_avg_pool", "add", "all_finite", "avg_pool", "batch", "bce_with_logits", "class_weight", "clip_norm",
+    "clip_value", "constrain", "convolution", "copy", "counts", "cross_entropy", "dropout", "element_weight",
+    "end_window", "first_window", "forward", "g", "glu", "good", "huber", "is_finite", "known_steps", "l1", "l1_step",
+    "l2_step", "layer_norm", "learn", "limit_norms", "linear", "loss", "mask", "max_pool", "momentum", "mse",
+    "mu_product", "multiply", "nll", "non_negative", "parameter", "philox", "poisson_nll", "pos_weight", "put_mask",
+    "q_of", "quantile_loss", "reaches", "row", "scale_and_shift", "share", "smoothl1", "soft_margin", "state", "tanh",
     "target", "trained", "update", "update_all", "w", "zero",
 }  # fmt: skip
 TAKEN |= {name for one in ACTIVATIONS.values() for text in (*one.forward, *one.backward) for name in statics(text)}
@@ -129,5 +131,5 @@ def _fits(called: str, upper: str) -> bool:
     """Whether an array may be called so."""
     word = re.sub(r"(_backward)?_?\d*$", "", called).lower()
     usual = refusal(called) == "" and not re.fullmatch(r"[A-Z][A-Z0-9_]+", called)  # which may be a macro
-    ours = word in TAKEN or called in COUNTERS or re.fullmatch(r"[xy]\d+|target_.*", called.lower())
+    ours = TAKEN & {word, called.lower()} or called in COUNTERS or re.fullmatch(r"[xy]\d+|target_.*", called.lower())
     return usual and not ours and not called.upper().startswith(f"{upper}_")

@@ -47,7 +47,7 @@ class Multiply(Sum):
 
     text = MULTIPLY
 
-    def asks(self, op: Op, trained: list[bool]) -> tuple[set[int], bool]:
+    def asks(self, op: Op, trained: list[bool], own: list[bool]) -> tuple[set[int], bool]:
         places = range(len(op.inputs))
         return {k for k in places if any(trained[other] for other in places if other != k)}, False
 

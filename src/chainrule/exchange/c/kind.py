@@ -19,9 +19,13 @@ class Kind:
     """One kind of op, by the name of which the plan calls it.
 
     overwrites : whether its output may lie where an input lay, and is then written over it.
+    comes_back : whether there is a way back through it; where there is none, all below it has to be frozen.
+    steps : whether a training step may have it at all.
     """
 
     overwrites = True
+    comes_back = True
+    steps = True
 
     def vanishes(self, learns: bool) -> bool:
         """Whether the output is the input itself, in a program that learns or one that only predicts."""
@@ -31,10 +35,11 @@ class Kind:
         """For each input the number of the output from which on it may lie; None for one that has to lie elsewhere."""
         return [None] * len(op.inputs)
 
-    def asks(self, op: Op, trained: list[bool]) -> tuple[set[int], bool]:
+    def asks(self, op: Op, trained: list[bool], own: list[bool]) -> tuple[set[int], bool]:
         """Which inputs the way back reads, by their places, and whether it reads the output.
 
         trained : of each input, whether anybody wants the gradient by it.
+        own : the same of each parameter.
         """
         return set(), False
 

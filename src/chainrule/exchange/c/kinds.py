@@ -1,13 +1,19 @@
-"""All kinds of ops that there are in C, by the names that the plan gives them."""
+"""All kinds of ops that there are in C, by the names that the plan gives them; and the rules of those of its own."""
 
-from . import activations, dropout, glu, joins, linear, shape
+from ...engine.rules.rule import Rule
+from . import activations, convolution, dropout, glu, joins, linear, normalization, pooling, shape
 from .kind import Kind
 
 KINDS: dict[str, Kind] = {
     **linear.KINDS,
     **activations.KINDS,
+    **convolution.KINDS,
     **dropout.KINDS,
     **glu.KINDS,
     **joins.KINDS,
+    **normalization.KINDS,
+    **pooling.KINDS,
     **shape.KINDS,
 }
+
+RULES: dict[type, Rule] = {**convolution.RULES, **dropout.RULES, **normalization.RULES, **pooling.RULES}

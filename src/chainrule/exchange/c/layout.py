@@ -12,7 +12,7 @@ from .program import Program
 def program_of(plan: Plan, *, learns: bool) -> Program:
     """The program of a plan, of training steps or of predictions alone.
 
-    Raises ValueError for an op that C does not know.
+    Raises ValueError for an op that C does not know, or not in training.
     """
     root, ops = list(range(len(plan.values))), []
     for op in plan.ops:
@@ -29,7 +29,11 @@ def program_of(plan: Plan, *, learns: bool) -> Program:
     ops = [op for op in ops if op.output in needed]
     trained = [False] * len(plan.values)
     for op in plan.ops:
-        trained[op.output] = bool(op.parameters) or any(trained[value] for value in op.inputs)
+        trained[op.output] = plan.is_trained(op.parameters) or any(trained[value] for value in op.inputs)
+    for op in ops if learns else ():
+        kind = KINDS[op.kind]
+        if not kind.steps or (trained[op.output] and not kind.comes_back):
+            raise ValueError(f"to_c: there is no C for {op.text} in a training step")
     return Program(plan, tuple(ops), tuple(root), tuple(trained))
 
 

@@ -20,19 +20,23 @@ static void linear(const float *x, float *y, int n_in, int n_out, const float *w
 """
 
 
-def _backward(arguments: str, assign: str) -> str:
+def _backward(forks: bool, freezes: bool) -> str:
+    """forks : whether dx may have to be added to. freezes : whether there may be nobody who asks for dW."""
+    assign = "dx[j] = more ? dx[j] + sum : sum;" if forks else "dx[j] = sum;"
+    null, indent = ("dW, db or dx", "    ") if freezes else ("db or dx", "")
     return f"""\
-/* dW += dy x', db += dy, dx = W' dy. W and dW are stored column by column; db or dx may be null, if nobody asks. */
+/* dW += dy x', db += dy, dx = W' dy. W and dW are stored column by column; {null} may be null, if nobody asks. */
 static void linear_backward(const float *dy, const float *x, float *dx, int n_in, int n_out, const float *weight,
-                            float *dweight, float *dbias{arguments})
+                            float *dweight, float *dbias{", int more" * forks})
 {{
     int i, j;
     if (dbias)
         for (i = 0; i < n_out; i++)
             dbias[i] += dy[i];
-    for (j = 0; j < n_in; j++)
-        for (i = 0; i < n_out; i++)
-            dweight[j * n_out + i] += dy[i] * x[j];
+{"    if (dweight)" + chr(10) if freezes else ""}\
+    {indent}for (j = 0; j < n_in; j++)
+    {indent}    for (i = 0; i < n_out; i++)
+    {indent}        dweight[j * n_out + i] += dy[i] * x[j];
     if (!dx)
         return;
     for (j = 0; j < n_in; j++) {{
@@ -45,15 +49,14 @@ static void linear_backward(const float *dy, const float *x, float *dx, int n_in
 """
 
 
-LINEAR_BACKWARD = _backward("", "dx[j] = sum;")
-LINEAR_BACKWARD_OF_FORKS = _backward(", int more", "dx[j] = more ? dx[j] + sum : sum;")
+BACKWARD = {(forks, freezes): _backward(forks, freezes) for forks in (False, True) for freezes in (False, True)}
 
 
 class Linear(Kind):
     """y = W x + b."""
 
-    def asks(self, op: Op, trained: list[bool]) -> tuple[set[int], bool]:
-        return {0}, False
+    def asks(self, op: Op, trained: list[bool], own: list[bool]) -> tuple[set[int], bool]:
+        return {0} if own[0] else set(), False
 
     def forward(self, body: Body, op: Op, x: list[Place], y: Place) -> None:
         n_in, n_out = body.values[op.inputs[0]].columns, body.values[op.output].columns
@@ -63,13 +66,12 @@ class Linear(Kind):
 
     def backward(self, way: Way, op: Op, x: list[Place], y: Place) -> None:
         n_in, n_out = way.values[op.inputs[0]].columns, way.values[op.output].columns
-        places = [f"PARAMETER_{i}" for i in op.parameters]
-        weight, bias = places[0], f"g + {places[1]}" if len(places) > 1 else "0"
+        dweight, dbias = (*(way.gradients(i) for i in op.parameters), "0")[:2]
         dx, more = way.gradient(0) if way.wants(0) else ("0", False)
-        text, forks = (LINEAR_BACKWARD_OF_FORKS, (int(more),)) if way.forks else (LINEAR_BACKWARD, ())
-        arrays = (way.dy, n_out), (x[0], n_in), (dx, n_in) if way.wants(0) else "0"
-        rows = way.values[op.output].positions
-        way.rows(rows, (text,), *arrays, n_in, n_out, f"w + {weight}", f"g + {weight}", bias, *forks)
+        text = BACKWARD[way.forks, way.freezes]
+        arrays = (way.dy, n_out), (x[0], n_in) if dweight != "0" else "0", (dx, n_in) if way.wants(0) else "0"
+        rows, forks = way.values[op.output].positions, [int(more)] * way.forks
+        way.rows(rows, (text,), *arrays, n_in, n_out, way.weights(op.parameters[0]), dweight, dbias, *forks)
 
     def bounded(self, op: Op, parameters: list[np.ndarray], x: list[Bounded]) -> Bounded:
         """The same.
@@ -79,7 +81,7 @@ class Linear(Kind):
         (before, error), weight = x[0], parameters[0]
         bias = parameters[1] if len(parameters) > 1 else np.zeros(len(weight))
         size = (np.abs(before) + error) @ np.abs(weight).T + np.abs(bias)
-        stretched = error @ np.abs(weight).T + (weight.shape[1] + 2) * UNIT * size
+        stretched = error @ np.abs(weight).T + (weight.shape[1] + 2 + op.settings.get("folded", 0)) * UNIT * size
         return before @ weight.T + bias, stretched
 
 

@@ -4,7 +4,6 @@
 1 / (what all rows count together). dy is `share` times the slope of the loss by y.
 """
 
-import re
 from collections.abc import Callable, Mapping
 from math import prod
 from typing import Any, NamedTuple
@@ -13,7 +12,7 @@ import numpy as np
 
 from ...engine.plan import Plan
 from .activations import LARGEST, SIGMOID_OF_ONE
-from .spelling import array, short, statics
+from .spelling import apart, array, short, statics
 
 Settings = Mapping[str, Any]
 
@@ -229,15 +228,5 @@ def losses_of(plan: Plan) -> list[LossInC]:
         if "missing" in said:
             raise ValueError(f'to_c: there is no C for {said["kind"]} with missing="{said["missing"]}"')
         texts = LOSSES[said["kind"]](said, prod(shape))
-        known = {name: text for loss in found for text in loss.texts for name in statics(text)}
-        other = {name for text in texts for name in statics(text) if known.get(name, text) != text}
-        while more := {name for text in texts if _says(text, other) for name in statics(text)} - other:
-            other |= more
-        if other:
-            texts = tuple(re.sub(rf"\b({'|'.join(sorted(other))})\b", rf"\1_{i}", text) for text in texts)
-        found.append(LossInC(texts, said))
+        found.append(LossInC(apart(texts, [text for loss in found for text in loss.texts], i), said))
     return found
-
-
-def _says(text: str, names: set[str]) -> bool:
-    return not names.isdisjoint(re.findall(r"\w+", text))

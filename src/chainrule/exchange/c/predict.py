@@ -1,7 +1,5 @@
 """The prediction in C, statement by statement."""
 
-from collections.abc import Callable
-
 from ...engine.plan import Plan
 from .body import Body, Buffers, Place
 from .functions import COPY
@@ -9,13 +7,13 @@ from .interface import Interface
 from .layout import forward, lay_out, program_of
 
 
-def prediction(plan: Plan, face: Interface, functions: list[str], weights: Callable[[int], str]) -> tuple[str, int]:
+def prediction(plan: Plan, face: Interface, functions: list[str]) -> tuple[str, int]:
     """The body of a function that makes outputs of inputs, and how many floats it keeps on the stack.
 
-    weights : where a parameter lies. What is called is added to `functions`.
+    What is called is added to `functions`.
     """
     work = program_of(plan, learns=False)
-    body = Body(work, functions, weights, Buffers(face.letters()))
+    body = Body(work, functions, Buffers(face.letters()))
     places = {value: Place(array.name) for value, array in zip(work.inputs, face.inputs, strict=True)}
     names = [array.name for array in face.outputs]
     stores = lay_out(work, (), into_outputs=True)

@@ -10,7 +10,8 @@ class Program:
     """The ops of a plan that do something, and that an output needs.
 
     root : for each value of the plan the one whose numbers it has: itself, unless an op that vanishes hands it on.
-    trained : of each value, whether a parameter had a part in it, so that somebody asks for the gradient by it.
+    trained : of each value, whether a parameter that is not frozen had a part in it, so that somebody asks for the
+        gradient by it.
     """
 
     plan: Plan
@@ -31,6 +32,12 @@ class Program:
     def reads(self, op: Op) -> list[int]:
         """The values that an op reads."""
         return [self.root[value] for value in op.inputs]
+
+    @property
+    def freezes(self) -> bool:
+        """Whether the way back comes through an op whose first parameter, its weight, is frozen."""
+        back = [op for op in self.ops if self.trained[op.output] and op.parameters]
+        return not all(self.plan.is_trained(op.parameters[:1]) for op in back)
 
     @property
     def forks(self) -> bool:

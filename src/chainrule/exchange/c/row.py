@@ -40,7 +40,7 @@ def shares_of(plan: Plan) -> list[str]:
 def _row(plan: Plan, face: Interface, functions: list[str]) -> tuple[list[str], int]:
     """The statements of `learn`, and how many floats they keep on the stack."""
     work = program_of(plan, learns=True)
-    way = Way(work, functions, lambda i: f"w + PARAMETER_{i}", Buffers(face.letters()))
+    way = Way(work, functions, Buffers(face.letters()))
     stores = lay_out(work, _kept(work), into_outputs=False)
     places = {value: Place(array.name) for value, array in zip(work.inputs, face.inputs, strict=True)}
     forward(way, places, stores, lambda store: f"y{store.begin}" if store.kept else "")
@@ -66,7 +66,8 @@ def _kept(work: Program) -> set[int]:
     kept: set[int] = set()
     for op in work.ops:
         if work.trained[op.output]:
-            asked, asks_output = KINDS[op.kind].asks(op, [work.trained[value] for value in op.inputs])
+            own = [work.plan.is_trained([i]) for i in op.parameters]
+            asked, asks_output = KINDS[op.kind].asks(op, [work.trained[value] for value in op.inputs], own)
             kept |= {work.root[op.inputs[k]] for k in asked} | ({op.output} if asks_output else set())
     return kept
 

@@ -9,8 +9,9 @@ from ...files import build, describe
 from ...module import Module
 from ...structures import Structure, leaves
 from .interface import Array, Interface
+from .parameters import places
 from .rounding import bounds
-from .spelling import array, by_columns, places
+from .spelling import array, by_columns
 from .training import NO_FAST_MATH
 from .trajectory import BATCH, Trajectory, trajectory
 
@@ -143,14 +144,14 @@ def _learning(name: str, plan: Plan, face: Interface, run: Trajectory) -> tuple[
     calls = []
     for of in ("parameters", "gradients"):
         pairs = zip(*(by_columns(numbers) for numbers in getattr(run, of)), strict=True)
-        for i, (begin, pair) in enumerate(zip(places(plan), pairs, strict=True)):
+        for (i, here), pair in zip(places(plan).items(), pairs, strict=True):
             apart = -(-len(pair[0]) // MOST)
             chosen = [numbers[::apart] for numbers in pair]
             arrays += _pair(f"{of}_{i}", chosen)
             calls.append(
-                f'near("{of}", state.{of}, {begin}, {apart}, {of}_{i}, {of}_{i}_bound, {len(chosen[0])}, &worst)'
+                f'near("{of}", state.{of}, {here.start}, {apart}, {of}_{i}, {of}_{i}_bound, {len(chosen[0])}, &worst)'
             )
-    return _data(name, run, arrays), _functions(name, face, calls)
+    return _data(name, run, arrays), _functions(name, face, calls, bool(plan.optimizer.groups))
 
 
 def _pair(name: str, pair: Any) -> list[str]:
@@ -177,10 +178,11 @@ static {name}_state state;
 """
 
 
-def _functions(name: str, face: Interface, calls: list[str]) -> str:
+def _functions(name: str, face: Interface, calls: list[str], groups: bool) -> str:
     xs, named = numbered("x", face.inputs), numbered("target", face.targets)
     rows = [f"{n} + begin * {a.width}" for n, a in zip((*xs, *named), (*face.inputs, *face.targets), strict=True)]
     widest = max(face.inputs, key=lambda one: one.size).macro
+    still = f"for (step = 0; step < {name.upper()}_RATES; step++)\n        state.lr[step]" if groups else "state.lr"
     return f"""/* Whether n numbers from `begin` on, `apart` from each other, are what Python says. */
 static int near(const char *what, const float *all, int begin, int apart, const double *says, const double *off, int n,
                 double *worst)
@@ -235,7 +237,7 @@ static void measure_steps(void)
     long calls = 0;
     int step;
     {name}_init(&state);
-    state.lr = 0.0f; /* the work is the same, and the numbers stay as they are */
+    {still} = 0.0f; /* the work is the same, and the numbers stay as they are */
     const clock_t begin = clock();
     while (clock() - begin < CLOCKS_PER_SEC / 5) {{
         for (step = 0; step < STEPS; step++)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ... import signature
 from ...arguments import as_arrays, positive
 from ...arrays import to_numpy
 from ...engine.lower import CannotLower, checked_shapes, lower
@@ -16,16 +17,22 @@ from ...files.description import build_rule, describe_rule
 from ...layers.networks import described
 from ...module import Module
 from ...optimizers import Optimizer, Schedule
+from ...optimizers.groups import OF_ALL
 from ...structures import Structure, is_several, leaves, names, rebuild
 from ...train.prepare import require_finite
 from . import training
+from .constraints import KNOWN as CONSTRAINTS
+from .folding import folded_plan
 from .header import about, header
 from .interface import Interface, interface
+from .kinds import RULES
 from .layout import program_of
 from .names import refusal
+from .optimizers import rule_of
+from .parameters import places, trained
 from .predict import prediction
 from .selftest import selftest
-from .spelling import array, by_columns, folded, numbers, prefixed
+from .spelling import array, by_columns, folded, prefixed
 
 
 def to_c(
@@ -71,19 +78,20 @@ def to_c(
         NLLLoss are class indices, an int for each row; those of other losses are floats, as many as there are outputs.
         Several outputs need a MultiLoss.
     optimizer : the rule of the updates; the model's own unless given. It begins anew: no moments, no steps. Its lr, a
-        number, is what state.lr starts from.
+        number, is what state.lr starts from; with groups that is an array, of its own and of each group's. Parameters
+        that are frozen now are constants in C.
 
     Returns   the paths of the three files
 
-    Raises ValueError for a layer, a loss or an optimizer that it does not know, for a schedule, and for numbers that
-    are not finite, before anything is written.
+    Raises ValueError for a layer, a loss, an optimizer or a constraint that it does not know, for a schedule, for a
+    training step where all parameters are frozen, and for numbers that are not finite, before anything is written.
     """
     test_rows = positive("to_c", "test_rows", test_rows)
     if expected := refusal(name):
         raise ValueError(f"to_c: name must be {expected}, got {name!r}")
     if sample_shape is not None:
         sample_shape = checked_shapes("to_c", sample_shape)
-    twin, plan = _plan(model, sample_shape, loss, _rule(model, loss, optimizer))
+    twin, plan = _plan(model, sample_shape, loss, _checked(model, loss, optimizer))
     x = _test_inputs(test_inputs, test_rows, plan)
     face = interface(name, plan)
     texts = {
@@ -127,8 +135,8 @@ def _of_input(name: str, given: Any, shape: tuple[int, ...]) -> np.ndarray:
     return x
 
 
-def _rule(model: Module, loss: Module | None, optimizer: Any) -> Any:
-    """The optimizer as if it had made no step, with a learning rate that is a number; None where there is no loss."""
+def _checked(model: Module, loss: Module | None, optimizer: Any) -> Any:
+    """The optimizer, with learning rates that are numbers; None where there is no loss."""
     if loss is None:
         if optimizer is not None:
             raise ValueError(f"to_c: an optimizer needs a loss, got loss=None and {optimizer!r}")
@@ -138,29 +146,49 @@ def _rule(model: Module, loss: Module | None, optimizer: Any) -> Any:
         raise ValueError("to_c: a training step needs an optimizer; give one, here or as the model's first argument")
     if not isinstance(optimizer, Optimizer):
         raise ValueError(f"to_c: there is no C for {type(optimizer).__name__}")
-    for option in ("groups", "maximize", "constraint"):
-        if getattr(optimizer, option):
-            raise ValueError(f"to_c: there is no C for {option}, an option of {type(optimizer).__name__}")
-    if isinstance(optimizer.lr, Schedule):
-        raise ValueError(f"to_c: lr must be a number, which the device may change at any time, got {optimizer.lr!r}")
+    rule_of(optimizer)  # which refuses one that C does not know
+    for i, rule in enumerate(optimizer.rules):
+        if isinstance(rule.lr, Schedule):
+            of = f" of groups[{i - 1}]" if i else ""
+            raise ValueError(f"to_c: lr{of} must be a number, which the device may change at any time, got {rule.lr!r}")
+        for constraint in rule.constraints:
+            if type(constraint) not in CONSTRAINTS:
+                raise ValueError(f"to_c: there is no C for {type(constraint).__name__}")
+    return optimizer
+
+
+def _fresh(optimizer: Any, model: Module, twin: Module) -> Any:
+    """The optimizer as if it had made no step, with its groups of the parameters that the twin has in their place."""
+    places = dict(zip(model.param(), twin.param(), strict=True))
+    known = [argument.name for argument in signature.parameters(type(optimizer)) if argument.name not in OF_ALL]
     try:
-        return build_rule(describe_rule(optimizer))
+        described = describe_rule(optimizer, model)
+        described.pop("groups", None)
+        fresh = build_rule(described)
+        fresh.groups = [
+            {name: getattr(group, name) for name in known}
+            | {"parameters": [places[one] for one in group.parameters if one in places]}
+            for group in optimizer.groups
+        ]
     except (TypeError, ValueError) as reason:
         raise ValueError(f"to_c: there is no C for {type(optimizer).__name__}: {reason}") from None
+    return fresh
 
 
 def _plan(model: Module, sample_shape: Structure, loss: Module | None, optimizer: Any) -> tuple[Module, Plan]:
     """A copy on NumPy arrays in float32, and as a flat program."""
     try:
         twin = build(*describe(model)).to(dtype="float32")
-        if loss is not None and not all(parameter.trainable for parameter in twin.param()):
-            raise CannotLower("frozen parameters")
-        shape = least_shape(twin) if sample_shape is None else sample_shape
+        shape = least_shape(twin, RULES) if sample_shape is None else sample_shape
         heads = getattr(loss, "heads", None)
         classes: Any = bool(getattr(loss, "classes", False))
         if heads is not None:
             classes = {key: bool(getattr(head, "classes", False)) for key, head in heads.items()}
-        plan = lower(twin, loss, optimizer, sample_shape=shape, class_targets=classes)
+        rule = None if optimizer is None else _fresh(optimizer, model, twin)
+        plan = lower(twin, loss, rule, sample_shape=shape, class_targets=classes, others=RULES)
+        if plan.heads and not trained(plan):
+            raise CannotLower("a training step of a network whose parameters are all frozen")
+        plan = plan if plan.heads else folded_plan(plan)
     except CannotLower as reason:
         raise ValueError(f"to_c: there is no C for {reason}") from None
     except (TypeError, ValueError) as reason:
@@ -173,18 +201,27 @@ def _plan(model: Module, sample_shape: Structure, loss: Module | None, optimizer
 def _source(name: str, plan: Plan, face: Interface) -> str:
     """The text of NAME.c."""
     functions: list[str] = []
+    body, _ = prediction(plan, face, functions)
     if not plan.heads:
-        body, _ = prediction(plan, face, functions, lambda i: f"parameter_{i}")
-        used = {i for op in program_of(plan, learns=False).ops for i in op.parameters}
-        arrays = [array(f"parameter_{i}", by_columns(numbers(plan))[i]) for i in sorted(used)]
         last = f"void {name}_predict({face.arguments})\n{body}"
     else:
-        body, _ = prediction(plan, face, functions, lambda i: f"w + PARAMETER_{i}")
-        arrays = training.constants(name, plan)
         last = f"static void forward(const float *w, {face.arguments})\n{body}\n"
         last += training.definitions(name, plan, face, functions)
     includes = [f'#include "{name}.h"\n', "#include <math.h>"]
     if plan.heads:
         includes += ["#include <string.h>\n", training.NO_FAST_MATH.rstrip()]
     head = "\n".join([about(name, plan), *includes])
-    return "\n".join([head, "", prefixed(name, folded("\n".join([*arrays, *functions, last])))])
+    return "\n".join([head, "", prefixed(name, folded("\n".join([*_constants(name, plan), *functions, last])))])
+
+
+def _constants(name: str, plan: Plan) -> list[str]:
+    """The numbers of the parameters, and where each begins in the state that holds those which are trained."""
+    numbers, here = by_columns([parameter.value for parameter in plan.parameters]), places(plan)
+    used = {i for op in program_of(plan, learns=False).ops for i in op.parameters}
+    found = [array(f"parameter_{i}", numbers[i]) for i in sorted(used - here.keys())]
+    if here:
+        begins = [f"    PARAMETER_{i} = {place.start}" for i, place in here.items()]
+        all_of_them = np.concatenate([numbers[i] for i in here])
+        found.append("/* Where each parameter begins. */\nenum {\n" + ",\n".join(begins) + "\n};\n")
+        found.append(array("trained", all_of_them, of=f"{name.upper()}_PARAMETERS"))
+    return found

@@ -6,19 +6,17 @@ from typing import Any
 
 import numpy as np
 
-from ...engine.plan import Plan
-
 WIDTH = 120  # of a line
 COUNTERS = "ijklmnpq"  # of loops
 
 
 def array(name: str, values: Any, *, of: str = "", kind: str = "float", digits: int = 17) -> str:
-    """A constant array of "float", "double" or "int", eight numbers a line; `of` is its length in words."""
+    """A constant array of "float", "double" or some kind of int, eight numbers a line; `of` is its length in words."""
     values = np.asarray(values).reshape(-1)
     if kind == "float":
         spelt = [real(value) for value in values]
     else:
-        spelt = [str(value) if kind == "int" else double(value, digits) for value in values]
+        spelt = [double(value, digits) if kind == "double" else str(value) for value in values]
     rows = [", ".join(spelt[start : start + 8]) for start in range(0, len(values), 8)]
     body = ",\n".join(f"    {row}" for row in rows)
     return f"static const {kind} {name}[{of or len(values)}] = {{\n{body}\n}};\n"
@@ -68,6 +66,21 @@ def statics(text: str) -> list[str]:
     return re.findall(r"^static .*?(\w+)[(\[]", text, re.MULTILINE)
 
 
+def apart(texts: tuple[str, ...], others: Iterable[str], number: int) -> tuple[str, ...]:
+    """The texts: what others say differently by the same name, and what calls it, gets a name with this number."""
+    known = {name: text for text in others for name in statics(text)}
+    other = {name for text in texts for name in statics(text) if known.get(name, text) != text}
+    while more := {name for text in texts if _says(text, other) for name in statics(text)} - other:
+        other |= more
+    if not other:
+        return texts
+    return tuple(re.sub(rf"\b({'|'.join(sorted(other))})\b", rf"\1_{number}", text) for text in texts)
+
+
+def _says(text: str, names: set[str]) -> bool:
+    return not names.isdisjoint(re.findall(r"\w+", text))
+
+
 def add(functions: list[str], *texts: str) -> None:
     """Add the texts of functions, each once."""
     functions += [text for text in dict.fromkeys(texts) if text not in functions]
@@ -104,18 +117,3 @@ def _numbered(source: str) -> list[str]:
 def by_columns(numbers: Iterable[np.ndarray]) -> list[np.ndarray]:
     """Arrays like parameters in the order in which C keeps them: those of weights column by column."""
     return [array.T.reshape(-1) for array in numbers]  # what has one axis stays as it is
-
-
-def total(plan: Plan) -> int:
-    """How many numbers all parameters hold."""
-    return sum(parameter.size for parameter in plan.parameters)
-
-
-def numbers(plan: Plan) -> list[np.ndarray]:
-    """The values of the parameters."""
-    return [parameter.value for parameter in plan.parameters]
-
-
-def places(plan: Plan) -> list[int]:
-    """Where each parameter begins among all numbers."""
-    return [sum(parameter.size for parameter in plan.parameters[:i]) for i in range(len(plan.parameters))]

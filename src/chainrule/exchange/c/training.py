@@ -4,16 +4,16 @@ Rows go through one by one: forward, loss, backward, and their gradients add up;
 what a step takes from the stack does not grow with its rows.
 """
 
-import numpy as np
-
 from ...engine.plan import Plan
+from .constraints import constrain
 from .dropout import draws
 from .functions import COPY
 from .interface import Interface
 from .losses import losses_of
 from .row import learn, shares_of
-from .spelling import add, array, by_columns, numbers, places, short
-from .update import clips, update, update_all
+from .spelling import add, short
+from .treated import kept_arrays, rates, starts
+from .update import clips, update_all, updates
 
 NO_FAST_MATH = """\
 #if (defined __FINITE_MATH_ONLY__ && __FINITE_MATH_ONLY__) || defined _M_FP_FAST
@@ -22,19 +22,11 @@ NO_FAST_MATH = """\
 """
 
 
-def constants(name: str, plan: Plan) -> list[str]:
-    """Where each parameter begins, and the numbers of all of them."""
-    begins = [f"    PARAMETER_{i} = {begin}" for i, begin in enumerate(places(plan))]
-    return [
-        "/* Where each parameter begins. */\nenum {\n" + ",\n".join(begins) + "\n};\n",
-        array("trained", np.concatenate(by_columns(numbers(plan))), of=f"{name.upper()}_PARAMETERS"),
-    ]
-
-
 def definitions(name: str, plan: Plan, face: Interface, functions: list[str]) -> str:
     """The functions that learn; what they call is added to `functions`."""
     counts = [_counts(i, plan, face) for i, target in enumerate(face.targets) if target.classes]
-    parts = [learn(name, plan, face, functions), update(name, plan, functions), update_all(name, plan)]
+    parts = [learn(name, plan, face, functions), updates(name, plan, functions), update_all(name, plan, functions)]
+    parts += filter(None, [constrain(name, plan, functions)])
     # One head leaves a whole row out, and step asks; of several each leaves out its own part, and learn does.
     parts = [*parts, *counts] if len(plan.heads) == 1 else [*counts, *parts]
     return "\n".join([_starts(name, plan, face, functions), *parts, _step(name, plan, face, functions)])
@@ -42,18 +34,23 @@ def definitions(name: str, plan: Plan, face: Interface, functions: list[str]) ->
 
 def _starts(name: str, plan: Plan, face: Interface, functions: list[str]) -> str:
     """The functions that need no derivative."""
-    upper, optimizer = name.upper(), plan.optimizer
+    upper = name.upper()
     add(functions, COPY)
-    starts = [f"        state->{kept}[i] = {short(optimizer.initial_value(kept))};" for kept in optimizer.state_names()]
+    begun = {kept: starts(plan, kept) for kept in kept_arrays(plan)}
+    others = [(kept, here, value) for kept, (_, other) in begun.items() for here, value in other.items()]
     seed = ["    state->seed = 0;"] * draws(plan)
     lines = [
         "    int i;",
         f"    copy(trained, state->parameters, {upper}_PARAMETERS);",
         f"    for (i = 0; i < {upper}_PARAMETERS; i++) {{",
         "        state->gradients[i] = 0.0f;",
-        *starts,
+        *(f"        state->{kept}[i] = {short(value)};" for kept, (value, _) in begun.items()),
         "    }",
-        f"    state->lr = {short(optimizer.current_lr)};",
+        *(
+            f"    for (i = {here.start}; i < {here.stop}; i++)\n        state->{kept}[i] = {short(value)};"
+            for kept, here, value in others
+        ),
+        *(f"    {lr} = {short(value)};" for lr, value in rates(plan).items()),
         "    state->steps = 0;",
         *seed,
     ]
@@ -81,6 +78,7 @@ def _step(name: str, plan: Plan, face: Interface, functions: list[str]) -> str:
     upper, row, shares = name.upper(), ", row" * draws(plan), shares_of(plan)
     only = len(shares) == 1 and face.targets[0].classes
     condition = f"if (counts({face.targets[0].of_row}))\n            " if only else ""
+    constrains = "        constrain(state);\n" if constrain(name, plan, functions) else ""
     of_row = ", ".join([*(array.of_row for array in (*face.inputs, *face.targets)), *shares])
     return f"""\
 float {name}_step({name}_state *state, {face.reads}, {face.wants}, int batch)
@@ -99,6 +97,7 @@ float {name}_step({name}_state *state, {face.reads}, {face.wants}, int batch)
 {clips(name, plan, functions)}\
     if (good && update_all(state, 0)) {{
         update_all(state, 1);
+{constrains}\
         return loss;
     }}
     state->steps--;

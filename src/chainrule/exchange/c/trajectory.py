@@ -17,13 +17,14 @@ import numpy as np
 
 from ... import losses, signature
 from ...engine.plan import Op, Plan
-from ...module import Module
+from ...module import Module, Parameter
 from ...structures import Structure, each, leaves, rebuild
 from .activations import Elementwise, activation_of
 from .dropout import Dropout
 from .kind import LIBRARY, UNIT
 from .kinds import KINDS
 from .layout import program_of
+from .parameters import trained
 
 BATCH = 4  # rows of a step
 MOST_ROWS = 31  # so that the last step has a row less
@@ -39,7 +40,8 @@ class Trajectory:
 
     x, target : rows in the order of the steps, BATCH for each but perhaps the last, for each input and each output.
     losses : of each step, before its update, and how far float32 may be from each.
-    parameters, gradients : after the last step, as arrays in the order of the plan; and the same of them.
+    parameters, gradients : after the last step, those that are trained, as arrays in the order of the plan; and the
+        same of them.
     """
 
     x: Numbers
@@ -95,7 +97,7 @@ class _Moves:
         """What a layer hands on, with every number in it moved."""
         if isinstance(kept, tuple):
             return tuple(self(one) for one in kept)
-        if not self.units or not isinstance(kept, np.ndarray | np.floating):
+        if not self.units or not isinstance(kept, np.ndarray | np.floating) or kept.dtype.kind != "f":
             return kept
         return kept * (1 + UNIT * (self.units if units is None else units) * self._signs(kept.shape))
 
@@ -118,16 +120,16 @@ def _steps(
         if isinstance(KINDS[op.kind], Dropout):
             op.layer.reseed(0, op.settings["stream"])
     plan.optimizer.forget()
-    values, n = [], len(leaves(x)[0])
+    values, n, changing = [], len(leaves(x)[0]), [plan.parameters[i] for i in trained(plan)]
     with _moving(plan, moved):
         for begin in range(0, n, BATCH):
             here, wanted = (each(itemgetter(slice(begin, begin + BATCH)), part) for part in (x, target))
             shown = each(lambda part: moved(part.astype(np.float64)), here)  # the roundings of the first product
             values.append(_loss_and_gradients(model, plan, shown, wanted))
-            for parameter in plan.parameters:
+            for parameter in changing:
                 parameter.grad = moved(parameter.grad)
-            _update(plan, moved)
-    return values, [p.value for p in plan.parameters], [p.grad for p in plan.parameters]
+            _update(plan, changing, moved)
+    return values, [p.value for p in changing], [p.grad for p in changing]
 
 
 def _loss_and_gradients(model: Module, plan: Plan, x: Structure, target: Structure) -> np.ndarray:
@@ -193,14 +195,31 @@ def _ways_of_loss(loss: Any, moved: _Moves) -> tuple[Callable[..., Any], Callabl
     return forward, backward
 
 
-def _update(plan: Plan, moved: _Moves) -> None:
-    before = [parameter.value.copy() for parameter in plan.parameters]
-    plan.optimizer.step(plan.parameters)
-    for parameter, old in zip(plan.parameters, before, strict=True):
+def _update(plan: Plan, changing: list[Parameter], moved: _Moves) -> None:
+    before = [parameter.value.copy() for parameter in changing]
+    with _unconstrained(plan.optimizer) as constraints:
+        plan.optimizer.step(changing)
+    for parameter, old in zip(changing, before, strict=True):
         change = moved(parameter.value - old, LIBRARY)  # which has roundings of its own, that of lr among them
         parameter.value = moved(old + change, UPDATE)
+        rule = plan.optimizer.rule_of(parameter)
+        for constraint in constraints[rule]:  # what they make 0 is 0 whatever the roundings, so they come last
+            constraint.apply(parameter.value, moved(np.float64(rule.current_lr), UPDATE))
+            parameter.value = moved(parameter.value)
         state = plan.optimizer.state[parameter]
         state |= {name: moved(kept) for name, kept in state.items()}
+
+
+@contextmanager
+def _unconstrained(optimizer: Any) -> Iterator[dict[Any, tuple[Any, ...]]]:
+    """Within the block, an optimizer without its constraints, which are given for each of its rules."""
+    kept = {rule: rule.constraint for rule in optimizer.rules}
+    found = {rule: rule.constraints for rule in optimizer.rules}
+    for rule in kept:
+        rule.constraint = None
+    yield found
+    for rule, constraint in kept.items():
+        rule.constraint = constraint
 
 
 def _target(plan: Plan, i: int, rows: int, rng: np.random.Generator) -> np.ndarray:

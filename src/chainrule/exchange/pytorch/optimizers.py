@@ -81,6 +81,8 @@ def state_for_torch(
     """What PyTorch's optimizer needs to go on from what ours remembers: its own dicts, and what belongs into each."""
     torch = require("torch", "torch")
     groups = {parameter: group for group in theirs.param_groups for parameter in group["params"]}
+    before = {parameter: int(kept["step"]) for parameter, kept in theirs.state.items() if "step" in kept}
+    made = ours.steps - max(before.values(), default=0)  # since `state_from_torch`; a group may have been added later
     found = []
     for theirs_parameter, parameter in parameters:
         kept = ours.state.get(parameter)
@@ -88,7 +90,8 @@ def state_for_torch(
             continue
         device = theirs_parameter.device
         state = {key: torch.tensor(value).to(device) for key, value in kept.items() if key != "step"}
-        step = ours.steps if isinstance(ours, COUNTED_THERE) else kept.get("step")
+        counted = before.get(theirs_parameter, 0) + made
+        step = counted if isinstance(ours, COUNTED_THERE) else kept.get("step")
         if step is not None:
             beside = isinstance(ours, optimizers.ASGD)
             for name, number in {"step": step, **_derived(ours.rule_of(parameter), step)}.items():

@@ -65,7 +65,7 @@ def train_torch(module: Any, loss: Any, data: Any, *, optimizer: Any, epochs: in
             f"train_torch: optimizer must be one of torch.optim or chainrule, got {told(optimizer, optimizers)}"
         )
 
-    written = [*trained, *buffers]
+    written: list[tuple[Any, Parameter | Buffer]] = [*trained, *buffers]
     _try_to_write(torch, written)
 
     history = fit(model, loss, data, epochs=epochs, optimizer=rule, **(found | options))

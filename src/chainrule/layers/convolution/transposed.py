@@ -77,7 +77,7 @@ class _ConvTranspose(Filters):
                     f"{type(self).__name__}: output_padding must be less than stride or dilation, got "
                     f"output_padding={self.output_padding} for stride={self.stride} and dilation={self.dilation}"
                 )
-        if padding_mode != "zeros":
+        if not isinstance(padding_mode, str) or padding_mode != "zeros":
             raise ValueError(f'{type(self).__name__}: padding_mode must be "zeros", got {padding_mode!r}')
         self.padding_mode = "zeros"
         self._draw((self.in_channels, self.out_channels // self.groups), weight, bias, init, dtype, rng)

@@ -4,6 +4,7 @@ docs/derivations/normalization.md derives the backward passes.
 """
 
 from .batch import BatchNorm1d, BatchNorm2d, BatchNorm3d
+from .fold import fold_batch_norm
 from .group import GroupNorm
 from .instance import InstanceNorm1d, InstanceNorm2d, InstanceNorm3d
 from .layer import LayerNorm
@@ -21,4 +22,5 @@ __all__ = [
     "LayerNorm",
     "LocalResponseNorm",
     "RMSNorm",
+    "fold_batch_norm",
 ]

@@ -30,11 +30,14 @@ class Affine(Module):
         bias = namespace(self.weight.value).zeros_like(self.weight.value) if bias is True else bias
         self.bias = None if bias is None or bias is False else parameter(kind, "bias", bias, shape)
 
-    def _make_none(self, weight: Any, bias: Any) -> None:
+    def _make_none(self, weight: Any, bias: Any, dtype: Any) -> None:
         """Be a layer without them, which therefore must not be given."""
+        floating_dtype(self, dtype)
         for name, value in (("weight", weight), ("bias", bias)):
             if value is not None and not isinstance(value, bool):
-                raise ValueError(f"{type(self).__name__}: {name} must not be given to a layer without parameters")
+                raise ValueError(
+                    f"{type(self).__name__}: {name} must not be given to a layer without parameters, got {value!r}"
+                )
         self.weight = self.bias = None
 
     def _require_kind(self, x: Array, method: str = "forward", name: str = "x") -> None:

@@ -56,7 +56,7 @@ class GroupNorm(Affine):
         if self.affine:
             self._make_parameters((self.num_channels,), weight, bias, dtype)
         else:
-            self._make_none(weight, bias)
+            self._make_none(weight, bias, dtype)
 
     def forward(self, x: Array) -> tuple[Array, tuple[Array, Array]]:
         self._require_kind(x)

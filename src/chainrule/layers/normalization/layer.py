@@ -52,7 +52,7 @@ class LayerNorm(OverElements):
         if self.elementwise_affine:
             self._make_parameters(self.normalized_shape, weight, bias, dtype)
         else:
-            self._make_none(weight, bias)
+            self._make_none(weight, bias, dtype)
 
     def forward(self, x: Array) -> tuple[Array, tuple[Array, Array]]:
         x_hat, s, _, _ = standardized(x, self._last_axes(x), self.eps)

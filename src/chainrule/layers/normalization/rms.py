@@ -47,7 +47,7 @@ class RMSNorm(OverElements):
         if self.elementwise_affine:
             self._make_parameters(self.normalized_shape, weight, False, dtype)
         else:
-            self._make_none(weight, False)
+            self._make_none(weight, False, dtype)
 
     def forward(self, x: Array) -> tuple[Array, tuple[Array, Array]]:
         axes, xp = self._last_axes(x), namespace(x)

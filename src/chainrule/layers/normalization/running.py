@@ -29,6 +29,9 @@ class Kept(NamedTuple):
 class Running(Spatial, Affine):
     """Standardize each channel by its mean and variance in this pass, or by those that training has followed."""
 
+    running_mean: Any  # a Buffer, or None without track_running_stats; so are the other two
+    running_var: Any
+    num_batches_tracked: Any
     over_batch: ClassVar[bool]  # whether the samples of a batch share their mean and variance
 
     def __init__(
@@ -52,15 +55,21 @@ class Running(Spatial, Affine):
         if self.affine:
             self._make_parameters(shape, weight, bias, dtype)
         else:
-            self._make_none(weight, bias)
-        self.running_mean: Buffer | None = None
-        self.running_var: Buffer | None = None
-        self.num_batches_tracked: Buffer | None = None
+            self._make_none(weight, bias, dtype)
+        self.running_mean = self.running_var = self.num_batches_tracked = None
         if self.track_running_stats:
             like = np.zeros(shape, floating_dtype(self, dtype)) if self.weight is None else self.weight.value
-            xp = namespace(like)
-            self.running_mean, self.running_var = Buffer(xp.zeros_like(like)), Buffer(xp.ones_like(like))
-            self.num_batches_tracked = Buffer(xp.zeros((), dtype=xp.int64, device=like.device))
+            self.running_mean, self.running_var, self.num_batches_tracked = Buffer(like), Buffer(like), Buffer(0)
+            self.reset_running_stats()
+
+    def reset_running_stats(self) -> None:
+        """Forget what training has seen: mean 0, variance 1, no batches."""
+        if self.running_mean is None:
+            return
+        like = self.running_mean.value
+        xp = namespace(like)
+        self.running_mean.value, self.running_var.value = xp.zeros_like(like), xp.ones_like(like)
+        self.num_batches_tracked.value = xp.zeros((), dtype=xp.int64, device=like.device)
 
     def forward(self, x: Array) -> tuple[Array, Kept]:
         self._require_shape(x)

@@ -59,6 +59,11 @@ class Schedule:
         """Whether the learning rate depends on losses, and so is known for one epoch ahead only."""
         return type(self).observe is not Schedule.observe or any(inner.listens() for inner in self.inner())
 
+    def listeners(self) -> list["Schedule"]:
+        """This schedule and those that it is made of, as far as they hear losses themselves."""
+        own = [self] if type(self).observe is not Schedule.observe else []
+        return own + [one for inner in self.inner() for one in inner.listeners()]
+
     def observe(self, loss: float | None) -> None:
         """Hear the loss of the epoch that has just ended. Only ReduceLROnPlateau listens."""
         for inner in self.inner():

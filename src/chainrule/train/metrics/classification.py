@@ -6,27 +6,27 @@ import numpy as np
 
 from ...arguments import choice
 from ...arrays import Array
-from .decisions import Decisions, decisions, one_class_each
+from .decisions import Decisions, one_class_each
 
 AVERAGES = ("auto", "binary", "macro", "micro", "weighted")
 
 
 def errors(y: Array, target: Array, sample_weight: Array | None = None, *, threshold: float = 0.5) -> float:
     """How many samples are put into a wrong class; with weights, how much these weigh. NaN is in no class, so wrong."""
-    found = decisions("errors", y, target, sample_weight, threshold)
+    found = one_class_each("errors", y, target, sample_weight, threshold)
     wrong = _wrong(found)
     return int(np.count_nonzero(wrong)) if found.weight is None else float(found.weight[wrong].sum())
 
 
 def error_rate(y: Array, target: Array, sample_weight: Array | None = None, *, threshold: float = 0.5) -> float:
     """The share of samples that are put into a wrong class, 0 … 1. NaN is in no class, so wrong."""
-    found = decisions("error_rate", y, target, sample_weight, threshold)
+    found = one_class_each("error_rate", y, target, sample_weight, threshold)
     return float(np.average(_wrong(found), weights=found.weight))
 
 
 def accuracy(y: Array, target: Array, sample_weight: Array | None = None, *, threshold: float = 0.5) -> float:
     """The share of samples that are put into the right class, 0 … 1. NaN is in no class, so never right."""
-    found = decisions("accuracy", y, target, sample_weight, threshold)
+    found = one_class_each("accuracy", y, target, sample_weight, threshold)
     return float(np.average(~_wrong(found), weights=found.weight))
 
 

@@ -5,19 +5,18 @@ from typing import NamedTuple
 import numpy as np
 
 from ... import arrays
-from ...arguments import as_array
 from ...arrays import Array
-from .weighing import weights
+from .weighing import rows, weights
 
 
-def classes(y: Array, threshold: float = 0.5) -> np.ndarray:
+def classes(y: Array, threshold: float = 0.5, name: str = "classes") -> np.ndarray:
     """The class that each row of y speaks for; -1 where a row holds NaN and speaks for none.
 
     Shapes    y (batch, C) or (batch,), numbers; or class indices, integers (batch,) -> (batch,) integers
     """
-    values: np.ndarray = arrays.to_numpy(y)
+    values = rows(name, "y", y)
     if values.ndim not in (1, 2):
-        raise ValueError(f"classes: y must be (batch, classes) or (batch,), got {values.shape}")
+        raise ValueError(f"{name}: y must be (batch, classes) or (batch,), got {values.shape}")
     floating = values.dtype.kind == "f"
     silent = np.isnan(values).any(axis=tuple(range(1, values.ndim))) if floating else False
     if values.ndim == 2 and values.shape[1] > 1:
@@ -36,7 +35,9 @@ def labels(target: Array, name: str = "labels", *, probabilities: bool = True) -
 
     Shapes    target (batch, C) or (batch,) -> (batch,) integers
     """
-    values: np.ndarray = arrays.to_numpy(as_array(name, "target", target))
+    values = rows(name, "target", target)
+    if values.ndim not in (1, 2):
+        raise ValueError(f"{name}: target must be (batch,) or (batch, classes), got {values.shape}")
     if values.dtype.kind == "f":
         if np.isnan(values).any():
             raise ValueError(f"{name}: target must not hold NaN")
@@ -72,17 +73,19 @@ def decisions(name: str, y: Array, target: Array, sample_weight: Array | None, t
 
     Raises ValueError for targets that name none of the classes.
     """
-    said, values = classes(y, threshold), arrays.to_numpy(y)
+    said, values = classes(y, threshold, name), arrays.to_numpy(y)
     several = values.ndim == 2 and values.shape[1] > 1
     true = labels(target, name, probabilities=not several)
     if said.shape != true.shape:
         raise ValueError(f"{name}: target must have {len(said)} samples like y, got {len(true)}")
     counts, weight = weights(name, len(said), sample_weight)
-    rows = arrays.to_numpy(target).shape[1:]
+    of_target = arrays.to_numpy(target).shape[1:]
     n_classes = values.shape[1] if several else 2 if values.dtype.kind == "f" else None
     if n_classes is not None:
-        if rows not in ((), (1,), values.shape[1:]):
-            raise ValueError(f"{name}: target must be class indices or rows like y {values.shape}, got rows {rows}")
+        if of_target not in ((), (1,), values.shape[1:]):
+            raise ValueError(
+                f"{name}: target must be class indices or rows like y {values.shape}, got rows {of_target}"
+            )
         outside = counts & ((true < 0) | (true >= n_classes))
         if outside.any():
             row = int(np.argmax(outside))

@@ -2,12 +2,10 @@
 
 import numpy as np
 
-from ... import arrays
-from ...arguments import as_array
 from ...arrays import Array
 from .decisions import labels
-from .outputs import LOGITS, numbers, require_distributions
-from .weighing import weights
+from .outputs import LOGITS, require_distributions
+from .weighing import rows, weights
 
 
 def log_loss(y: Array, target: Array, sample_weight: Array | None = None) -> float:
@@ -24,11 +22,11 @@ def log_loss(y: Array, target: Array, sample_weight: Array | None = None) -> flo
 
     Raises ValueError for outputs that are no probabilities.
     """
-    p = numbers(y)
+    p = rows("log_loss", "y", y).astype(np.float64)
     if p.ndim not in (1, 2):
         raise ValueError(f"log_loss: y must be (batch, classes) or (batch,), got {p.shape}")
     n, several = len(p), p.ndim == 2 and p.shape[1] > 1
-    values: np.ndarray = arrays.to_numpy(as_array("log_loss", "target", target))
+    values = rows("log_loss", "target", target)
     if len(values) != n:
         raise ValueError(f"log_loss: target must have {n} samples like y, got {len(values)}")
     counts, weight = weights("log_loss", n, sample_weight)

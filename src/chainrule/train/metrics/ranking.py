@@ -7,7 +7,8 @@ import numpy as np
 from ...arguments import choice
 from ...arrays import Array
 from .decisions import one_class_each
-from .outputs import LOGITS, numbers, require_distributions
+from .outputs import LOGITS, require_distributions
+from .weighing import rows
 
 
 def roc_auc(
@@ -40,7 +41,7 @@ def roc_auc(
     choice("roc_auc", "multi_class", multi_class, ("ovr", "ovo"))
     averages = ("macro", "weighted", "micro") if multi_class == "ovr" else ("macro", "weighted")
     choice("roc_auc", "average", average, averages)
-    values = numbers(y)
+    values = rows("roc_auc", "y", y).astype(np.float64)
     found = one_class_each("roc_auc", values, target, sample_weight)
     values, true = values[found.counts], found.true
     weight = np.ones(len(true)) if found.weight is None else found.weight

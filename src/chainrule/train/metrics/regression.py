@@ -10,7 +10,7 @@ import numpy as np
 
 from ... import arrays
 from ...arrays import Array
-from .weighing import weights
+from .weighing import rows, weights
 
 
 def mae(y: Array, target: Array, sample_weight: Array | None = None) -> float:
@@ -63,7 +63,7 @@ def _difference(
     name: str, y: Array, target: Array, sample_weight: Array | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     """y - target, target and weights of the samples that weigh something; of elements that do not, all are 0."""
-    said, true = arrays.to_numpy(y).astype(np.float64), arrays.to_numpy(target).astype(np.float64)
+    said, true = (rows(name, *given).astype(np.float64) for given in (("y", y), ("target", target)))
     if said.shape != true.shape:
         raise ValueError(f"{name}: target must have the shape of y, {said.shape}, got {true.shape}")
     if said.ndim > 1 and sample_weight is not None and np.shape(sample_weight) == said.shape:

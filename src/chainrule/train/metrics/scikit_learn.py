@@ -8,13 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from ... import arrays
 from ...arguments import choice
 from ...arrays import Array
 from ...roles import require_function
 from .decisions import one_class_each
 from .outputs import answers, probabilities, scores, threshold_of
-from .weighing import weights
+from .weighing import rows, weights
 
 # What the functions of sklearn.metrics take next to the target, of those that give one number for a network's outputs.
 TAKE = {
@@ -77,7 +76,7 @@ class ScikitLearn:
     def __call__(self, y: Array, target: Array, sample_weight: Array | None = None, *, loss: object = None) -> Any:
         """What the function says; NaN if a y is. loss : what says which classes and probabilities outputs mean."""
         if self.of == "outputs":
-            said, true = arrays.to_numpy(y), arrays.to_numpy(target)
+            said, true = rows(self.__name__, "y", y), rows(self.__name__, "target", target)
             counts, weight = weights(self.__name__, len(said), sample_weight)
             said, true = said[counts], true[counts]
         else:

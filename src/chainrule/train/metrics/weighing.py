@@ -1,11 +1,20 @@
-"""How much each sample counts."""
+"""What a metric is given, as arrays of NumPy's, and how much each sample counts."""
 
 from typing import Any
 
 import numpy as np
 
 from ... import arrays
+from ...arguments import as_array
 from ...arrays import Array
+
+
+def rows(name: str, what: str, values: Any) -> np.ndarray:
+    """values as an array with a row for each sample; TypeError or ValueError for what is none."""
+    found: np.ndarray = arrays.to_numpy(as_array(name, what, values))
+    if not found.ndim:
+        raise ValueError(f"{name}: {what} must have a row for each sample, (batch, …), got a single number")
+    return found
 
 
 def weights(name: str, n: int, sample_weight: Array | None) -> tuple[Any, np.ndarray | None]:
@@ -14,7 +23,7 @@ def weights(name: str, n: int, sample_weight: Array | None) -> tuple[Any, np.nda
         raise ValueError(f"{name}: there are no samples")
     if sample_weight is None:
         return np.ones(n, dtype=bool), None
-    weight = arrays.to_numpy(sample_weight).astype(np.float64)
+    weight = arrays.to_numpy(as_array(name, "sample_weight", sample_weight)).astype(np.float64)
     if weight.shape != (n,):
         raise ValueError(f"{name}: sample_weight must be ({n},), got {weight.shape}")
     if not bool(((weight >= 0) & np.isfinite(weight)).all()):
