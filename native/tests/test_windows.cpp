@@ -19,11 +19,16 @@ std::vector<R> sizes(std::vector<R> numbers) {
     return numbers;
 }
 
-// One convolution on one long image, every window `stride` positions behind the last, its taps at odd places.
+struct Sizes {
+    int64_t channels, taps, n_out, rows;
+    int64_t run = 1, tap_run = 1;  // so many windows, and so many taps, stand side by side
+};
+
+// One convolution on one image, of which a row has `run` windows.
 template <class T>
 struct Case {
     using R = Reference<T>;
-    int64_t channels, taps, n_out, rows, depth;
+    int64_t channels, taps, n_out, rows, run, tap_run, depth;
     naive::Windows windows;
     Storage<T> x, y, dy, dx, weight, by_tap, gradient;
     std::vector<T> bias;
@@ -32,8 +37,8 @@ struct Case {
     std::vector<int32_t> column;
     std::mt19937 rng;
 
-    Case(int64_t channels, int64_t taps, int64_t n_out, int64_t rows)
-        : channels(channels), taps(taps), n_out(n_out), rows(rows), depth(channels * taps), windows(windows_of(channels, taps, n_out, rows)),
+    explicit Case(const Sizes& s)
+        : channels(s.channels), taps(s.taps), n_out(s.n_out), rows(s.rows), run(s.run), tap_run(s.tap_run), depth(channels * taps), windows(windows_of(s)),
           x(windows.positions, channels), y(rows, n_out), dy(rows, n_out, T(0)), dx(windows.positions, channels, T(0)), weight(depth, n_out, T(0)), by_tap(taps * n_out, channels, T(0)),
           gradient(depth, n_out, T(0)), bias(size_t(round_up(n_out, panel<T>) + panel<T>), T(0)), rng(unsigned(channels * 7 + taps * 5 + n_out * 3 + rows)) {
         fill(x, x_numbers), fill(dy, dy_numbers);
@@ -55,11 +60,11 @@ struct Case {
         for (int64_t r = 0; r < to.matrix.rows; ++r)
             for (int64_t c = 0; c < to.matrix.columns; ++c) numbers.push_back(to.matrix.at(r, c) = random());
     }
-    static naive::Windows windows_of(int64_t channels, int64_t taps, int64_t n_out, int64_t rows) {
-        naive::Windows all{{}, {}, 1, 0, channels, n_out};
-        const int64_t stride = 1 + (channels + rows) % 2;
-        for (int64_t r = 0; r < rows; ++r) all.begins.push_back(double(r * stride));
-        for (int64_t t = 0; t < taps; ++t) all.taps.push_back(double(t * 2 + t % 2));
+    static naive::Windows windows_of(const Sizes& s) {
+        naive::Windows all{{}, {}, 1, 0, s.channels, s.n_out};
+        const int64_t width = s.run + s.tap_run + 1;
+        for (int64_t r = 0; r < s.rows; ++r) all.begins.push_back(double(r / s.run * width + r % s.run));
+        for (int64_t t = 0; t < s.taps; ++t) all.taps.push_back(double(t / s.tap_run * width + t % s.tap_run));
         all.positions = int64_t(all.begins.back() + all.taps.back()) + 1;
         return all;
     }
@@ -94,6 +99,9 @@ struct Case {
         for (int64_t r = 0; r < rows; ++r)  // row by row: the same bits
             windows::forward<T>(window.data() + r, column.data(), weight.matrix, part.matrix.slice(r, r + 1), bias.data(), false);
         CHECK(same(part, y), "y, row by row; %d -> %d", int(channels), int(n_out));
+        Storage<T> runs(rows, n_out);
+        windows::forward<T>(window.data(), column.data(), weight.matrix, runs.matrix, bias.data(), false, run, x.matrix.width());
+        CHECK(same(runs, y) && runs.guard_intact(), "y, %d windows side by side; %d -> %d", int(run), int(channels), int(n_out));
         windows::forward<T>(window.data(), column.data(), weight.matrix, part.matrix, bias.data(), true);
         auto relu = want;
         for (R& v : relu) v = v > 0 ? v : 0;
@@ -113,13 +121,39 @@ struct Case {
         }
         compare("dx", dx.matrix, want, size, n_out * taps);
         CHECK(dx.guard_intact() && dx.padding_zero(), "dx's padding; %d -> %d", int(channels), int(n_out));
+        if (lanes<T> >= narrow_panel && channels <= narrow_panel && tap_run > 1 && rows % run == 0) side_by_side();
+    }
+    // Several taps at once, of the windows that stand one below the other, from the last of each row to the first.
+    void side_by_side() {
+        Storage<T> other(windows.positions, channels, T(0));
+        std::vector<int32_t> outputs;
+        for (int64_t o = 0; o < n_out; ++o) outputs.push_back(int32_t(dy.matrix.column_offset(o)));
+        const int64_t step = tap_run * narrow_panel;
+        for (int64_t t = 0; t < taps; t += tap_run) {
+            std::vector<T> side(size_t(n_out * step + 2 * narrow_panel), T(0));
+            for (int64_t o = 0; o < n_out; ++o)
+                for (int64_t j = 0; j < tap_run; ++j)
+                    for (int64_t c = 0; c < channels; ++c) side[size_t(o * step + j * narrow_panel + c)] = by_tap.matrix.at((t + j) * n_out + o, c);
+            for (int64_t i = run; i-- > 0;) {
+                std::vector<const T*> from;
+                std::vector<T*> to;
+                for (int64_t r = i; r < rows; r += run) {
+                    from.push_back(dy.matrix.data + r * dy.matrix.width());
+                    to.push_back(other.matrix.data + int64_t(windows.begins[size_t(r)] + windows.taps[size_t(t)]) * narrow_panel);
+                }
+                windows::add_dx_side_by_side<T>(from.data(), outputs.data(), n_out, side.data(), step, to.data(), rows / run, tap_run);
+            }
+        }
+        CHECK(same(other, dx) && other.guard_intact() && other.padding_zero(), "dx, %d taps side by side; %d -> %d, %d rows", int(tap_run), int(channels),
+              int(n_out), int(rows));
     }
 
     // Block after block of rows, as the layer has them; and the rows of the weight in parts, as threads do.
-    void dw(const LinearGradient<T>& to, int64_t begin, int64_t end) {
+    void dw(const LinearGradient<T>& to, int64_t begin, int64_t end, windows::DwTiling tiling = {}) {
         for (int64_t first = 0; first < rows; first += k_block) {
             const int64_t stop = std::min(first + k_block, rows);
-            windows::dw<T>(window.data() + first, column.data(), dy.matrix.slice(first, stop), to, depth, to.add || first > 0, to.update && stop == rows, begin, end);
+            windows::dw<T>(window.data() + first, column.data(), dy.matrix.slice(first, stop), to, depth, to.add || first > 0, to.update && stop == rows, begin, end,
+                           tiling);
         }
     }
     void parameters() {
@@ -135,6 +169,20 @@ struct Case {
         to.weight = parts.matrix.data;
         for (int64_t begin = 0; begin < depth; begin += 5) dw(to, begin, std::min(begin + 5, depth));
         CHECK(same(parts, gradient), "dW, in parts; %d -> %d", int(channels), int(n_out));
+
+        std::vector<windows::DwTiling> tilings;  // those that there are for this kernel
+        if (channels == 1 && tap_run % 2 == 1 && tap_run > 1 && tap_run <= windows::most_side_by_side) tilings.push_back({int(tap_run), narrow_panel});
+        for (int64_t group = 2; group <= std::min<int64_t>(channels, panel<T>); ++group)
+            if (channels % group == 0 && (channels <= panel<T> ? group == channels : panel<T> % group == 0)) tilings.push_back({int(group), 1});
+        for (const windows::DwTiling& tiling : tilings) {
+            Storage<T> grouped(depth, n_out, T(0));
+            to.weight = grouped.matrix.data;
+            dw(to, 0, depth, tiling);
+            CHECK(same(grouped, gradient) && grouped.guard_intact(), "dW, by %d; %d -> %d", tiling.group, int(channels), int(n_out));
+            for (int64_t begin = 0; begin < depth; begin += 5) dw(to, begin, std::min(begin + 5, depth), tiling);  // groups that are cut
+            CHECK(same(grouped, gradient), "dW, by %d, in parts; %d -> %d", tiling.group, int(channels), int(n_out));
+        }
+        to.weight = parts.matrix.data;
 
         auto twice = want, twice_size = size;
         for (R& v : twice) v *= 2;
@@ -161,8 +209,8 @@ struct Case {
 };
 
 template <class T>
-void one(int64_t channels, int64_t taps, int64_t n_out, int64_t rows) {
-    Case<T> c(channels, taps, n_out, rows);
+void one(const Sizes& sizes) {
+    Case<T> c(sizes);
     c.forward();
     c.back();
     c.parameters();
@@ -173,18 +221,22 @@ void all() {
     for (int64_t channels : {1, 3, 8, 9, 16, 17, 33, 40})
         for (int64_t n_out : {1, 2, 7, 8, 9, 16, 17, 31, 33, 70})
             for (int64_t taps : {1, 3})
-                for (int64_t rows : {1, 13, 14, 40}) one<T>(channels, taps, n_out, rows);
+                for (int64_t rows : {1, 13, 14, 40}) one<T>({channels, taps, n_out, rows});
+    for (int64_t channels : {1, 2, 5, 8, 9, 40})  // windows side by side, taps side by side, and both
+        for (int64_t n_out : {1, 8, 9, 40})
+            for (int64_t run : {1, 2, 5, 14})
+                for (int64_t tap_run : {1, 2, 3, 5, 7, 9}) one<T>({channels, tap_run * 2, n_out, 70, run, tap_run});
     for (int64_t channels : {1, 6, 40})  // more rows than a block of k, of which the last may be one alone
         for (int64_t n_out : {1, 9, 40})
-            for (int64_t rows : {256, 257, 300, 513}) one<T>(channels, 5, n_out, rows);
+            for (int64_t rows : {256, 257, 300, 513}) one<T>({channels, 5, n_out, rows, rows == 300 ? 20 : 1, rows == 300 ? 5 : 1});
     for (int64_t n_out : {1, 8, 17, 70}) {  // windows of more numbers than a block
-        one<T>(40, 7, n_out, 27);
-        one<T>(37, 7, n_out, 5);
-        one<T>(1, 300, n_out, 30);
-        one<T>(32, 8, n_out, 12);
-        one<T>(33, 16, n_out, 26);
+        one<T>({40, 7, n_out, 27});
+        one<T>({37, 7, n_out, 5, 5});
+        one<T>({1, 300, n_out, 30});
+        one<T>({32, 8, n_out, 12});
+        one<T>({33, 16, n_out, 26, 13});
     }
-    for (int64_t channels : {1, 9, 33}) one<T>(channels, 3, 300, 20);  // and outputs
+    for (int64_t channels : {1, 9, 33}) one<T>({channels, 3, 300, 20, 4, 3});  // and outputs
 }
 
 TEST("products through windows equal the naive loops, float") { all<float>(); }
@@ -194,7 +246,7 @@ TEST("products through windows equal the naive loops, double") { all<double>(); 
 TEST("a narrow panel's neighbour row stays as it is") {
     const auto untouched = [](auto type) {
         using T = decltype(type);
-        Case<T> c(5, 3, 6, 20);
+        Case<T> c({5, 3, 6, 20});
         Storage<T> y(40, 6);
         y.fill([](int64_t r, int64_t) { return -double(r); });
         windows::forward<T>(c.window.data(), c.column.data(), c.weight.matrix, y.matrix.slice(10, 30), c.bias.data(), false);

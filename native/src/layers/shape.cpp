@@ -115,7 +115,9 @@ public:
         clear_padding(y);
         move(x[0], y, last_, [](const T& from, T& to) ALWAYS_INLINE { to = from; });
     }
-    void forward(const Pass&, int64_t begin, int64_t end) override {  // nobody else writes y, whose padding is 0 from the start
+    void forward(const Pass&, int64_t begin, int64_t end) override {
+        // y's padding is 0 from the start, and stays finite unless dy lies there too, which may be NaN all over.
+        if (y().gradient == y().data) clear_padding(y().rows(begin, end));
         move(x().rows(begin, end), y().rows(begin, end), last_, [](const T& from, T& to) ALWAYS_INLINE { to = from; });
     }
     void backward_inputs(const Pass& pass, int64_t begin, int64_t end) override {
