@@ -98,6 +98,7 @@ def test_an_example_worked_by_hand() -> None:
     layer = cr.BatchNorm1d(1, eps=3.0, momentum=0.5, weight=[2.0], bias=[1.0])  # of 1, 3: mean 2, var 1, s = 1/2
     y, kept = layer.forward(np.float32([[1.0], [3.0]]))
     np.testing.assert_array_equal(y, [[0.0], [2.0]])
+    assert isinstance(layer.num_batches_tracked.value, np.ndarray)
     assert layer.running_mean.value == 1.0  # half of 0 and half of 2
     assert layer.running_var.value == 1.5  # half of 1 and half of 2, which is 1 · 2 / (2 - 1)
     # dx̂ = 2, 0; its mean is 1, and that of dx̂ x̂ = -1, 0 is -1/2: dx = 1/2 (2 - 1 - 1/4), 1/2 (0 - 1 + 1/4)
