@@ -32,9 +32,9 @@ from ..losses.multi import MultiLoss
 from ..module import Buffer, Module, Parameter
 from ..optimizers import Optimizer, Schedule
 from ..structures import is_several, leaves, names
+from .checkpoint_options import Layers, Options, groups_since, options_now, options_since, set_options, with_options
 from .history import BY_NAME, History
 from .loop import Loop, Memory, Place
-from .rules import Layers, Options, groups_since, options_now, options_since, set_options, with_options
 
 FILE = "checkpoint.safetensors"
 LOCK = "checkpoint.lock"  # there while a run is on, and after one that was killed
