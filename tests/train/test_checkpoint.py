@@ -202,6 +202,23 @@ def test_options_that_a_callback_has_set_are_those_that_a_run_goes_on_with(tmp_p
     assert others == [first, first]
 
 
+@pytest.mark.parametrize("engine", ["python", "native"])
+def test_what_a_callback_sets_of_layers_and_the_loss_goes_on_too(tmp_path, engine):
+    def change(run):
+        if run.history.epochs == 3:
+            run.model[2].p, run.loss.delta = 0.4, 0.1
+
+    whole, changes = network(cr.Adam(0.01)), {"callbacks": [change], "keep": "last"}
+    history = cr.fit(whole, cr.HuberLoss(), data(), **arguments(engine, **changes))
+    for epochs in (2, 3, 5, 8):
+        model, loss = network(cr.Adam(0.01)), cr.HuberLoss()
+        resumed = cr.fit(
+            model, loss, data(), **arguments(engine, **changes, checkpoint=tmp_path, resume=True) | {"epochs": epochs}
+        )
+        assert (model[2].p, loss.delta) == ((0.1, 1.0) if epochs < 3 else (0.4, 0.1))
+    assert outcome(model, resumed) == outcome(whole, history)
+
+
 def test_options_that_need_each_other_and_those_of_lookahead_go_on_too(tmp_path):
     def calm(run):
         if run.history.epochs == 2:

@@ -33,9 +33,9 @@ from ..losses.multi import MultiLoss
 from ..module import Buffer, Module, Parameter
 from ..optimizers import Optimizer, Schedule
 from ..structures import is_several, leaves, names
+from .checkpoint_options import Layers, Options, groups_since, options_now, options_since, set_options, with_options
 from .history import BY_NAME, History
 from .loop import Loop, Memory, Place
-from .rules import Options, groups_since, options_now, options_since, set_options, with_options
 
 NOTHING: Mapping[Any, Any] = MappingProxyType({})
 FILE = "checkpoint.safetensors"
@@ -100,13 +100,13 @@ class Keeping:
             raise TypeError(
                 f"fit: checkpoint needs an optimizer with state_dict and load_state_dict, got {optimizer!r}"
             )
-        self.checkpoint, self.model, self.optimizer = checkpoint, model, optimizer
+        self.checkpoint, self.model, self.loss, self.optimizer = checkpoint, model, loss, optimizer
         self.names = parameter_names(model)
         self.metrics, self.validates = set(metrics), held_out is not None
         self.heads = len(loss.losses) if type(loss) is MultiLoss else 1
         self.steps_per_epoch = -(-len(data) // (settings["batch_size"] * settings.get("accumulate", 1)))
         self.loads = _can_be_loaded(model)
-        self.options = self._options()  # as the run begins
+        self.begun = self._options(), Layers(self._layers())
         # Whatever the numbers of the run depend on: a run that goes on must be made of the same.
         self.made_of = settings | {
             "model": _description(model),
@@ -162,7 +162,8 @@ class Keeping:
             "optimizer": self.optimizer.state_dict(parameters),
             "lr": _rate(self.optimizer),
             "lr of groups": [_rate(rule) for rule in _rules(self.optimizer)[1:]],
-            "options": self._options().since(self.options),
+            "options": self._options().since(self.begun[0]),
+            "layers": Layers(self._layers()).since(self.begun[1]),
             "frozen": [name for name, parameter in self._named() if not parameter.trainable],
             "modules": [state_of(module) for module in self.model.modules()],
             "place": asdict(memory.place),
@@ -247,7 +248,8 @@ class Keeping:
         # Older checkpoints do not say what comes here.
         since = unpack(header.get("options", {}), tensors)
         groups = groups_since(self.optimizer, since, dict(self._named()))
-        options = options_since(with_options(self.optimizer, groups), since)
+        options = options_since(with_options(self.optimizer, groups), since.get("each", []))
+        options += options_since(self._layers(), unpack(header.get("layers", []), tensors))
         rates = [unpack(header.get("lr"), tensors), *unpack(header.get("lr of groups", []), tensors)]
         rules = [_rules(self.optimizer)[0], *(_rules(self.optimizer)[1:] if groups is None else groups)]
         rates = [(rule, _other_rate(rule, rate)) for rule, rate in zip(rules, rates, strict=True)]
@@ -297,7 +299,7 @@ class Keeping:
             [(module, state_of(module)) for module in modules],
             self.optimizer.state_dict(parameters),
             getattr(self.optimizer, "groups", None),
-            options_now(self.optimizer),
+            options_now([*with_options(self.optimizer), *self._layers()]),
             [(rule, getattr(rule, "lr", None)) for rule in _rules(self.optimizer)],
         )
 
@@ -323,6 +325,9 @@ class Keeping:
 
     def _options(self) -> Options:
         return Options(self.optimizer, {parameter: name for name, parameter in self._named()})
+
+    def _layers(self) -> list[Module]:
+        return [*self.model.modules(), *self.loss.modules()]
 
     def _named(self) -> Iterator[tuple[str, Parameter]]:
         """The parameters with the names that files give them."""
@@ -368,7 +373,7 @@ class Now:
     modules: list[tuple[Module, Any]]
     optimizer: Any
     groups: Any  # of the optimizer; None: those that it has
-    options: list[tuple[Any, dict[str, Any]]]  # of the optimizer and of each of its groups
+    options: list[tuple[Any, dict[str, Any]]]  # of the optimizer, of each of its groups, of layers and losses
     rates: list[tuple[Any, Any]]  # the lr of each of them; None: that which it has
 
 

@@ -1,7 +1,7 @@
-"""The options of an optimizer on their way through a checkpoint: those that a callback has set since the run began.
+"""The options of optimizers, layers and losses in a checkpoint: those that a callback has set since the run began.
 
-What an optimizer was made with a run that goes on has by itself. What no file can hold (a function, a class of
-somebody's own) is left out: a callback has to set it again.
+What they were made with a run that goes on has by itself. What no file can hold (a function, a class of somebody's own)
+is left out: a callback has to set it again. So it is with layers that were put in or taken out.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,10 +10,11 @@ from typing import Any
 
 from .. import signature
 from ..files.description import build_value, describe_value
-from ..module import Parameter
+from ..module import Module, Parameter
 from ..optimizers import Lookahead, Optimizer
 from ..optimizers.groups import grouped
 
+PLAIN = (bool, int, float, str, type(None))
 NOT_HERE = ("lr", "groups", "optimizer")  # written down by themselves, or each by its own options
 
 
@@ -38,6 +39,21 @@ class Options:
         return ({"groups": self.groups} if other else {}) | ({"each": each} if any(each) else {})
 
 
+class Layers:
+    """The arguments of modules that are plain values, as they are now."""
+
+    def __init__(self, modules: Sequence[Module]) -> None:
+        self.kinds = [type(module) for module in modules]
+        self.each = [_plain(module) for module in modules]
+
+    def since(self, before: "Layers") -> list[dict[str, Any]]:
+        """What is other than before in each; nothing where there are others."""
+        if self.kinds != before.kinds:
+            return []
+        each = [_other(now, then) for now, then in zip(self.each, before.each, strict=True)]
+        return each if any(each) else []
+
+
 def with_options(optimizer: Any, groups: Sequence[Any] | None = None) -> list[Any]:
     """Everything with options of its own: an optimizer, the one that it is around, and its groups, or these."""
     if not isinstance(optimizer, Optimizer):
@@ -54,36 +70,46 @@ def groups_since(optimizer: Any, found: Mapping[str, Any], parameters: Mapping[s
     return grouped(optimizer.rules[0], [{"parameters": [parameters[name] for name in one]} for one in found["groups"]])
 
 
-def options_now(optimizer: Any) -> list[tuple[Any, dict[str, Any]]]:
-    """Everything that has options with them as they are."""
-    return [(rule, _options(rule)) for rule in with_options(optimizer)]
+def options_now(owners: Sequence[Any]) -> list[tuple[Any, dict[str, Any]]]:
+    """Each owner of options with them as they are."""
+    return [(owner, _options(owner)) for owner in owners]
 
 
 def set_options(options: list[tuple[Any, dict[str, Any]]]) -> None:
-    """Give each rule these options, where they are not what it has."""
-    for rule, given in options:
-        if other := {name: value for name, value in given.items() if value is not getattr(rule, name)}:
-            rule.set_options(other)
+    """Give each owner these options, where they are not what it has."""
+    for owner, given in options:
+        other = {name: value for name, value in given.items() if value is not getattr(owner, name)}
+        if other and isinstance(owner, Optimizer):
+            owner.set_options(other)
+        for name, value in {} if isinstance(owner, Optimizer) else other.items():
+            setattr(owner, name, value)
 
 
-def options_since(rules: Sequence[Any], found: Mapping[str, Any]) -> list[tuple[Any, dict[str, Any]]]:
-    """Each rule with the options that are to be set."""
-    each = found.get("each", [{}] * len(rules))
+def options_since(owners: Sequence[Any], each: Sequence[Mapping[str, Any]]) -> list[tuple[Any, dict[str, Any]]]:
+    """Each owner with the options that are to be set; none have any if there are none."""
     return [
-        (rule, {name: _as_before(getattr(rule, name), build_value(value)) for name, value in options.items()})
-        for rule, options in zip(rules, each, strict=True)
+        (owner, {name: _as_before(getattr(owner, name), build_value(value)) for name, value in options.items()})
+        for owner, options in zip(owners, each or [{}] * len(owners), strict=True)
     ]
 
 
-def _options(rule: Any) -> dict[str, Any]:
-    names = [argument.name for argument in signature.parameters(type(rule)) if argument.name not in NOT_HERE]
-    return {name: getattr(rule, name) for name in names if hasattr(rule, name)}
+def _options(owner: Any) -> dict[str, Any]:
+    names = [argument.name for argument in signature.parameters(type(owner)) if argument.name not in NOT_HERE]
+    found = {name: getattr(owner, name) for name in names if hasattr(owner, name)}
+    return {name: value for name, value in found.items() if not isinstance(owner, Module) or _is_plain(value)}
 
 
-def _plain(rule: Any) -> dict[str, Any]:
+def _is_plain(value: Any) -> bool:
+    """Whether an argument of a module is a plain value, and no part of it."""
+    if isinstance(value, Mapping):
+        return all(map(_is_plain, value.values()))
+    return all(map(_is_plain, value)) if isinstance(value, list | tuple) else isinstance(value, PLAIN)
+
+
+def _plain(owner: Any) -> dict[str, Any]:
     found = {}
-    for name, value in _options(rule).items():
-        with suppress(TypeError):  # of what an optimizer of somebody's own may keep
+    for name, value in _options(owner).items():
+        with suppress(TypeError):  # of what a class of somebody's own may keep
             found[name] = describe_value(value)
     return found
 
