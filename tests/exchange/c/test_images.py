@@ -15,7 +15,7 @@ from chainrule.exchange.c.kinds import RULES
 
 pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")
 
-SEEDS = range(40)
+SEEDS = range(60)
 
 
 def seen(norm, rng):
@@ -34,13 +34,14 @@ class Drawn:
     """A network that grows layer by layer over series or images, and ends in a few numbers."""
 
     def __init__(self, seed):
-        self.rng = np.random.default_rng(seed)
+        self.seed, self.rng = seed, np.random.default_rng(seed)
         cr.seed(seed)
         self.axes = 1 + seed % 2
         self.sample_shape = self.shape = (int(self.rng.integers(1, 5)), *map(int, self.rng.integers(5, 10, self.axes)))
         self.layers = []
-        for _ in range(self.rng.integers(3, 9)):
-            self.grow()
+        for _ in range(self.rng.integers(2, 8)):
+            self.grow(self.rng.integers(13))
+        self.grow(9 if seed % 4 < 2 else 11)  # of which there are many kinds
         self.add(cr.Flatten())
         self.add(cr.Linear(self.shape[0], 4))
         if self.rng.random() < 0.5:
@@ -63,10 +64,12 @@ class Drawn:
     def add(self, layer):
         """The layer, if it takes what there is."""
         try:
-            self.shape = layer(np.zeros((1, *self.shape), "float32")).shape[1:]
+            shape = layer(np.zeros((1, *self.shape), "float32")).shape[1:]
         except ValueError:
             return
-        self.layers.append(layer)
+        if 0 not in shape:
+            self.layers.append(layer)
+            self.shape = shape
 
     def conv(self, n_out=None):
         groups = self.one([n for n in range(1, self.shape[0] + 1) if self.shape[0] % n == 0])
@@ -76,15 +79,17 @@ class Drawn:
         )
         if n_out:
             options = {"groups": groups, "padding": "same"}
+        if self.rng.random() < 0.3:
+            options["padding_mode"] = self.one(["reflect", "replicate", "circular"])
         return self.of("Conv", self.shape[0], n_out or groups * int(self.rng.integers(1, 4)), self.each(3), **options)
 
     def norm(self):
         return seen(self.of("BatchNorm", self.shape[0], affine=bool(self.rng.integers(4))), self.rng)
 
-    def grow(self):
+    def grow(self, kind):
         ceil, kernel = bool(self.rng.integers(2)), self.each(3)
         half = min(kernel) // 2 if isinstance(kernel, tuple) else kernel // 2
-        match self.rng.integers(9):
+        match kind:
             case 0 | 1:
                 self.add(self.conv())
                 if self.rng.random() < 0.5:
@@ -101,7 +106,7 @@ class Drawn:
                 self.add(self.of("AvgPool", kernel, self.each(2), self.each(half, 0), **options))
             case 5:
                 out = self.one([1, self.each(4), None])
-                self.add(self.of("AdaptiveAvgPool", out))
+                self.add(self.of(self.one(["AdaptiveAvgPool", "AdaptiveMaxPool"]), out))
             case 6:
                 body = [self.conv(self.shape[0]), self.norm(), self.one(ACTIVATIONS)()]
                 self.add(cr.Residual(cr.Sequential(*body[: self.rng.integers(1, 4)])))
@@ -115,6 +120,35 @@ class Drawn:
                 self.add(norm)
             case 8:
                 self.add(self.one([self.one(ACTIVATIONS)(), self.of("Dropout", 0.5)]))
+            case 9:
+                ends = tuple(map(int, self.rng.integers(-1, 3, 2 * self.axes)))
+                mode = ["Zero", "Constant", "Reflection", "Replication", "Circular"][self.seed // 2 % 5]
+                self.add(self.of(f"{mode}Pad", ends, *[1.5] * (mode == "Constant")))
+            case 10:
+                options = self.one([{"scale_factor": 1.7}, {"size": self.each(9)}, {"scale_factor": 0.6}])
+                self.add(cr.Upsample(**options, mode=self.one(["nearest", "nearest-exact"])))
+            case 11:
+                groups = self.one([n for n in range(1, self.shape[0] + 1) if self.shape[0] % n == 0])
+                pixels = [cr.PixelShuffle(2), cr.PixelUnshuffle(2)] if self.axes == 2 else [cr.ChannelShuffle(groups)]
+                if self.axes == 2:
+                    self.add(cr.Conv2d(self.shape[0], 4, 1))
+                    self.add(cr.AdaptiveAvgPool2d((4, 6)))
+                self.add(self.one(pixels))
+            case 12:
+                n = self.shape[0]
+                groups = self.one([m for m in range(1, n + 1) if n % m == 0])
+                followed = self.of("InstanceNorm", n, affine=bool(self.rng.integers(2)), track_running_stats=True)
+                over = {"elementwise_affine": bool(self.rng.integers(2)), "eps": self.one([None, 1e-3])}
+                norms = [
+                    cr.GroupNorm(groups, n, affine=bool(self.rng.integers(3)), bias=bool(self.rng.integers(2))),
+                    self.of("InstanceNorm", n, affine=bool(self.rng.integers(2))),
+                    seen(followed, self.rng),
+                    cr.RMSNorm(self.one([self.shape, self.shape[-1:]]), **over),
+                ]
+                norm = self.one(norms)
+                for parameter in norm.param():
+                    parameter.value[...] = self.rng.normal(size=parameter.shape)
+                self.add(norm)
 
 
 @pytest.fixture(scope="module")
@@ -135,10 +169,11 @@ def test_the_drawn_networks_have_what_they_are_drawn_for(drawn):
     modules = [module for one in networks for module in one.model.modules()]
     counts = {kind: sum(type(module) is kind for module in modules) for kind in RULES}
     assert min(counts.values()) >= 2, counts
-    convs = [module for module in modules if hasattr(module, "groups")]
+    convs = [module for module in modules if hasattr(module, "padding_mode")]
     for unusual in ("stride", "dilation"):
         assert sum(set(getattr(conv, unusual)) != {1} for conv in convs) >= 5, unusual
     assert sum(conv.groups > 1 for conv in convs) >= 5
+    assert {"zeros", "reflect", "replicate", "circular"} == {conv.padding_mode for conv in convs}
     assert {"same", "valid"} <= {conv.padding for conv in convs}
     assert sum(getattr(module, "ceil_mode", False) for module in modules) >= 5
 
@@ -269,6 +304,10 @@ MUTANTS = [
     ("the shift", "+ shift[c]", "- shift[c]"),
     ("the deviation", "squares / (float)n + eps", "squares + eps"),
     ("the weight behind it", "(weight ? weight[i] :", "(weight ? -weight[i] :"),
+    ("the root of a mean", "s * (weight ? weight[i] : 1.0f);", "s * s * (weight ? weight[i] : 1.0f);"),
+    ("the groups", "i * 98, 98, ", "i * 98, 49, "),
+    ("what is around", "rows[i] < 0 || columns[j] < 0 ? value", "rows[i] < 0 || columns[j] < 0 ? -value"),
+    ("the largest that covers", "x[k * width + l] > most", "x[k * width + l] < most"),
 ]
 
 
@@ -278,6 +317,7 @@ def mutants(tmp_path_factory):
     rng = np.random.default_rng(0)
     norm = cr.LayerNorm(7, weight=rng.normal(size=7))
     pools = [cr.MaxPool2d(2, 1), cr.AvgPool2d(3, 2, 1), seen(cr.BatchNorm2d(4), rng), cr.AdaptiveAvgPool2d(3)]
+    pools += [cr.ConstantPad2d(2, 0.7), cr.GroupNorm(2, 4), cr.RMSNorm(7), cr.AdaptiveMaxPool2d(3)]
     first = cr.Conv2d(2, 4, (3, 2), stride=(2, 1), padding=(1, 0), groups=2)
     model = cr.Sequential(norm, first, cr.Tanh(), *pools, cr.Flatten(), cr.Linear(36, 2))
     cases = [(model, {"sample_shape": (2, 9, 7)})] * len(MUTANTS)
@@ -298,7 +338,12 @@ def test_the_self_test_fails_where_an_image_is_seen_wrong(mutants, label):
 @pytest.mark.parametrize(
     ("model", "options", "says"),
     [
-        (of_images(conv(padding_mode="reflect")), {}, "no C for Conv2d.*: its padding_mode"),
+        (of_images(cr.Conv2d(3, 4, 3, padding=4, padding_mode="reflect")), {}, "no C for Conv2d.*on samples of shape"),
+        (of_images(conv(), cr.ReflectionPad2d(4)), {}, r"no C for ReflectionPad2d.*on samples of shape \(4, 4, 4\)"),
+        (of_images(conv(), cr.ZeroPad2d((-2, -2, 0, 0))), {}, "no C for ZeroPad2d, which leaves nothing"),
+        (of_images(conv(), cr.Upsample(scale_factor=2, mode="bilinear")), {}, "no C for Upsample.*bilinear"),
+        (of_images(conv(), cr.PixelUnshuffle(3)), {}, "no C for PixelUnshuffle"),
+        (of_images(conv(), cr.AdaptiveMaxPool2d(2, return_indices=True)), {}, "AdaptiveMaxPool2d with return_indices"),
         (of_images(conv(2)), {}, r"no C for Conv2d\(2, 4, .*\) on samples of shape \(3, 4, 4\)"),
         (of_images(cr.Conv2d(3, 4, 7)), {}, r"no C for Conv2d.* in which its kernel has no room"),
         (of_images(cr.MaxPool2d(5)), {}, r"no C for MaxPool2d\(kernel_size=5.*on samples of shape \(3, 4, 4\)"),
@@ -306,7 +351,9 @@ def test_the_self_test_fails_where_an_image_is_seen_wrong(mutants, label):
         (of_images(conv(), cr.BatchNorm2d(4, track_running_stats=False)), {}, "no C for BatchNorm2d.* no running stat"),
         (of_images(conv(), cr.BatchNorm2d(3)), {}, r"no C for BatchNorm2d.*on samples of shape \(4, 4, 4\)"),
         (of_images(conv(), cr.LayerNorm((4, 5))), {}, r"no C for LayerNorm.*on samples of shape \(4, 4, 4\)"),
-        (of_images(conv(), cr.GroupNorm(2, 4)), {}, "no C for GroupNorm"),
+        (of_images(conv(), cr.GroupNorm(2, 6)), {}, r"no C for GroupNorm.*on samples of shape \(4, 4, 4\)"),
+        (cr.Sequential(cr.Flatten(), cr.Linear(48, 4), cr.InstanceNorm1d(4)), {}, "no C for InstanceNorm1d.*shape"),
+        (of_images(conv(), cr.ConvTranspose2d(4, 4, 2)), {}, "no C for ConvTranspose2d"),
         (of_images(conv()), {"sample_shape": None}, "the shape of the samples that Conv2d gets; sample_shape="),
         (of_images(conv()), {"loss": cr.MSELoss()}, r"no C for Conv2d\(.*\) in a training step"),
         (of_images(conv().freeze(), cr.BatchNorm2d(4)), {"loss": cr.MSELoss()}, "BatchNorm2d.* in a training step"),

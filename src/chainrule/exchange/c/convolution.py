@@ -10,6 +10,7 @@ from ...engine.rules.rule import CannotLower, Handle, Lowering, Rule, name_of
 from ...structures import Structure
 from .body import Body, Place
 from .kind import UNIT, Bounded
+from .places import around
 from .spatial import Spatial, add, as_images, as_row, image, rows_and_columns
 
 FIRST = """\
@@ -73,7 +74,8 @@ class Convolution(Spatial):
         (before, error), layer = as_images(op, x[0]), op.layer
 
         def conv(x: np.ndarray, weight: np.ndarray, bias: Any = None) -> np.ndarray:
-            sizes = layer.in_channels, layer.out_channels, layer.kernel_size, layer.stride, layer.padding
+            padding = layer.padding if layer.padding_mode == "zeros" else 0  # which is there already
+            sizes = layer.in_channels, layer.out_channels, layer.kernel_size, layer.stride, padding
             y: np.ndarray = type(layer)(*sizes, layer.dilation, layer.groups, bias, weight=weight)(x)
             return y
 
@@ -86,14 +88,15 @@ class Convolution(Spatial):
 def _conv(lowering: Lowering, layer: Any, x: Structure) -> Handle:
     only, shape = image(lowering, layer, x, layer.in_channels)
     called = f"{name_of(layer)}({layer.extra_repr()})"
-    if layer.padding_mode != "zeros":
-        raise CannotLower(f"{called}: its padding_mode")
     parameters = [parameter for parameter in (layer.weight, layer.bias) if parameter is not None]
     made = (layer.out_channels, layer.in_channels // layer.groups, *layer.kernel_size), (layer.out_channels,)
     for parameter, expected in zip(parameters, made, strict=False):
         if parameter.shape != expected:  # set to another one since
             raise CannotLower(f"{called} with {parameter!r}")
     amounts = layer._amounts
+    if layer.padding_mode != "zeros" and any(map(any, amounts)):
+        only = around(lowering, layer, only, shape, amounts, layer._mode)
+        shape, amounts = only.shape, ((0, 0),) * layer.axes
     out = layer._out(tuple(n + sum(more) for n, more in zip(shape[1:], amounts, strict=True)))
     if min(out) < 1:
         raise CannotLower(f"{called} on samples of shape {shape}, in which its kernel has no room")

@@ -10,7 +10,7 @@ from ...module import Parameter
 from .convolution import Convolution
 from .kinds import KINDS
 from .linear import Linear
-from .normalization import BatchNorm, LayerNorm, scale_and_shift
+from .normalization import BatchNorm, GroupNorm, InPlace, scale_and_shift
 
 Numbers = dict[int, list[np.ndarray]]  # of the parameters of an op, by the number of the value that it writes
 
@@ -21,7 +21,7 @@ def folded_plan(plan: Plan) -> Plan:
     Where somebody does, where the weights are shared, or where there is no such op, it is a scale and a shift.
     """
     kinds = {op.output: KINDS.get(op.kind) for op in plan.ops}
-    if not any(isinstance(kind, BatchNorm | LayerNorm) for kind in kinds.values()):
+    if not any(isinstance(kind, InPlace) for kind in kinds.values()):
         return plan
     readers = Counter([*plan.outputs, *(value for op in plan.ops for value in op.inputs)])
     uses = Counter(i for op in plan.ops for i in op.parameters)
@@ -42,7 +42,9 @@ def folded_plan(plan: Plan) -> Plan:
             else:
                 numbers = [scale, shift]
             made[op.output] = numbers
-        elif isinstance(kind, LayerNorm):
+        elif isinstance(kind, GroupNorm) and numbers:
+            made[op.output] = [*numbers, np.zeros_like(numbers[0])][:2]
+        elif isinstance(kind, InPlace):
             made[op.output] = [one.reshape(-1) for one in numbers]  # C keeps other arrays column by column
         ops[op.output] = op
     return _with(plan, list(ops.values()), made)

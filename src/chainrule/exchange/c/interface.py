@@ -15,13 +15,14 @@ from .spelling import COUNTERS, statics
 # Names that functions which see these arrays use for something else: functions (those of the activations are added
 # below), other arguments, variables. Numbers may follow them.
 TAKEN = {
-    "adaptive_avg_pool", "add", "all_finite", "avg_pool", "batch", "bce_with_logits", "class_weight", "clip_norm",
-    "clip_value", "constrain", "convolution", "copy", "counts", "cross_entropy", "dropout", "element_weight",
-    "end_window", "first_window", "forward", "g", "glu", "good", "huber", "is_finite", "known_steps", "l1", "l1_step",
-    "l2_step", "layer_norm", "learn", "limit_norms", "linear", "loss", "mask", "max_pool", "momentum", "mse",
-    "mu_product", "multiply", "nll", "non_negative", "parameter", "philox", "poisson_nll", "pos_weight", "put_mask",
-    "q_of", "quantile_loss", "reaches", "row", "scale_and_shift", "share", "smoothl1", "soft_margin", "state", "tanh",
-    "target", "trained", "update", "update_all", "w", "zero",
+    "adaptive_avg_pool", "adaptive_max_pool", "add", "all_finite", "avg_pool", "batch", "bce_with_logits",
+    "class_weight", "clip_norm", "clip_value", "columns_of", "constrain", "convolution", "copy", "counts",
+    "cross_entropy", "dropout", "element_weight", "end_window", "first_window", "forward", "g", "gather", "glu", "good",
+    "huber", "is_finite", "known_steps", "l1", "l1_step", "l2_step", "layer_norm", "learn", "limit_norms", "linear",
+    "loss", "mask", "max_pool", "momentum", "mse", "mu_product", "multiply", "nll", "non_negative", "parameter",
+    "philox", "poisson_nll", "pos_weight", "put_mask", "q_of", "quantile_loss", "reaches", "rms_norm", "row", "rows_of",
+    "scale_and_shift", "share", "smoothl1", "soft_margin", "state", "tanh", "target", "trained", "update", "update_all",
+    "w", "zero",
 }  # fmt: skip
 TAKEN |= {name for one in ACTIVATIONS.values() for text in (*one.forward, *one.backward) for name in statics(text)}
 

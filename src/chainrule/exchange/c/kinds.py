@@ -1,7 +1,7 @@
 """All kinds of ops that there are in C, by the names that the plan gives them; and the rules of those of its own."""
 
 from ...engine.rules.rule import Rule
-from . import activations, convolution, dropout, glu, joins, linear, normalization, pooling, shape
+from . import activations, convolution, dropout, glu, joins, linear, normalization, places, pooling, shape
 from .kind import Kind
 
 KINDS: dict[str, Kind] = {
@@ -12,8 +12,9 @@ KINDS: dict[str, Kind] = {
     **glu.KINDS,
     **joins.KINDS,
     **normalization.KINDS,
+    **places.KINDS,
     **pooling.KINDS,
     **shape.KINDS,
 }
 
-RULES: dict[type, Rule] = {**convolution.RULES, **dropout.RULES, **normalization.RULES, **pooling.RULES}
+RULES: dict[type, Rule] = {**convolution.RULES, **dropout.RULES, **normalization.RULES, **places.RULES, **pooling.RULES}

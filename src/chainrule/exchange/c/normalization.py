@@ -1,4 +1,4 @@
-"""BatchNorm as in evaluation, and LayerNorm, in C: in place."""
+"""Normalizations in C, as in evaluation: in place."""
 
 from math import prod
 from typing import Any
@@ -46,6 +46,20 @@ static void layer_norm(float *x, int n, float eps, const float *weight, const fl
 }
 """
 
+RMS_NORM = """\
+/* weight x / sqrt(mean x^2 + eps) */
+static void rms_norm(float *x, int n, float eps, const float *weight)
+{
+    float squares = 0.0f, s;
+    int i;
+    for (i = 0; i < n; i++)
+        squares += x[i] * x[i];
+    s = 1.0f / sqrtf(squares / (float)n + eps);
+    for (i = 0; i < n; i++)
+        x[i] = x[i] * s * (weight ? weight[i] : 1.0f);
+}
+"""
+
 
 class InPlace(Kind):
     """One that works on the numbers where they lie, and in predictions alone."""
@@ -65,50 +79,95 @@ class InPlace(Kind):
         raise NotImplementedError
 
 
-class BatchNorm(InPlace):
-    """y = scale x + shift, which are its parameters once folding.py has looked at the plan."""
+class Channels(InPlace):
+    """x = scale x + shift, by numbers of each channel, its parameters."""
 
     def work(self, body: Body, op: Op, place: Place) -> None:
-        scale, shift = (body.weights(i) for i in op.parameters)
         channels, *lengths = op.settings["reads"]
-        body.call((SCALE_AND_SHIFT,), place, channels, prod(lengths), scale, shift)
+        body.call((SCALE_AND_SHIFT,), place, channels, prod(lengths), *(body.weights(i) for i in op.parameters))
 
     def bounded(self, op: Op, parameters: list[np.ndarray], x: list[Bounded]) -> Bounded:
-        shape = op.settings["reads"]
+        channels, *lengths = op.settings["reads"]
         scale, shift = (numbers.reshape(-1, 1) for numbers in parameters)
-        (before, error), form = (part.reshape(-1, shape[0], prod(shape[1:])) for part in x[0]), x[0][0].shape
-        stretched = np.abs(scale) * error
+        (before, error), form = (part.reshape(-1, channels, prod(lengths)) for part in x[0]), x[0][0].shape
         size = np.abs(scale) * (np.abs(before) + error) + np.abs(shift)
-        return (scale * before + shift).reshape(form), (stretched + 3 * UNIT * size).reshape(form)
+        off = np.abs(scale) * error + 3 * UNIT * size
+        return (scale * before + shift).reshape(form), off.reshape(form)
+
+
+class BatchNorm(Channels):
+    """By the running statistics; folding.py makes the scale and the shift of all that it knows."""
+
+
+class GroupNorm(Channels):
+    """The channels of each group together as LayerNorm has a row; then a scale and a shift, if there are any."""
+
+    def work(self, body: Body, op: Op, place: Place) -> None:
+        n = body.values[op.output].size // op.settings["groups"]
+        rest = n, short(op.settings["eps"]), "0", "0"
+        body.rows(op.settings["groups"], (LAYER_NORM,), (place, n), *rest)
+        if op.parameters:
+            super().work(body, op, place)
+
+    def bounded(self, op: Op, parameters: list[np.ndarray], x: list[Bounded]) -> Bounded:
+        form = x[0][0].shape
+        n = x[0][0][0].size // op.settings["groups"]
+        y, off = (part.reshape(form) for part in standard(x[0], n, op.settings["eps"]))
+        return super().bounded(op, parameters, [(y, off)]) if parameters else (y, off)
 
 
 class LayerNorm(InPlace):
     """Row by row, of as many numbers as it is made for."""
 
     def work(self, body: Body, op: Op, place: Place) -> None:
-        value, n = body.values[op.output], op.settings["n"]
+        n, eps = op.settings["n"], short(op.settings["eps"])
         weight, bias = (*(body.weights(i) for i in op.parameters), "0", "0")[:2]
-        body.rows(value.size // n, (LAYER_NORM,), (place, n), n, short(op.settings["eps"]), weight, bias)
+        body.rows(body.values[op.output].size // n, (LAYER_NORM,), (place, n), n, eps, weight, bias)
+
+    def bounded(self, op: Op, parameters: list[np.ndarray], x: list[Bounded]) -> Bounded:
+        n, form = op.settings["n"], x[0][0].shape
+        weight, bias = (*parameters, *[np.ones(n)] * (not parameters), np.zeros(n))[:2]
+        y, off = standard(x[0], n, op.settings["eps"])
+        stretched = np.abs(weight) * off + 2 * UNIT * (np.abs(weight * y) + np.abs(bias))
+        return (weight * y + bias).reshape(form), stretched.reshape(form)
+
+
+class RMSNorm(InPlace):
+    """Row by row, as LayerNorm without its mean."""
+
+    def work(self, body: Body, op: Op, place: Place) -> None:
+        n, eps = op.settings["n"], short(op.settings["eps"])
+        weight = (*(body.weights(i) for i in op.parameters), "0")[0]
+        body.rows(body.values[op.output].size // n, (RMS_NORM,), (place, n), n, eps, weight)
 
     def bounded(self, op: Op, parameters: list[np.ndarray], x: list[Bounded]) -> Bounded:
         """The same.
 
-        Note      what a number is off, the mean may be on average; the root of the variance is off by no more than the
-                  root of the mean square of both, as it is a norm. n + 4 roundings go into every sum
+        Note      without an eps of its own C takes that of float32, as Python does for such numbers; float64 has a
+                  smaller one, and what that makes of y is added to the bound
         """
-        n, eps, form = op.settings["n"], op.settings["eps"], x[0][0].shape
-        weight, bias = (*parameters, *[np.ones(n)] * (not parameters), np.zeros(n))[:2]
-        before, error = (part.reshape(-1, n) for part in x[0])
-        d = before - before.mean(axis=1, keepdims=True)
-        error = error + UNIT * 4 * (np.abs(before) + np.abs(before).mean(axis=1, keepdims=True))
-        error = error + error.mean(axis=1, keepdims=True)
-        deviation, off = (np.sqrt((part**2).mean(axis=1, keepdims=True)) for part in (d, error))
-        off = off + UNIT * (n + 4) * deviation
-        s = 1 / np.sqrt(deviation**2 + eps)
-        most = 1 / np.sqrt(np.maximum(deviation - off, 0) ** 2 + eps)
-        size = np.abs(weight) * (np.abs(d) + error) * most
-        stretched = np.abs(weight) * (error * most + np.abs(d) * (most - s)) + 8 * UNIT * (size + np.abs(bias))
-        return (d * s * weight + bias).reshape(form), stretched.reshape(form)
+        n, form = op.settings["n"], x[0][0].shape
+        weight = parameters[0] if parameters else np.ones(n)
+        (y, off), (exact, _) = (standard(x[0], n, op.settings[eps], 0.0) for eps in ("eps", "exact_eps"))
+        stretched = np.abs(weight) * (off + np.abs(exact - y)) + UNIT * np.abs(weight * y)
+        return (weight * y).reshape(form), stretched.reshape(form)
+
+
+def standard(x: Bounded, n: int, eps: float, centred: float = 1.0) -> Bounded:
+    """Rows of n numbers less their mean (or not: 0), by their deviation; and how far float32 may be from that.
+
+    What a number is off, the mean may be on average; the root of the variance is off by no more than the root of the
+    mean square of both, as it is a norm. n + 4 roundings go into every sum.
+    """
+    before, error = (part.reshape(-1, n) for part in x)
+    d = before - centred * before.mean(axis=1, keepdims=True)
+    error = error + centred * UNIT * 4 * (np.abs(before) + np.abs(before).mean(axis=1, keepdims=True))
+    error = error + centred * error.mean(axis=1, keepdims=True)
+    deviation, off = (np.sqrt((part**2).mean(axis=1, keepdims=True)) for part in (d, error))
+    off = off + UNIT * (n + 4) * deviation
+    s = 1 / np.sqrt(deviation**2 + eps)
+    most = 1 / np.sqrt(np.maximum(deviation - off, 0) ** 2 + eps)
+    return d * s, error * most + np.abs(d) * (most - s) + 8 * UNIT * (np.abs(d) + error) * most
 
 
 def scale_and_shift(layer: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -124,31 +183,62 @@ def _batch_norm(lowering: Lowering, layer: Any, x: Structure) -> Handle:
     only = lowering.one(layer, x)
     if isinstance(layer, layers.BatchNorm1d):
         lowering.expect(only, (layer.num_features,))
-    shape, called = lowering.shape(layer, only), f"{name_of(layer)}({layer.extra_repr()})"
-    axes = (1, 2) if isinstance(layer, layers.BatchNorm1d) else (3,)
-    if len(shape) not in axes or shape[0] != layer.num_features:
-        raise CannotLower(f"{called} on samples of shape {shape}")
     if layer.running_mean is None:
-        raise CannotLower(f"{called}: it has no running statistics")
-    parameters = [parameter for parameter in (layer.weight, layer.bias) if parameter is not None]
-    flat = lowering.flat(layer, only)
-    return lowering.add(name_of(layer), layer, [flat], lowering.values[flat.number], shape, parameters, reads=shape)
+        raise CannotLower(f"{name_of(layer)}({layer.extra_repr()}): it has no running statistics")
+    return _of_channels(lowering, layer, only, layer.num_features, name_of(layer))
 
 
-def _layer_norm(lowering: Lowering, layer: layers.LayerNorm, x: Structure) -> Handle:
+def _instance_norm(lowering: Lowering, layer: Any, x: Structure) -> Handle:
+    """With running statistics it is a BatchNorm in evaluation, and else a GroupNorm whose groups have one channel."""
+    only, n = lowering.one(layer, x), layer.num_features
+    if layer.running_mean is not None:
+        return _of_channels(lowering, layer, only, n, f"BatchNorm{layer.axes}d")
+    return _of_channels(lowering, layer, only, n, name_of(layer), groups=n, eps=layer.eps)
+
+
+def _group_norm(lowering: Lowering, layer: layers.GroupNorm, x: Structure) -> Handle:
+    told = {"groups": layer.num_groups, "eps": layer.eps}
+    return _of_channels(lowering, layer, lowering.one(layer, x), layer.num_channels, name_of(layer), **told)
+
+
+def _of_channels(lowering: Lowering, layer: Any, x: Handle, n: int, kind: str, **told: Any) -> Handle:
+    shape = lowering.shape(layer, x)
+    axes = (2, 3) if isinstance(layer, layers.BatchNorm1d) else (getattr(layer, "axes", len(shape) - 1) + 2,)
+    alone = prod(shape) == told.get("groups")  # a number that is its own mean
+    if len(shape) + 1 not in axes or shape[:1] != (n,) or alone:
+        raise CannotLower(f"{name_of(layer)}({layer.extra_repr()}) on samples of shape {shape}")
+    return _in_place(lowering, layer, x, kind, reads=shape, **told)
+
+
+def _of_elements(lowering: Lowering, layer: Any, x: Structure) -> Handle:
     only, n = lowering.one(layer, x), len(layer.normalized_shape)
     lowering.expect(only, layer.normalized_shape)
     shape = lowering.shape(layer, only)
     if shape[len(shape) - n :] != layer.normalized_shape:
         raise CannotLower(f"{name_of(layer)}({layer.extra_repr()}) on samples of shape {shape}")
-    parameters = [parameter for parameter in (layer.weight, layer.bias) if parameter is not None]
-    flat, told = lowering.flat(layer, only), {"n": prod(layer.normalized_shape), "eps": layer.eps}
-    return lowering.add(name_of(layer), layer, [flat], lowering.values[flat.number], shape, parameters, **told)
+    eps, exact = (float(np.finfo(dtype).eps) if layer.eps is None else layer.eps for dtype in ("float32", "float64"))
+    told = {"n": prod(layer.normalized_shape), "eps": eps, "exact_eps": exact}
+    return _in_place(lowering, layer, only, name_of(layer), **told)
 
 
-KINDS: dict[str, Kind] = {"BatchNorm1d": BatchNorm(), "BatchNorm2d": BatchNorm(), "LayerNorm": LayerNorm()}
+def _in_place(lowering: Lowering, layer: Any, x: Handle, kind: str, **told: Any) -> Handle:
+    flat, parameters = lowering.flat(layer, x), [one for one in (layer.weight, layer.bias) if one is not None]
+    return lowering.add(kind, layer, [flat], lowering.values[flat.number], x.shape, parameters, **told)
+
+
+KINDS: dict[str, Kind] = {
+    **{f"BatchNorm{axes}d": BatchNorm() for axes in (1, 2)},
+    **{f"InstanceNorm{axes}d": GroupNorm() for axes in (1, 2)},
+    "GroupNorm": GroupNorm(),
+    "LayerNorm": LayerNorm(),
+    "RMSNorm": RMSNorm(),
+}
 RULES: dict[type, Rule] = {
     layers.BatchNorm1d: _batch_norm,
     layers.BatchNorm2d: _batch_norm,
-    layers.LayerNorm: _layer_norm,
+    layers.InstanceNorm1d: _instance_norm,
+    layers.InstanceNorm2d: _instance_norm,
+    layers.GroupNorm: _group_norm,
+    layers.LayerNorm: _of_elements,
+    layers.RMSNorm: _of_elements,
 }

@@ -64,25 +64,44 @@ static void avg_pool(const float *x, int channels, int height, int width, float 
 }
 """
 
-ADAPTIVE = """\
-/* The mean of each of so many windows that cover x: the first begins where x does, and the last ends there. */
-static void adaptive_avg_pool(const float *x, int channels, int height, int width, float *y, int out_height,
-                              int out_width)
-{
+
+def _adaptive_pool(name: str, what: str, begin: str, step: str, end: str) -> str:
+    blank = " " * len(f"static void {name}(")
+    return f"""\
+/* {what} of each of so many windows that cover x: the first begins where x does, and the last ends there. */
+static void {name}(const float *x, int channels, int height, int width, float *y, int out_height,
+{blank}int out_width)
+{{
     int c, i, j, k, l;
     for (c = 0; c < channels; c++, x += height * width)
         for (i = 0; i < out_height; i++)
-            for (j = 0; j < out_width; j++, y++) {
+            for (j = 0; j < out_width; j++) {{
                 const int top = i * height / out_height, bottom = ((i + 1) * height + out_height - 1) / out_height;
                 const int left = j * width / out_width, right = ((j + 1) * width + out_width - 1) / out_width;
-                float sum = 0.0f;
+                {begin}
                 for (k = top; k < bottom; k++)
                     for (l = left; l < right; l++)
-                        sum += x[k * width + l];
-                *y = sum / (float)((bottom - top) * (right - left));
-            }
-}
+                        {step}
+                {end}
+            }}
+}}
 """
+
+
+ADAPTIVE_AVERAGE = _adaptive_pool(
+    "adaptive_avg_pool",
+    "The mean",
+    "float sum = 0.0f;",
+    "sum += x[k * width + l];",
+    "*y++ = sum / (float)((bottom - top) * (right - left));",
+)
+ADAPTIVE_MAX = _adaptive_pool(
+    "adaptive_max_pool",
+    "The largest number (NaN is larger than any)",
+    "float most = x[top * width + left];",
+    "most = x[k * width + l] > most || x[k * width + l] != x[k * width + l] ? x[k * width + l] : most;",
+    "*y++ = most;",
+)
 
 
 class Pool(Spatial):
@@ -139,6 +158,8 @@ def _pool(lowering: Lowering, layer: Any, x: Structure, dilation: Any, *more: in
 
 
 def _adaptive(lowering: Lowering, layer: Any, x: Structure) -> Handle:
+    if getattr(layer, "return_indices", False):
+        raise CannotLower(f"{name_of(layer)} with return_indices")
     only, shape = image(lowering, layer, x)
     out: Lengths = layer._out(probe(shape))
     terms = prod(n // many + 2 for n, many in zip(shape[1:], out, strict=True))
@@ -148,7 +169,8 @@ def _adaptive(lowering: Lowering, layer: Any, x: Structure) -> Handle:
 _RULES: dict[str, tuple[Rule, Pool]] = {
     "MaxPool": (_max, Largest(MAX)),
     "AvgPool": (_average, Mean(AVERAGE)),
-    "AdaptiveAvgPool": (_adaptive, Mean(ADAPTIVE)),
+    "AdaptiveAvgPool": (_adaptive, Mean(ADAPTIVE_AVERAGE)),
+    "AdaptiveMaxPool": (_adaptive, Largest(ADAPTIVE_MAX)),
 }
 KINDS = {f"{name}{axes}d": kind for name, (_, kind) in _RULES.items() for axes in (1, 2)}
 RULES = {getattr(layers, f"{name}{axes}d"): rule for name, (rule, _) in _RULES.items() for axes in (1, 2)}

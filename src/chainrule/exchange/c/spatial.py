@@ -32,9 +32,12 @@ def image(lowering: Lowering, layer: Any, x: Structure, channels: int | None = N
     return lowering.flat(layer, only), shape
 
 
-def add(lowering: Lowering, layer: Any, x: Handle, shape: Lengths, parameters: Any = (), **settings: Any) -> Handle:
-    """An op under the name of the layer's class that makes samples of this shape."""
-    return lowering.add(name_of(layer), layer, [x], Value(prod(shape)), shape, parameters, gives=shape, **settings)
+def add(
+    lowering: Lowering, layer: Any, x: Handle, shape: Lengths, parameters: Any = (), kind: str = "", **settings: Any
+) -> Handle:
+    """An op that makes samples of this shape, of the kind with the name of the layer's class unless it is another."""
+    value = Value(prod(shape))
+    return lowering.add(kind or name_of(layer), layer, [x], value, shape, parameters, gives=shape, **settings)
 
 
 def probe(shape: Lengths) -> np.ndarray:
