@@ -156,7 +156,7 @@ public:
     // products/row.h.)
     bool worth_threads(int64_t samples) const {
         if (plan_.threads == 1 || samples == 1) return false;
-        return operations_ * double(samples) > 1.5e6;
+        return operations_ * double(samples) + parameters_.operations_of_wholes() > 1.5e6;
     }
 
 private:

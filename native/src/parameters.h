@@ -195,6 +195,7 @@ public:
 
     void count_step() { ++steps_; }
     bool all_fused() const { return all_fused_; }  // of those that are trained
+    double operations_of_wholes() const { return operations_of_wholes_; }  // of an update; about, and 0 for most rules
 
     // All of it, on the gradients as they are, but for what a fused pass has updated. divided(f) runs f for every share of the
     // numbers, and comes back when all are done.

@@ -260,14 +260,18 @@ def outside_inference() -> Iterator[None]:
         _inferring.reset(before)
 
 
+SOME = 8  # watchers that may be gone: each `fit` puts itself among those of each layer
+
+
 def enter(watchers: dict[ref[Any], None], network: Any) -> None:
-    """Put a network among those that are told of changes, and take out those that are gone.
+    """Put a network among those that are told of changes, and take out those that are gone, once they are some.
 
     It is one dict, which grows in place: of two threads that watch at once, neither takes out what the other put in.
     """
-    for known in list(watchers):
-        if known() is None:
-            watchers.pop(known, None)
+    if len(watchers) > SOME:
+        for known in list(watchers):
+            if known() is None:
+                watchers.pop(known, None)
     watchers[ref(network)] = None
 
 

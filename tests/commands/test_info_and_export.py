@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 
 import numpy as np
@@ -94,6 +95,22 @@ def test_export_writes_c_and_tries_it(tmp_path, model):
 
 
 @pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
+@pytest.mark.parametrize("form", ["onnx", "c"])
+def test_export_of_a_network_of_images_is_told_their_shape(tmp_path, form):
+    path = tmp_path / "images.safetensors"
+    cr.Sequential(cr.Conv2d(2, 3, 3), cr.ReLU(), cr.Flatten(), cr.Linear(36, 2)).save(path)
+    result = run("export", path, "--to", form)
+    assert result.exit_code == 1
+    assert "sample_shape" in result.output
+    result = run("export", path, "--to", form, "--sample-shape", "2,5,6")
+    assert result.exit_code == 0, result.output
+    assert re.search(r"random inputs, to \S+|32 rows agree with Python", result.output)
+    for nonsense in ("2,5,", "2x5", "0,5,6", "-1"):
+        result = run("export", path, "--to", form, "--sample-shape", nonsense)
+        assert result.exit_code == 2
+        assert "must be lengths with commas between them" in result.output
+
+
 def test_export_writes_c_that_learns(tmp_path, model):
     path = tmp_path / "disk.safetensors"
     model.save(path)

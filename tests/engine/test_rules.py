@@ -337,9 +337,12 @@ def test_a_constraint_of_the_users_own_runs_in_python():
 # -- many, and what is printed
 
 
-def test_many_networks_that_are_partly_frozen_train_as_alone():
+@pytest.mark.parametrize(
+    "rule", ["Adam(0.01, constraint=constraints.UnitNorm())", "Adafactor(0.01)", "Lookahead(Muon(0.01), 3)"]
+)
+def test_many_networks_that_are_partly_frozen_train_as_alone(rule):
     options = {"epochs": 4, "batch_size": 20, "keep": "last"}
-    optimizer = cr.Adam(0.01, constraint=cr.constraints.UnitNorm())
+    optimizer = made(rule)
     for seed, result in enumerate(
         cr.fit_many(build_for_many, cr.MSELoss(), (X, Y), optimizer=optimizer, seeds=3, **options)
     ):

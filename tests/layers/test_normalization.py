@@ -316,6 +316,15 @@ def test_a_large_mean_in_float32_costs_no_digits(name: str, arguments: Any, mean
     assert np.abs(y - exact).max() <= np.abs(theirs - exact).max() + 4 * np.finfo("float32").eps
 
 
+@pytest.mark.parametrize(("name", "arguments"), ODD)
+def test_float32_is_as_near_as_pytorch_in_float32(name: str, arguments: Any) -> None:
+    x = np.random.default_rng(0).normal(size=(16, 2, 3))
+    (y, dx), _ = both(name, arguments, x)
+    for found, exact in zip(both(name, arguments, x.astype("float32"))[0], (y, dx), strict=True):
+        # Sums of at most 48 terms, times gradients up to 96.
+        np.testing.assert_allclose(found, exact, rtol=0, atol=64 * np.finfo("float32").eps * np.abs(exact).max())
+
+
 def test_float16_and_bfloat16_are_computed_in_their_own_dtype() -> None:
     x = np.random.default_rng(0).normal(size=(8, 4))
     exact = cr.LayerNorm(4, dtype="float64")(x)

@@ -120,3 +120,18 @@ def test_many_networks_share_no_seed_and_no_checkpoint():
     for name in OF_ONE_RUN:
         with pytest.raises(TypeError, match=rf"fit_many\(\) got an unexpected keyword argument '{name}'"):
             cr.fit_many(lambda: None, cr.MSELoss(), ([[0.0]], [[0.0]]), epochs=1, **{name: None})
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("sample_weight", r"'sample_weight'; weights go with the data: \(x, target, sample_weight\)"),
+        ("learning_rate", r"'learning_rate'; an optimizer has the rate"),
+        ("validation_data", "'validation_data'; it is called validation"),
+        ("other", "'other'$"),
+    ],
+)
+def test_what_others_call_an_option_is_told_where_it_is(name, says):
+    for function in (cr.fit, cr.fit_many):
+        with pytest.raises(TypeError, match=rf"{function.__name__}\(\) got an unexpected keyword argument {says}"):
+            function(cr.Linear(1, 1), cr.MSELoss(), ([[1.0]], [[1.0]]), epochs=1, **{name: 1})

@@ -15,6 +15,7 @@ template <class T> std::unique_ptr<Layer<T>> make_dropout(const Making&);
 template <class T> std::unique_ptr<Layer<T>> make_glu(const Making&);
 template <class T> std::unique_ptr<Layer<T>> make_join(const Making&);  // Sum, Multiply, Concat
 template <class T> std::unique_ptr<Layer<T>> make_linear(const Making&);
+template <class T> std::unique_ptr<Layer<T>> make_normalization(const Making&);  // LayerNorm, RMSNorm, GroupNorm
 template <class T> std::unique_ptr<Layer<T>> make_pool(const Making&);  // MaxPool
 template <class T> std::unique_ptr<Layer<T>> make_positions(const Making&);
 template <class T> std::unique_ptr<Layer<T>> make_shape(const Making&);  // Reshape, Permute, Columns, ChannelsLast, ChannelsFirst
@@ -22,7 +23,7 @@ template <class T> std::unique_ptr<Layer<T>> make_softmax(const Making&);  // Lo
 
 template <class T>
 std::unique_ptr<Layer<T>> make_layer(const Making& making) {
-    constexpr Maker<T> makers[] = {make_linear<T>, make_activation<T>, make_convolution<T>, make_depthwise<T>, make_pool<T>, make_positions<T>, make_dropout<T>,
+    constexpr Maker<T> makers[] = {make_linear<T>, make_activation<T>, make_convolution<T>, make_depthwise<T>, make_normalization<T>, make_pool<T>, make_positions<T>, make_dropout<T>,
                                    make_join<T>, make_softmax<T>, make_shape<T>, make_glu<T>};
     for (Maker<T> make : makers)
         if (auto layer = make(making)) return layer;

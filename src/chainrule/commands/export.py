@@ -22,6 +22,16 @@ from ..tables import TableModel
 from ..tables.raw import columns_that_lose_digits, disagreement, inputs_text, raw_inputs, raw_network, raw_rows
 
 
+def _lengths(context: click.Context, parameter: click.Parameter, text: str | None) -> tuple[int, ...] | None:
+    """What --sample-shape says."""
+    if text is None:
+        return None
+    parts = text.split(",")
+    if not all(part.strip().isdecimal() and int(part) for part in parts):
+        raise click.BadParameter(f"must be lengths with commas between them, such as 1,8,8; got {text!r}")
+    return tuple(map(int, parts))
+
+
 @click.command(short_help="Write a model as ONNX, or as C.")
 @click.argument("path", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="MODEL")
 @click.option("--to", "form", type=click.Choice(["onnx", "c"]), required=True, help="The format.")
@@ -31,6 +41,13 @@ from ..tables.raw import columns_that_lose_digits, disagreement, inputs_text, ra
     help="The file (onnx) or the folder (c)  [default: beside MODEL]",
 )
 @click.option("--name", help="Of the functions and files of C  [default: made of that of MODEL]")
+@click.option(
+    "--sample-shape",
+    "shape",
+    callback=_lengths,
+    metavar="LENGTHS",
+    help="Of one sample, as 1,8,8, where the layers do not say it.",
+)
 @click.option("--train", is_flag=True, help="C that also learns, by the model's own optimizer.")
 @click.option(
     "--loss",
@@ -39,7 +56,14 @@ from ..tables.raw import columns_that_lose_digits, disagreement, inputs_text, ra
 )
 @click.option("--lr", type=click.FloatRange(min=0), help="The learning rate of --train  [default: the optimizer's]")
 def export(
-    path: Path, form: str, out: Path | None, name: str | None, train: bool, loss: str | None, lr: float | None
+    path: Path,
+    form: str,
+    out: Path | None,
+    name: str | None,
+    shape: tuple[int, ...] | None,
+    train: bool,
+    loss: str | None,
+    lr: float | None,
 ) -> None:
     """Write a model as ONNX, or as C99 source that needs nothing but a compiler.
 
@@ -67,10 +91,10 @@ def export(
         table = loaded if isinstance(loaded, TableModel) else None
         _require_ours([*places, *([] if table is None else [inputs])])
         if form == "onnx":
-            _onnx(model, out, None if table is None else raw_rows(table))
+            _onnx(model, out, shape, None if table is None else raw_rows(table))
         else:
             rows = {} if table is None else {"test_inputs": raw_rows(table, 32)}
-            _c(model, out, str(name), **rows, **(_training(model, loss, lr) if train else {}))
+            _c(model, out, str(name), sample_shape=shape, **rows, **(_training(model, loss, lr) if train else {}))
         if table is not None:
             _inputs(table, inputs)
     except (ValueError, RuntimeError, ModuleNotFoundError) as problem:
@@ -97,8 +121,8 @@ def _require_ours(places: list[Path]) -> None:
             raise ValueError(f"{place} is there already, and no export has written it: choose another place with --out")
 
 
-def _onnx(model: Module, out: Path, rows: np.ndarray | None = None) -> None:
-    proto = to_onnx(model, out)
+def _onnx(model: Module, out: Path, shape: tuple[int, ...] | None, rows: np.ndarray | None = None) -> None:
+    proto = to_onnx(model, out, sample_shape=shape)
     inputs, outputs = (
         {value.name: tuple(dim.dim_value or dim.dim_param for dim in value.type.tensor_type.shape.dim) for value in of}
         for of in (proto.graph.input, proto.graph.output)
@@ -114,7 +138,7 @@ def _onnx(model: Module, out: Path, rows: np.ndarray | None = None) -> None:
         if rows is not None:
             feeds = {"x": rows.astype(dtype)}
         arrays = iter(feeds.values())
-        x = each_shape(lambda _: next(arrays), sample_shape(model))  # in the form that the network takes
+        x = each_shape(lambda _: next(arrays), shape or sample_shape(model))  # in the form that the network takes
         try:
             said = onnxruntime.InferenceSession(str(out), providers=["CPUExecutionProvider"]).run(None, feeds)
         except Exception as problem:  # its errors have no common base; most often it lacks a kernel of float64

@@ -5,13 +5,14 @@ What a Module becomes says its rule (rules/). What has no rule is refused by nam
 
 from collections.abc import Callable, Mapping
 from itertools import combinations, pairwise
+from math import prod
 from typing import Any
 
 import numpy as np
 
 from .. import arrays, losses
 from ..arguments import positive
-from ..module import Module, parameters_of
+from ..module import Module, Parameter, parameters_of
 from ..structures import Structure, each, is_several, leaves
 from . import rules
 from .plan import Head, Plan
@@ -67,6 +68,7 @@ def lower(
         tuple(lowering.values),
         parameters,
         tuple([value.shape for value in values]),
+        tuple([_matrix(parameter, parameter in lowering.rows_of_numbers) for parameter in parameters]),
         tuple(lowering.ops),
         each(_number, x),
         each(_number, y),
@@ -118,6 +120,14 @@ def each_shape(function: Callable[[tuple[int, ...]], Any], shapes: Structure) ->
     if any(isinstance(part, tuple | list) for part in shapes):
         return tuple(function(tuple(shape)) for shape in shapes)
     return function(tuple(shapes))
+
+
+def _matrix(parameter: Parameter, is_row: bool) -> tuple[int, int, int]:
+    """A parameter to the engine: outputs, inputs (0 of a row of numbers), and a kernel's taps (0 of others)."""
+    n_out, *rest = parameter.shape
+    if is_row or not rest:
+        return parameter.size, 0, 0
+    return n_out, prod(rest), prod(rest[1:]) if len(rest) > 1 else 0
 
 
 def _number(part: Handle) -> int:

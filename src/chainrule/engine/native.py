@@ -5,7 +5,6 @@ import importlib.util
 import os
 from dataclasses import replace
 from functools import cache
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -113,7 +112,7 @@ def described(plan: Plan) -> dict[str, Any]:
     return {
         "dtype": plan.dtype,
         "values": list(plan.values),
-        "parameters": [_matrix(shape) for shape in plan.shapes],
+        "parameters": [(*matrix, shape) for matrix, shape in zip(plan.matrices, plan.shapes, strict=True)],
         "inputs": list(plan.inputs),
         "outputs": list(plan.outputs),
         "x": _form(plan.x, plan.x_shapes),
@@ -152,12 +151,6 @@ def program(told: dict[str, Any]) -> dict[str, str]:
     if len(told["rules"]) > 1:
         found["the rules of the parameters"] = ", ".join(map(str, told["rule_of"]))
     return found
-
-
-def _matrix(shape: tuple[int, ...]) -> tuple[int, int, int, tuple[int, ...]]:
-    """A parameter to the engine: outputs, inputs (0 of a vector), a kernel's taps (0 of others); and its shape."""
-    n_out, *rest = shape
-    return n_out, prod(rest) if rest else 0, prod(rest[1:]) if len(rest) > 1 else 0, shape
 
 
 def _form(structure: Structure, shapes: tuple[tuple[int, ...], ...]) -> tuple[str, list[str], list[tuple[int, ...]]]:

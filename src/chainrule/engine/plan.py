@@ -75,6 +75,7 @@ class Plan:
         outside.
     parameters : each once, however many ops share it.
     shapes : of their values, which were so when the network was lowered.
+    matrices : what each is to the engine: outputs, inputs (0 of a row of numbers), a kernel's taps (0 of others).
     x, y : the numbers of the values that come from outside, and of those that are asked for, in the form in which the
         network takes and gives them: a number, a tuple or a dict (structures.py).
     x_shapes, y_shapes : the shape of one sample of each of them.
@@ -97,6 +98,7 @@ class Plan:
     values: tuple[Value, ...]
     parameters: tuple[Parameter, ...]
     shapes: tuple[tuple[int, ...], ...]
+    matrices: tuple[tuple[int, int, int], ...]
     ops: tuple[Op, ...]
     x: Structure
     y: Structure

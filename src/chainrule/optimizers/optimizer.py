@@ -128,7 +128,7 @@ class Optimizer(Watched):
             raise ValueError(f"{kind}: a group has no {name} of its own; set that of the optimizer, got {value!r}")
         if name == "constraint":
             value = constraints.checked(self, value)
-        elif name != "lr" and "groups" in vars(self):  # the last that a constructor sets
+        elif name not in ("lr", "keepers") and "groups" in vars(self):  # the last that a constructor sets
             value = self._option(name, value)
         if name == "groups" and not (isinstance(value, tuple) and all(isinstance(one, Optimizer) for one in value)):
             value = grouped(self, value)
@@ -158,8 +158,8 @@ class Optimizer(Watched):
         """
         kind = next(one for one in type(self).__mro__ if one.__module__.startswith(PACKAGE))
         known = [argument.name for argument in signature.parameters(kind) if argument.name not in ("lr", "groups")]
-        now = {name: getattr(self, name) for name in known if hasattr(self, name)}
         given = {name: value for name, value in options.items() if name in known}
+        now = {name: getattr(self, name) for name in known if given and hasattr(self, name)}
         if given and len(now) == len(known):  # else the constructor of a class that is made from another is at work
             made: Any = kind(**{**now, **given, "lr": 0.0})
             given = {name: getattr(made, name) for name in given}

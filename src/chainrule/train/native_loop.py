@@ -203,8 +203,10 @@ class NativeLoop:
         """Look at all targets; that the engine knows the network and the loss says the rest."""
         if each(_sample_shape, data.x) != self.options["sample_shape"]:
             rehearse(self.model, self.loss, data, name)  # the model says best what it cannot take
-        row = [np.zeros((1, *shape), self.plan.dtype) for shape in self.plan.y_shapes]
-        check_targets(self.plan.loss, rebuild(self.plan.y, row), data, name)
+        zero = np.zeros((), self.plan.dtype)  # outputs that are all the same number in memory
+        shapes = [(len(data), *shape) for shape in self.plan.y_shapes]
+        rows = [np.ndarray(shape, zero.dtype, zero, strides=(0,) * len(shape)) for shape in shapes]
+        check_targets(self.plan.loss, rebuild(self.plan.y, rows), data, name)
 
     def run(self, first: int, end: int, watch: Watch) -> list[Epoch]:
         """Train from epoch `first` to before `end`, or to the end of a slice of time; returns the epochs finished.

@@ -162,6 +162,11 @@ class Chosen(ChosenOfMany, total=False):
     resume: bool
 
 
+# Where others have what is no option here.
+ELSEWHERE = dict.fromkeys(("lr", "learning_rate", "scheduler"), "; an optimizer has the rate: optimizer=Adam(lr=…)")
+ELSEWHERE |= {"sample_weight": "; weights go with the data: (x, target, sample_weight)"}
+ELSEWHERE |= dict.fromkeys(("validation_data", "val_data"), "; it is called validation")
+
 NAMES = tuple(field.name for field in fields(Options))
 
 
@@ -172,7 +177,7 @@ def chosen(who: str, options: Mapping[str, Any], without: tuple[str, ...] = ()) 
     """
     for name in options:
         if name not in NAMES or name in without:
-            raise TypeError(f"{who}() got an unexpected keyword argument {name!r}")
+            raise TypeError(f"{who}() got an unexpected keyword argument {name!r}{ELSEWHERE.get(name, '')}")
     if "epochs" not in options:
         raise TypeError(f"{who}() missing 1 required keyword-only argument: 'epochs'")
     return Options(**options, who=who)

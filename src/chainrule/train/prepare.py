@@ -118,7 +118,9 @@ def rehearse(model: Module, loss: Module, data: Dataset, name: str = "data") -> 
         weight = () if first.sample_weight is None else (first.sample_weight,)
         loss(y, first.target, *weight, **given(loss, first.extra))
     if isinstance(loss, Loss):
-        check_targets(loss, y, data, name)
+        n = len(data)  # as views of that one row: no memory, no arithmetic
+        rows = each(lambda part: arrays.namespace(part).broadcast_to(part[:1], (n, *part.shape[1:])), y)
+        check_targets(loss, rows, data, name)
 
 
 def rehearse_one_row(model: Module, data: Dataset, batch_size: int) -> None:
@@ -156,11 +158,9 @@ def require_counting(who: str, name: str, loss: Module, y: Structure, data: Data
 
 
 def check_targets(loss: Loss, y: Structure, data: Dataset, name: str = "data") -> None:
-    """Check all targets of `data`, given one row of outputs: their shape and dtype are what counts."""
-    n = len(data)  # as views of that one row: no memory, no arithmetic
-    rows = each(lambda part: arrays.namespace(part).broadcast_to(part[:1], (n, *part.shape[1:])), y)
-    loss.check(rows, data.target, data.sample_weight)
-    require_counting("fit", name, loss, rows, data)
+    """Check all targets of `data`, given outputs for all: their shape and dtype are what counts."""
+    loss.check(y, data.target, data.sample_weight)
+    require_counting("fit", name, loss, y, data)
 
 
 def inputs(who: str, name: str, x: Any, like: Array | None) -> Structure:

@@ -84,6 +84,7 @@ class Lowering:
         self.values: list[Value] = []
         self.ops: list[Op] = []
         self.parameters: dict[Parameter, int] = {}  # with their places in the plan's list
+        self.rows_of_numbers: set[Parameter] = set()  # which are no matrices, whatever their axes
         self.modules = model.modules()
         self.drawn: list[Module] = []
         self._laid_out: dict[tuple[int, Value], int] = {}
@@ -174,15 +175,15 @@ class Lowering:
         """x laid out by the last axis of its samples: a row for each position, such as a pixel, a column a channel."""
         shape = self.shape(layer, x)
         columns = shape[-1] if shape else 1
-        return self._as(layer, x, Value(columns, prod(shape[:-1])))
+        return self.laid_out(layer, x, Value(columns, prod(shape[:-1])))
 
     def flat(self, layer: Module, x: Handle) -> Handle:
         """x laid out with a row for each sample."""
-        return self._as(layer, x, Value(prod(self.shape(layer, x))))
+        return self.laid_out(layer, x, Value(prod(self.shape(layer, x))))
 
     def like(self, layer: Module, x: Handle, other: Handle) -> Handle:
         """x laid out as another value is."""
-        return self._as(layer, x, self.values[other.number])
+        return self.laid_out(layer, x, self.values[other.number])
 
     def image(self, layer: Module, x: Handle) -> Handle:
         """x laid out by the first axis of its samples: a row for each place, a column for each channel."""
@@ -202,7 +203,8 @@ class Lowering:
             self._laid_out[x.number, value] = self.add(kind, layer, [x], value, x.shape).number
         return Handle(self._laid_out[x.number, value], x.shape, is_image)
 
-    def _as(self, layer: Module, x: Handle, value: Value) -> Handle:
+    def laid_out(self, layer: Module, x: Handle, value: Value) -> Handle:
+        """x as another matrix, with the same numbers in the same order."""
         if self.values[x.number] == value:
             return x
         if (x.number, value) not in self._laid_out:

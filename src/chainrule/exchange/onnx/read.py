@@ -25,7 +25,9 @@ from .normalization import (
 )
 from .padding import read_pad
 from .patterns import PATTERNS, Pattern, X, operators
+from .pooling import READERS as POOLING
 from .sizes import Shape
+from .written_out import read_written_out
 
 Names = str | tuple[str, ...]
 READERS: dict[str, Callable[[Any, Node], Module]] = {  # of operators that stand for one layer of their own
@@ -33,6 +35,7 @@ READERS: dict[str, Callable[[Any, Node], Module]] = {  # of operators that stand
     "ConvTranspose": read_conv_transpose,
     "Col2Im": read_fold,
     "Pad": read_pad,
+    **POOLING,
     "BatchNormalization": read_batch_norm,
     "InstanceNormalization": read_instance_norm,
     "LayerNormalization": read_layer_norm,
@@ -203,6 +206,8 @@ class _Reader:
                 if axes <= (1 if rank is None else rank):  # else numbers would give the value more axes
                     options = {name: self._option(number, value) for name, number in found.items()}
                     return pattern.layer(**pattern.fixed, **options), value
+        if node.op in ("Add", "Mul", "Div") and (made := read_written_out(self, node)) is not None:
+            return made
         if node.op in READERS:
             return READERS[node.op](self, node), self._computed(node, 0)
         if node.op in ("Softmax", "LogSoftmax"):

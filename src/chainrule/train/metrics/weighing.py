@@ -11,7 +11,8 @@ from ...arrays import Array
 
 def rows(name: str, what: str, values: Any) -> np.ndarray:
     """values as an array with a row for each sample; TypeError or ValueError for what is none."""
-    found: np.ndarray = arrays.to_numpy(as_array(name, what, values))
+    plain = type(values) is np.ndarray and values.dtype.kind in "fiub"  # as all that fit and evaluate ask of
+    found: np.ndarray = values if plain else arrays.to_numpy(as_array(name, what, values))
     if not found.ndim:
         raise ValueError(f"{name}: {what} must have a row for each sample, (batch, …), got a single number")
     return found
