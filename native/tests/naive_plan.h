@@ -68,9 +68,20 @@ private:
                               int64_t(i) / columns, int64_t(i) % columns);
     }
 
-    Windows windows_of(const chainrule::Op& op) const {
-        return {op.settings.array("windows"), op.settings.array("taps"), rows_, plan.values[size_t(op.inputs[0])].positions,
-                columns_of(op.inputs[0]), columns_of(op.output)};
+    Windows windows_of(const chainrule::Op& op, bool transposed = false) const {
+        const int image = transposed ? op.output : op.inputs[0], other = transposed ? op.inputs[0] : op.output;
+        return {op.settings.array("windows"), op.settings.array("taps"), rows_, plan.values[size_t(image)].positions, columns_of(image), columns_of(other)};
+    }
+    // f(place in input j, place in y, place in the weight), for every product that a convolution of groups adds up.
+    template <class F>
+    void each_of_groups(const chainrule::Op& op, F f) const {
+        const Windows windows = windows_of(op);
+        const int64_t columns = windows.n_out;
+        windows.each([&](int64_t from, int64_t to, int64_t t) {
+            for (size_t j = 0; j < op.inputs.size(); ++j)
+                for (int64_t o = 0; o < columns; ++o)
+                    f(j, size_t(from * columns + o), size_t(to * columns + o), size_t((o * int64_t(op.inputs.size()) + int64_t(j)) * int64_t(windows.taps.size()) + t));
+        });
     }
     Sources sources_of(const chainrule::Op& op) const {
         return {op.settings.array("begins"), op.settings.array("sources"), rows_, plan.values[size_t(op.inputs[0])].positions};
@@ -82,6 +93,11 @@ private:
         const int64_t rows = rows_of(op.output), columns = columns_of(op.output);
         if (kind == "Linear") return linear_forward(x, parameters[size_t(op.parameters[0])], bias_of(op), rows, columns_of(op.inputs[0]), columns);
         if (kind == "Convolution") return convolution_forward(windows_of(op), x, parameters[size_t(op.parameters[0])], bias_of(op));
+        if (kind == "ConvolutionTransposed") {
+            V y = convolution_dx(windows_of(op, true), x, parameters[size_t(op.parameters[0])]);
+            for (size_t i = 0; i < y.size() && !bias_of(op).empty(); ++i) y[i] += bias_of(op)[i % size_t(columns)];
+            return y;
+        }
         if (kind == "Reshape") return x;
         V y = x;
         if (kind == "Sum" || kind == "Multiply") {
@@ -94,6 +110,14 @@ private:
                     const int64_t n = columns_of(op.inputs[k]);
                     y.insert(y.end(), inputs[k]->begin() + r * n, inputs[k]->begin() + (r + 1) * n);
                 }
+        } else if (kind == "Depthwise") {
+            y.assign(size_t(rows * columns), 0);
+            for (size_t i = 0; i < y.size() && !bias_of(op).empty(); ++i) y[i] = bias_of(op)[i % size_t(columns)];
+            const V& weight = parameters[size_t(op.parameters[0])];
+            each_of_groups(op, [&](size_t j, size_t from, size_t to, size_t w) { y[to] += (*inputs[j])[from] * weight[w]; });
+        } else if (kind == "Columns") {
+            y.resize(size_t(rows * columns));
+            for (size_t i = 0; i < y.size(); ++i) y[i] = x[picked(op, i)];
         } else if (kind == "Positions") {
             const Sources from = sources_of(op);
             y.assign(size_t(rows * columns), 0);
@@ -146,6 +170,19 @@ private:
             add(convolution_dw(windows_of(op), x, dy), gradients[size_t(op.parameters[0])]);
             if (op.parameters.size() > 1) add(linear_db(dy, rows, columns), gradients[size_t(op.parameters[1])]);
             add(convolution_dx(windows_of(op), dy, parameters[size_t(op.parameters[0])]), dx);
+        } else if (kind == "ConvolutionTransposed") {
+            add(convolution_dw(windows_of(op, true), dy, x), gradients[size_t(op.parameters[0])]);
+            if (op.parameters.size() > 1) add(linear_db(dy, rows, columns), gradients[size_t(op.parameters[1])]);
+            add(convolution_forward(windows_of(op, true), dy, parameters[size_t(op.parameters[0])], {}), dx);
+        } else if (kind == "Depthwise") {
+            if (op.parameters.size() > 1) add(linear_db(dy, rows, columns), gradients[size_t(op.parameters[1])]);
+            const V& weight = parameters[size_t(op.parameters[0])];
+            each_of_groups(op, [&](size_t j, size_t from, size_t to, size_t w) {
+                gradients[size_t(op.parameters[0])][w] += values[size_t(op.inputs[j])][from] * dy[to];
+                dvalues[size_t(op.inputs[j])][from] += weight[w] * dy[to];
+            });
+        } else if (kind == "Columns") {
+            for (size_t i = 0; i < dy.size(); ++i) dx[picked(op, i)] += dy[i];
         } else if (kind == "Positions") {
             const V& weights = op.settings.array("weights");
             sources_of(op).each([&](int64_t source, int64_t target, size_t e) {
@@ -200,6 +237,11 @@ private:
         const chainrule::ValueShape& image = plan.values[size_t(last ? op.output : op.inputs[0])];
         const size_t n = size_t(image.size()), faster = size_t(last ? image.columns : image.positions);
         return i / n * n + i % n % faster * (n / faster) + i % n / faster;
+    }
+
+    size_t picked(const chainrule::Op& op, size_t i) const {
+        const size_t columns = size_t(columns_of(op.output));
+        return i / columns * size_t(columns_of(op.inputs[0])) + size_t(op.settings.array("sources")[i % columns]);
     }
 
     // Where the two numbers lie that make number i of a GLU.

@@ -97,10 +97,31 @@ struct Builder {
     }
     int convolution_again(int x, const Axes& axes, int y) { return convolution_with(x, axes, writer(y).parameters); }
     int convolution_with(int x, const Axes& axes, const std::vector<int>& parameters) {
-        chainrule::Settings s = settings("Convolution");
-        s.arrays = {{"windows", begins_of(axes)}, {"taps", taps_of(axes)}};
-        const int64_t n_out = plan.parameters[size_t(parameters[0])].n_out;
-        return op(s, {x}, {n_out, int64_t(s.array("windows").size())}, parameters);
+        const chainrule::Settings s = sliding("Convolution", axes);
+        return op(s, {x}, {plan.parameters[size_t(parameters[0])].n_out, int64_t(s.array("windows").size())}, parameters);
+    }
+    // The windows are y's, of which each is made of a position of x: as many as these axes have.
+    int transposed(int x, int64_t n_out, const Axes& axes, bool bias = true) {
+        int64_t positions = 1;
+        for (const Axis& axis : axes) positions *= axis.length;
+        const chainrule::Settings s = sliding("ConvolutionTransposed", axes);
+        const int64_t taps = int64_t(s.array("taps").size());
+        std::vector<int> parameters{parameter({shape(x).columns, n_out * taps, taps})};
+        if (bias) parameters.push_back(parameter({n_out, 0}));
+        return op(s, {x}, {n_out, positions}, parameters);
+    }
+    // Each column by itself, of one value or of several next to each other; and the columns of a value in another order.
+    int depthwise(const std::vector<int>& x, const Axes& axes, bool bias = true) {
+        const chainrule::Settings s = sliding("Depthwise", axes);
+        const int64_t taps = int64_t(s.array("taps").size()), columns = shape(x[0]).columns;
+        std::vector<int> parameters{parameter({columns, int64_t(x.size()) * taps, taps})};
+        if (bias) parameters.push_back(parameter({columns, 0}));
+        return op(s, x, {columns, int64_t(s.array("windows").size())}, parameters);
+    }
+    int columns(int x, const std::vector<int>& sources) {
+        chainrule::Settings s = settings("Columns");
+        s.arrays["sources"].assign(sources.begin(), sources.end());
+        return op(s, {x}, {int64_t(sources.size()), shape(x).positions});
     }
     // Each position a weighted sum of some of x's, or `elsewhere` where there is none; or the greatest of them.
     int positions(int x, const Table& table, double elsewhere = 0) {
@@ -128,6 +149,11 @@ struct Builder {
     const chainrule::ValueShape& shape(int v) const { return plan.values[size_t(v)]; }
 
 private:
+    static chainrule::Settings sliding(const std::string& kind, const Axes& axes) {
+        chainrule::Settings s = settings(kind);
+        s.arrays = {{"windows", begins_of(axes)}, {"taps", taps_of(axes)}};
+        return s;
+    }
     int value(chainrule::ValueShape shape) {
         plan.values.push_back(shape);
         return int(plan.values.size()) - 1;

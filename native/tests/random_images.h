@@ -32,13 +32,16 @@ struct Images {
     // Something for images, on a value of any shape.
     int draw(int x, int64_t n_out) {
         if (net.shape(x).positions == 1 && below(2)) return last(x);
-        switch (below(9)) {
+        switch (below(12)) {
             case 0: case 1: case 2: return convolution(x, windows(x), n_out);
             case 3: return net.max_pool(x, pool(x));
             case 4: return net.max_pool(x, some(x, 1));
             case 5: return around(x);
             case 6: return net.positions(x, weighed(below(2) ? pool(x) : some(x, 0)), below(2) ? 0 : 0.5);
             case 7: return residual(x, n_out);
+            case 8: return net.depthwise({x}, windows(x), below(3) > 0);
+            case 9: return groups(x, n_out);
+            case 10: return transposed(x, n_out);
             default: return net.shape(x).positions > 1 && net.shape(x).size() <= 4 * most ? net.channels_first(x) : convolution(x, windows(x), n_out);
         }
     }
@@ -91,6 +94,30 @@ private:
                 }
         convolutions.push_back(net.convolution(x, n_out, axes, below(4) > 0));
         return convolutions.back();
+    }
+
+    // What groups of channels see of x, each output one of theirs.
+    int groups(int x, int64_t n_out) {
+        const int64_t of_group = 1 + below(3);
+        std::vector<int> seen;
+        for (int64_t j = 0; j < of_group; ++j) {
+            std::vector<int> sources;
+            for (int64_t o = 0; o < n_out; ++o) sources.push_back(int(below(size_t(net.shape(x).columns))));
+            seen.push_back(j > 0 && below(4) == 0 ? seen[0] : net.columns(x, sources));
+        }
+        return net.depthwise(seen, windows(x));
+    }
+    // An image of so many windows as x has positions.
+    int transposed(int x, int64_t n_out) {
+        Axes found = axes(net.shape(x).positions);
+        int64_t positions = 1;
+        for (Axis& axis : found) {
+            const int64_t windows = axis.length;
+            axis.kernel = 1 + below(3), axis.stride = 1 + below(2), axis.dilation = below(4) ? 1 : 2;
+            axis.length = (windows - 1) * axis.stride + axis.reach();
+            positions *= axis.length;
+        }
+        return positions <= 3 * most ? net.transposed(x, n_out, found, below(4) > 0) : convolution(x, windows(x), n_out);
     }
 
     // A pool's windows, with padding of which every window sees less than all.

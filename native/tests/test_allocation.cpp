@@ -60,6 +60,8 @@ static Builder images(const char* optimizer) {
     const int body = net.convolution(net.positions(h, padded(around, Around::nothing)), 12, kernel);
     const int small = net.max_pool(net.dropout(net.add("ReLU", {net.add("Sum", {h, body})}), 0.25), seen(halves));
     const int y = net.channels_first(net.positions(net.convolution(small, 20, {{8, 3, 2}, {6, 3, 1, 2}}), seen({{3, 3}, {2}})));
+    const int grown = net.transposed(net.depthwise({small}, {{8, 3}, {6}}), 2, {{13, 3, 2}, {6}}), z = net.depthwise({net.columns(grown, {1, 0, 0}), net.columns(grown, {1, 1, 0})}, {{78, 5, 3}});
+    net.head(net.linear(net.channels_first(z), 2));
     net.head(net.linear(y, 7), "CrossEntropyLoss");
     net.optimizer(optimizer, {{"clip_norm", 1}});
     return net;

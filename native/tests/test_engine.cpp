@@ -484,8 +484,8 @@ TEST("an engine that takes over another's parameters goes on with the same bits,
         for (int batch : {1, 10, 40}) {
             Builder net;
             const int x = net.channels_last(net.input(6 * channels), 6), h = net.add("Sigmoid", {net.convolution(x, channels, {{3, 2}, {2}})});
-            const int around = net.positions(h, padded({{2, 1, 1, 1, 1}, {2}}, Around::nothing), 0.5), y = net.convolution(around, channels, {{4, 3}, {2, 2}});
-            net.head(net.linear(net.channels_first(net.add("Softplus", {net.max_pool(y, seen({{2, 2}}))})), 3));
+            const int around = net.positions(h, padded({{2, 1, 1, 1, 1}, {2}}, Around::nothing), 0.5), y = net.transposed(net.convolution(around, channels, {{4, 3}, {2, 2}}), 5, {{4, 3}});
+            net.head(net.linear(net.channels_first(net.add("Softplus", {net.max_pool(net.depthwise({net.transposed(net.add("Sigmoid", {y}), channels, {{8, 2, 2}})}, {{8, 3}}), seen({{6, 2, 2}}))})), 3));
             net.optimizer("SGD");
             compare_plans(float(), net.plan, batch, "images of " + std::to_string(channels) + " channels");
             compare_plans(double(), net.plan, batch, "images of " + std::to_string(channels) + " channels");

@@ -764,6 +764,8 @@ TEST("a broken plan is refused, and the message says what is wrong") {
     net.head(net.add("Multiply", {net.dropout(net.linear(x, 3), 0.5), net.linear(x, 3)}));
     const int image = net.channels_last(net.linear(x, 36), 12), pooled = net.max_pool(net.convolution(image, 5, {{4, 2}, {3, 2}}), seen({{3, 2}, {2, 1}}));
     net.head(net.linear(net.channels_first(net.positions(pooled, padded({{2, 1, 1, 1, 1}, {2}}, Around::nothing))), 3));
+    const int grown = net.transposed(pooled, 2, {{4, 2, 2}, {2}}), groups = net.depthwise({net.columns(grown, {1, 0, 1}), net.columns(grown, {0, 0, 1})}, {{8, 2}});
+    net.head(net.channels_first(groups));
     net.optimizer("Adam");
     CHECK(why_refused(net.plan).empty(), "%s", why_refused(net.plan).c_str());
     const auto op = [](Plan& p, const char* kind) -> Op& { return *std::find_if(p.ops.begin(), p.ops.end(), [&](const Op& o) { return o.settings.kind == kind; }); };
@@ -819,6 +821,20 @@ TEST("a broken plan is refused, and the message says what is wrong") {
         {"a Convolution with a Linear's weight", [&](Plan& p) { op(p, "Convolution").parameters[0] = 0; }},
         {"a Convolution with a kernel for a bias", [&](Plan& p) { op(p, "Convolution").parameters[1] = op(p, "Convolution").parameters[0]; }},
         {"a Convolution with another layer's bias", [&](Plan& p) { op(p, "Convolution").parameters[1] = 1; }},
+        {"windows out of order", [&](Plan& p) { std::swap(op(p, "Convolution").settings.arrays["windows"][0], op(p, "Convolution").settings.arrays["windows"][1]); }},
+        {"a window that comes twice", [&](Plan& p) { op(p, "Convolution").settings.arrays["windows"][1] = 0; }},
+        {"a ConvolutionTransposed of fewer windows", [&](Plan& p) { op(p, "ConvolutionTransposed").settings.arrays["windows"].pop_back(); }},
+        {"a ConvolutionTransposed over y's end", [&](Plan& p) { op(p, "ConvolutionTransposed").settings.arrays["taps"][0] = 7; }},
+        {"a ConvolutionTransposed of two values", [&](Plan& p) { op(p, "ConvolutionTransposed").inputs.push_back(op(p, "MaxPool").output); }},
+        {"a ConvolutionTransposed with a convolution's kernel", [&](Plan& p) { op(p, "ConvolutionTransposed").parameters[0] = op(p, "Convolution").parameters[0]; }},
+        {"a ConvolutionTransposed with a bias of x's columns", [&](Plan& p) { op(p, "ConvolutionTransposed").parameters[1] = op(p, "Convolution").parameters[1]; }},
+        {"groups that see too few values", [&](Plan& p) { op(p, "Depthwise").inputs.pop_back(); }},
+        {"groups that see values of other columns", [&](Plan& p) { op(p, "Depthwise").inputs[1] = op(p, "ConvolutionTransposed").output; }},
+        {"groups that see nothing", [&](Plan& p) { op(p, "Depthwise").inputs.clear(); }},
+        {"groups that see more than there is room for", [&](Plan& p) { op(p, "Depthwise").inputs.assign(65, op(p, "Depthwise").inputs[0]); }},
+        {"columns that are not there", [&](Plan& p) { op(p, "Columns").settings.arrays["sources"][0] = 2; }},
+        {"a column too few", [&](Plan& p) { op(p, "Columns").settings.arrays["sources"].pop_back(); }},
+        {"columns at other positions", [&](Plan& p) { op(p, "Columns").inputs[0] = op(p, "Convolution").output; }},
         {"a kernel of other taps", [&](Plan& p) { p.parameters[size_t(op(p, "Convolution").parameters[0])].taps = 6; }},
         {"a kernel without taps", [&](Plan& p) { p.parameters[size_t(op(p, "Convolution").parameters[0])].taps = 0; }},
         {"a kernel of fewer outputs", [&](Plan& p) { p.parameters[size_t(op(p, "Convolution").parameters[0])].n_out = 4; }},
@@ -923,7 +939,7 @@ TEST("a plan that is broken anywhere is refused, or runs") {
                 case 20: head.loss = settings(std::vector<std::string>{"MSELoss", "NLLLoss", "CrossEntropyLoss", "BCEWithLogitsLoss", "HuberLoss", ""}[size_t(below(6))]); break;
                 case 21: plan.outputs.push_back(place()); if (below(2)) plan.heads.push_back(head); break;
                 case 22: plan.parameters[size_t(below(plan.parameters.size()))].taps = number(); break;
-                case 23: op.settings.kind = std::vector<std::string>{"Convolution", "Positions", "MaxPool", "ChannelsLast", "ChannelsFirst"}[size_t(below(5))]; break;
+                case 23: op.settings.kind = std::vector<std::string>{"Convolution", "ConvolutionTransposed", "Depthwise", "Columns", "Positions", "MaxPool", "ChannelsLast", "ChannelsFirst"}[size_t(below(8))]; break;
                 default: {  // a table
                     if (op.settings.arrays.empty()) break;
                     std::vector<double>& table = std::next(op.settings.arrays.begin(), below(op.settings.arrays.size()))->second;

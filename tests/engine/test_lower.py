@@ -10,6 +10,13 @@ from chainrule.engine.rules import losses as loss_rules
 from chainrule.engine.rules.rule import known_kinds
 
 
+# Python's loop trains these, and the engine refuses them by their names.
+WITHOUT_A_RULE = {
+    *(f"{name}{axes}d" for name in ("BatchNorm", "Dropout", "LPPool", "MaxUnpool") for axes in (1, 2, 3)),
+    *("ChannelShuffle", "Fold", "LocalResponseNorm", "PixelShuffle", "PixelUnshuffle", "Unfold"),
+}
+
+
 def _linear(*sizes, **options):
     return cr.Linear(*sizes, dtype="float64", rng=0, **options)
 
@@ -247,7 +254,8 @@ def test_every_layer_and_loss_of_the_framework_has_a_rule():
 
     assert subclasses(cr.Loss) - {cr.MultiLoss} == set(loss_rules.RULES)
     layers = {kind for kind in subclasses(cr.Module) if kind.__module__.startswith("chainrule.layers")}
-    assert layers == known_kinds()
+    assert known_kinds() <= layers
+    assert {kind.__name__ for kind in layers - known_kinds()} == WITHOUT_A_RULE
 
 
 @pytest.mark.parametrize("kind", sorted(known_kinds(), key=lambda kind: kind.__name__))

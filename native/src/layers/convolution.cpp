@@ -25,6 +25,7 @@ public:
         : Weighted<T>(making), transposed_(transposed), channels_(image_of(making).columns), positions_(image_of(making).positions),
           n_out_(rows_of(making).columns), sliding_(making, positions_, rows_of(making).positions) {
         const ParameterShape& weight = making.shapes[0];
+        if (making.x.size() != 1) making.refuse("it reads one value");
         if (weight.n_out != n_out_ || weight.n_in != depth() || weight.taps != taps()) making.refuse("the weight does not fit");
         if (this->has_bias_ && (making.shapes[1].n_in != 0 || making.shapes[1].n_out != making.y.columns)) making.refuse("the bias does not fit the weight");
         for (int64_t begin : sliding_.begins) offsets_.push_back(int32_t(begin * panel_width<T>(channels_)));
@@ -42,8 +43,8 @@ public:
     void lay_out(Arena& arena, int64_t, bool) override {
         // Columns count in 32 bits; evaluation has memory for k_block samples at most, however few a batch has.
         const Value<T>&image = transposed_ ? y() : x(), &rows = transposed_ ? x() : y();
-        const int64_t most = std::max(image.capacity, checked_product(k_block, positions_));
-        if (std::max(matrix_size<T>(most, channels_), matrix_size<T>(rows.capacity, n_out_)) > std::numeric_limits<int32_t>::max())
+        const auto most = [](const Value<T>& value) { return matrix_size<T>(std::max(value.capacity, checked_product(k_block, value.positions)), value.columns); };
+        if (std::max(most(image), most(rows)) > std::numeric_limits<int32_t>::max())
             throw std::length_error("a batch of images has more numbers than a Convolution can count");
         by_tap_ = arena.take<T>(goes_side_by_side() ? checked_product(taps() / sliding_.tap_run, side_size()) : checked_product(taps(), tap_size()));
     }
@@ -105,6 +106,8 @@ public:
         each_block(image, samples, [&](T* const* window, int64_t first, int64_t n) {
             windows::dw<T>(window, columns_.place.data(), rows.slice(first, first + n), to, depth(), to.add || first > 0, to.update && first + n == rows.rows, begin, end, tiling);
         });
+        // What an activation has left in x's padding stands beside dW then.
+        if (transposed_) clear_padding(Matrix<T>(to.update ? to.weight_value : to.weight, depth(), n_out_).slice(begin, end));
         if (prepare_next && (transposed_ || !this->coming().input_only)) turn(begin, end);
     }
     // Layer by layer, threads divide samples on the way forward, and what is left to one of them on the way back.
