@@ -115,6 +115,27 @@ Hash optimizers(std::initializer_list<std::string> kinds) {
     return hash;
 }
 
+// What is updated whole: where the weight lies in each way, and is turned before its products.
+template <class T>
+Hash wholes(const char* kind) {
+    Hash hash;
+    for (const ParameterShape& shape : {ParameterShape{100, 0}, {3, 2}, {7, 1}, {1, 9}, {5, 40}, {40, 5}, {17, 33}, {70, 90}, {300, 20}})
+        for (double further : {0, 1}) {
+            const auto optimizer = make_optimizer<T>(optimizer_settings(kind, {{"weight_decay", 0.01}, {"clip_value", 2}, {"d", 1 + further}, {"nesterov", further}}));
+            const auto update = optimizer->of_whole(shape);
+            const size_t size = size_t(parameter_size<T>(shape));
+            std::vector<T> value(size), gradient(size), states[2] = {value, value}, scratch(size_t(update->scratch()));
+            T* pointers[] = {states[0].data(), states[1].data()};
+            for (int64_t step = 1; step <= 5; ++step) {
+                int64_t i = 0;
+                each_place<T>(shape, [&](int64_t at) { gradient[size_t(at)] = T(number(step * 7919 + i++)); });
+                update->update({0.01, step, 0.37}, value.data(), gradient.data(), pointers, scratch.data());
+            }
+            each_place<T>(shape, [&](int64_t at) { hash.add(value[size_t(at)]); });
+        }
+    return hash;
+}
+
 template <class T>
 Hash bounds() {
     Hash hash;
@@ -219,6 +240,12 @@ TEST("optimizers give the same bits") {
     const std::initializer_list<std::string> others{"NAdam", "RAdam", "Adamax", "Adadelta", "Rprop", "ASGD"};
     expect<float>("other optimizers", optimizers<float>(others), 0x79f883cac244b853, true);
     expect<double>("other optimizers", optimizers<double>(others), 0x4168636f9a9ddc2a, true);
+}
+TEST("optimizers of whole parameters give the same bits") {
+    expect<float>("Adafactor", wholes<float>("Adafactor"), 0xe2d3549ff7ac6ee5);
+    expect<double>("Adafactor", wholes<double>("Adafactor"), 0xc533b38477523ac3);
+    expect<float>("Muon", wholes<float>("Muon"), 0xae9e697cf135753b);
+    expect<double>("Muon", wholes<double>("Muon"), 0xd8bccb2f78fe7565);
 }
 TEST("constraints give the same bits") {
     expect<float>("constraints", bounds<float>(), 0xe9c1bfbc6e5076de, true);

@@ -12,6 +12,7 @@ from networks import bits, values
 
 import chainrule as cr
 from chainrule.engine import lower
+from chainrule.engine.native import compile_plan
 
 RTOL = 1e-10  # the design's promise for float64 after 50 steps
 CHAOS = 5e-10  # where rounding alone may move more than this share of the numbers, equality says nothing
@@ -375,6 +376,25 @@ def test_a_plan_shows_what_is_frozen_and_the_rules():
         "    rule 2  the optimizer's own",
     ]
     assert lines[-1].startswith("float64, 738 parameters (202 frozen), ")
+
+
+def test_a_plan_shows_what_goes_around_the_rules_and_what_vectors_decay_by():
+    optimizer = cr.Lookahead(cr.Muon(0.01, adamw_weight_decay=0.5), k=2)
+    plan = lower(build(), cr.MSELoss(), optimizer, sample_shape=(3,), batch=10)
+    assert str(plan).splitlines()[-4:-1] == [
+        "    Lookahead(Muon(lr=0.01, adamw_weight_decay=0.5), k=2)",
+        "    rule 0  the optimizer's own",
+        "    rule 1  the optimizer's own, weight_decay=0.5",
+    ]
+
+
+def test_adafactor_takes_less_memory_than_adam():
+    """Of a matrix the means of its rows and columns, and room for the step of the largest one."""
+    model = cr.Sequential(*(cr.Linear(64, 64, bias=False, rng=i) for i in range(6)))
+    plans = [lower(model, cr.MSELoss(), rule, sample_shape=(64,), batch=1) for rule in (cr.Adam(), cr.Adafactor())]
+    adam, adafactor = (compile_plan(plan).bytes for plan in plans)
+    saved = (2 * 6 - 1) * 64 * 64 * 4
+    assert saved - 6 * 4096 < adam - adafactor < saved
 
 
 def test_operations_leave_out_what_is_frozen_and_what_lies_before():

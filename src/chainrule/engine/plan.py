@@ -216,7 +216,8 @@ class Plan:
         decay = self.rules[i]["weight_decay"]
         other = f", weight_decay={decay:g}" if decay else ", without decay"
         own = owner is self.optimizer or owner is getattr(self.optimizer, "optimizer", None)
-        return ("the optimizer's own" if own else signature.call(owner)) + other * (decay != owner.weight_decay)
+        words = "the optimizer's own" if own else signature.call(owner)
+        return words if decay == owner.weight_decay else words + other
 
     def _totals(self) -> str:
         total = sum(parameter.size for parameter in self.parameters)
