@@ -227,6 +227,8 @@ private:
             numbers += 2 * double(value.columns) * double(value.positions);
             has_images = has_images || value.positions > 1;
         }
+        // What layers share adds up its gradient layer after layer where several threads do it; so all rows pass at once.
+        if (parameters_.has_shared()) return plan_.batch > k_block ? plan_.batch : k_block;
         if (!has_images) return is_big_ ? 2 * k_block : k_block;
         const int64_t fit = int64_t(double(near_cache / 2) / (numbers * double(sizeof(T)))) / row_block * row_block;
         return fit < row_block ? row_block : fit < k_block ? fit : k_block;

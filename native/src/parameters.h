@@ -53,6 +53,9 @@ public:
     // ---- what the layers say, before memory is counted
 
     void use(int i) { ++uses_[size_t(i)]; }
+    bool has_shared() const {  // by several layers
+        return std::any_of(uses_.begin(), uses_.end(), [](int n) { return n > 1; });
+    }
     // Does the optimizer do nothing but value -= lr · gradient to this one, which one layer alone uses?
     bool may_fuse_update(int i) const { return is_plain(i) && uses_[size_t(i)] == 1; }
     bool is_plain(int i) const { return !rules_.empty() && is_trained(i) && rules_[size_t(rule(i))].is_plain; }
