@@ -32,7 +32,7 @@ def write_running(writer: Any, layer: Running, name: str, x: Any) -> str:
 
 
 def write_layer_norm(writer: Any, layer: layers.LayerNorm, name: str, x: Any) -> str:
-    """A LayerNormalization, if that is asked for, and else what it is made of; in float64 too, for its eps is float32."""
+    """A LayerNormalization, if that is asked for, and else what it is made of, which keeps its eps in float64 too."""
     axis = -len(layer.normalized_shape)
     if (writer.asked or 0) < 17 or writer.dtype == np.float64:
         x_hat = standardized(writer, layer, x, centred=True)
