@@ -32,7 +32,7 @@ def write_running(writer: Any, layer: Running, name: str, x: Any) -> str:
 
 
 def write_layer_norm(writer: Any, layer: layers.LayerNorm, name: str, x: Any) -> str:
-    """A LayerNormalization, if that is asked for, and else what it is made of; in float64, which that computes."""
+    """A LayerNormalization, if that is asked for, and else what it is made of, which keeps its eps in float64 too."""
     axis = -len(layer.normalized_shape)
     if (writer.asked or 0) < 17 or writer.dtype == np.float64:
         x_hat = standardized(writer, layer, x, centred=True)
@@ -79,11 +79,11 @@ def write_local_response(writer: Any, layer: layers.LocalResponseNorm, name: str
     for key, value in numbers.items():
         _require_exact(writer, key, value)
     shape = x.x.shape[1:]
-    value = (
-        x.name if len(shape) == 3 else writer.add("Reshape", x.name, writer.shape(name, (shape[0], prod(shape[1:]), 1)))
-    )
-    y = writer.add("LRN", value, size=layer.size, **numbers)
-    return str(y if len(shape) == 3 else writer.add("Reshape", y, writer.shape(name, shape)))
+    if len(shape) == 3:
+        return str(writer.add("LRN", x.name, size=layer.size, **numbers))
+    image = writer.add("Reshape", x.name, writer.shape(name, (shape[0], prod(shape[1:]), 1)))
+    y = writer.add("LRN", image, size=layer.size, **numbers)
+    return str(writer.add("Reshape", y, writer.shape(name, shape)))
 
 
 def _eps(writer: Any, layer: Any) -> dict[str, float]:

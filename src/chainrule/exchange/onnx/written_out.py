@@ -132,9 +132,9 @@ def _in_groups(reader: Any, back: Node, weight: str, bias: str | None) -> tuple[
     """An InstanceNormalization of groups, between two Reshapes, and weights for each channel."""
     graph = reader.graph
     normal = graph.producers.get(back.inputs[0])
-    there = (
-        graph.producers.get(normal.inputs[0]) if normal is not None and normal.op == "InstanceNormalization" else None
-    )
+    if normal is None or normal.op != "InstanceNormalization":
+        return None
+    there = graph.producers.get(normal.inputs[0])
     if there is None or there.op != "Reshape":
         return None
     source = there.inputs[0]
@@ -152,9 +152,8 @@ def _in_groups(reader: Any, back: Node, weight: str, bias: str | None) -> tuple[
     fits = all(w[-(len(shape) - 1) :] == (channels, *(1,) * (len(shape) - 2)) and prod(w) == channels for w in wide)
     if not same or not fits or (ones != 1).any() or graph.constants[zeros].any():
         return None
-    w, b = (
-        None if n is None else reader._parameter((n, "rows"), graph.constants[n].ravel(), 1.0) for n in (weight, bias)
-    )
+    rows = [None if name is None else (name, graph.constants[name].ravel()) for name in (weight, bias)]
+    w, b = (None if one is None else reader._parameter((one[0], "rows"), one[1], 1.0) for one in rows)
     made = layers.GroupNorm(groups, channels, epsilon(reader, normal), weight=w, bias=False if b is None else b)
     return made, source
 
