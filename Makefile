@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 OUT    ?= chainrule-disk
-BENCHMARKS := training_speed branches grid options_cost prediction_latency threads many_networks time_to_loss import_time \
+BENCHMARKS := training_speed branches convolution grid options_cost prediction_latency threads many_networks time_to_loss import_time \
     sklearn_estimators
 NATIVE := $(wildcard native/CMakeLists.txt native/src/* native/src/*/*)
 

@@ -24,6 +24,7 @@ HERE = Path(__file__).parent
 NAMES = (
     "training_speed",
     "branches",
+    "convolution",
     "grid",
     "options_cost",
     "prediction_latency",
@@ -32,7 +33,7 @@ NAMES = (
     "time_to_loss",
     "import_time",
 )
-LATER = {"branches"}  # benchmarks without whose results there is a page, which leaves out their sections
+LATER = {"branches", "convolution"}  # benchmarks without whose results there is a page, which leaves out their sections
 NUMBER = re.compile(r"[–≤≥]|\d+(?!\d*-)")  # but not 2-25-25-2
 MARK = "<!-- gain: made by benchmarks/performance_page.py -->"
 OTHERS = ("torch.compile", "JAX scan", "JAX", "NumPy", "scikit-learn", "thinc", "onnxruntime", "torch.jit")
@@ -230,6 +231,42 @@ def branches(result: dict[str, Any]) -> dict[str, str]:
         "branches_chart": picture("performance-branches", "Microseconds of a training step of networks with branches"),
         "branches_missed": _count(result["targets"]),
         "branches_skips": ratios(skips),
+    }
+
+
+def convolution(result: dict[str, Any]) -> dict[str, str]:
+    """Training steps of networks of images and series."""
+    asked = {row["what"]: (row["target"], row["met"]) for row in result["targets"]}
+
+    def against(row: dict[str, Any], key: str, what: str) -> str | None:
+        target, is_met = asked.get(f"{row['network']}, batch {row['batch']}: {what}", (None, True))
+        if row.get(key) is None:
+            return None
+        value = f"{100 * row[key]:.0f} %" if key == "share" else ratio(row[key])
+        if target is None:
+            return value
+        wanted = f"{100 * float(target.split()[1]):.0f} %" if key == "share" else target.split()[1]
+        return f"{value if is_met else f'**{value}**'} ({wanted})"
+
+    rows = [
+        (
+            row["network"],
+            row["batch"],
+            row["us"],
+            against(row, "share", "share of the peak"),
+            against(row, "eager", "times PyTorch eager"),
+            against(row, "jax", "times JAX scan"),
+        )
+        for row in result["steps"]
+    ]
+    heads = ("network", "batch", "µs a step", "of the peak (asked)", "× PyTorch eager (asked)", "× JAX scan (asked)")
+    networks = [f"- *{row['network']}*: {row['text']}." for row in result["distances"]]
+    far = max(far for row in result["distances"] for name, far in row.items() if name not in ("network", "text"))
+    return {
+        "convolution_networks": "\n".join(networks),
+        "convolution": table(rows, heads),
+        "convolution_missed": _count(result["targets"]),
+        "convolution_same": f"{far:.0e}",
     }
 
 
@@ -485,6 +522,8 @@ def page(results: Results) -> str:
     pieces = summary(results) | machine(results) | steps(results["training_speed"]) | grid(results["grid"])
     if "branches" in results:
         pieces |= branches(results["branches"])
+    if "convolution" in results:
+        pieces |= convolution(results["convolution"])
     pieces |= options(results["options_cost"]) | latency(results["prediction_latency"])
     pieces |= (
         threads(results["threads"])
