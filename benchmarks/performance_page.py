@@ -246,7 +246,7 @@ def convolution(result: dict[str, Any]) -> dict[str, str]:
         if target is None:
             return value
         wanted = f"{100 * float(target.split()[1]):.0f} %" if key == "share" else target.split()[1]
-        return f"{value if is_met else f'**{value}**'} ({wanted})"
+        return f"{value}{'' if is_met else ' ✗'} ({wanted})"
 
     rows = [
         (
