@@ -351,8 +351,8 @@ def test_the_examples_of_onnx_are_read_rightly_or_refused():
             continue
         try:
             said = model(tuple(inputs) if len(inputs) > 1 else inputs[0])
-        except ValueError:  # of a batch of one that is to be repeated
-            assert name.endswith("_bcast")
+        except (ValueError, TypeError):  # of a batch of one that is to be repeated, or of integers, which layers refuse
+            assert name.endswith(("_bcast", "edge_pad", "reflect_pad", "wrap_pad"))
             continue
         np.testing.assert_allclose(said, expected, rtol=1e-5, atol=1e-6, err_msg=name)
         read.add(name)
