@@ -385,8 +385,8 @@ def test_nan_goes_through_and_is_seen():
 
 def test_too_many_rows_for_a_step_are_refused():
     compiled = cr.compile(small_network(cr.SGD(lr=0.1)), cr.MSELoss(), batch_size=4)
-    for call in (lambda: compiled.forward(X), lambda: compiled.step(X, Y)):
-        with pytest.raises(ValueError, match="more rows than the plan's batch"):
+    for name, call in (("forward", lambda: compiled.forward(X)), ("step", lambda: compiled.step(X, Y))):
+        with pytest.raises(ValueError, match=rf"^{name}: x must have at most 4 rows, the batch_size .*, got 6"):
             call()
     assert compiled.predict(X).shape == (6, 2)
 

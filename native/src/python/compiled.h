@@ -204,6 +204,7 @@ public:
     nb::object forward(nb::handle x, bool training) {
         if (!is_plain_) return forward_several(x, training);
         Rows from(x, number_, x_.sample(0), "forward: x", false, &reader);
+        require_batch("forward", from.rows);
         nb::object y = fresh(y_.sample(0), from.rows, from.single());
         Rows to(y, number_, y_.sample(0), "forward: y", true);
         const void* const xs[] = {from.data()};
@@ -333,6 +334,7 @@ private:
     }
     [[gnu::noinline]] nb::object forward_several(nb::handle x, bool training) {
         const Several from(x_, x, number_, "forward: x", false, &reader);
+        require_batch("forward", from.rows());
         nb::object y = fresh(y_, from.rows(), from.single());
         const Several to(y_, y, number_, "forward: y", true);
         Turn turn(*this);
@@ -399,6 +401,7 @@ private:
     // Rates come before the numbers: asking for them runs Python, where those may be changed. And they stay as they are in the
     // step, whatever is set meanwhile.
     double run_step(int64_t rows, const void* const* x, const void* const* targets, const void* sample_weight = nullptr) {
+        require_batch("step", rows);
         if (!has_one_rate_) return with_many_rates([&](const Rates& rates) { return step_by(rates, rows, x, targets, sample_weight); });
         const double rate = one_rate();
         return step_by(Rates(rate), rows, x, targets, sample_weight);
@@ -438,6 +441,11 @@ private:
         if (rows != rows_of_x) [[unlikely]]
             throw nb::value_error((std::string(name) + place + " must have as many rows as x, " + std::to_string(rows_of_x) +
                                    ", got " + std::to_string(rows)).c_str());
+    }
+    void require_batch(const char* call, int64_t rows) const {
+        if (rows > plan().batch) [[unlikely]]
+            throw nb::value_error((std::string(call) + ": x must have at most " + std::to_string(plan().batch) +
+                                   " rows, the batch_size that it was compiled for, got " + std::to_string(rows)).c_str());
     }
     // What `fit` asks of the weights of a batch, which may all be 0: finite, none below 0.
     template <class T>
