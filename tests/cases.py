@@ -990,8 +990,10 @@ REFUSED: dict[str, dict[type, str]] = {
         for kind in vars(cr.losses).values()
         if isinstance(kind, type) and issubclass(kind, cr.Loss) and kind is not cr.Loss
     }
-    | {kind: f"there is no ONNX for {kind.__name__}" for kind in (cr.GLU, cr.Unfold)}
-    | {case.kind: f"there is no ONNX for {case.kind.__name__}" for case in SPATIAL if "Pad" not in case.kind.__name__},
+    | {
+        kind: f"there is no ONNX for {kind.__name__}"
+        for kind in (cr.GLU, cr.Unfold, *(case.kind for case in SPATIAL if "Unpool" in case.label))
+    },
 }
 
 
@@ -1001,6 +1003,8 @@ def refused_in_onnx(module: Module, dtype: str = "float32") -> str:
         return "must have an odd size"
     if type(module).__name__.startswith("BatchNorm") and module.running_mean is None:
         return "has no running statistics"
+    if getattr(module, "divisor_override", None) is not None:
+        return "with a divisor_override"
     numbers = [getattr(module, name, 0) for name in ("eps", "alpha") if type(module).__name__.endswith(("Norm", "d"))]
     if dtype == "float64" and any(n != float(np.float32(n)) for n in numbers if n is not None):
         return "which ONNX keeps in float32 only, and the model computes in float64; model.float\\(\\) makes it"

@@ -107,6 +107,7 @@ class NetworkEstimator(BaseEstimator):
         self, X: Any, y: Any, sample_weight: Any, extra: Mapping[str, Any] = NOTHING, *, reset: bool
     ) -> Samples:
         """Data to learn from, those of weight 0 too: their classes count."""
+        self._require_rows(X)
         of_x: dict[str, Any] = {"accept_sparse": SPARSE, "dtype": FLOATING}
         if self._may_be_missing:
             of_y = {"ensure_2d": False, "ensure_all_finite": "allow-nan", "dtype": FLOATING}
@@ -165,9 +166,20 @@ class NetworkEstimator(BaseEstimator):
             x = self._converted(X)
             if bool(np.isfinite(x).all()):
                 return x
+        self._require_rows(X)
         x = self._converted(dense(validate_data(self, X, accept_sparse=SPARSE, dtype=FLOATING, reset=False)))
         require_finite(type(self).__name__, "X", x)
         return x
+
+    def _require_rows(self, X: Any) -> None:
+        """Refuse arrays of images and series: scikit-learn's are rows, which a network may lay out for itself."""
+        shape = tuple(getattr(X, "shape", ()))
+        if len(shape) > 2:
+            last = " and, as the channels of (n, h, w, c) come last, Permute(0, 3, 1, 2)" if len(shape) == 4 else ""
+            raise ValueError(
+                f"{type(self).__name__}: X must be (n, n_features), a row of numbers for each sample, got {shape}; "
+                f"give it X.reshape(len(X), -1), and a network that begins with Reshape{shape[1:]}{last}"
+            )
 
     def _converted(self, X: np.ndarray) -> np.ndarray:
         with np.errstate(over="ignore"):  # what is too large for the dtype becomes infinite, and is refused as such

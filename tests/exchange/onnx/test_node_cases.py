@@ -23,8 +23,11 @@ REFUSED = {
     r"must normalize channels by the statistics that it holds": "nor do they in BatchNormalization, but in training",
     r"windows of \d+ lie otherwise": "an even number of neighbours begins with another one in PyTorch",
     r"must make images whose size is known": "Fold is of images, and not of volumes",
-    r"must cut off of what it makes, and not add to it": "PyTorch's ConvTranspose has no such output_padding",
     r"x must be a floating-point array": "layers compute in floating-point numbers",
+    r"must take floating-point numbers": "as above",
+    r"must count its padding or have as much on both sides|must have no dilations": "nor has PyTorch's AvgPool them",
+    r"must have an even p, no dilations and ceil_mode=0": "PyTorch takes an odd power of negative numbers",
+    r"must be one of Upsample's modes": "Resize has dozens",
     r"but that is computed|must leave the batch and the channels as they are": "nor pads the batch",
 }
 

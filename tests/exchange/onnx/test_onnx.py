@@ -79,12 +79,20 @@ def test_every_layer_agrees_with_onnxruntime_and_comes_back(case: Case, dtype):
             rows = each(lambda part: np.resize(part, (batch, *part.shape[1:])), x)  # noqa: B023
             expected = module(rows)
             given = feeds(proto, rows)
-            if dtype == "float32" or case.kind is not cr.LocalResponseNorm:  # there onnxruntime has no LRN
+            # onnxruntime has no LRN in float64, and of a GlobalMaxPool of series or volumes ONNX's evaluator is wrong.
+            unknown = (cr.LocalResponseNorm, cr.AdaptiveMaxPool1d, cr.AdaptiveMaxPool3d)
+            if dtype == "float32" or case.kind not in unknown:
                 assert_close(run(proto, given), expected, **tolerance)
             said = back(given if len(given) > 1 else next(iter(given.values())))
             assert_close(said, expected, rtol=0, atol=0)
-        if case.kind in (cr.Reshape, cr.Unflatten) or case in BRANCHES or "padding='same'" in repr(module):
-            continue  # ONNX knows one Reshape for all three, amounts for all padding, and no networks within networks
+        others = (cr.Reshape, cr.Unflatten, cr.PixelUnshuffle, cr.ChannelShuffle)  # of which ONNX has one
+        others += (cr.UpsamplingNearest2d, cr.UpsamplingBilinear2d)
+        if (
+            case.kind in others
+            or case in BRANCHES
+            or any(words in repr(module) for words in ("padding='same'", "(None", "None)"))
+        ):
+            continue  # nor knows it words for padding or for adaptive windows, and no networks within networks
         if case.kind.__name__ in normalization.__all__ and not is_one_node(module):
             continue
         if "padding_mode" in repr(module):

@@ -109,14 +109,17 @@ def read_conv_transpose(reader: Any, node: Node) -> Module:
         amounts = _shared(told, [r - s for r, s in zip(reach, stride, strict=True)])
     else:
         amounts = _amounts(node, axes)
-    padding: Any = 0
+    # What is cut off in front is cut off behind as well, and what is not to be there is put back by output_padding.
+    padding = tuple(start for start, _ in amounts)
+    longer = tuple(m + start - end for m, (start, end) in zip(more, amounts, strict=True))
     behind = []
-    if all(start == end >= 0 for start, end in amounts):
-        padding = tuple(start for start, _ in amounts)
-    else:
-        behind.append(_zero_pad([(-start, -end) for start, end in amounts]))
-    if min(min(pair) for pair in amounts) < 0:
+    if all(n >= 0 <= m < max(s, d) for n, m, s, d in zip(padding, longer, stride, dilation, strict=True)):
+        more = longer
+    elif min(min(pair) for pair in amounts) < 0:
         raise reader.error(f"{node} must cut off of what it makes, and not add to it, got pads={amounts}")
+    else:
+        padding = (0,) * axes
+        behind.append(_zero_pad([(-start, -end) for start, end in amounts]))
     channels = weight.shape[0], weight.shape[1] * groups
     kind = (layers.ConvTranspose1d, layers.ConvTranspose2d, layers.ConvTranspose3d)[axes - 1]
     made = kind(*channels, kernel, stride, padding, more, groups, bias, dilation, weight=weight)

@@ -34,6 +34,7 @@ def write_pad(writer: Any, layer: Any, name: str, x: Any) -> str:
 
 def read_pad(reader: Any, node: Node) -> Module:
     """The padding layer that a Pad is."""
+    require_floats(reader, node)
     graph, mode = reader.graph, node.attributes.get("mode", "constant")
     value = node.attributes.get("value", 0.0)
     if graph.opset >= 11:
@@ -57,3 +58,10 @@ def read_pad(reader: Any, node: Node) -> Module:
     options = {"value": value} if kind == "ConstantPad" else {}
     made: Module = getattr(layers, f"{kind}{rank - 2}d")(padding, **options)
     return made
+
+
+def require_floats(reader: Any, node: Node) -> None:
+    """Refuse a node that takes integers, as these operators may."""
+    floats = (getattr(reader.graph.onnx.TensorProto, name) for name in ("FLOAT", "DOUBLE", "FLOAT16", "BFLOAT16"))
+    if reader.graph.types.get(node.inputs[0], 0) not in (0, *floats):
+        raise reader.error(f"{node} must take floating-point numbers")

@@ -25,6 +25,7 @@ from .normalization import (
 )
 from .padding import read_pad
 from .patterns import PATTERNS, Pattern, X, operators
+from .pooling import READERS as POOLING
 from .sizes import Shape
 
 Names = str | tuple[str, ...]
@@ -33,6 +34,7 @@ READERS: dict[str, Callable[[Any, Node], Module]] = {  # of operators that stand
     "ConvTranspose": read_conv_transpose,
     "Col2Im": read_fold,
     "Pad": read_pad,
+    **POOLING,
     "BatchNormalization": read_batch_norm,
     "InstanceNormalization": read_instance_norm,
     "LayerNormalization": read_layer_norm,

@@ -28,6 +28,7 @@ from .normalization import (
 )
 from .padding import PADS, write_pad
 from .patterns import PATTERNS, Pattern, X
+from .pooling import RULES as POOLING
 
 LOWEST = 9  # of ONNX 1.4, January 2019: before, there was no Where, and initializers had to be inputs too
 
@@ -230,6 +231,8 @@ class _Writer:
                 self.call(module, x)  # which refuses other parts than it has networks for
             return network(self, module, name, x)
         y = self.call(module, x)
+        if is_several(y):
+            raise ValueError(f"to_onnx: there is no ONNX for {self.place} that gives several values")
         if y.shape[:1] != (2,):
             raise ValueError(f"to_onnx: {self.place} changes the batch axis")
         return Value(RULES.get(type(module), _pattern)(self, module, name, x), y)
@@ -443,6 +446,7 @@ RULES: dict[type, Rule] = {  # and for the rest there are patterns
     layers.ConvTranspose3d: write_conv_transpose,
     layers.Fold: write_fold,
     **dict.fromkeys(PADS, write_pad),
+    **POOLING,
     **dict.fromkeys((*BATCH, *INSTANCE), write_running),
     layers.LayerNorm: write_layer_norm,
     layers.RMSNorm: write_rms_norm,

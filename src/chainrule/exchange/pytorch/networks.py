@@ -110,6 +110,30 @@ class Select(nn.Module):
         return repr(self.key)
 
 
+class MaxUnpool1d(nn.MaxUnpool1d):
+    """PyTorch's, which takes the pair that a MaxPool with indices gives too, as a node of a Graph gets it."""
+
+    def forward(self, x: Any, indices: Any = None, output_size: Any = None) -> Any:
+        x, indices = x if _is_tuple(x) else (x, indices)
+        return super().forward(x, indices, output_size)
+
+
+class MaxUnpool2d(nn.MaxUnpool2d):
+    """The same of images."""
+
+    def forward(self, x: Any, indices: Any = None, output_size: Any = None) -> Any:
+        x, indices = x if _is_tuple(x) else (x, indices)
+        return super().forward(x, indices, output_size)
+
+
+class MaxUnpool3d(nn.MaxUnpool3d):
+    """The same of volumes."""
+
+    def forward(self, x: Any, indices: Any = None, output_size: Any = None) -> Any:
+        x, indices = x if _is_tuple(x) else (x, indices)
+        return super().forward(x, indices, output_size)
+
+
 class Reshape(nn.Module):
     """Another shape for each sample."""
 

@@ -27,6 +27,7 @@ from ...layers import Graph, Identity, Parallel, Residual, Select, Sequential, S
 from ...layers import activations as elementwise
 from ...layers import softmax as along_an_axis
 from ...module import Module
+from . import pooling
 
 Make = Callable[[str], Module]  # from the name of a module inside to one of ours
 
@@ -168,6 +169,7 @@ def functions() -> dict[str, Callable[..., Any]]:
         "contiguous": lambda x: x,
         "size": lambda x, dim=None: Shape(x) if dim is None else Length(x, dim),
         "getattr": _attribute,
+        **pooling.FUNCTIONS,
     }
     # relu is ReLU, log_softmax is LogSoftmax, with the same arguments.
     return known | {name.lower(): _activation(kind) for name, kind in vars(layers).items() if _is_activation(name)}
@@ -540,6 +542,7 @@ class _Reader:
         name = _name(node)
         in_place = node.kwargs.get("inplace") or node.target in (operator.iadd, operator.imul)
         of_its_own = name in ("add", "mul", "multiply", "cat", "concat", "concatenate") or _is_activation(name)
+        of_its_own = of_its_own or name in pooling.FUNCTIONS.keys() - pooling.SHARING
         return None if _known(node) is not None and of_its_own and not in_place else node.args[0]
 
 
@@ -563,4 +566,4 @@ def _gives_several(module: Module | None) -> bool:
         return isinstance(module.outputs, tuple) or _gives_several(module[module.outputs])
     if isinstance(module, Sequential):
         return len(module) > 0 and _gives_several(module[-1])
-    return isinstance(module, Parallel)
+    return isinstance(module, Parallel) or bool(getattr(module, "return_indices", False))  # as of MaxPool
