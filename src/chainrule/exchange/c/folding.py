@@ -42,9 +42,9 @@ def folded_plan(plan: Plan) -> Plan:
             else:
                 numbers = [scale, shift]
             made[op.output] = numbers
-        elif isinstance(kind, GroupNorm) and numbers:
-            made[op.output] = [*numbers, np.zeros_like(numbers[0])][:2]
-        elif isinstance(kind, InPlace):
+        elif isinstance(kind, GroupNorm) and len(numbers) == 1:
+            made[op.output] = [*numbers, np.zeros_like(numbers[0])]
+        elif isinstance(kind, InPlace) and any(one.ndim > 1 for one in numbers):
             made[op.output] = [one.reshape(-1) for one in numbers]  # C keeps other arrays column by column
         ops[op.output] = op
     return _with(plan, list(ops.values()), made)

@@ -64,7 +64,8 @@ def to_c(
 
     Parameters
     ----------
-    model : made of this library's layers, in any chain or graph; Dropout does nothing in prediction.
+    model : made of this library's layers, in any chain or graph; Dropout does nothing in prediction, and BatchNorm goes
+        by its running statistics.
     folder : for the files; made if it is not there.
     name : of the files, and the beginning of every name in them: an identifier of C that is no word of C or C++, and
         not the name of a header of the system.
