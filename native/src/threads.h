@@ -51,8 +51,8 @@ private:
 };
 
 // Steps with help, or without? What help has gained or lost is an account: a row costs what it took alone, of late, and where
-// help is behind that, nobody is asked for a time that is long beside what was lost, longer each time. So it costs a fiftieth
-// at most, whatever goes wrong: a helper that loses its core in the midst of a part is waited for while a scheduler lets
+// help is behind that, nobody is asked for a time that is long beside what was lost, longer each time. So it costs about a
+// fiftieth, whatever goes wrong: a helper that loses its core in the midst of a part is waited for while a scheduler lets
 // another process run, some milliseconds; the short while before that says nothing, for there it helps. Who is helped works
 // alone for a moment now and then, to know what that takes. It may change while a program runs: on a virtual machine whose
 // two processors now shared a cache and now did not (bench/round_trip.cpp), a step of 28 µs took 17 with help, or 43.
