@@ -237,3 +237,9 @@ def test_what_is_refused_trains_in_python_by_itself():
     history = cr.fit(model, cr.CrossEntropyLoss(), (np.abs(X).astype("float32"), CLASSES), **options)
     assert history.engine.startswith("python")
     assert "LPPool2d" in history.engine
+
+
+def test_adafactor_of_a_kernel_is_refused_whose_means_would_be_of_taps():
+    model = cr.Sequential(cr.Conv2d(4, 3, 2), cr.Flatten(), cr.Linear(36, 2))
+    with pytest.raises(CannotLower, match="Adafactor of arrays with more than two axes"):
+        lower(model, cr.MSELoss(), cr.Adafactor(), sample_shape=(4, 4, 5))
