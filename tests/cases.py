@@ -1005,7 +1005,8 @@ def refused_in_onnx(module: Module, dtype: str = "float32") -> str:
         return "has no running statistics"
     if getattr(module, "divisor_override", None) is not None:
         return "with a divisor_override"
-    numbers = [getattr(module, name, 0) for name in ("eps", "alpha") if type(module).__name__.endswith(("Norm", "d"))]
+    is_one_node = not isinstance(module, cr.LayerNorm | cr.RMSNorm) and type(module).__name__.endswith(("Norm", "d"))
+    numbers = [getattr(module, name, 0) for name in ("eps", "alpha") if is_one_node]
     if dtype == "float64" and any(n != float(np.float32(n)) for n in numbers if n is not None):
         return "which ONNX keeps in float32 only, and the model computes in float64; model.float\\(\\) makes it"
     return "changes the batch axis" if getattr(module, "start_dim", 1) == 0 else ""

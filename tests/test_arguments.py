@@ -94,6 +94,8 @@ def makes_sense(kind, name, value):
         )
     if type(value) is int and name == "padding" and "Pad" in kind.__name__:  # less than none cuts off
         return True
+    if type(value) is int and name == "divisor_override":
+        return True
     if type(value) in (int, float) and name in ("value", "norm_type") and module and not math.isnan(value):
         return True
     if type(value) in (int, float) and math.isfinite(value) and kind is cr.LocalResponseNorm:

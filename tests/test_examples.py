@@ -35,6 +35,7 @@ def test_what_the_page_shows_is_good():
     assert number(r"rising  steepest fall ([\d.]+)", "monotone.py") == 0
     assert number(r"free    steepest fall ([\d.]+)", "monotone.py") > 1
     assert number(r"test accuracy ([\d.]+)%", "digits.py") > 97
+    assert number(r"test accuracy ([\d.]+)%", "filters.py") >= 98.5
     assert number(r"on data never seen ([\d.]+)", "estimators.py") > 0.94
     assert "Forgetful: backward is wrong for s" in SHOWN["own_layer.py"]
 
@@ -43,6 +44,7 @@ def test_what_the_page_shows_is_good():
     ("name", "module", "extra"),
     [
         ("digits", "sklearn", "sklearn"),
+        ("filters", "sklearn", "sklearn"),
         ("estimators", "sklearn", "sklearn"),
         ("on_torch", "torch", "torch"),
         ("train_torch", "torch", "torch"),

@@ -98,6 +98,7 @@ def test_an_example_worked_by_hand() -> None:
     layer = cr.BatchNorm1d(1, eps=3.0, momentum=0.5, weight=[2.0], bias=[1.0])  # of 1, 3: mean 2, var 1, s = 1/2
     y, kept = layer.forward(np.float32([[1.0], [3.0]]))
     np.testing.assert_array_equal(y, [[0.0], [2.0]])
+    assert isinstance(layer.num_batches_tracked.value, np.ndarray)
     assert layer.running_mean.value == 1.0  # half of 0 and half of 2
     assert layer.running_var.value == 1.5  # half of 1 and half of 2, which is 1 · 2 / (2 - 1)
     # dx̂ = 2, 0; its mean is 1, and that of dx̂ x̂ = -1, 0 is -1/2: dx = 1/2 (2 - 1 - 1/4), 1/2 (0 - 1 + 1/4)
@@ -314,6 +315,15 @@ def test_a_large_mean_in_float32_costs_no_digits(name: str, arguments: Any, mean
     np.testing.assert_allclose(y, exact, rtol=0, atol=64 * np.finfo("float32").eps)
     theirs = numpy(getattr(torch.nn, name)(*arguments)(torch.from_numpy(x)))
     assert np.abs(y - exact).max() <= np.abs(theirs - exact).max() + 4 * np.finfo("float32").eps
+
+
+@pytest.mark.parametrize(("name", "arguments"), ODD)
+def test_float32_is_as_near_as_pytorch_in_float32(name: str, arguments: Any) -> None:
+    x = np.random.default_rng(0).normal(size=(16, 2, 3))
+    (y, dx), _ = both(name, arguments, x)
+    for found, exact in zip(both(name, arguments, x.astype("float32"))[0], (y, dx), strict=True):
+        # Sums of at most 48 terms, times gradients up to 96.
+        np.testing.assert_allclose(found, exact, rtol=0, atol=64 * np.finfo("float32").eps * np.abs(exact).max())
 
 
 def test_float16_and_bfloat16_are_computed_in_their_own_dtype() -> None:

@@ -8,6 +8,7 @@ import torch
 from networks import bits
 
 import chainrule as cr
+from chainrule.files import read_file, write_file
 
 
 def network(*optimizer, seed=0, dtype="float64", momentum=0.1):
@@ -105,6 +106,36 @@ def test_statistics_that_are_plain_numbers_are_kept_too(tmp_path):
     cr.fit(resumed, cr.MSELoss(), data(), epochs=6, checkpoint=tmp_path, resume=True, **how)
     loaded = cr.load(tmp_path / "checkpoint.safetensors", modules=[Mean])
     assert resumed[1].mean.value == loaded[1].mean.value == model[1].mean.value
+
+
+def test_an_older_checkpoint_goes_on_with_the_plain_numbers_that_are_there(tmp_path):
+    def make():
+        return cr.Sequential(cr.SGD(lr=0.3), cr.Linear(3, 4, rng=0), Mean(), cr.BatchNorm1d(4), cr.Linear(4, 1, rng=1))
+
+    how = {"batch_size": 10, "seed": 0, "keep": "last", "checkpoint": tmp_path}
+    cr.fit(make(), cr.MSELoss(), data(), epochs=3, **how)
+    path = tmp_path / "checkpoint.safetensors"
+    tensors, header = read_file(path)
+    assert list(header.pop("best values")) == ["1.mean"]
+    write_file(path, tensors, header)
+    whole, parts = make(), make()
+    cr.fit(whole, cr.MSELoss(), data(), epochs=6, batch_size=10, seed=0, keep="last")
+    cr.fit(parts, cr.MSELoss(), data(), epochs=6, resume=True, **how)
+    assert bits(parts) == bits(whole)
+
+
+def test_a_checkpoint_whose_best_statistics_are_others_is_refused(tmp_path):
+    how = {"epochs": 3, "batch_size": 10, "checkpoint": tmp_path}
+    cr.fit(network(cr.SGD(lr=0.3)), cr.MSELoss(), data(), **how)
+    path = tmp_path / "checkpoint.safetensors"
+    tensors, header = read_file(path)
+    name = header["best"]["1.running_mean"]["tensor"]
+    write_file(path, tensors | {name: np.zeros(7)}, header)
+    model = network(cr.SGD(lr=0.3))
+    before = bits(model)
+    with pytest.raises(ValueError, match=r"is damaged: 1.running_mean is \(7,\) there and \(6,\) here"):
+        cr.fit(model, cr.MSELoss(), data(), resume=True, **how)
+    assert bits(model) == before
 
 
 def test_batches_in_parts_have_statistics_of_their_parts():

@@ -10,14 +10,16 @@ def shuffled(x: Array, r: int) -> Array:
     """Each r² channels as one, in squares of r by r: (batch, r² channels, h, w) -> (batch, channels, r h, r w)."""
     batch, channels, height, width = x.shape
     apart = x.reshape((batch, channels // r**2, r, r, height, width))
-    return namespace(x).permute_dims(apart, (0, 1, 4, 2, 5, 3)).reshape((batch, -1, height * r, width * r))
+    order = (0, 1, 4, 2, 5, 3)
+    return namespace(x).permute_dims(apart, order).reshape((batch, channels // r**2, height * r, width * r))
 
 
 def unshuffled(x: Array, r: int) -> Array:
     """The way back: (batch, channels, r h, r w) -> (batch, r² channels, h, w)."""
     batch, channels, height, width = x.shape
     apart = x.reshape((batch, channels, height // r, r, width // r, r))
-    return namespace(x).permute_dims(apart, (0, 1, 3, 5, 2, 4)).reshape((batch, -1, height // r, width // r))
+    order = (0, 1, 3, 5, 2, 4)
+    return namespace(x).permute_dims(apart, order).reshape((batch, channels * r**2, height // r, width // r))
 
 
 class PixelShuffle(Spatial):
@@ -111,5 +113,5 @@ class ChannelShuffle(Module):
 
 def _dealt(x: Array, groups: int) -> Array:
     """Channels (groups, m) laid out as (m, groups)."""
-    apart = x.reshape((x.shape[0], groups, -1, *x.shape[2:]))
+    apart = x.reshape((x.shape[0], groups, x.shape[1] // max(groups, 1), *x.shape[2:]))
     return namespace(x).permute_dims(apart, (0, 2, 1, *range(3, apart.ndim))).reshape(x.shape)

@@ -81,7 +81,8 @@ class Upsample(Module):
         if not arrays.is_floating(x):
             self.refuse("forward", "x must be a floating-point array", arrays.describe_kind(x), TypeError)
         y = x
-        for axis, (index, weight) in enumerate(self.taps(lengths, x.dtype), 2):
+        # The last axis first: it costs most, and x is smallest then.
+        for axis, (index, weight) in reversed(list(enumerate(self.taps(lengths, x.dtype), 2))):
             parts = [xp.take(y, xp.asarray(i, device=x.device), axis=axis) for i in index.T]
             if len(parts) > 1:  # the nearest pixel counts as it is
                 shape = (-1, *(1,) * (y.ndim - 1 - axis))

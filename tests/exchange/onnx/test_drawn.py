@@ -312,8 +312,6 @@ def test_drawn_graphs_are_read_as_onnxruntime_reads_them_or_refused(branches):
 OPERATORS = [
     *("Gemm", "MatMul", "Add", "Flatten", "Reshape", "Identity", "Dropout", "Relu", "LeakyRelu", "PRelu", "Elu"),
     *("Tanh", "Sigmoid", "Softplus", "Gelu", "Softmax", "LogSoftmax", "Transpose"),
-    *("MaxPool", "AveragePool", "LpPool", "GlobalAveragePool", "GlobalMaxPool", "Resize", "Upsample"),
-    *("DepthToSpace", "SpaceToDepth", "Pad"),
 ]
 JOINS = ["Concat", "Mul", "Sum"]
 
@@ -324,9 +322,12 @@ def examples():
         warnings.simplefilter("ignore")  # of arithmetic, when the examples are made
         for operator in OPERATORS + JOINS:  # not all two thousand at once, which takes many seconds
             importlib.import_module(f"onnx.backend.test.case.node.{operator.lower()}")
+    wanted = tuple(f"test_{operator.lower()}" for operator in OPERATORS + JOINS)
     for case in _NodeTestCases:
+        if not case.name.startswith(wanted):
+            continue  # which another test has asked for
         inputs, outputs = case.data_sets[0]
-        if not all(isinstance(array, np.ndarray | np.generic) for array in (*inputs, *outputs)):
+        if not all(isinstance(array, np.ndarray) for array in (*inputs, *outputs)):
             continue  # sequences and optional values
         proto = onnx.ModelProto()
         proto.CopyFrom(case.model)
@@ -334,7 +335,7 @@ def examples():
             yield case.name.removeprefix("test_"), proto, inputs, outputs[0]
             continue
         for value, array in zip(proto.graph.input[1:], inputs[1:], strict=True):
-            proto.graph.initializer.append(numpy_helper.from_array(np.asarray(array), value.name))
+            proto.graph.initializer.append(numpy_helper.from_array(array, value.name))
         del proto.graph.input[1:]
         yield case.name.removeprefix("test_"), proto, inputs[:1], outputs[0]
 
@@ -350,11 +351,10 @@ def test_the_examples_of_onnx_are_read_rightly_or_refused():
             continue
         try:
             said = model(tuple(inputs) if len(inputs) > 1 else inputs[0])
-        except ValueError:  # of a batch of one that is to be repeated
-            assert name.endswith("_bcast")
+        except (ValueError, TypeError):  # of a batch of one that is to be repeated, or of integers, which layers refuse
+            assert name.endswith(("_bcast", "edge_pad", "reflect_pad", "wrap_pad"))
             continue
-        four_digits = name == "averagepool_2d_ceil_last_window_starts_on_pad"  # in which it is written out
-        np.testing.assert_allclose(said, expected, rtol=5e-4 if four_digits else 1e-5, atol=1e-6, err_msg=name)
+        np.testing.assert_allclose(said, expected, rtol=1e-5, atol=1e-6, err_msg=name)
         read.add(name)
     softmax = {f"softmax_{axis}" for axis in ("axis_0", "axis_1", "axis_2", "default_axis", "negative_axis")}
     gemm = {f"gemm_{kind}" for kind in ("alpha", "beta", "transposeB", "default_vector_bias", "default_no_bias")}
@@ -370,17 +370,5 @@ def test_the_examples_of_onnx_are_read_rightly_or_refused():
         "concat_3d_axis_negative_1",
     }
     moved = {"transpose_all_permutations_0", "transpose_all_permutations_1", "reshape_reordered_last_dims"}
-    pools = {name for name in read if "pool" in name}
-    assert len(pools) == 35, sorted(pools)
-    assert {
-        "maxpool_2d_same_upper",
-        "maxpool_2d_ceil",
-        "maxpool_3d_dilations",
-        "globalmaxpool",
-        "lppool_2d_strides",
-    } <= pools
-    resized = {name for name in read if "resize" in name or "upsample" in name}
-    assert len(resized) == 16, sorted(resized)
-    pixels = {"depthtospace_crd_mode_example", "depthtospace_example", "spacetodepth_example", "constant_pad"}
-    assert softmax | pixels | {f"log{name}" for name in softmax} | gemm | plain | shape | joins | moved <= read
+    assert softmax | {f"log{name}" for name in softmax} | gemm | plain | shape | joins | moved <= read
     assert {"gemm_transposeA", "gemm_default_matrix_bias", "prelu_broadcast", "flatten_axis0"} <= refused

@@ -10,6 +10,7 @@ from ...layers.normalization.batch import BatchNorm
 from ...layers.normalization.running import Running
 from ...module import Module, Parameter
 from .graph import Node
+from .written_out import epsilon, joined, named, standardized, weighed
 
 BATCH = (layers.BatchNorm1d, layers.BatchNorm2d, layers.BatchNorm3d)
 INSTANCE = (layers.InstanceNorm1d, layers.InstanceNorm2d, layers.InstanceNorm3d)
@@ -23,7 +24,7 @@ def write_running(writer: Any, layer: Running, name: str, x: Any) -> str:
     scale, bias = _scale_and_bias(writer, layer, name, layer.num_features)
     if mean is not None and var is not None:
         momentum = {} if layer.momentum is None else {"momentum": 1 - layer.momentum}
-        running = [_named(writer, name, key, b.value) for key, b in (("running_mean", mean), ("running_var", var))]
+        running = [named(writer, name, key, b.value) for key, b in (("running_mean", mean), ("running_var", var))]
         return str(writer.add("BatchNormalization", x.name, scale, bias, *running, **_eps(writer, layer), **momentum))
     if isinstance(layer, BatchNorm):
         raise ValueError(f"to_onnx: {writer.place} has no running statistics to go by in predictions")
@@ -31,27 +32,40 @@ def write_running(writer: Any, layer: Running, name: str, x: Any) -> str:
 
 
 def write_layer_norm(writer: Any, layer: layers.LayerNorm, name: str, x: Any) -> str:
-    """A LayerNormalization."""
-    writer.needs(17)
-    scale, bias = _scale_and_bias(writer, layer, name, layer.normalized_shape)
-    inputs = [scale] if layer.bias is None else [scale, bias]
+    """A LayerNormalization, if that is asked for, and else what it is made of, which keeps its eps in float64 too."""
     axis = -len(layer.normalized_shape)
+    if (writer.asked or 0) < 17 or writer.dtype == np.float64:
+        x_hat = standardized(writer, layer, x, centred=True)
+        return weighed(writer, layer, name, x_hat, layer.normalized_shape)
+    inputs = [_scale(writer, layer, name, layer.normalized_shape)]
+    inputs += [] if layer.bias is None else [writer.parameter(layer.bias, joined(name, "bias"))]
     return str(writer.add("LayerNormalization", x.name, *inputs, axis=axis, **_eps(writer, layer)))
 
 
 def write_rms_norm(writer: Any, layer: layers.RMSNorm, name: str, x: Any) -> str:
-    """An RMSNormalization."""
-    writer.needs(23)
-    scale = _scale(writer, layer, name, layer.normalized_shape)
+    """An RMSNormalization, if that is asked for, and else what it is made of."""
     axis = -len(layer.normalized_shape)
-    return str(writer.add("RMSNormalization", x.name, scale, axis=axis, **_eps(writer, layer), **_stage(writer)))
+    if (writer.asked or 0) < 23 or writer.dtype == np.float64:
+        x_hat = standardized(writer, layer, x, centred=False)
+        return weighed(writer, layer, name, x_hat, layer.normalized_shape)
+    scale = _scale(writer, layer, name, layer.normalized_shape)
+    return str(writer.add("RMSNormalization", x.name, scale, axis=axis, **_eps(writer, layer)))
 
 
 def write_group_norm(writer: Any, layer: layers.GroupNorm, name: str, x: Any) -> str:
-    """A GroupNormalization, which had a weight for each group, and not for each channel, before opset 21."""
-    writer.needs(21)
+    """A GroupNormalization, if that is asked for in an opset in which each channel has its weight.
+
+    Else an InstanceNormalization between two Reshapes, for which a group is one channel, and weights behind it.
+    """
+    if (writer.asked or 0) < 21 or writer.dtype == np.float64:
+        shape, groups = x.x.shape[1:], layer.num_groups
+        ones, zeros = (named(writer, name, key, np.full(groups, n)) for key, n in (("ones", 1), ("zeros", 0)))
+        grouped = writer.add("Reshape", x.name, writer.shape(name, (groups, prod(shape) // groups)))
+        normal = writer.add("InstanceNormalization", grouped, ones, zeros, **_eps(writer, layer))
+        x_hat = writer.add("Reshape", normal, writer.shape(name, shape))
+        return weighed(writer, layer, name, x_hat, (layer.num_channels, *(1,) * (len(shape) - 1)))
     scale, bias = _scale_and_bias(writer, layer, name, layer.num_channels)
-    how = {"num_groups": layer.num_groups, **_eps(writer, layer), **_stage(writer)}
+    how = {"num_groups": layer.num_groups, **_eps(writer, layer)}
     return str(writer.add("GroupNormalization", x.name, scale, bias, **how))
 
 
@@ -65,11 +79,11 @@ def write_local_response(writer: Any, layer: layers.LocalResponseNorm, name: str
     for key, value in numbers.items():
         _require_exact(writer, key, value)
     shape = x.x.shape[1:]
-    value = (
-        x.name if len(shape) == 3 else writer.add("Reshape", x.name, writer.shape(name, (shape[0], prod(shape[1:]), 1)))
-    )
-    y = writer.add("LRN", value, size=layer.size, **numbers)
-    return str(y if len(shape) == 3 else writer.add("Reshape", y, writer.shape(name, shape)))
+    if len(shape) == 3:
+        return str(writer.add("LRN", x.name, size=layer.size, **numbers))
+    image = writer.add("Reshape", x.name, writer.shape(name, (shape[0], prod(shape[1:]), 1)))
+    y = writer.add("LRN", image, size=layer.size, **numbers)
+    return str(writer.add("Reshape", y, writer.shape(name, shape)))
 
 
 def _eps(writer: Any, layer: Any) -> dict[str, float]:
@@ -86,34 +100,17 @@ def _require_exact(writer: Any, key: str, value: float) -> None:
         )
 
 
-def _stage(writer: Any) -> dict[str, int]:
-    """In which dtype mean and variance are computed, where that is not float32."""
-    double: int = writer.onnx.TensorProto.DOUBLE
-    return {"stash_type": double} if writer.dtype == np.float64 else {}
-
-
 def _scale_and_bias(writer: Any, layer: Any, name: str, shape: Any) -> tuple[str, str]:
     scale = _scale(writer, layer, name, shape)
     if layer.bias is not None:
-        return scale, writer.parameter(layer.bias, _joined(name, "bias"))
-    return scale, _named(writer, name, "bias", np.zeros(shape, writer.dtype))
+        return scale, writer.parameter(layer.bias, joined(name, "bias"))
+    return scale, named(writer, name, "bias", np.zeros(shape, writer.dtype))
 
 
 def _scale(writer: Any, layer: Any, name: str, shape: Any) -> str:
     if layer.weight is not None:
-        return str(writer.parameter(layer.weight, _joined(name, "weight")))
-    return _named(writer, name, "weight", np.ones(shape, writer.dtype))
-
-
-def _named(writer: Any, name: str, key: str, value: np.ndarray) -> str:
-    """The name of an initializer that holds what is no Parameter."""
-    made: str = writer.unique(_joined(name, key))
-    writer.initializers[made] = np.asarray(value, writer.dtype)
-    return made
-
-
-def _joined(prefix: str, name: str) -> str:
-    return f"{prefix}.{name}" if prefix else name
+        return str(writer.parameter(layer.weight, joined(name, "weight")))
+    return named(writer, name, "weight", np.ones(shape, writer.dtype))
 
 
 # -- read
@@ -131,7 +128,7 @@ def read_batch_norm(reader: Any, node: Node) -> Module:
         raise reader.error(f"{node} must have statistics {weight.shape} like its scale, got {mean.shape}, {var.shape}")
     kind = BATCH[max(_lengths(reader, node, least=0), 1) - 1]
     momentum = round(1 - float(str(np.float32(node.attributes.get("momentum", 0.9)))), 7)  # as exact as a float32
-    made = kind(weight.shape[0], _epsilon(reader, node), momentum, weight=weight, bias=bias)
+    made = kind(weight.shape[0], epsilon(reader, node), momentum, weight=weight, bias=bias)
     made.running_mean.value, made.running_var.value = mean.copy(), var.copy()
     return made
 
@@ -140,19 +137,14 @@ def read_instance_norm(reader: Any, node: Node) -> Module:
     """An InstanceNorm, by how many axes there are."""
     weight, bias = _channels(reader, node, 1), _channels(reader, node, 2)
     kind = INSTANCE[_lengths(reader, node, least=1) - 1]
-    return kind(weight.shape[0], _epsilon(reader, node), affine=True, weight=weight, bias=bias)
+    return kind(weight.shape[0], epsilon(reader, node), affine=True, weight=weight, bias=bias)
 
 
 def read_group_norm(reader: Any, node: Node) -> Module:
-    """A GroupNorm; before opset 21 the channels of a group share their weight."""
-    groups, shape = node.attributes["num_groups"], reader.graph.shapes.get(node.inputs[0], [])
+    """A GroupNorm."""
     weight, bias = _channels(reader, node, 1), _channels(reader, node, 2)
-    if reader.graph.opset < 21 and len(shape) > 1 and isinstance(shape[1], int):
-        each = shape[1] // groups
-        weight, bias = (Parameter(np.repeat(parameter.value, each)) for parameter in (weight, bias))
-    elif reader.graph.opset < 21:
-        raise reader.error(f"{node} must take a known number of channels")
-    return layers.GroupNorm(groups, weight.shape[0], _epsilon(reader, node), weight=weight, bias=bias)
+    groups = node.attributes["num_groups"]
+    return layers.GroupNorm(groups, weight.shape[0], epsilon(reader, node), weight=weight, bias=bias)
 
 
 def read_layer_norm(reader: Any, node: Node) -> Module:
@@ -160,12 +152,12 @@ def read_layer_norm(reader: Any, node: Node) -> Module:
     shape = _normalized(reader, node)
     weight = _elements(reader, node, 1, shape)
     bias = _elements(reader, node, 2, shape) if len(node.inputs) > 2 and node.inputs[2] else False
-    return layers.LayerNorm(shape, _epsilon(reader, node), weight=weight, bias=bias)
+    return layers.LayerNorm(shape, epsilon(reader, node), weight=weight, bias=bias)
 
 
 def read_rms_norm(reader: Any, node: Node) -> Module:
     """An RMSNorm over the axes from `axis` on."""
-    shape, eps = _normalized(reader, node), _epsilon(reader, node)
+    shape, eps = _normalized(reader, node), epsilon(reader, node)
     weight = _elements(reader, node, 1, shape)
     return layers.RMSNorm(shape, None if eps == np.finfo(weight.value.dtype).eps else eps, weight=weight)
 
@@ -177,11 +169,6 @@ def read_local_response(reader: Any, node: Node) -> Module:
         raise reader.error(f"{node} must have an odd size, as windows of {size} lie otherwise than chainrule's")
     alpha, beta, k = (reader._option(told[key], node.inputs[0]) for key in ("alpha", "beta", "bias"))
     return layers.LocalResponseNorm(size, alpha, beta, k)
-
-
-def _epsilon(reader: Any, node: Node) -> float:
-    value: float = reader._option(node.attributes.get("epsilon", 1e-5), node.inputs[0])
-    return value
 
 
 def _channels(reader: Any, node: Node, place: int) -> Parameter:

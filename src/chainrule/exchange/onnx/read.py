@@ -27,6 +27,7 @@ from .padding import read_pad
 from .patterns import PATTERNS, Pattern, X, operators
 from .pooling import READERS as POOLING
 from .sizes import Shape
+from .written_out import read_written_out
 
 Names = str | tuple[str, ...]
 READERS: dict[str, Callable[[Any, Node], Module]] = {  # of operators that stand for one layer of their own
@@ -205,6 +206,8 @@ class _Reader:
                 if axes <= (1 if rank is None else rank):  # else numbers would give the value more axes
                     options = {name: self._option(number, value) for name, number in found.items()}
                     return pattern.layer(**pattern.fixed, **options), value
+        if node.op in ("Add", "Mul", "Div") and (made := read_written_out(self, node)) is not None:
+            return made
         if node.op in READERS:
             return READERS[node.op](self, node), self._computed(node, 0)
         if node.op in ("Softmax", "LogSoftmax"):

@@ -54,8 +54,8 @@ def to_onnx(
         what its Linears take.
     opset : the version of ONNX's operators, from 9 on, whose lowest IR version is taken. By default the lowest that the
         network needs, so that older programs read it too: 9, but 11 for a Linear without bias or a Softmax along -1,
-        and 13 for a Softmax along another axis than the last; 17, 21 and 23 for LayerNorm, GroupNorm and RMSNorm. From
-        20 on GELU is one node.
+        and 13 for a Softmax along another axis than the last. From 17, 20, 21 and 23 on LayerNorm, GELU, GroupNorm and
+        RMSNorm are one node, if that is asked for.
 
     Raises ValueError for a layer that it does not know, or that needs a later opset than is asked for, by its place.
     """
@@ -67,8 +67,11 @@ def to_onnx(
     except (TypeError, ValueError) as reason:
         raise ValueError(f"to_onnx: there is no ONNX for this model: {reason}") from None
     _require_known(model)
-    writer = _Writer(onnx, model, _sample_shapes(model, sample_shape), _opset(onnx, opset))
+    shapes = _sample_shapes(model, sample_shape)
+    writer = _Writer(onnx, model, shapes, _opset(onnx, opset))
     proto = writer.proto()
+    if opset is None and writer.needed >= 18:  # from which on a mean over axes is told them in another way
+        proto = _Writer(onnx, model, shapes, writer.needed).proto()
     onnx.checker.check_model(proto, full_check=True)
     if path is not None:
         write_bytes(Path(path), proto.SerializeToString())

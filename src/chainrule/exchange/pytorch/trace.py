@@ -27,7 +27,7 @@ from ...layers import Graph, Identity, Parallel, Residual, Select, Sequential, S
 from ...layers import activations as elementwise
 from ...layers import softmax as along_an_axis
 from ...module import Module
-from . import pooling
+from . import normalization, pooling
 
 Make = Callable[[str], Module]  # from the name of a module inside to one of ours
 
@@ -170,6 +170,7 @@ def functions() -> dict[str, Callable[..., Any]]:
         "size": lambda x, dim=None: Shape(x) if dim is None else Length(x, dim),
         "getattr": _attribute,
         **pooling.FUNCTIONS,
+        **normalization.FUNCTIONS,
     }
     # relu is ReLU, log_softmax is LogSoftmax, with the same arguments.
     return known | {name.lower(): _activation(kind) for name, kind in vars(layers).items() if _is_activation(name)}

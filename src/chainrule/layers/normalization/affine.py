@@ -16,7 +16,7 @@ class Affine(Module):
 
     Equation  y = weight x̂ + bias;  dweight = Σ dy x̂, dbias = Σ dy, over all x̂ that share a weight;  dx̂ = weight dy
 
-    There is one number of each for every channel, which are the axis behind that of the batch; a subclass may say else.
+    Both have a number for each channel, and channels are the axis behind that of the batch; a subclass may say else.
     """
 
     weight: Parameter | None

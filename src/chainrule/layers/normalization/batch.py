@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ...arrays import Array
+from ...arrays import Array, namespace
 from .running import Kept, Running
 
 
@@ -61,8 +61,8 @@ class BatchNorm(Running):
         return super()._by_this_pass(x)
 
     def _share(self) -> float:
-        count = self.num_batches_tracked.value + 1
-        self.num_batches_tracked.value = count
+        count = self.num_batches_tracked.value
+        count = self.num_batches_tracked.value = namespace(count).asarray(count + 1)  # NumPy's sum is no array
         return 1 / float(count) if self.momentum is None else self.momentum
 
 

@@ -26,9 +26,11 @@ def averages(n: int, out: int) -> np.ndarray:
 
 def along(x: Array, matrix: np.ndarray, axis: int) -> Array:
     """The product of a matrix with x along one axis: y[…, o, …] = Σ over i of matrix[o, i] x[…, i, …]."""
-    xp = namespace(x)
+    xp, (before, behind) = namespace(x), (x.shape[:axis], x.shape[axis + 1 :])
     factor = xp.asarray(matrix, dtype=x.dtype, device=x.device)
-    return xp.moveaxis(xp.tensordot(x, factor, axes=((axis,), (1,))), -1, axis)
+    rows = x.reshape((math.prod(before), x.shape[axis], math.prod(behind)))
+    y = rows[..., 0] @ factor.T if rows.shape[2] == 1 else xp.matmul(factor, rows)
+    return y.reshape((*before, matrix.shape[0], *behind))
 
 
 class _Adaptive(Spatial):

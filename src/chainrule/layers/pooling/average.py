@@ -4,7 +4,7 @@ from functools import reduce
 from operator import mul
 from typing import Any
 
-from ...arguments import flag, positive
+from ...arguments import flag, whole
 from ...arrays import Array, namespace
 from ..spatial import Spatial
 from ..windows import each_axis
@@ -58,7 +58,7 @@ class _AvgPool(Spatial):
         zeros, is at most half of the window.
     ceil_mode : let a last window hang over the end of x.
     count_include_pad : whether the padding counts.
-    divisor_override : what the sums are divided by; there is none for series.
+    divisor_override : what the sums are divided by, not 0; there is none for series.
 
     Raises ValueError for arguments that do not fit, and for x of the wrong shape.
     """
@@ -80,7 +80,9 @@ class _AvgPool(Spatial):
         self.ceil_mode = flag(self, "ceil_mode", ceil_mode)
         self.count_include_pad = flag(self, "count_include_pad", count_include_pad)
         if divisor_override is not None:
-            self.divisor_override = positive(self, "divisor_override", divisor_override)
+            self.divisor_override = whole(self, "divisor_override", divisor_override)
+        if self.divisor_override == 0:
+            raise ValueError(f"{type(self).__name__}: divisor_override must not be 0, got {divisor_override}")
         half_a_window(self, self.kernel_size, self.padding)
 
     def forward(self, x: Array) -> tuple[Array, Any]:

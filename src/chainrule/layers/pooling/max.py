@@ -96,10 +96,10 @@ def largest(module: Spatial, x: Array, over: Window) -> Array:
     places = xp.zeros((*x.shape[:2], *over.out), dtype=xp.int64, device=x.device) + first
     most = xp.full(places.shape, -math.inf, dtype=x.dtype, device=x.device)
     for y, seen in over.taps():
-        candidate, best = x[seen], most[y]
-        larger = (candidate > best) | (candidate != candidate)  # NaN is not itself
-        most[y] = xp.where(larger, candidate, best)
-        places[y] = xp.where(larger, image[seen], places[y])
+        candidate, best = xp.asarray(x[seen], copy=True), most[y]  # copied, as it is read several times
+        larger = xp.astype((candidate > best) | (candidate != candidate), xp.int64)  # NaN is not itself
+        most[y] = xp.maximum(best, candidate)
+        places[y] = xp.maximum(places[y], larger * image[seen])  # a window sees later places through later taps
     return places
 
 
