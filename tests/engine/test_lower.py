@@ -244,6 +244,17 @@ def test_a_batch_of_plain_numbers_becomes_rows_of_one():
     assert (plan.x_shapes, values(plan)[0]) == (((),), (1, 1))
 
 
+def test_rules_of_somebody_else_come_before_the_engines_own():
+    def squared(lowering, layer, x):
+        return lowering.alike("Squared", layer, x)
+
+    model = cr.Sequential(_linear(3, 2), cr.Tanh())
+    others = {cr.Tanh: squared}
+    assert [op.kind for op in lower(model, sample_shape=(3,), others=others).ops] == ["Linear", "Squared"]
+    assert sample_shape(cr.Sequential(cr.Tanh(), _linear(3, 2)), others) == (3,)
+    assert [op.kind for op in lower(model, sample_shape=(3,)).ops] == ["Linear", "Tanh"]
+
+
 def test_every_layer_and_loss_of_the_framework_has_a_rule():
     """By discovery, so that a new one is not forgotten."""
 

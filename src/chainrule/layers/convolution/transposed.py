@@ -26,6 +26,7 @@ class _ConvTranspose(Filters):
     Source    Zeiler, Krishnan, Taylor, Fergus 2010, "Deconvolutional networks"; Dumoulin, Visin 2016, "A guide to
               convolution arithmetic for deep learning", chapter 4; initial values as in PyTorch: uniform on ±1/√n for
               n = out_channels / groups · taps
+    Note      output_padding alone says how long y is; PyTorch's forward takes an output_size, too
 
     Parameters
     ----------
