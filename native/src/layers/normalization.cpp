@@ -39,8 +39,8 @@ public:
         });
     }
     void backward(const Pass& pass, int64_t samples) override {
+        backward_inputs(pass, 0, samples);  // first, for an update may ride on the gradient of the weight
         backward_parameters(pass, samples, {}, false);
-        backward_inputs(pass, 0, samples);
     }
     void backward_inputs(const Pass& pass, int64_t begin, int64_t end) override {
         if (!wants_dx(pass)) return;
