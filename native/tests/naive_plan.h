@@ -11,6 +11,7 @@
 #include "naive_activations.h"
 #include "naive_convolution.h"
 #include "naive_linear.h"
+#include "naive_normalization.h"
 #include "naive_random.h"
 
 namespace naive {
@@ -115,6 +116,13 @@ private:
             for (size_t i = 0; i < y.size() && !bias_of(op).empty(); ++i) y[i] = bias_of(op)[i % size_t(columns)];
             const V& weight = parameters[size_t(op.parameters[0])];
             each_of_groups(op, [&](size_t j, size_t from, size_t to, size_t w) { y[to] += (*inputs[j])[from] * weight[w]; });
+        } else if (is_normalization(op.settings)) {
+            each_set(op.settings, rows_, plan.values[size_t(op.output)], [&](const std::vector<size_t>& set) { standardize(op.settings, x, set, y); });
+            const int w = of_each_column(op, "weight"), b = of_each_column(op, "bias");
+            for (size_t i = 0; i < y.size(); ++i) {
+                if (w >= 0) y[i] *= parameters[size_t(w)][i % size_t(columns)];
+                if (b >= 0) y[i] += parameters[size_t(b)][i % size_t(columns)];
+            }
         } else if (kind == "Columns") {
             y.resize(size_t(rows * columns));
             for (size_t i = 0; i < y.size(); ++i) y[i] = x[picked(op, i)];
@@ -181,6 +189,22 @@ private:
                 gradients[size_t(op.parameters[0])][w] += values[size_t(op.inputs[j])][from] * dy[to];
                 dvalues[size_t(op.inputs[j])][from] += weight[w] * dy[to];
             });
+        } else if (is_normalization(op.settings)) {
+            const int w = of_each_column(op, "weight"), b = of_each_column(op, "bias");
+            V x_hat = x, dx_hat = dy;
+            const auto each = [&](const auto& f) { each_set(op.settings, rows_, plan.values[size_t(op.output)], f); };
+            each([&](const std::vector<size_t>& set) { standardize(op.settings, x, set, x_hat); });
+            for (size_t i = 0; i < dy.size(); ++i) {
+                const size_t c = i % size_t(columns);
+                if (w >= 0) gradients[size_t(w)][c] += dy[i] * x_hat[i], dx_hat[i] *= parameters[size_t(w)][c];
+                if (b >= 0) gradients[size_t(b)][c] += dy[i];
+            }
+            each([&](const std::vector<size_t>& set) {
+                const double scale = standardize(op.settings, x, set, x_hat);
+                double mean = 0, by_x_hat = 0;
+                for (size_t i : set) mean += kind == "RMSNorm" ? 0 : dx_hat[i] / double(set.size()), by_x_hat += dx_hat[i] * x_hat[i] / double(set.size());
+                for (size_t i : set) dx[i] += scale * (dx_hat[i] - mean - x_hat[i] * by_x_hat);
+            });
         } else if (kind == "Columns") {
             for (size_t i = 0; i < dy.size(); ++i) dx[picked(op, i)] += dy[i];
         } else if (kind == "Positions") {
@@ -239,6 +263,11 @@ private:
         return i / n * n + i % n % faster * (n / faster) + i % n / faster;
     }
 
+    // The parameter that a normalization has under this name; -1: it has none.
+    static int of_each_column(const chainrule::Op& op, const char* name) {
+        if (!op.settings.flag(name)) return -1;
+        return op.parameters[name == std::string("bias") && op.settings.flag("weight") ? 1 : 0];
+    }
     size_t picked(const chainrule::Op& op, size_t i) const {
         const size_t columns = size_t(columns_of(op.output));
         return i / columns * size_t(columns_of(op.inputs[0])) + size_t(op.settings.array("sources")[i % columns]);

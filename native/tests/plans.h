@@ -123,6 +123,13 @@ struct Builder {
         s.arrays["sources"].assign(sources.begin(), sources.end());
         return op(s, {x}, {int64_t(sources.size()), shape(x).positions});
     }
+    // LayerNorm or RMSNorm of each row; GroupNorm of so many columns, over all positions.
+    int normalization(const std::string& kind, int x, bool weight = true, bool bias = true, int64_t of_group = 1) {
+        std::vector<int> parameters;
+        for (bool has : {weight, bias})
+            if (has) parameters.push_back(parameter({shape(x).columns, 0}));
+        return op(settings(kind, {{"eps", 1e-3}, {"weight", weight}, {"bias", bias}, {"of_group", double(of_group)}}), {x}, shape(x), parameters);
+    }
     // Each position a weighted sum of some of x's, or `elsewhere` where there is none; or the greatest of them.
     int positions(int x, const Table& table, double elsewhere = 0) {
         chainrule::Settings s = settings("Positions", {{"elsewhere", elsewhere}});

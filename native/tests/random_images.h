@@ -32,7 +32,7 @@ struct Images {
     // Something for images, on a value of any shape.
     int draw(int x, int64_t n_out) {
         if (net.shape(x).positions == 1 && below(2)) return last(x);
-        switch (below(12)) {
+        switch (below(13)) {
             case 0: case 1: case 2: return convolution(x, windows(x), n_out);
             case 3: return net.max_pool(x, pool(x));
             case 4: return net.max_pool(x, some(x, 1));
@@ -42,6 +42,7 @@ struct Images {
             case 8: return net.depthwise({x}, windows(x), below(3) > 0);
             case 9: return groups(x, n_out);
             case 10: return transposed(x, n_out);
+            case 11: return normalized(x);
             default: return net.shape(x).positions > 1 && net.shape(x).size() <= 4 * most ? net.channels_first(x) : convolution(x, windows(x), n_out);
         }
     }
@@ -106,6 +107,14 @@ private:
             seen.push_back(j > 0 && below(4) == 0 ? seen[0] : net.columns(x, sources));
         }
         return net.depthwise(seen, windows(x));
+    }
+    int normalized(int x) {
+        const std::string kinds[] = {"LayerNorm", "RMSNorm", "GroupNorm"};
+        std::vector<int64_t> groups;
+        for (int64_t n = 1; n <= net.shape(x).columns; ++n)
+            if (net.shape(x).columns % n == 0) groups.push_back(n);
+        const std::string kind = kinds[below(3)];
+        return net.normalization(kind, x, below(4) > 0, below(4) > 0, groups[size_t(below(groups.size()))]);
     }
     // An image of so many windows as x has positions.
     int transposed(int x, int64_t n_out) {
