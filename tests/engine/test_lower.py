@@ -2,12 +2,14 @@
 
 import numpy as np
 import pytest
+from cases import CASES
 
 import chainrule as cr
 from chainrule.engine import CannotLower, lower
 from chainrule.engine.lower import sample_shape
 from chainrule.engine.rules import losses as loss_rules
 from chainrule.engine.rules.rule import known_kinds
+from chainrule.structures import each
 
 # Python's loop trains these, and the engine refuses them by their names.
 WITHOUT_A_RULE = {
@@ -255,7 +257,7 @@ def test_rules_of_somebody_else_come_before_the_engines_own():
     assert [op.kind for op in lower(model, sample_shape=(3,)).ops] == ["Linear", "Tanh"]
 
 
-def test_every_layer_and_loss_of_the_framework_has_a_rule():
+def test_every_layer_and_loss_of_the_framework_has_a_rule_or_is_refused_by_name():
     """By discovery, so that a new one is not forgotten."""
 
     def subclasses(base):
@@ -265,7 +267,15 @@ def test_every_layer_and_loss_of_the_framework_has_a_rule():
     assert subclasses(cr.Loss) - {cr.MultiLoss} == set(loss_rules.RULES)
     layers = {kind for kind in subclasses(cr.Module) if kind.__module__.startswith("chainrule.layers")}
     assert known_kinds() <= layers
-    assert {kind.__name__ for kind in layers - known_kinds()} == WITHOUT_A_RULE
+    without = layers - known_kinds()
+    assert {kind.__name__ for kind in without} == WITHOUT_A_RULE
+    for case in CASES:
+        if case.kind in without:
+            shape = case.fixed[-1]
+            module, inputs = case.example(shape)
+            shapes = each(lambda part: part.shape[1:], inputs[0])
+            with pytest.raises(CannotLower, match=case.kind.__name__):
+                lower(cr.Sequential(module), sample_shape=shapes)
 
 
 @pytest.mark.parametrize("kind", sorted(known_kinds(), key=lambda kind: kind.__name__))
