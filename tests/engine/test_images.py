@@ -185,7 +185,8 @@ def test_steps_of_a_compiled_network_are_those_of_fit():
         if isinstance(layer, cr.Dropout):
             layer.p = 0.0
     other = cr.Sequential(*(layer for layer in network("float64") if not isinstance(layer, cr.Dropout)))
-    compiled = cr.compile(model, cr.CrossEntropyLoss(), cr.SGD(lr=0.05), batch_size=40, sample_shape=X.shape[1:])
+    options = {"batch_size": 40, "sample_shape": X.shape[1:], "class_targets": True}
+    compiled = cr.compile(model, cr.CrossEntropyLoss(), cr.SGD(lr=0.05), **options)
     losses = [compiled.step(X[:40], CLASSES[:40]) for _ in range(3)]
     options = {"epochs": 3, "batch_size": 40, "optimizer": cr.SGD(lr=0.05), "shuffle": False, "keep": "last"}
     history = cr.fit(other, cr.CrossEntropyLoss(), (X[:40], CLASSES[:40]), engine="native", **options)
@@ -217,6 +218,13 @@ IMAGE = (4, 6, 6)
 def test_what_the_engine_does_not_know_is_refused_by_name(layer, reason):
     with pytest.raises(CannotLower, match=reason):
         lower(cr.Sequential(layer()), sample_shape=IMAGE)
+
+
+def test_adafactor_of_a_kernel_is_refused_by_name():
+    model = network()
+    with pytest.raises(ValueError, match="Adafactor of arrays with more than two axes"):
+        train("native", model=model, optimizer=cr.Adafactor(0.01))
+    assert bits(model) == bits(network())
 
 
 def test_a_kernel_that_was_set_to_another_shape_is_refused():
