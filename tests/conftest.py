@@ -22,6 +22,22 @@ torch.set_num_threads(1)
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Undo what hypothesis's plugin does to the settings of a test with parameters: it lays new ones over those before.
+
+    After a thousand parameters of one test, to ask the last ones for their database ended in a RecursionError.
+    """
+    test, name = getattr(item, "obj", None), "_hypothesis_internal_use_settings"
+    function = getattr(test, "__func__", test)
+    before = getattr(function, name, None)
+    try:
+        return (yield)
+    finally:
+        if before is not None:
+            setattr(function, name, before)
+
+
 @pytest.fixture
 def float64_by_default() -> Iterator[None]:
     """PyTorch keeps what is one number for each parameter, such as NAdam's mu_product, in its default dtype."""
