@@ -9,7 +9,6 @@ from chainrule.engine.lower import sample_shape
 from chainrule.engine.rules import losses as loss_rules
 from chainrule.engine.rules.rule import known_kinds
 
-
 # Python's loop trains these, and the engine refuses them by their names.
 WITHOUT_A_RULE = {
     *(f"{name}{axes}d" for name in ("BatchNorm", "Dropout", "LPPool", "MaxUnpool") for axes in (1, 2, 3)),
