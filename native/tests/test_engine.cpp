@@ -487,6 +487,9 @@ TEST("an engine that takes over another's parameters goes on with the same bits,
             const int around = net.positions(h, padded({{2, 1, 1, 1, 1}, {2}}, Around::nothing), 0.5), y = net.transposed(net.convolution(around, channels, {{4, 3}, {2, 2}}), 5, {{4, 3}});
             net.head(net.linear(net.channels_first(net.add("Softplus", {net.max_pool(net.depthwise({net.transposed(net.add("Sigmoid", {y}), channels, {{8, 2, 2}})}, {{8, 3}}), seen({{6, 2, 2}}))})), 3));
             net.optimizer("SGD");
+            // And a narrow Linear before, whose products run over the padding of dy and of its weight.
+            const int narrow = net.linear(net.channels_last(net.input(4 * 5), 4), channels);
+            net.head(net.linear(net.channels_first(net.transposed(net.add("Sigmoid", {narrow}), 3, {{6, 3}})), 2));
             compare_plans(float(), net.plan, batch, "images of " + std::to_string(channels) + " channels");
             compare_plans(double(), net.plan, batch, "images of " + std::to_string(channels) + " channels");
         }
