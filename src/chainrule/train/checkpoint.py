@@ -37,7 +37,7 @@ from .checkpoint_options import Layers, Options, groups_since, options_now, opti
 from .history import BY_NAME, History
 from .loop import Loop, Memory, Place
 
-NOTHING: Mapping[Any, Any] = MappingProxyType({})
+NO_BUFFERS: Mapping[Buffer, Any] = MappingProxyType({})
 FILE = "checkpoint.safetensors"
 LOCK = "checkpoint.lock"  # there while a run is on, and after one that was killed
 NOTHING = "nothing"  # what stands where there is none
@@ -333,7 +333,7 @@ class Keeping:
         """The parameters with the names that files give them."""
         return zip(self.names, self.model.param(), strict=True)
 
-    def _numbers(self, values: list[Any], held: Mapping[Buffer, Any] = NOTHING) -> dict[str, Any]:
+    def _numbers(self, values: list[Any], held: Mapping[Buffer, Any] = NO_BUFFERS) -> dict[str, Any]:
         """The tensors of a model file, with these values for the parameters and these for Buffers, or those of now."""
         buffers = [(name, buffer) for name, buffer in self.model.named_buffers() if buffer.persistent]
         named = [(name, held[b] if b in held and _are_arrays(held[b], b.value) else b.value) for name, b in buffers]
