@@ -164,6 +164,8 @@ public:
 
     virtual double operations() const { return 0; }  // of a training step, per sample
     virtual bool is_big() const { return false; }    // its parameters fill a core's cache
+    virtual bool takes_whole_batch() const { return false; }  // all rows at once: they depend on each other in training,
+    virtual int64_t least_samples() const { return 1; }       // for which it needs so many
 
 protected:
     template <class F>

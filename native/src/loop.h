@@ -105,6 +105,8 @@ public:
         need(data.rows >= 1, "run: the data set is empty");
         need(data.rows <= plan_.samples || !training.shuffle, "run: the data set is larger than the plan's samples");
         need(training.lr != nullptr, "run: lr is missing");
+        const int64_t last = data.rows % training.batch;
+        need_samples(last > 0 ? last : training.batch, "run");
         check(data);
         if (training.validation) check(*training.validation);
         const int64_t step_rows = training.batch * plan_.accumulate, steps = (data.rows + step_rows - 1) / step_rows;
@@ -185,6 +187,7 @@ public:
 
     void forward(const void* const* x, int64_t rows, void* const* y, bool training) override {
         need(rows >= 1 && rows <= plan_.batch, "forward: more rows than the plan's batch");
+        if (training) need_samples(rows, "forward");
         const FlushDenormals flush;
         remembers_ = 0;
         for (size_t i = 0; i < network_.inputs(); ++i) gather(network_.input(i).rows(0, rows), static_cast<const T*>(x[i]), nullptr, 0);
@@ -225,6 +228,7 @@ public:
     double step(const Dataset& batch, const Rates& rates) override {
         need(!plan_.heads.empty() && plan_.has_optimizer(), "step: the plan needs a loss and an optimizer");
         need(batch.rows >= 1 && batch.rows <= plan_.batch, "step: more rows than the plan's batch");
+        need_samples(batch.rows, "step");
         check(batch);
         remembers_ = 0;
         const FlushDenormals flush;
@@ -236,6 +240,10 @@ public:
 private:
     static void need(bool holds, const char* otherwise) {
         if (!holds) throw std::invalid_argument(otherwise);
+    }
+    void need_samples(int64_t rows, const char* who) const {
+        if (rows < network_.least_samples())
+            throw std::invalid_argument(std::string(who) + ": x must have more than one value per channel in training, for its BatchNorm, got a batch of one sample");
     }
     const Parameters<T>& parameters() const { return network_.parameters(); }
     size_t known(int i) const {

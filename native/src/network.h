@@ -42,6 +42,7 @@ inline void check_plan(const Plan& plan) {
     for (const std::vector<int>* ends : {&plan.inputs, &plan.outputs})
         for (int v : *ends)
             if (plan.values[size_t(v)].positions != 1) refuse("inputs and outputs must have one position");
+    if (plan.statistics < 0 || plan.statistics > int(plan.parameters.size())) refuse("there are fewer parameters than statistics");
     if (!plan.heads.empty() && plan.heads.size() != plan.outputs.size()) refuse("there must be a head for each output");
     if (!plan.rule_of.empty() && plan.rule_of.size() != plan.parameters.size()) refuse("there must be a rule for each parameter");
     for (int rule : plan.rule_of)
@@ -107,6 +108,7 @@ public:
     // when the next one reads it. Gradients add up block of k after block in any case: the same bits.
     int64_t chunk_rows() const { return chunk_rows_; }
     bool is_big() const { return is_big_; }  // has a layer whose weights come from afar for each chunk
+    int64_t least_samples() const { return least_samples_; }  // of a batch in training
 
     void forward(const Pass& pass, int64_t begin, int64_t end) {
         for (Layer<T>* layer : layers_) layer->forward(pass, begin, end);
@@ -136,9 +138,9 @@ public:
     }
     void parameters_stepped() { prepared_ = parameters_.all_fused(); }
 
-    // Or layer by layer, where rows are too few to be split or a weight fills a core's cache: each thread takes its part of
+    // Or layer by layer, where rows are too few to be split, depend on each other or a weight fills a core's cache: each thread takes its part of
     // the weight, and all rows. phase(f) runs f for every share.
-    bool goes_by_layers(int64_t samples) const { return (is_big_ && samples < 2 * chunk_rows()) || samples < 2 * row_block; }
+    bool goes_by_layers(int64_t samples) const { return is_whole_ || (is_big_ && samples < 2 * chunk_rows()) || samples < 2 * row_block; }
     template <class Phase>
     void forward_by_layers(const Pass& pass, int64_t samples, const Phase& phase) {
         for (Layer<T>* layer : layers_) phase([&](Share share) { layer->forward_part(pass, samples, share); });
@@ -205,6 +207,8 @@ private:
             if (fusion.goes_back(op)) going_back_.push_back(layer);
             if (layer->prepares_forward()) preparing_.push_back(layer);
             is_big_ = is_big_ || layer->is_big();
+            is_whole_ = is_whole_ || layer->takes_whole_batch();
+            least_samples_ = std::max(least_samples_, layer->least_samples());
         }
         for (int v : plan_.inputs) inputs_.push_back(&values_[size_t(fusion.slot[size_t(v)])]);
         for (int v : plan_.outputs) outputs_.push_back(&values_[size_t(fusion.slot[size_t(v)])]);
@@ -228,7 +232,7 @@ private:
             has_images = has_images || value.positions > 1;
         }
         // What layers share adds up its gradient layer after layer where several threads do it; so all rows pass at once.
-        if (parameters_.has_shared()) return plan_.batch > k_block ? plan_.batch : k_block;
+        if (is_whole_ || parameters_.has_shared()) return plan_.batch > k_block ? plan_.batch : k_block;
         if (!has_images) return is_big_ ? 2 * k_block : k_block;
         const int64_t fit = int64_t(double(near_cache / 2) / (numbers * double(sizeof(T)))) / row_block * row_block;
         return fit < row_block ? row_block : fit < k_block ? fit : k_block;
@@ -259,8 +263,8 @@ private:
     std::unique_ptr<Fusion> fusion_;
     T *zeros_ = nullptr, *shared_scratch_ = nullptr;
     double operations_ = 0;
-    int64_t chunk_rows_ = k_block;
-    bool is_big_ = false, prepared_ = false, gradients_start_from_zero_ = false;
+    int64_t chunk_rows_ = k_block, least_samples_ = 1;
+    bool is_big_ = false, is_whole_ = false, prepared_ = false, gradients_start_from_zero_ = false;
 };
 
 }  // namespace chainrule

@@ -18,7 +18,7 @@ namespace chainrule {
 template <class T>
 class Parameters {
 public:
-    explicit Parameters(const Plan& plan) : shapes_(plan.parameters), lookahead_(plan.lookahead) {
+    explicit Parameters(const Plan& plan) : shapes_(plan.parameters), first_statistic_(shapes_.size() - size_t(plan.statistics)), lookahead_(plan.lookahead) {
         for (const ParameterShape& p : shapes_) {
             if (p.n_out < 1 || p.n_in < 0 || p.n_out > (int64_t(1) << 31) || p.n_in > (int64_t(1) << 31))
                 throw std::invalid_argument("plan: a parameter's shape is empty or huge");
@@ -73,6 +73,7 @@ public:
             size_[i] = parameter_size<T>(shapes_[i]);
             biggest = size_[i] > biggest ? size_[i] : biggest;
             flat += size_[i];
+            if (i < first_statistic_) own_size_ = flat;
             checked_product(flat, 1);
         }
         flat_size_ = flat;
@@ -164,9 +165,11 @@ public:
 
     // ---- their mean
 
+    // Of what rules may train: statistics stay those of the newest values.
+
     // mean += part · (value - mean), for this thread's share of the numbers; the whole of the first values.
     void average_in(double part, bool first, Share share) {
-        const int64_t begin = share.begin(flat_size_, 64), end = share.end(flat_size_, 64);
+        const int64_t begin = share.begin(own_size_, 64), end = share.end(own_size_, 64);
         if (begin == end) return;
         if (first) {
             std::memcpy(average_ + begin, values_ + begin, size_t(end - begin) * sizeof(T));
@@ -179,13 +182,13 @@ public:
         }
     }
     // Puts the mean in the place of the values, and back.
-    void swap_average() { std::swap_ranges(values_, values_ + flat_size_, average_); }
+    void swap_average() { std::swap_ranges(values_, values_ + own_size_, average_); }
 
-    // Neither infinite nor NaN, every one of them.
+    // Neither infinite nor NaN, every one of them but the statistics.
     bool are_finite() const {
         Lanes16<T> sums[4];  // of v - v, which is 0, or NaN once and for all
         for (Lanes16<T>& sum : sums) sum = Lanes16<T>::zeros();
-        for (int64_t i = 0; i < flat_size_; i += 4 * virtual_lanes)  // parameters are padded to 64 numbers
+        for (int64_t i = 0; i < own_size_; i += 4 * virtual_lanes)  // parameters are padded to 64 numbers
             for (int q = 0; q < 4; ++q) {
                 Lanes16<T> v = Lanes16<T>::load(values_ + i + q * virtual_lanes);
                 for (int j = 0; j < Lanes16<T>::vectors; ++j) sums[q].v[j] += v.v[j] - v.v[j];
@@ -418,6 +421,7 @@ private:
     }
 
     std::vector<ParameterShape> shapes_;
+    size_t first_statistic_;  // their number, if there are none
     std::vector<int> uses_;  // by how many layers
     std::vector<bool> fused_;
     std::vector<int64_t> offset_, size_, steps_ahead_;
@@ -432,7 +436,7 @@ private:
     bool all_fused_ = true, bounds_rows_ = false, spoils_padding_ = false, has_average_ = false;
     bool does_more_ = false;  // an update than each number by itself
     double clip_norm_ = 0, operations_of_wholes_ = 0;
-    int64_t flat_size_ = 0, biggest_ = 0;
+    int64_t flat_size_ = 0, own_size_ = 0, biggest_ = 0;  // own_size_: without the statistics
     T *values_ = nullptr, *gradients_ = nullptr, *best_ = nullptr, *average_ = nullptr, *scratch_ = nullptr, *slow_ = nullptr;
     std::vector<T*> state_, scratch_of_threads_;
 };

@@ -65,6 +65,7 @@ struct Plan {
     std::vector<Head> heads;   // one for each output; empty for a network that only predicts
     std::vector<Rule> rules;   // of the optimizer; empty: there is none
     std::vector<int> rule_of;  // of each parameter the number of its rule, -1 for one that is frozen; empty: 0 for all
+    int statistics = 0;        // so many of the parameters, the last ones: layers write them in training, no rule does
     Settings lookahead;        // what goes around the rules; no kind: nothing
     int64_t batch = 1;    // rows of the largest batch (and of forward/backward)
     int64_t accumulate = 1;  // batches of a step of `run`, whose gradients add up

@@ -9,6 +9,7 @@ template <class T> using Maker = std::unique_ptr<Layer<T>> (*)(const Making&);
 
 // Each of a layer's file; null for a kind that it does not know.
 template <class T> std::unique_ptr<Layer<T>> make_activation(const Making&);
+template <class T> std::unique_ptr<Layer<T>> make_batch_norm(const Making&);
 template <class T> std::unique_ptr<Layer<T>> make_convolution(const Making&);
 template <class T> std::unique_ptr<Layer<T>> make_depthwise(const Making&);  // convolution with groups
 template <class T> std::unique_ptr<Layer<T>> make_dropout(const Making&);
@@ -23,7 +24,7 @@ template <class T> std::unique_ptr<Layer<T>> make_softmax(const Making&);  // Lo
 
 template <class T>
 std::unique_ptr<Layer<T>> make_layer(const Making& making) {
-    constexpr Maker<T> makers[] = {make_linear<T>, make_activation<T>, make_convolution<T>, make_depthwise<T>, make_normalization<T>, make_pool<T>, make_positions<T>, make_dropout<T>,
+    constexpr Maker<T> makers[] = {make_linear<T>, make_activation<T>, make_convolution<T>, make_depthwise<T>, make_normalization<T>, make_batch_norm<T>, make_pool<T>, make_positions<T>, make_dropout<T>,
                                    make_join<T>, make_softmax<T>, make_shape<T>, make_glu<T>};
     for (Maker<T> make : makers)
         if (auto layer = make(making)) return layer;

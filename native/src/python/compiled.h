@@ -73,7 +73,10 @@ public:
     void write(int i, InputArray from, bool best) {
         check(i, from.dtype(), int64_t(from.size()));
         if (best) engine().write_best(i, from.data());
-        else engine().write_parameter(i, from.data());
+        else {
+            refuse_if_busy();  // another thread's call may be reading it
+            engine().write_parameter(i, from.data());
+        }
     }
     void read_average(int i, OutputArray to) {
         check(i, to.dtype(), int64_t(to.size()));

@@ -245,6 +245,9 @@ public:
 
 protected:
     ~Home() = default;
+    void refuse_if_busy() const {
+        if (busy_.load(std::memory_order_relaxed)) refuse_second_thread();
+    }
 
 private:
     struct Window {

@@ -61,6 +61,7 @@ inline Plan plan_of(const nb::dict& described) {
     for (nb::handle head : described["heads"]) plan.heads.push_back(head_of(head));
     for (nb::handle rule : described["rules"]) plan.rules.push_back(rule_of(rule));
     plan.rule_of = nb::cast<std::vector<int>>(described["rule_of"]);
+    plan.statistics = nb::cast<int>(described["statistics"]);
     if (!described["lookahead"].is_none()) plan.lookahead = settings_of(described["lookahead"]);
     plan.batch = nb::cast<int64_t>(described["batch"]);
     plan.accumulate = nb::cast<int64_t>(described["accumulate"]);

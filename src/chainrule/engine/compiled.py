@@ -2,17 +2,18 @@
 
 import weakref
 from functools import partial
+from itertools import repeat
 from typing import Any
 
 import numpy as np
 
 from .. import arrays, random
 from ..arguments import as_array, as_indices, positive
-from ..module import Module
+from ..module import Module, fill
 from ..optimizers.schedules import Schedule
 from ..roles import require_loss, require_model, require_optimizer
 from ..structures import Structure, names
-from . import native
+from . import native, statistics
 from .lower import CannotLower, checked_shapes, lower, sample_shape
 from .plan import Plan
 from .rules import optimizers as optimizer_rules
@@ -65,7 +66,7 @@ class Compiled:
         self._lease = native.module().Lease(self._native)  # the numbers go home with it
         self._native.read = partial(_read, self.plan)
         for name in _CALLS:  # what the methods below do, without the way there, which takes a fifth of a small call
-            if getattr(type(self), name) is getattr(Compiled, name):
+            if getattr(type(self), name) is getattr(Compiled, name) and not self.plan.statistics:
                 setattr(self, name, getattr(self._native, name))
 
     def predict(self, x: Structure, out: Structure | None = None) -> Structure:
@@ -74,11 +75,16 @@ class Compiled:
         Shapes    x (batch, n_in) or one sample (n_in,) -> (batch, n_out) or (n_out,), of the network's dtype; into
                   `out`, if it is given
         """
+        self._bring_statistics()
         return self._native.predict(x, out)
 
     def forward(self, x: Structure, training: bool = True) -> Structure:
         """The outputs for x, at most batch_size rows; what `backward` needs is remembered until the next call."""
-        return self._native.forward(x, training)
+        self._bring_statistics()
+        y = self._native.forward(x, training)
+        if training:
+            self._take_statistics()
+        return y
 
     def backward(self, dy: Structure, input: bool = True) -> Structure | None:  # noqa: A002 - the network's
         """The gradient by x, given that by the outputs; adds to the gradients of the parameters.
@@ -105,8 +111,21 @@ class Compiled:
 
         Raises ValueError for weights that are not finite or below 0, before anything is changed.
         """
+        self._bring_statistics()
         loss: float = self._native.step(x, target, sample_weight)
+        self._take_statistics()
         return loss
+
+    def _bring_statistics(self) -> None:
+        """Have the engine go by what the Buffers of running statistics hold."""
+        if of := self.plan.statistics:
+            statistics.bring(of, len(self.plan.parameters), self.plan.dtype, self._native.write_value)
+
+    def _take_statistics(self) -> None:
+        """Have the Buffers hold what the engine has made of them: all of them or, if interrupted before, none."""
+        if of := self.plan.statistics:
+            found = statistics.taken(of, len(self.plan.parameters), self.plan.dtype, self._native.read_value)
+            fill((), (), map(setattr, found, repeat("value"), found.values()))
 
     def __reduce__(self) -> Any:
         return (_rebuild, (self._origin.made_of, self._origin.options, self._native.dropout_pass))
@@ -174,6 +193,8 @@ class Origin:
             _require_same(f"rule {i} of the optimizer", known_rule, rule)
         for i, (known, parameter) in enumerate(zip(self.plan.parameters, plan.parameters, strict=True)):
             _require_same(f"parameter {i}", known, parameter)
+        if plan.statistics != self.plan.statistics:
+            raise ValueError("the Buffers of running statistics were others when it was compiled; compile it again")
         if (network := self.network()) is not None:
             network.changed = False
 

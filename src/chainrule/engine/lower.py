@@ -3,7 +3,7 @@
 What a Module becomes says its rule (rules/). What has no rule is refused by name, and `fit` then runs the Python loop.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import combinations, pairwise
 from math import prod
 from typing import Any
@@ -19,6 +19,7 @@ from .plan import Head, Plan
 from .rules import losses as loss_rules
 from .rules import optimizers as optimizer_rules
 from .rules.rule import CannotLower, Handle, Lowering, Rule, Source
+from .statistics import Statistics
 
 __all__ = ["CannotLower", "checked_shapes", "lower", "rules", "sample_shape"]  # importing the rules registers them
 
@@ -62,6 +63,8 @@ def lower(
     dtype = _common_dtype(values)
     if optimizer is not None and _share_memory(values):
         raise CannotLower("parameters that share memory")
+    _require_alike(lowering.statistics, dtype)
+    _require_read(lowering, y)
     return Plan(
         dtype,
         tuple(lowering.modules),
@@ -74,6 +77,7 @@ def lower(
         each(_number, y),
         tuple(part.shape for part in leaves(x)),
         y_shapes,
+        tuple(lowering.statistics),
         loss,
         heads,
         optimizer,
@@ -180,6 +184,27 @@ def _common_dtype(values: list[Any]) -> str:
     if len(names) > 1 or names[0] not in ("float32", "float64"):
         raise CannotLower(f"parameters in {' and '.join(names)}")
     return names[0]
+
+
+def _require_alike(statistics: Iterable[Statistics], dtype: str) -> None:
+    """Raise CannotLower for running statistics of another kind than the parameters, or of another shape than made."""
+    for mean, var, batches in statistics:
+        values = [mean.value, var.value, batches.value]
+        if any(type(value) is not np.ndarray for value in values) or values[2].shape != ():
+            raise CannotLower("running statistics that are not NumPy's")
+        for value in values[:2]:
+            if arrays.dtype_name(value.dtype) != dtype:
+                raise CannotLower(f"running statistics in {arrays.dtype_name(value.dtype)}, parameters in {dtype}")
+
+
+def _require_read(lowering: Lowering, y: Structure) -> None:
+    """Raise CannotLower where running statistics follow what leads to no output: the engine does not compute that."""
+    lives = {part.number for part in leaves(y)}
+    for op in reversed(lowering.ops) if lowering.statistics else ():
+        if op.output in lives:
+            lives.update(op.inputs)
+        elif op.statistics is not None:
+            raise CannotLower(f"a {type(op.layer).__name__} that leads to no output")
 
 
 def _share_memory(values: list[np.ndarray]) -> bool:

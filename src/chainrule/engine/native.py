@@ -112,15 +112,17 @@ def described(plan: Plan) -> dict[str, Any]:
     return {
         "dtype": plan.dtype,
         "values": list(plan.values),
-        "parameters": [(*matrix, shape) for matrix, shape in zip(plan.matrices, plan.shapes, strict=True)],
+        "parameters": [(*matrix, shape) for matrix, shape in zip(plan.matrices, plan.shapes, strict=True)]
+        + [(shape[0], 0, 0, shape) for of in plan.statistics for shape in of.shapes()],
         "inputs": list(plan.inputs),
         "outputs": list(plan.outputs),
         "x": _form(plan.x, plan.x_shapes),
         "y": _form(plan.y, plan.y_shapes),
-        "ops": [({"kind": op.kind} | op.settings, op.inputs, op.output, op.parameters) for op in plan.ops],
+        "ops": [({"kind": op.kind} | op.settings, op.inputs, op.output, plan.places(op)) for op in plan.ops],
         "heads": [(head.settings, head.weight, head.class_targets) for head in plan.heads],
         "rules": [({k: v for k, v in rule.items() if k != "constraints"}, rule["constraints"]) for rule in plan.rules],
-        "rule_of": list(plan.rule_of),
+        "rule_of": list(plan.rule_of) + [-1] * (3 * len(plan.statistics)),
+        "statistics": 3 * len(plan.statistics),
         "lookahead": plan.lookahead,
         "batch": plan.batch,
         "accumulate": plan.accumulate,
@@ -144,7 +146,8 @@ def program(told: dict[str, Any]) -> dict[str, str]:
     losses = [f"{weight:g} · {_text(s)}{', class indices' * c}" for s, weight, c in told["heads"]]
     if losses:
         found["the loss"] = "; ".join(losses).removeprefix("1 · ")
-    found |= {f"parameter {i}": "frozen" if rule < 0 else "trainable" for i, rule in enumerate(told["rule_of"])}
+    rule_of = told["rule_of"][: len(told["rule_of"]) - told["statistics"]]
+    found |= {f"parameter {i}": "frozen" if rule < 0 else "trainable" for i, rule in enumerate(rule_of)}
     if told["rules"]:
         around = f"{_text(told['lookahead'])} around " if told["lookahead"] else ""
         found["the optimizer"] = around + "; ".join(_text(rule) for rule, _ in told["rules"])

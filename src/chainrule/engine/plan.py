@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from .. import signature
 from ..module import Module, Parameter
 from ..structures import Structure, leaves, names
+from .statistics import Statistics
 
 
 class CannotLower(Exception):
@@ -33,6 +34,7 @@ class Op(NamedTuple):
     inputs, output : numbers of values.
     parameters : places in the plan's list; of "Linear" the weight, and the bias if there is one.
     settings : what travels of the layer, by name: numbers, words, lists of numbers.
+    statistics : the place in the plan's list of those that the layer follows in training; None for most.
     """
 
     kind: str
@@ -41,6 +43,7 @@ class Op(NamedTuple):
     output: int
     parameters: tuple[int, ...]
     settings: dict[str, Any]
+    statistics: int | None = None
 
     @property
     def text(self) -> str:
@@ -79,6 +82,7 @@ class Plan:
     x, y : the numbers of the values that come from outside, and of those that are asked for, in the form in which the
         network takes and gives them: a number, a tuple or a dict (structures.py).
     x_shapes, y_shapes : the shape of one sample of each of them.
+    statistics : Buffers that layers write in training: to the engine three more parameters each, behind the others.
     loss, optimizer : the Python objects whose twins the engine runs; None for a network that only predicts.
     heads : the loss of each output.
     rules : what travels of the optimizer, by name, for each distinct set of options that parameters have.
@@ -104,6 +108,7 @@ class Plan:
     y: Structure
     x_shapes: tuple[tuple[int, ...], ...]
     y_shapes: tuple[tuple[int, ...], ...]
+    statistics: tuple[Statistics, ...] = ()
     loss: Any = None
     heads: tuple[Head, ...] = ()
     optimizer: Any = None
@@ -129,6 +134,13 @@ class Plan:
     def outputs(self) -> tuple[int, ...]:
         """The values that are asked for."""
         return tuple(leaves(self.y))
+
+    def places(self, op: Op) -> tuple[int, ...]:
+        """The numbers of all that it has to the engine: its parameters, and its statistics."""
+        if op.statistics is None:
+            return op.parameters
+        first = len(self.parameters) + 3 * op.statistics
+        return (*op.parameters, first, first + 1, first + 2)
 
     def flops(self, op: Op) -> int:
         """Multiplications and additions for a sample going forward."""

@@ -7,7 +7,7 @@ import numpy as np
 
 from ..module import Module, newest_values
 from ..structures import Structure, each, leaves
-from . import native
+from . import native, statistics
 from .lower import CannotLower, lower
 
 MOST_BYTES = 1 << 24  # of a network that is kept: larger ones compute for longer than they take to be made
@@ -17,7 +17,8 @@ HARMLESS = ("training", "seed", "layer", "optimizer")  # attributes that predict
 class Prepared:
     """A network compiled for predictions: valid until an attribute of the model is set, or its arrays are others.
 
-    It holds nothing of the model but its Parameters, so a model goes when nobody else holds it, and this with it.
+    It holds nothing of the model but its Parameters and Buffers, so a model goes when nobody else holds it, and this
+    with it.
     """
 
     def __init__(self, model: Module, x: Structure) -> None:
@@ -27,7 +28,7 @@ class Prepared:
         self.sample_shape = each(_sample_shape, x)
         plan = lower(model, sample_shape=self.sample_shape)
         self.parameters = plan.parameters
-        self.shapes = plan.shapes
+        self.shapes, self.statistics = plan.shapes, plan.statistics
         self.dtype = np.dtype(plan.dtype)
         self.compiled = native.compile_plan(plan)
 
@@ -49,6 +50,7 @@ class Prepared:
                 return None
         for i, value in enumerate(values):
             self.compiled.write_value(i, np.ascontiguousarray(value))
+        statistics.bring(self.statistics, len(values), self.dtype.name, self.compiled.write_value)
         y: Any = self.compiled.predict(each(np.ascontiguousarray, x))
         return y
 

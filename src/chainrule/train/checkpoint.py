@@ -37,7 +37,7 @@ from .checkpoint_options import Layers, Options, groups_since, options_now, opti
 from .history import BY_NAME, History
 from .loop import Loop, Memory, Place
 
-NO_BUFFERS: Mapping[Any, Any] = MappingProxyType({})
+NO_BUFFERS: Mapping[Buffer, Any] = MappingProxyType({})
 FILE = "checkpoint.safetensors"
 LOCK = "checkpoint.lock"  # there while a run is on, and after one that was killed
 NOTHING = "nothing"  # what stands where there is none

@@ -5,6 +5,7 @@ import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import repeat
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,17 +13,17 @@ import numpy as np
 from .. import arrays
 from ..averages import Average, Averaged
 from ..data import Dataset
-from ..engine import CannotLower, lower, native
+from ..engine import CannotLower, lower, native, statistics
 from ..engine.plan import Op, Plan
 from ..engine.rules import averages as average_rules
 from ..engine.rules import optimizers as optimizer_rules
 from ..engine.sync import Keeper
 from ..losses import MultiLoss
-from ..module import Buffer, Module, set_values
+from ..module import Buffer, Module, fill, set_values
 from ..optimizers import Schedule
 from ..structures import Structure, each, leaves, rebuild
 from .loop import Epoch, Memory, Place, require_same_parameters
-from .prepare import check_targets, rehearse
+from .prepare import check_targets, rehearse, rehearse_one_row
 from .watch import Watch
 
 SLICE_S = 0.05  # how long the engine runs before it comes back to look at Ctrl-C and the clock
@@ -92,7 +93,7 @@ class NativeLoop:
             raise CannotLower("validation data in another form than the training data")
         self.model, self.loss, self.optimizer = model, loss, optimizer
         self.data, self.held_out = data, held_out
-        self.seed, self.shuffle = seed, shuffle
+        self.seed, self.shuffle, self.asked_batch_size = seed, shuffle, batch_size
         batch = min(batch_size, len(data))
         self.options: dict[str, Any] = {
             "sample_shape": each(_sample_shape, data.x),
@@ -114,10 +115,12 @@ class NativeLoop:
         self.position = native.module().Position()
         self.diverged = ""
         self.stale, self.weights = False, _weights(self.plan)
+        self.has_moved = False  # the engine, from the running statistics that are in Python
         self._watch()
         # Until an epoch is the best, the parameters that the run began with are.
         for i, parameter in enumerate(self.plan.parameters):
             self.native.write_best(i, np.ascontiguousarray(parameter.value))
+        self._bring_statistics(self.native.write_best)
 
     def _compile(self) -> None:
         """Make the plan's network."""
@@ -142,19 +145,21 @@ class NativeLoop:
         require_same_parameters(self.model, list(plan.parameters))
         before, order = self.native, [id(parameter) for parameter in self.plan.parameters]
         if native.described(plan) != self.told or [id(parameter) for parameter in plan.parameters] != order:
-            best = dict(zip(order, _best(before, self.plan), strict=True))
+            best, best_statistics = dict(zip(order, _best(before, self.plan), strict=True)), self._best_statistics()
             before.give_state()
             before.release()
             self.plan, self.parameters = plan, list(plan.parameters)
             self._compile()
             for i, parameter in enumerate(plan.parameters):
                 self.native.write_best(i, best[id(parameter)])
+            self._bring_statistics(self.native.write_best, best_statistics)
             self.native.set_best(before.best_epoch, before.best_loss)
             if self.average is not None:
                 self.average.turn_to(self.parameters)
                 self._give_average()
         # Of other objects, perhaps, that are alike.
-        self.plan = replace(self.plan, modules=plan.modules, ops=plan.ops, heads=plan.heads, owners=plan.owners)
+        now = {name: getattr(plan, name) for name in ("modules", "ops", "statistics", "heads", "owners")}
+        self.plan = replace(self.plan, **now)
         self._watch()
         self.stale, self.weights = False, _weights(self.plan)
 
@@ -203,6 +208,8 @@ class NativeLoop:
         """Look at all targets; that the engine knows the network and the loss says the rest."""
         if each(_sample_shape, data.x) != self.options["sample_shape"]:
             rehearse(self.model, self.loss, data, name)  # the model says best what it cannot take
+        if data is self.data:
+            rehearse_one_row(self.model, data, self.asked_batch_size)
         zero = np.zeros((), self.plan.dtype)  # outputs that are all the same number in memory
         shapes = [(len(data), *shape) for shape in self.plan.y_shapes]
         rows = [np.ndarray(shape, zero.dtype, zero, strides=(0,) * len(shape)) for shape in shapes]
@@ -228,6 +235,8 @@ class NativeLoop:
         """What the engine is asked for to train the epochs from `first` to before `end`, or fewer if those are many."""
         self._follow_changes()
         self._follow_masks()
+        self._bring_statistics(self.native.write_value)
+        self.has_moved = True
         end = min(end, first + MOST_EPOCHS)
         table = self._rates(first, end)
         end = table.end
@@ -258,6 +267,7 @@ class NativeLoop:
     def finished(self, part: Part, outcome: str, begin_s: float, end_s: float) -> list[Epoch]:
         """The epochs of a part that the engine has finished between two times of the run."""
         self._tell_dropouts()
+        self._hear_statistics()
         self._hear_average()
         losses, validation = part.arguments["losses"], part.arguments["validation_losses"]
         n = self.position.epoch - part.first
@@ -333,17 +343,19 @@ class NativeLoop:
 
     def outputs(self, x: Structure) -> Structure:
         """The network's outputs, in evaluation mode, by the average of its parameters if there is one."""
+        self._bring_statistics(self.native.write_value)
         return self.native.predict(x) if self.average is None else self.native.predict_by_average(x)
 
     def keep_what_was_set(self) -> None:
         """If it is the best epoch that has just ended, count what callbacks have set since then as a part of it."""
         at, best_epoch = self.position, self.native.best_epoch
         if Place(at.epoch, at.step).ends(None if best_epoch < 0 else best_epoch):  # below 0 there is none so far
+            self._bring_statistics(self.native.write_value)
             self.native.keep_best(best_epoch, self.native.best_loss)
 
     def give_back_best(self) -> None:
         """Leave the parameters of the best epoch in Python's arrays; the initial ones if none has ended."""
-        set_values(self.plan.parameters, _best(self.native, self.plan))
+        set_values(self.plan.parameters, _best(self.native, self.plan), self._best_statistics())
 
     def memory(self) -> Memory:
         """What it takes to go on from here; the numbers are handed to Python."""
@@ -358,6 +370,7 @@ class NativeLoop:
         memory = Memory(place, self.steps, best, None if best_epoch < 0 else best_epoch, best_loss)
         if self.average is not None:
             memory.average, memory.taken = [self.average.values[i] for i in order], self.average.taken
+        memory.buffers = self._best_statistics()
         return memory
 
     def remember(self, memory: Memory) -> None:
@@ -369,6 +382,7 @@ class NativeLoop:
         in_order = self.model.param()
         for i, parameter in enumerate(self.plan.parameters):
             self.native.write_best(i, np.ascontiguousarray(memory.best[in_order.index(parameter)]))
+        self._bring_statistics(self.native.write_best, memory.buffers)
         if memory.best_epoch is not None:
             self.native.set_best(memory.best_epoch, memory.best_loss)
         if self.average is not None and memory.average is not None:
@@ -399,7 +413,25 @@ class NativeLoop:
                 self.native.write_average(i, mean)
             self.native.averaged = self.average.taken
 
+    def _bring_statistics(self, write: Any, held: dict[Buffer, Any] | None = None) -> None:
+        """Have the engine go by the running statistics that are in Python, or by `held`."""
+        statistics.bring(self.plan.statistics, len(self.plan.parameters), self.plan.dtype, write, held)
+
+    def _hear_statistics(self) -> None:
+        """Bring what the engine has made of them to Python: all of it or, if interrupted before, nothing."""
+        if self.has_moved:
+            found = self._statistics(self.native.read_value)
+            fill((), (), map(setattr, found, repeat("value"), found.values()))
+            self.has_moved = False
+
+    def _best_statistics(self) -> dict[Buffer, Any]:
+        return self._statistics(self.native.read_best)
+
+    def _statistics(self, read: Any) -> dict[Buffer, Any]:
+        return statistics.taken(self.plan.statistics, len(self.plan.parameters), self.plan.dtype, read)
+
     def _hand_over(self) -> None:
+        self._hear_statistics()
         self.native.give_state()
         self.native.release()
         self._tell_dropouts()

@@ -1,4 +1,4 @@
-"""Normalization along rows, and down the places of a sample's channels. What needs the whole batch has no rule."""
+"""Normalization along rows, down the places of a sample's channels, and down those of a whole batch."""
 
 from math import prod
 from typing import Any
@@ -9,6 +9,7 @@ from ... import layers
 from ...module import first_value
 from ...structures import Structure
 from ..plan import Value
+from ..statistics import Statistics
 from .rule import CannotLower, Handle, Lowering, name_of, rule
 
 
@@ -39,6 +40,28 @@ def _of_channels(lowering: Lowering, layer: Any, x: Structure) -> Handle:
     if not layer.eps:
         raise CannotLower(f"{name_of(layer)} with eps=0")
     return _down_places(lowering, layer, x, layer.num_features, 1)
+
+
+@rule(layers.BatchNorm1d, layers.BatchNorm2d, layers.BatchNorm3d)
+def _of_batch(lowering: Lowering, layer: Any, x: Structure) -> Handle:
+    if not layer.track_running_stats or None in (layer.running_mean, layer.running_var, layer.num_batches_tracked):
+        raise CannotLower(f"{name_of(layer)} without running statistics")
+    if not layer.eps:
+        raise CannotLower(f"{name_of(layer)} with eps=0")
+    only = lowering.one(layer, x, any_order=True)
+    if layer.axes == 1:
+        lowering.expect(only, (layer.num_features,))
+    shape = lowering.shape(layer, only)
+    if shape[:1] != (layer.num_features,) or (len(shape) != 1 + layer.axes and not layer.axes == len(shape) == 1):
+        raise CannotLower(f"{name_of(layer)}({layer.extra_repr()}) on samples of shape {shape}")
+    told = {
+        "eps": layer.eps,
+        "momentum": -1.0 if layer.momentum is None else layer.momentum,
+        "follows": layer.training or not lowering.in_mode,
+        "is_image": True,
+        "statistics": Statistics(layer.running_mean, layer.running_var, layer.num_batches_tracked),
+    }
+    return _normalized("BatchNorm", lowering, layer, lowering.image(layer, only), shape, shape[:1], **told)
 
 
 def _down_places(lowering: Lowering, layer: Any, x: Structure, channels: int, of_group: int) -> Handle:

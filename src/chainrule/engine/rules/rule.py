@@ -17,6 +17,7 @@ from ...module import Module, Parameter
 from ...structures import Structure
 from ..plan import CannotLower as CannotLower
 from ..plan import Op, Value
+from ..statistics import Statistics
 
 PASSES = frozenset(("forward", "backward", "_infer"))  # methods that a rule is about
 
@@ -85,6 +86,7 @@ class Lowering:
         self.ops: list[Op] = []
         self.parameters: dict[Parameter, int] = {}  # with their places in the plan's list
         self.rows_of_numbers: set[Parameter] = set()  # which are no matrices, whatever their axes
+        self.statistics: dict[Statistics, int] = {}  # with their places in the plan's list
         self.modules = model.modules()
         self.drawn: list[Module] = []
         self._laid_out: dict[tuple[int, Value], int] = {}
@@ -112,6 +114,7 @@ class Lowering:
         shape: Any,
         parameters: Sequence[Parameter] = (),
         is_image: bool = False,
+        statistics: Any = None,  # a Statistics; with this type mypy would ask for one in `settings`
         **settings: Any,
     ) -> Handle:
         """An op, and what it writes: a matrix `value`, whose samples have this shape to the layers."""
@@ -119,7 +122,8 @@ class Lowering:
         self.values.append(value)
         read = tuple([x.number for x in inputs])
         places = tuple([self.parameters.setdefault(parameter, len(self.parameters)) for parameter in parameters])
-        self.ops.append(Op(kind, layer, read, number, places, settings))
+        follows = None if statistics is None else self.statistics.setdefault(statistics, len(self.statistics))
+        self.ops.append(Op(kind, layer, read, number, places, settings, follows))
         return Handle(number, shape, is_image)
 
     def alike(self, kind: str, layer: Module, x: Structure, *, any_order: bool = False, **settings: Any) -> Handle:
