@@ -119,3 +119,44 @@ def test_setting_an_option_leaves_schedules_groups_and_what_is_remembered_alone(
     assert optimizer.current_lr == pytest.approx(1e-4)
     assert groups[0].current_lr == pytest.approx(2e-4)
     assert all(np.array_equal(kept[n], optimizer.state[p][n]) for p, kept in state.items() for n in kept)
+
+
+def test_lookahead_looks_at_options_of_both_together() -> None:
+    optimizer = cr.Lookahead(cr.SGD(momentum=0.9, nesterov=True))
+    optimizer.set_options({"momentum": 0.0, "nesterov": False, "k": 3})
+    assert repr(optimizer) == "Lookahead(SGD(lr=0.001), k=3)"
+    for options in ({"momentum": 0.5, "alpha": 7}, {"k": 4, "momentum": -1.0}):
+        with pytest.raises(ValueError, match="must be at least 0"):
+            optimizer.set_options(options)
+        assert repr(optimizer) == "Lookahead(SGD(lr=0.001), k=3)"
+
+
+def test_options_that_are_set_together_are_looked_at_as_each_is() -> None:
+    optimizer = cr.SGD(lr=0.1, groups=[{"parameters": cr.Linear(2, 2)}])
+    with pytest.raises(ValueError, match="SGD: lr must be at least 0"):
+        optimizer.set_options({"momentum": 0.5, "lr": -1.0})
+    with pytest.raises(TypeError, match="SGD.set_options: there is no 'momentun'; there are lr, momentum"):
+        optimizer.set_options({"momentum": 0.5, "momentun": 0.5})
+    with pytest.raises(TypeError, match="there is no 'groups'"):
+        optimizer.set_options({"groups": 3})
+    with pytest.raises(TypeError, match="a group has no 'clip_norm'"):
+        optimizer.groups[0].set_options({"clip_norm": 1.0})
+    assert (optimizer.lr, optimizer.momentum, optimizer.groups[0].clip_norm) == (0.1, 0.0, None)
+    with pytest.raises(ValueError, match="Adagrad: lr must leave the momentum alone"):
+        cr.Adagrad().set_options({"lr": cr.OneCycleLR(0.1, total_steps=10)})
+    schedule = cr.ReduceLROnPlateau(0.1)
+    first, second = cr.SGD(), cr.SGD()
+    for one in (first, second):
+        one.set_options({"lr": schedule})
+    assert first.lr is schedule
+    assert second.lr is not schedule  # which would hear the losses of both
+
+
+def test_a_class_of_ones_own_that_passes_options_on_has_those_of_its_parent() -> None:
+    class Mine(cr.SGD):
+        def __init__(self, **options: Any) -> None:
+            super().__init__(**options)
+
+    optimizer = Mine(lr=0.1)
+    optimizer.set_options({"momentum": 0.5, "lr": 0.2})
+    assert (optimizer.momentum, optimizer.lr) == (0.5, 0.2)

@@ -225,3 +225,18 @@ def test_the_state_after_an_option_was_set_and_before_the_next_step_is_whole():
     state = optimizer.state_dict(layer.param())
     assert not state["parameters"][0]["max_exp_avg_sq"].any()
     cr.Adam(amsgrad=True).load_state_dict(layer.param(), state)
+
+
+@pytest.mark.parametrize("around", [lambda optimizer: optimizer, cr.Lookahead])
+def test_an_option_may_be_set_after_the_state_was_read(around):
+    def change(run):
+        if run.history.epochs == 2:
+            run.optimizer.state_dict(run.model.param())
+            run.optimizer.amsgrad = True  # with one array more
+
+    found = []
+    for engine in ("python", "native"):
+        model = build()
+        options = {"epochs": 5, "batch_size": 16, "optimizer": around(cr.Adam()), "engine": engine}
+        found.append(cr.fit(model, cr.MSELoss(), (X, Y), callbacks=[change], **options).losses)
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-10)

@@ -29,6 +29,8 @@ class Keeper:
         self.plan, self.native, self.advice = plan, weakref.ref(native), advice
         # Of each parameter the rule that it goes by; None for one that is frozen, of which nothing is remembered.
         self.rules = [plan.owners[i] if plan.optimizer is not None and i >= 0 else None for i in plan.rule_of]
+        # As the plan has it: options may be set before a state is taken, and the network compiled anew only later.
+        self.kept = [None if rule is None else rule.kept(s) for rule, s in zip(self.rules, plan.shapes, strict=True)]
         native.mismatch, native.take_state = self.mismatch, self.take_state
         if plan.optimizer is not None:
             native.set_counter(plan.optimizer.counter)
@@ -50,7 +52,7 @@ class Keeper:
         for i, (parameter, rule) in enumerate(zip(self.plan.parameters, self.rules, strict=True)):
             if rule is None:
                 continue
-            state, kept = optimizer._state.setdefault(parameter, {}), rule.kept(self.plan.shapes[i])
+            state, kept = optimizer._state.setdefault(parameter, {}), self.kept[i]
             native.set_steps_taken(i, self._take(native, i, 0, state, rule, kept))
             places.append((i, state, tuple(kept.arrays), kept.counts, False))
             first = len(kept.arrays)

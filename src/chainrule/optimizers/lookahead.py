@@ -100,8 +100,12 @@ class Lookahead(Optimizer):
             Watched.__setattr__(self, name, value)  # the other one looks at its lr itself
 
     def set_options(self, options: Mapping[str, Any]) -> None:
-        for name, value in options.items():
-            setattr(self, name, value)
+        """Set several options together, of this one and of the other one."""
+        own = {name: value for name, value in options.items() if name in ("optimizer", "k", "alpha")}
+        made = Lookahead(**{"optimizer": self.optimizer, "k": self.k, "alpha": self.alpha, **own})  # refuses what is none
+        made.optimizer.set_options({name: value for name, value in options.items() if name not in own})
+        for name in own:
+            Watched.__setattr__(self, name, getattr(made, name))
 
     @property
     def own_momentum(self) -> float:

@@ -146,9 +146,22 @@ class Optimizer(Watched):
         return self._checked({name: value}).get(name, value)
 
     def set_options(self, options: Mapping[str, Any]) -> None:
-        """Set several options, which are looked at together: {"momentum": 0.0, "nesterov": False}."""
-        checked = self._checked(options)
+        """Set several options, which are looked at together: {"momentum": 0.0, "nesterov": False}.
+
+        Raises TypeError for what is no option and for groups, which are set by themselves; TypeError or ValueError for
+        what the constructor refuses. Nothing is changed then.
+        """
+        no = OF_ALL if self.parameters else ("groups",)
+        kinds = dict.fromkeys([type(self), self._library_class()])  # a class of somebody's own may have **options
+        known = dict.fromkeys(one.name for kind in kinds for one in signature.parameters(kind) if one.name not in no)
         for name in options:
+            if name not in known:
+                kind, place = type(self).__name__, "a group has" if self.parameters else "there is"
+                raise TypeError(f"{kind}.set_options: {place} no {name!r}; there are {', '.join(known)}")
+        checked = self._checked(options)
+        if "lr" in options:
+            self.lr = options["lr"]  # which is looked at there, before it changes anything
+        for name in options.keys() - {"lr"}:
             super().__setattr__(name, checked.get(name, options[name]))
 
     def _checked(self, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -156,7 +169,7 @@ class Optimizer(Watched):
 
         A class of somebody's own is taken for the one of the library's that it is made from.
         """
-        kind = next(one for one in type(self).__mro__ if one.__module__.startswith(PACKAGE))
+        kind = self._library_class()
         known = [argument.name for argument in signature.parameters(kind) if argument.name not in ("lr", "groups")]
         given = {name: value for name, value in options.items() if name in known}
         now = {name: getattr(self, name) for name in known if given and hasattr(self, name)}
@@ -164,6 +177,9 @@ class Optimizer(Watched):
             made: Any = kind(**{**now, **given, "lr": 0.0})
             given = {name: getattr(made, name) for name in given}
         return given
+
+    def _library_class(self) -> "type[Optimizer]":
+        return next(one for one in type(self).__mro__ if one.__module__.startswith(PACKAGE))
 
     def _own(self, schedule: Schedule) -> Schedule:
         """The schedule; a copy if a part of it hears another optimizer's losses, for it would hear those of both."""
