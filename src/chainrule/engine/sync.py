@@ -49,10 +49,10 @@ class Keeper:
         # Not optimizer.state: other networks with this optimizer are not asked, if they have none of the parameters.
         optimizer, *around = self._optimizers()
         places: list[tuple[int, dict[str, Any], tuple[str, ...], bool, bool]] = []
-        for i, (parameter, rule) in enumerate(zip(self.plan.parameters, self.rules, strict=True)):
-            if rule is None:
+        for i, (parameter, rule, kept) in enumerate(zip(self.plan.parameters, self.rules, self.kept, strict=True)):
+            if rule is None or kept is None:
                 continue
-            state, kept = optimizer._state.setdefault(parameter, {}), self.kept[i]
+            state = optimizer._state.setdefault(parameter, {})
             native.set_steps_taken(i, self._take(native, i, 0, state, rule, kept))
             places.append((i, state, tuple(kept.arrays), kept.counts, False))
             first = len(kept.arrays)

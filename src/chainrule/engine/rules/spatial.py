@@ -41,7 +41,8 @@ def at(places: Sequence[np.ndarray], lengths: Lengths) -> list[int]:
     numbers = np.zeros(1, np.int64)
     for along, length in zip(places, lengths, strict=True):
         numbers = (numbers[:, None] * length + along).reshape(-1)
-    return numbers.tolist()
+    found: list[int] = numbers.tolist()
+    return found
 
 
 def table(each: Sequence[Along]) -> dict[str, list[Any]]:
