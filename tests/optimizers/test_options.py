@@ -135,7 +135,7 @@ def test_options_that_are_set_together_are_looked_at_as_each_is() -> None:
     optimizer = cr.SGD(lr=0.1, groups=[{"parameters": cr.Linear(2, 2)}])
     with pytest.raises(ValueError, match="SGD: lr must be at least 0"):
         optimizer.set_options({"momentum": 0.5, "lr": -1.0})
-    with pytest.raises(TypeError, match="SGD.set_options: there is no 'momentun'; there are lr, momentum"):
+    with pytest.raises(TypeError, match=r"SGD\.set_options: there is no 'momentun'; there are lr, momentum"):
         optimizer.set_options({"momentum": 0.5, "momentun": 0.5})
     with pytest.raises(TypeError, match="there is no 'groups'"):
         optimizer.set_options({"groups": 3})
