@@ -420,6 +420,27 @@ def test_groups_may_be_set_anew_and_what_is_remembered_stays() -> None:
     assert len(optimizer.groups) == 1
 
 
+def test_groups_that_are_set_later_go_on_by_the_rate_of_the_optimizer() -> None:
+    schedules: list[tuple[cr.Schedule, float]] = [
+        (cr.StepLR(0.1, step_size=1), 1e-3),
+        (cr.ReduceLROnPlateau(0.1, patience=0), 1e-2),
+    ]
+    for schedule, expected in schedules:
+        layer, optimizer = cr.Linear(2, 2), cr.SGD(lr=0.5)
+        for _ in range(3):
+            optimizer.step(layer.param())
+            optimizer.end_epoch(1.0)
+        optimizer.lr = schedule
+        for _ in range(2):
+            optimizer.step(layer.param())
+            optimizer.end_epoch(1.0)
+        own = {"parameters": layer.bias, "lr": cr.StepLR(1.0, step_size=1)}  # which begins now
+        optimizer.groups = [{"parameters": layer.weight}, own]  # type: ignore[assignment, list-item]
+        for _ in range(2):
+            assert [rule.current_lr for rule in optimizer.rules] == pytest.approx([expected, expected, 1.0])
+            optimizer.load_state_dict(layer.param(), optimizer.state_dict(layer.param()))
+
+
 @pytest.mark.parametrize("option", [{"maximize": 2}, {"maximize": "yes"}])
 def test_maximize_is_true_or_false(option: dict[str, Any]) -> None:
     with pytest.raises(TypeError, match="SGD: maximize must be True or False"):

@@ -76,5 +76,5 @@ def _rule(
                 constraint.check(parameter)
     except (TypeError, ValueError) as problem:
         raise type(problem)(f"{kind.__name__}: {place}: {str(problem).removeprefix(kind.__name__ + ': ')}") from None
-    rule.join(owner, parameters)
+    rule.join(owner, parameters, own_lr="lr" in group)
     return rule

@@ -102,8 +102,9 @@ class Lookahead(Optimizer):
     def set_options(self, options: Mapping[str, Any]) -> None:
         """Set several options together, of this one and of the other one."""
         own = {name: value for name, value in options.items() if name in ("optimizer", "k", "alpha")}
-        kept = {"optimizer": self.optimizer, "k": self.k, "alpha": self.alpha}
-        made = Lookahead(**{**kept, **own})  # refuses what is none
+        made = Lookahead(
+            **{"optimizer": self.optimizer, "k": self.k, "alpha": self.alpha, **own}
+        )  # refuses what is none
         made.optimizer.set_options({name: value for name, value in options.items() if name not in own})
         for name in own:
             Watched.__setattr__(self, name, getattr(made, name))

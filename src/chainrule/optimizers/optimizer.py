@@ -235,9 +235,17 @@ class Optimizer(Watched):
                 return group
         return self
 
-    def join(self, owner: "Optimizer", parameters: Iterable[Parameter]) -> None:
-        """Be a group of another optimizer, with whose steps and epochs its schedule counts."""
+    def join(self, owner: "Optimizer", parameters: Iterable[Parameter], *, own_lr: bool = True) -> None:
+        """Be a group of another optimizer, with whose steps and epochs its schedule counts.
+
+        own_lr : whether the group has a learning rate of its own, of which a schedule begins; else it goes on as the
+            optimizer's, of which it is a copy.
+        """
         vars(self).update(counter=owner.counter, _ended=owner._ended, parameters=frozenset(parameters))
+        now = (self.steps, self.epochs)
+        self._course.count((0, 0) if own_lr else owner._course.counted(*now), now)
+        if not own_lr:
+            self._learn(owner._learned())
 
     def watch(self, network: Any) -> None:
         for rule in self.rules:
