@@ -209,9 +209,6 @@ private:
                 gradients[size_t(op.parameters[0])][w] += values[size_t(op.inputs[j])][from] * dy[to];
                 dvalues[size_t(op.inputs[j])][from] += weight[w] * dy[to];
             });
-        } else if (kind == "BatchNorm") {
-            V* const dbias = op.settings.flag("bias") ? &gradients[size_t(op.parameters[1])] : nullptr;
-            norm_of(op).backward(x, dy, parameters[size_t(op.parameters[0])], dx, gradients[size_t(op.parameters[0])], dbias);
         } else if (kind == "Columns") {
             for (size_t i = 0; i < dy.size(); ++i) dx[picked(op, i)] += dy[i];
         } else if (kind == "Positions") {
@@ -240,6 +237,9 @@ private:
             for (int64_t r = 0; r < rows; ++r)
                 for (int v : op.inputs)
                     for (int64_t c = 0; c < columns_of(v); ++c) dvalues[size_t(v)][size_t(r * columns_of(v) + c)] += dy[at++];
+        } else if (kind == "BatchNorm") {
+            V* const dbias = op.settings.flag("bias") ? &gradients[size_t(op.parameters[1])] : nullptr;
+            norm_of(op).backward(x, dy, parameters[size_t(op.parameters[0])], dx, gradients[size_t(op.parameters[0])], dbias);
         } else if (kind == "GLU") {
             for (size_t i = 0; i < dy.size(); ++i) {
                 const size_t a = gated(columns, int64_t(i)), b = gate(columns, int64_t(i));
