@@ -9,6 +9,7 @@
 
 #include "../src/plan.h"
 #include "naive_activations.h"
+#include "naive_batch_norm.h"
 #include "naive_convolution.h"
 #include "naive_linear.h"
 #include "naive_normalization.h"
@@ -24,7 +25,12 @@ struct Network {
     std::vector<V> gradients;  // of the parameters: backward adds to them
     std::vector<V> values, dvalues;
 
-    Network(const chainrule::Plan& plan, std::vector<V> parameters) : plan(plan), parameters(std::move(parameters)) { zero_gradients(); }
+    Network(const chainrule::Plan& plan, std::vector<V> parameters) : plan(plan), parameters(std::move(parameters)), lives_(plan.values.size()) {
+        zero_gradients();
+        for (int v : plan.outputs) lives_[size_t(v)] = true;
+        for (size_t i = plan.ops.size(); i-- > 0;)
+            for (int v : plan.ops[i].inputs) lives_[size_t(v)] = lives_[size_t(v)] || lives_[size_t(plan.ops[i].output)];
+    }
 
     void zero_gradients() {
         gradients.clear();
@@ -42,6 +48,7 @@ struct Network {
             std::vector<const V*> inputs;
             for (int v : op.inputs) inputs.push_back(&values[size_t(v)]);
             values[size_t(op.output)] = apply(op, inputs);
+            if (op.settings.kind == "BatchNorm" && pass >= 0 && lives_[size_t(op.output)]) follow(op);
         }
     }
     void backward(const std::vector<V>& dy) {
@@ -61,6 +68,18 @@ private:
     const V& bias_of(const chainrule::Op& op) const {
         static const V none;
         return op.parameters.size() > 1 ? parameters[size_t(op.parameters[1])] : none;
+    }
+    // By the rows that it reads, in training; and what it follows then.
+    BatchNorm norm_of(const chainrule::Op& op) const {
+        const size_t running = op.parameters.size() - 3;
+        const double eps = op.settings.number("eps");
+        if (pass_ >= 0) return {values[size_t(op.inputs[0])], size_t(columns_of(op.output)), eps};
+        return {parameters[size_t(op.parameters[running])], parameters[size_t(op.parameters[running + 1])], eps};
+    }
+    void follow(const chainrule::Op& op) {
+        V* running[3];
+        for (size_t i = 0; i < 3; ++i) running[i] = &parameters[size_t(op.parameters[op.parameters.size() - 3 + i])];
+        norm_of(op).follow(op.settings.number("momentum"), double(rows_of(op.output)), *running[0], *running[1], *running[2]);
     }
     double mask(const chainrule::Op& op, size_t i) const {
         if (pass_ < 0) return 1;
@@ -100,6 +119,15 @@ private:
             return y;
         }
         if (kind == "Reshape") return x;
+        if (kind == "BatchNorm") {
+            const BatchNorm by = norm_of(op);
+            V y = x;
+            for (size_t i = 0; i < y.size(); ++i) {
+                y[i] = by.x_hat(x, i) * parameters[size_t(op.parameters[0])][i % by.columns];
+                if (op.settings.flag("bias")) y[i] += bias_of(op)[i % by.columns];
+            }
+            return y;
+        }
         V y = x;
         if (kind == "Sum" || kind == "Multiply") {
             for (size_t k = 1; k < inputs.size(); ++k)
@@ -233,6 +261,9 @@ private:
             for (int64_t r = 0; r < rows; ++r)
                 for (int v : op.inputs)
                     for (int64_t c = 0; c < columns_of(v); ++c) dvalues[size_t(v)][size_t(r * columns_of(v) + c)] += dy[at++];
+        } else if (kind == "BatchNorm") {
+            V* const dbias = op.settings.flag("bias") ? &gradients[size_t(op.parameters[1])] : nullptr;
+            norm_of(op).backward(x, dy, parameters[size_t(op.parameters[0])], dx, gradients[size_t(op.parameters[0])], dbias);
         } else if (kind == "GLU") {
             for (size_t i = 0; i < dy.size(); ++i) {
                 const size_t a = gated(columns, int64_t(i)), b = gate(columns, int64_t(i));
@@ -283,6 +314,7 @@ private:
         return i / columns * columns + int64_t(op.settings.array("columns")[size_t(i % columns)]);
     }
 
+    std::vector<bool> lives_;  // which values lead to an output: of others the engine knows nothing
     int64_t rows_ = 0, pass_ = -1;
 };
 

@@ -7,6 +7,7 @@
 //     chainrule_engine.create(net.plan);
 #pragma once
 
+#include <algorithm>
 #include <map>
 #include <numeric>
 #include <string>
@@ -140,6 +141,23 @@ struct Builder {
         chainrule::Settings s = settings("MaxPool");
         s.arrays = {{"begins", table.begins}, {"sources", table.sources}};
         return op(s, {x}, {shape(x).columns, table.targets()});
+    }
+    // With a weight, and a bias if wanted; whose statistics come behind all parameters once the plan is closed.
+    int batch_norm(int x, double momentum, bool bias = true) {
+        std::vector<int> parameters{parameter({shape(x).columns, 0})};
+        if (bias) parameters.push_back(parameter({shape(x).columns, 0}));
+        const Numbers told{{"eps", 0.1}, {"momentum", momentum}, {"follows", 1}, {"weight", 1}, {"bias", bias}};
+        return op(settings("BatchNorm", told), {x}, shape(x), parameters);
+    }
+    void close() {
+        for (chainrule::Op& op : plan.ops) {
+            if (op.settings.kind != "BatchNorm") continue;
+            for (const int64_t n : {shape(op.output).columns, shape(op.output).columns, int64_t(2)}) op.parameters.push_back(parameter({n, 0}));
+            plan.statistics += 3;
+        }
+        if (plan.statistics == 0) return;
+        plan.rule_of.assign(plan.parameters.size(), 0);
+        std::fill(plan.rule_of.end() - plan.statistics, plan.rule_of.end(), -1);
     }
     int dropout(int x, double p) { return add(settings("Dropout", {{"p", p}, {"stream", double(dropouts_++)}}), {x}); }
 

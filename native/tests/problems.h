@@ -39,6 +39,10 @@ struct Problem {
         }
         for (const chainrule::ParameterShape& p : plan.parameters)
             parameters.push_back(numbers(size_of(p), 1 / std::sqrt(double(p.n_in ? p.n_in : 10))));
+        for (size_t p = parameters.size() - size_t(plan.statistics); p < parameters.size(); p += 3) {  // a mean, a variance, a number of batches
+            for (T& variance : parameters[p + 1]) variance = std::abs(variance) + T(0.5);
+            parameters[p + 2] = {T((1 << 20) - 2), T(p % 2)};  // near to where its second part counts on
+        }
         data.rows = samples;
         point_at(plan);
     }

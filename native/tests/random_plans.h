@@ -13,6 +13,7 @@ struct Drawing {
     double dropout = 0.3;   // of Dropout; 0: none of it, so that training and evaluation mode are the same
     bool smooth = false;    // no ReLU: no kinks
     int64_t positions = 0;  // of the largest image; 0: there are none
+    bool batch_norm = false;  // some: rows depend on each other in training
 };
 
 inline chainrule::Plan random_plan(uint64_t seed, chainrule::DType dtype, Drawing how = {}) {
@@ -41,6 +42,10 @@ inline chainrule::Plan random_plan(uint64_t seed, chainrule::DType dtype, Drawin
     activations.insert(activations.end(), elementwise_kinds.begin(), elementwise_kinds.end());
     for (int i = 0; i < how.ops; ++i) {
         const int x = has_images && below(4) ? images.one_of(values) : any();
+        if (how.batch_norm && below(3) == 0) {
+            values.push_back(net.batch_norm(x, below(3) ? 0.1 : below(2) ? -1 : 1, below(4) > 0));
+            continue;
+        }
         if (has_images && below(3)) {
             const int y = images.draw(x, below(3) ? width() : 1);
             values.push_back(net.shape(y).columns <= 4 * how.widest ? y : net.linear(y, width()));
@@ -127,6 +132,7 @@ inline chainrule::Plan random_plan(uint64_t seed, chainrule::DType dtype, Drawin
         values.push_back(y);
     }
     net.optimizer("SGD");
+    net.close();
     net.plan.seed = seed;
     return net.plan;
 }

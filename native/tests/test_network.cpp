@@ -275,6 +275,22 @@ TEST("random networks of images under drawn rules equal the naive one, on one th
     CHECK(bounded > 20, "%d with constraints", bounded);
 }
 
+// Rows that depend on each other: the batch passes in one piece, and by threads layer after layer.
+TEST("random networks with BatchNorm equal the naive one, whose statistics follow every batch") {
+    int wrong = 0, threaded = 0;
+    for (int seed = 0; seed < 160 && wrong < 3; ++seed) {
+        Drawing drawing = seed % 2 ? of_images(4 + seed % 8, 24, 40) : Drawing{};
+        drawing.batch_norm = true;
+        if (seed % 4 == 0) drawing.ops = 6, drawing.widest = 200;
+        Plan plan = random_plan(uint64_t(15000 + seed), DType::float64, drawing);
+        const int64_t batch = std::vector<int64_t>{2, 3, 16, 17, 33, 100, 300}[size_t(seed % 7)];
+        plan.batch = batch, plan.threads = 1 + seed % 3;
+        wrong += !equals_naive(plan, batch, plan.threads, seed);
+        threaded += chainrule_engine.create(plan)->threads_used(batch) > 1;
+    }
+    CHECK(threaded > 10, "%d of them are worth threads", threaded);
+}
+
 // Parameters that are frozen or follow rules of their own, of every optimizer, with constraints.
 TEST("random networks under drawn rules equal the naive one, on one thread and on three") {
     int wrong = 0, threaded = 0, frozen = 0, bounded = 0;
@@ -654,6 +670,17 @@ TEST("networks of images give the same bits for any number of threads and for sl
             same_bits<float>(small_lenet(DType::float32, pool), batch, "SGD", 1);
             same_bits<double>(small_lenet(DType::float64, pool), batch, "Adam", 1);
         }
+}
+
+TEST("networks with BatchNorm give the same bits for any number of threads and for slices") {
+    for (int seed = 0; seed < 30; ++seed) {
+        Drawing drawing = seed % 2 ? of_images(6, 20, 40) : Drawing{};
+        drawing.batch_norm = true;
+        const Plan plan = random_plan(uint64_t(16000 + seed), DType::float64, drawing);
+        const int64_t batch = std::vector<int64_t>{9, 40, 300}[size_t(seed % 3)];
+        same_bits<float>(plan, batch, "SGD", seed);
+        same_bits<double>(plan, batch, "SGD", seed);
+    }
 }
 
 TEST("random networks under drawn rules give the same bits for any number of threads and for slices") {
