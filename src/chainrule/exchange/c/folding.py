@@ -6,11 +6,12 @@ from dataclasses import replace
 import numpy as np
 
 from ...engine.plan import Op, Plan
+from ...layers.normalization.fold import in_evaluation
 from ...module import Parameter
 from .convolution import Convolution
 from .kinds import KINDS
 from .linear import Linear
-from .normalization import BatchNorm, GroupNorm, InPlace, scale_and_shift
+from .normalization import BatchNorm, GroupNorm, InPlace
 
 Numbers = dict[int, list[np.ndarray]]  # of the parameters of an op, by the number of the value that it writes
 
@@ -31,16 +32,16 @@ def folded_plan(plan: Plan) -> Plan:
         kind = kinds[op.output]
         numbers = [plan.parameters[i].value for i in op.parameters]
         if isinstance(kind, BatchNorm):
-            scale, shift = scale_and_shift(op.layer)
+            scale, mean, shift = in_evaluation(op.layer)
             before = ops.get(op.inputs[0])
             alone = before is not None and readers[before.output] == 1 and all(uses[i] == 1 for i in before.parameters)
             if before is not None and alone and _takes(before, plan, len(scale)):
                 weight, *bias = made.pop(before.output, None) or [plan.parameters[i].value for i in before.parameters]
                 del ops[before.output]
-                numbers = [(weight.T * scale).T, (bias[0] if bias else 0.0) * scale + shift]
+                numbers = [(weight.T * scale).T, ((bias[0] if bias else 0.0) - mean) * scale + shift]
                 op = before._replace(output=op.output, settings=before.settings | {"folded": 1})
             else:
-                numbers = [scale, shift]
+                numbers = [scale, shift - scale * mean]
             made[op.output] = numbers
         elif isinstance(kind, GroupNorm) and len(numbers) == 1:
             made[op.output] = [*numbers, np.zeros_like(numbers[0])]

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 
 from ... import layers
-from ...arrays import to_numpy
 from ...engine.plan import Op, Value
 from ...engine.rules.rule import CannotLower, Handle, Lowering, Rule, name_of
 from ...structures import Structure
@@ -168,15 +167,6 @@ def standard(x: Bounded, n: int, eps: float, centred: float = 1.0) -> Bounded:
     s = 1 / np.sqrt(deviation**2 + eps)
     most = 1 / np.sqrt(np.maximum(deviation - off, 0) ** 2 + eps)
     return d * s, error * most + np.abs(d) * (most - s) + 8 * UNIT * (np.abs(d) + error) * most
-
-
-def scale_and_shift(layer: Any) -> tuple[np.ndarray, np.ndarray]:
-    """What a BatchNorm does in evaluation, in float64: y = scale x + shift for each channel."""
-    mean, var = (to_numpy(buffer.value).astype(np.float64) for buffer in (layer.running_mean, layer.running_var))
-    weight = 1.0 if layer.weight is None else layer.weight.value.astype(np.float64)
-    bias = 0.0 if layer.bias is None else layer.bias.value.astype(np.float64)
-    scale = weight / np.sqrt(var + layer.eps)
-    return scale, bias - scale * mean
 
 
 def _batch_norm(lowering: Lowering, layer: Any, x: Structure) -> Handle:

@@ -108,11 +108,8 @@ def _folded(layer: Any, norm: Any) -> Module:
     """The layer with weights that do what both did, computed in float64."""
     made: Any = copy.deepcopy(layer)
     weight = made.weight
-    W = _exact(weight.value)
-    a = 1 / np.sqrt(_exact(norm.running_var.value) + norm.eps)
-    a = a if norm.weight is None else a * _exact(norm.weight.value)
-    b = np.zeros_like(a) if made.bias is None else _exact(made.bias.value)
-    b = a * (b - _exact(norm.running_mean.value)) + (0.0 if norm.bias is None else _exact(norm.bias.value))
+    W, (a, mean, bias) = _exact(weight.value), in_evaluation(norm)
+    b = a * ((0.0 if made.bias is None else _exact(made.bias.value)) - mean) + bias
     if isinstance(layer, ConvTranspose1d | ConvTranspose2d | ConvTranspose3d):
         groups = layer.groups  # each has its own part of the first axis, and its outputs on the second
         parted = W.reshape((groups, -1, *W.shape[1:]))
@@ -122,6 +119,13 @@ def _folded(layer: Any, norm: Any) -> Module:
     made.weight, made.bias = (Parameter(convert_like(value, weight.value)) for value in (W, b))
     folded: Module = made
     return folded
+
+
+def in_evaluation(norm: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What a BatchNorm does in evaluation, in float64: a, mean and bias of y = a (x - mean) + bias for each channel."""
+    mean, var = _exact(norm.running_mean.value), _exact(norm.running_var.value)
+    a = (1.0 if norm.weight is None else _exact(norm.weight.value)) / np.sqrt(var + norm.eps)
+    return a, mean, np.zeros_like(a) if norm.bias is None else _exact(norm.bias.value)
 
 
 def _exact(value: Array) -> np.ndarray:
