@@ -20,6 +20,21 @@ void copy_rows(const Matrix<T>& x, const Matrix<T>& y) {
         std::memcpy(y.row(p, 0), x.row(p, 0), size_t(x.rows * x.width()) * sizeof(T));
 }
 
+template <class T>
+void clear_rows(const Matrix<T>& m) {
+    for (int64_t p = 0; p < m.panels(); ++p) std::memset(m.row(p, 0), 0, size_t(m.rows * m.width()) * sizeof(T));
+}
+
+// f(width of the panel, lanes of it that a vector takes, first column, its place in a row of m): for the vectors of a row.
+template <class T, class F>
+FORCE_INLINE void each_column_vector(const Matrix<T>& m, F f) {
+    with_width<T>(m.width(), [&](auto width) ALWAYS_INLINE {
+        constexpr int w = decltype(width)::value, part = lanes<T> < w ? lanes<T> : w;
+        for (int64_t p = 0; p < m.panels(); ++p)
+            for (int c = 0; c < w; c += part) f(width, std::integral_constant<int, part>{}, p * w + c, p * m.pitch + c);
+    });
+}
+
 // What lies beyond the last column becomes 0: for those that write none of it, where something else may have lain before.
 template <class T>
 void clear_padding(const Matrix<T>& m) {

@@ -49,7 +49,6 @@ protected:
         bool is_trained = false, fuses_update = false, adds = false;
         T *value = nullptr, *gradient = nullptr;
 
-        bool is_wanted() const { return is_trained; }
         // What was there before this pass, in a vector of n columns from c on.
         FORCE_INLINE Vec<T> start(const Pass& pass, int64_t c, int n) const { return pass.add || adds ? load_partial(gradient + c, n) : Vec<T>{}; }
         FORCE_INLINE void finish(const Pass& pass, int64_t c, Vec<T> g, int n) const {

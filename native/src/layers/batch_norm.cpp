@@ -75,8 +75,8 @@ public:
         if (share.index > 0) return;
         for (int64_t c = 0; c < padded_; c += lanes<T>) {
             const int n = int(padded_ - c < lanes<T> ? padded_ - c : lanes<T>);
-            if (this->weight_.is_wanted()) this->weight_.finish(pass, c, this->weight_.start(pass, c, n) + load_partial(of_pass().of_dy_x_hat + c, n), n);
-            if (this->bias_.is_wanted()) this->bias_.finish(pass, c, this->bias_.start(pass, c, n) + load_partial(of_pass().of_dy + c, n), n);
+            if (this->weight_.is_trained) this->weight_.finish(pass, c, this->weight_.start(pass, c, n) + load_partial(of_pass().of_dy_x_hat + c, n), n);
+            if (this->bias_.is_trained) this->bias_.finish(pass, c, this->bias_.start(pass, c, n) + load_partial(of_pass().of_dy + c, n), n);
         }
     }
 

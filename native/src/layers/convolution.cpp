@@ -90,7 +90,7 @@ public:
             gather(dy, columns_, dx, adds_dx() ? nullptr : this->zeros_, false);
             if (!adds_dx()) linear::clear_unwritten_padding<T>(dx);
         } else {
-            if (!adds_dx()) clear(dx);
+            if (!adds_dx()) clear_rows(dx);
             scatter(dy, dx);
         }
     }
@@ -263,10 +263,6 @@ private:
             for (int i = 0; i < lanes<T>; ++i)
                 if (o + i < n_out_) store_partial(to + (o + i) * step, block[i], narrow_panel);
         }
-    }
-
-    static void clear(const Matrix<T>& m) {
-        for (int64_t p = 0; p < m.panels(); ++p) std::memset(m.row(p, 0), 0, size_t(m.rows * m.width()) * sizeof(T));
     }
 
     static inline const std::vector<int32_t> one_place{0};

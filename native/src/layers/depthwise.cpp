@@ -89,22 +89,13 @@ private:
             for (int64_t i = 0; i < sliding_.windows(); ++i) f(int64_t(sliding_.begins[size_t(i)]) + sliding_.taps[size_t(t)], i, t);
     }
 
-    // f(width, the lanes of it that a vector takes, the column that it begins at): for the vectors of each panel.
-    template <class F>
-    FORCE_INLINE void each_vector(const Matrix<T>& m, F f) const {
-        with_width<T>(m.width(), [&](auto width) ALWAYS_INLINE {
-            constexpr int w = decltype(width)::value, part = lanes<T> < w ? lanes<T> : w;
-            for (int64_t p = 0; p < m.panels(); ++p)
-                for (int c = 0; c < w; c += part) f(width, std::integral_constant<int, part>{}, p, c);
-        });
-    }
-
     void apply(const Matrix<T>* from, const Matrix<T>& to) const {
         const int64_t windows = sliding_.windows(), samples = to.rows / windows;
         const int64_t n_inputs = int64_t(this->inputs());
         const int32_t *begins = sliding_.begins.data(), *taps = sliding_.taps.data();
-        each_vector(to, [&](auto width, auto part, int64_t p, int c) ALWAYS_INLINE {
+        each_column_vector(to, [&](auto width, auto part, int64_t column, int64_t) ALWAYS_INLINE {
             constexpr int w = decltype(width)::value, n = decltype(part)::value;
+            const int64_t p = column / w, c = column % w;
             const T* weight = this->weight_.row(p, 0) + c;
             const Vec<T> bias = load_partial(this->bias() + p * w + c, n);
             for (int64_t s = 0; s < samples; ++s) {
@@ -131,8 +122,9 @@ private:
 
     void dx_of(const Matrix<T>& dy, const Matrix<T>& dx, int64_t j, bool adds) const {
         const int64_t windows = sliding_.windows(), samples = dy.rows / windows, n_inputs = int64_t(this->inputs());
-        each_vector(dy, [&](auto width, auto part, int64_t p, int c) ALWAYS_INLINE {
+        each_column_vector(dy, [&](auto width, auto part, int64_t column, int64_t) ALWAYS_INLINE {
             constexpr int w = decltype(width)::value, n = decltype(part)::value;
+            const int64_t p = column / w, c = column % w;
             const T* weight = this->weight_.row(p, j) + c;
             for (int64_t s = 0; s < samples; ++s) {
                 const T* from = dy.row(p, s * windows) + c;
@@ -150,8 +142,9 @@ private:
     // Of `count` rows of the weight from row k on.
     void dw_of(const LinearGradient<T>& to, const Matrix<T>& dy, int64_t samples, int64_t k, int64_t count) const {
         const int64_t windows = sliding_.windows(), n_inputs = int64_t(this->inputs());
-        each_vector(dy, [&](auto width, auto part, int64_t p, int c) ALWAYS_INLINE {
+        each_column_vector(dy, [&](auto width, auto part, int64_t column, int64_t) ALWAYS_INLINE {
             constexpr int w = decltype(width)::value, n = decltype(part)::value;
+            const int64_t p = column / w, c = column % w;
             const int64_t place = (this->weight_.row(p, k) - this->weight_.data) + c;
             Vec<T> sum[most_rows];
             for (int64_t q = 0; q < most_rows; ++q) sum[q] = to.add && q < count ? load_partial(to.weight + place + q * w, n) : Vec<T>{};

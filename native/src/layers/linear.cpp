@@ -6,19 +6,20 @@
 // frozen no gradient is made.
 #include "../products/row.h"
 #include "activations.h"
-#include "layers.h"
+#include "weighted.h"
 
 namespace chainrule {
 
 template <class T>
-class Linear final : public Layer<T> {
+class Linear final : public Weighted<T> {
+    using Weighted<T>::weight_, Weighted<T>::zeros_, Weighted<T>::bias, Weighted<T>::gradient, Weighted<T>::has_bias_, Weighted<T>::trains_weight_,
+        Weighted<T>::trains_bias_, Weighted<T>::fuses_update_, Weighted<T>::adds_, Weighted<T>::rule_;
     using Layer<T>::x, Layer<T>::y, Layer<T>::place_, Layer<T>::wants_dx, Layer<T>::adds_dx, Layer<T>::by_rows;
 
 public:
     explicit Linear(const Making& making)
-        : Layer<T>(making.parameters), n_in_(making.x[0].columns), n_out_(making.y.columns),
-          positions_(making.x[0].positions), has_bias_(making.parameters.size() == 2) {
-        if (making.x.size() != 1 || making.shapes.empty() || making.shapes.size() > 2) making.refuse("it reads one value, a weight and perhaps a bias");
+        : Weighted<T>(making), n_in_(making.x[0].columns), n_out_(making.y.columns), positions_(making.x[0].positions) {
+        if (making.x.size() != 1) making.refuse("it reads one value");
         const ParameterShape& weight = making.shapes[0];
         if (weight.taps != 0) making.refuse("the weight is a convolution's kernel");
         if (weight.n_in != n_in_) making.refuse("the weight takes " + std::to_string(weight.n_in) + " columns, got " + std::to_string(n_in_));
@@ -35,19 +36,6 @@ public:
     double operations() const override { return 6.0 * double(positions_) * double(n_in_) * double(n_out_); }
     bool is_big() const override { return checked_product(n_in_, n_out_) * int64_t(sizeof(T)) > near_cache; }
 
-    void settle(Parameters<T>& all, Seen& seen) override {
-        trains_weight_ = all.is_trained(this->parameters_[0]), trains_bias_ = has_bias_ && all.is_trained(this->parameters_[1]);
-        if (!trains_weight_ && !trains_bias_) return;
-        const int first = this->parameters_[trains_weight_ ? 0 : 1], last = this->parameters_[trains_bias_ ? 1 : 0];
-        rule_ = all.rule(first);
-        fuses_update_ = all.may_fuse_update(first) && all.may_fuse_update(last) && all.rule(last) == rule_;
-        if (fuses_update_) all.fuse_update(first), all.fuse_update(last);
-        const bool first_seen = seen.parameter[size_t(first)], last_seen = seen.parameter[size_t(last)];
-        adds_ = first_seen || last_seen;
-        if (first_seen != last_seen) seen.start_from_zero = true;  // one of the two is shared and the other is not
-        seen.parameter[size_t(first)] = seen.parameter[size_t(last)] = true;
-    }
-
     void lay_out(Arena& arena, int64_t batch, bool threaded) override {
         if (threaded && dx_needs_transpose(n_in_, n_out_)) transposed_ = Matrix<T>(arena.take<T>(matrix_size<T>(n_out_, n_in_)), n_out_, n_in_);
         aside_ = arena.take<T>(aside_size(batch));
@@ -58,13 +46,7 @@ public:
         return goes_by_blocks() && !place_.dx_over_x ? matrix_size<T>(block, panel<T>) : matrix_size<T>(n_out_, n_in_);
     }
     void memory_is_there(const Memory<T>& memory) override {
-        zeros_ = memory.zeros;
-        block_ = memory.block;
-        const int weight = this->parameters_[0], bias = this->parameters_.back();
-        weight_ = weight_matrix<T>(memory.parameters.value(weight), n_in_, n_out_);
-        weight_gradient_ = trains_weight_ ? memory.parameters.gradient(weight) : nullptr;
-        bias_ = has_bias_ ? memory.parameters.value(bias) : nullptr;
-        bias_gradient_ = trains_bias_ ? memory.parameters.gradient(bias) : nullptr;
+        Weighted<T>::memory_is_there(memory);
         if (!transposed_.data) transposed_ = Matrix<T>(memory.shared_scratch, n_out_, n_in_);
         row_x_ = x().rows(0, 1), row_y_ = y().rows(0, 1), row_dy_ = y().gradient_rows(0, 1);
         row_dx_ = adds_dx() ? aside(0, 1) : x().gradient_rows(0, 1);
@@ -134,7 +116,6 @@ public:
 
 private:
     Finish finish() const { return place_.carries_relu ? Finish::relu : Finish::plain; }
-    const T* bias() const { return bias_ ? bias_ : zeros_; }
 
     FORCE_INLINE void apply(const Matrix<T>& x, const Matrix<T>& y) const {
         if (x.rows == 1) linear_row_forward<T>(x, weight_, bias(), y, finish());
@@ -145,19 +126,6 @@ private:
     NO_INLINE void mask_own_relu(const Pass& pass, int64_t begin, int64_t end) const {
         const Matrix<T> dy = y().gradient_rows(begin, end);
         mask_by_relu<T>(dy, y().rows(begin, end), y().scale_in(pass.training));
-    }
-
-    LinearGradient<T> gradient(const Pass& pass) const {
-        LinearGradient<T> to;
-        to.weight = weight_gradient_;
-        to.bias = bias_gradient_;
-        to.add = pass.add || adds_;
-        to.update = pass.update && fuses_update_;
-        if (to.update) to.lr = T(pass.lr[rule_]);
-        to.block = block_;
-        to.weight_value = const_cast<T*>(weight_.data);
-        to.bias_value = const_cast<T*>(bias());
-        return to;
     }
 
     // Wᵀ's columns begin … end - 1 (inputs), as linear_dx wants them.
@@ -280,13 +248,11 @@ private:
         }
     }
 
-    int64_t n_in_, n_out_, positions_, block_ = k_block;
-    bool has_bias_, trains_weight_ = true, trains_bias_ = true, fuses_update_ = false, clears_row_ = false;
-    int rule_ = 0;  // of the parameters whose updates ride on their gradients
-    bool adds_ = false;  // a later layer has the same parameters: their gradient is there already
-    Matrix<T> weight_, transposed_;
-    const T *bias_ = nullptr, *zeros_ = nullptr, *row_mask_ = nullptr;
-    T *weight_gradient_ = nullptr, *bias_gradient_ = nullptr, *aside_ = nullptr;
+    int64_t n_in_, n_out_, positions_;
+    bool clears_row_ = false;
+    Matrix<T> transposed_;
+    const T* row_mask_ = nullptr;
+    T* aside_ = nullptr;
     // A batch of one row takes so little time that making these views anew would be a tenth of it.
     Matrix<T> row_x_, row_y_, row_dx_, row_dy_, no_dx_;
     LinearGradient<T> row_gradient_;

@@ -51,22 +51,22 @@ public:
     }
     // Threads divide the columns. Each sum is one chain, row after row.
     void backward_parameters(const Pass& pass, int64_t samples, Share share, bool) override {
-        if (!this->weight_.is_wanted() && !this->bias_.is_wanted()) return;
+        if (!this->weight_.is_trained && !this->bias_.is_trained) return;
         const Matrix<T> from = x().rows(0, samples), dy = y().gradient_rows(0, samples);
         const int64_t begin = share.begin(dy.columns, panel<T>), end = share.end(dy.columns, panel<T>);
         each_column_vector(dy, [&](auto width, auto part, int64_t c, int64_t place) ALWAYS_INLINE {
             constexpr int w = decltype(width)::value, k = decltype(part)::value;
             if (c < begin || c >= round_up(end, panel<T>) || begin == end) return;
             const T *d = dy.data + place, *at = from.data + place;
-            Vec<T> of_weight = this->weight_.is_wanted() ? this->weight_.start(pass, c, k) : Vec<T>{};
-            Vec<T> of_bias = this->bias_.is_wanted() ? this->bias_.start(pass, c, k) : Vec<T>{};
+            Vec<T> of_weight = this->weight_.is_trained ? this->weight_.start(pass, c, k) : Vec<T>{};
+            Vec<T> of_bias = this->bias_.is_trained ? this->bias_.start(pass, c, k) : Vec<T>{};
             for (int64_t r = 0; r < dy.rows; ++r) {
                 const Vec<T> g = load_partial(d + r * w, k);
                 const Vec<T> x_hat = (load_partial(at + r * w, k) - broadcast<T>(mean_[r]) - broadcast<T>(rest_[r])) * broadcast<T>(s_[r]);
                 of_weight = fma(g, x_hat, of_weight), of_bias += g;
             }
-            if (this->weight_.is_wanted()) this->weight_.finish(pass, c, of_weight, k);
-            if (this->bias_.is_wanted()) this->bias_.finish(pass, c, of_bias, k);
+            if (this->weight_.is_trained) this->weight_.finish(pass, c, of_weight, k);
+            if (this->bias_.is_trained) this->bias_.finish(pass, c, of_bias, k);
         });
     }
     int backward_phases() const override { return 2; }
@@ -247,11 +247,11 @@ public:
         if (share.index > 0) return;
         for (int64_t c = 0; c < padded_; c += lanes<T>) {
             const int n = int(padded_ - c < lanes<T> ? padded_ - c : lanes<T>);
-            Vec<T> of_weight = this->weight_.is_wanted() ? this->weight_.start(pass, c, n) : Vec<T>{};
-            Vec<T> of_bias = this->bias_.is_wanted() ? this->bias_.start(pass, c, n) : Vec<T>{};
+            Vec<T> of_weight = this->weight_.is_trained ? this->weight_.start(pass, c, n) : Vec<T>{};
+            Vec<T> of_bias = this->bias_.is_trained ? this->bias_.start(pass, c, n) : Vec<T>{};
             for (int64_t s = 0; s < samples; ++s) of_weight += load_partial(of(s).of_dy_x_hat + c, n), of_bias += load_partial(of(s).of_dy + c, n);
-            if (this->weight_.is_wanted()) this->weight_.finish(pass, c, of_weight, n);
-            if (this->bias_.is_wanted()) this->bias_.finish(pass, c, of_bias, n);
+            if (this->weight_.is_trained) this->weight_.finish(pass, c, of_weight, n);
+            if (this->bias_.is_trained) this->bias_.finish(pass, c, of_bias, n);
         }
     }
     int backward_phases() const override { return 2; }

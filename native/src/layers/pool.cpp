@@ -40,8 +40,7 @@ public:
         const Matrix<T> from = x().rows(begin, end), dy = y().gradient_rows(begin, end), dx = x().gradient_rows(begin, end);
         const ReluMask<T> mask = x().mask(pass.training, begin);
         if (covers_once_ && !adds_dx()) return each_of_size<true, false>(from, dy, dx, mask);
-        if (!adds_dx())
-            for (int64_t p = 0; p < dx.panels(); ++p) std::memset(dx.row(p, 0), 0, size_t(dx.rows * dx.width()) * sizeof(T));
+        if (!adds_dx()) clear_rows(dx);
         each_of_size<true, true>(from, dy, dx, mask);
     }
 

@@ -87,8 +87,7 @@ public:
     void backward_inputs(const Pass& pass, int64_t begin, int64_t end) override {
         if (!wants_dx(pass)) return;
         const Matrix<T> dy = y().gradient_rows(begin, end), dx = x().gradient_rows(begin, end);
-        if (!adds_dx())
-            for (int64_t p = 0; p < dx.panels(); ++p) std::memset(dx.row(p, 0), 0, size_t(dx.rows * dx.width()) * sizeof(T));
+        if (!adds_dx()) clear_rows(dx);
         for (int64_t c = 0; c < dy.columns; ++c) {
             const T* from = &dy.at(0, c);
             T* to = &dx.at(0, sources_[size_t(c)]);

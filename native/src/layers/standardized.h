@@ -9,7 +9,7 @@
 
 #include <cmath>
 
-#include "../panels.h"
+#include "../matrices.h"
 
 namespace chainrule {
 
@@ -24,16 +24,6 @@ struct ColumnStatistics {
         return {memory, memory + padded, memory + 2 * padded, memory + 3 * padded, memory + 4 * padded};
     }
 };
-
-// f(width of the panel, lanes of it that a vector takes, first column, its place in a row of m)
-template <class T, class F>
-FORCE_INLINE void each_column_vector(const Matrix<T>& m, F f) {
-    with_width<T>(m.width(), [&](auto width) ALWAYS_INLINE {
-        constexpr int w = decltype(width)::value, part = lanes<T> < w ? lanes<T> : w;
-        for (int64_t p = 0; p < m.panels(); ++p)
-            for (int c = 0; c < w; c += part) f(width, std::integral_constant<int, part>{}, p * w + c, p * m.pitch + c);
-    });
-}
 
 // Down a column of vectors, in four chains: Σ term(i) for i < rows, of one or two terms at once.
 template <class T, int terms, class F>

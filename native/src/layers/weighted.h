@@ -28,6 +28,7 @@ public:
     void memory_is_there(const Memory<T>& memory) override {
         const int weight = this->parameters_[0], bias = this->parameters_.back();
         zeros_ = memory.zeros;
+        block_ = memory.block;
         weight_ = parameter_matrix<T>(memory.parameters.shape(weight), memory.parameters.value(weight));
         bias_ = has_bias_ ? memory.parameters.value(bias) : nullptr;
         weight_gradient_ = trains_weight_ ? memory.parameters.gradient(weight) : nullptr;
@@ -44,12 +45,13 @@ protected:
         to.add = pass.add || adds_;
         to.update = pass.update && fuses_update_;
         if (to.update) to.lr = T(pass.lr[rule_]);
+        to.block = block_;
         to.weight_value = weight_.data;
-        to.bias_value = bias_;
+        to.bias_value = const_cast<T*>(bias());
         return to;
     }
 
-    // db: the sum of each sample's rows, in four chains, sample after sample.
+    // db of a value with many positions: the sum of each sample's rows, in four chains, sample after sample.
     void bias_of(const LinearGradient<T>& to, const Matrix<T>& dy, int64_t positions) const {
         if (!to.bias) return;
         const int width = dy.width();
@@ -74,15 +76,15 @@ protected:
             }
     }
 
-    bool has_bias_, trains_weight_ = true, trains_bias_ = true;
-    Matrix<T> weight_;  // a row for each number of a window
+    bool has_bias_, trains_weight_ = true, trains_bias_ = true, fuses_update_ = false;
+    bool adds_ = false;  // a later layer has the same parameters: their gradient is there already
+    int rule_ = 0;       // of the parameters whose updates ride on their gradients
+    Matrix<T> weight_;
     const T* zeros_ = nullptr;
 
 private:
-    bool fuses_update_ = false;
-    bool adds_ = false;  // a later layer has the same parameters: their gradient is there already
-    int rule_ = 0;       // of the parameters whose updates ride on their gradients
-    T* bias_ = nullptr;
+    int64_t block_ = k_block;
+    const T* bias_ = nullptr;
     T *weight_gradient_ = nullptr, *bias_gradient_ = nullptr;
 };
 
