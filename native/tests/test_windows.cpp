@@ -121,31 +121,6 @@ struct Case {
         }
         compare("dx", dx.matrix, want, size, n_out * taps);
         CHECK(dx.guard_intact() && dx.padding_zero(), "dx's padding; %d -> %d", int(channels), int(n_out));
-        if (lanes<T> >= narrow_panel && channels <= narrow_panel && tap_run > 1 && rows % run == 0) side_by_side();
-    }
-    // Several taps at once, of the windows that stand one below the other, from the last of each row to the first.
-    void side_by_side() {
-        Storage<T> other(windows.positions, channels, T(0));
-        std::vector<int32_t> outputs;
-        for (int64_t o = 0; o < n_out; ++o) outputs.push_back(int32_t(dy.matrix.column_offset(o)));
-        const int64_t step = tap_run * narrow_panel;
-        for (int64_t t = 0; t < taps; t += tap_run) {
-            std::vector<T> side(size_t(n_out * step + 2 * narrow_panel), T(0));
-            for (int64_t o = 0; o < n_out; ++o)
-                for (int64_t j = 0; j < tap_run; ++j)
-                    for (int64_t c = 0; c < channels; ++c) side[size_t(o * step + j * narrow_panel + c)] = by_tap.matrix.at((t + j) * n_out + o, c);
-            for (int64_t i = run; i-- > 0;) {
-                std::vector<const T*> from;
-                std::vector<T*> to;
-                for (int64_t r = i; r < rows; r += run) {
-                    from.push_back(dy.matrix.data + r * dy.matrix.width());
-                    to.push_back(other.matrix.data + int64_t(windows.begins[size_t(r)] + windows.taps[size_t(t)]) * narrow_panel);
-                }
-                windows::add_dx_side_by_side<T>(from.data(), outputs.data(), n_out, side.data(), step, to.data(), rows / run, tap_run);
-            }
-        }
-        CHECK(same(other, dx) && other.guard_intact() && other.padding_zero(), "dx, %d taps side by side; %d -> %d, %d rows", int(tap_run), int(channels),
-              int(n_out), int(rows));
     }
 
     // Block after block of rows, as the layer has them; and the rows of the weight in parts, as threads do.

@@ -4,11 +4,13 @@
 //     Convolution             y = windows of x · W + b              dx = dy Wᵀ, added where the windows lie, tap after tap
 //     ConvolutionTransposed   y = b + x Wᵀ, added where they lie    dx = windows of dy · W
 //
-// dW = (windows of the image)ᵀ rows, in both. The products are in products/windows.h. Where windows overlap samples come one
-// after the other, so that each number's sum has one order. Padding is an op of its own.
+// dW = (windows of the image)ᵀ rows, in both. The products are in products/windows.h, and in products/planes.h for at most
+// eight channels. Where windows overlap samples come one after the other, so that each number's sum has one order. Padding is
+// an op of its own.
 #include <limits>
 #include <numeric>
 
+#include "../products/planes.h"
 #include "../products/windows.h"
 #include "activations.h"
 #include "sliding.h"
@@ -29,6 +31,11 @@ public:
         if (weight.n_out != n_out_ || weight.n_in != depth() || weight.taps != taps()) making.refuse("the weight does not fit");
         if (this->has_bias_ && (making.shapes[1].n_in != 0 || making.shapes[1].n_out != making.y.columns)) making.refuse("the bias does not fit the weight");
         for (int64_t begin : sliding_.begins) offsets_.push_back(int32_t(begin * panel_width<T>(channels_)));
+        if (std::min(channels_, n_out_) > narrow_panel) return;
+        pieces_ = planes::Pieces(sliding_.begins, sliding_.run, sliding_.taps, channels_, positions_);
+        gathers_planes_ = n_out_ <= narrow_panel && pieces_.pay<T>(0);
+        makes_dw_of_planes_ = n_out_ <= narrow_panel && pieces_.pay<T>(narrow_panel);
+        scatters_planes_ = channels_ <= narrow_panel && pieces_.pay<T>(n_out_);
     }
 
     Manners manners() const override {
@@ -46,7 +53,7 @@ public:
         const auto most = [](const Value<T>& value) { return matrix_size<T>(std::max(value.capacity, checked_product(k_block, value.positions)), value.columns); };
         if (std::max(most(image), most(rows)) > std::numeric_limits<int32_t>::max())
             throw std::length_error("a batch of images has more numbers than a Convolution can count");
-        by_tap_ = arena.take<T>(goes_side_by_side() ? checked_product(taps() / sliding_.tap_run, side_size()) : checked_product(taps(), tap_size()));
+        by_tap_ = arena.take<T>(checked_product(taps(), tap_size()));
     }
     void memory_is_there(const Memory<T>& memory) override {
         Weighted<T>::memory_is_there(memory);
@@ -90,8 +97,7 @@ public:
             gather(dy, columns_, dx, adds_dx() ? nullptr : this->zeros_, false);
             if (!adds_dx()) linear::clear_unwritten_padding<T>(dx);
         } else {
-            if (!adds_dx()) clear_rows(dx);
-            scatter(dy, dx);
+            scatter(dy, dx, adds_dx());
         }
     }
     // Rows of the weight are divided among threads; the first one has the bias too.
@@ -103,7 +109,8 @@ public:
         const Matrix<T>&image = transposed_ ? dy : from, &rows = transposed_ ? from : dy;
         if (share.index == 0) this->bias_of(to, dy, y().positions);
         if (!to.weight || begin == end) return;
-        each_block(image, samples, [&](T* const* window, int64_t first, int64_t n) {
+        if (makes_dw_of_planes_) planes::dw<T>(pieces_, image, rows, to, begin, end);
+        else each_block(image, samples, [&](T* const* window, int64_t first, int64_t n) {
             windows::dw<T>(window, columns_.place.data(), rows.slice(first, first + n), to, depth(), to.add || first > 0, to.update && first + n == rows.rows, begin, end, tiling);
         });
         // What an activation has left in x's padding stands beside dW then.
@@ -161,6 +168,7 @@ private:
 
     // start: of each sum, a bias; null: what is there.
     void gather(const Matrix<T>& image, const Columns& columns, const Matrix<T>& to, const T* start, bool relu) const {
+        if (gathers_planes_ && start) return planes::gather<T>(pieces_, image, this->weight_, to, start, relu);
         each_block(image, to.rows / sliding_.windows(), [&](T* const* window, int64_t first, int64_t n) {
             windows::forward<T>(window, columns.place.data(), this->weight_, to.slice(first, first + n), start, relu, sliding_.run, image.width());
         });
@@ -183,50 +191,23 @@ private:
                 const Vec<T> start = load_partial(bias + p * width + c, part);
                 for (int64_t r = 0; r < image.rows; ++r) store_partial(image.row(p, r) + c, start, part);
             }
-        scatter(rows, image);
+        scatter(rows, image, true);
     }
 
-    void scatter(const Matrix<T>& dy, const Matrix<T>& dx) const {
+    void scatter(const Matrix<T>& dy, const Matrix<T>& dx, bool add) const {
+        if (scatters_planes_) return planes::scatter<T>(pieces_, dy, by_tap_, tap_size(), dx, add);
+        if (!add) clear_rows(dx);
         const int64_t windows = sliding_.windows(), samples = dy.rows / windows;
         const int64_t few = windows < 64 ? (64 + windows - 1) / windows : 1;  // so that tiles are full
         for (int64_t s = 0; s < samples; s += few) {
             const int64_t n = samples - s < few ? samples - s : few;
             const Matrix<T> from = dy.slice(s * windows, (s + n) * windows), to = dx.slice(s * positions_, (s + n) * positions_);
-            if (goes_side_by_side()) {
-                scatter_side_by_side(from, to);
-                continue;
-            }
             for (int64_t t = 0; t < taps(); ++t)
                 each_block(to, n, [&](T* const* window, int64_t first, int64_t count) {
                     windows::add_dx<T>(from.slice(first, first + count), tap_weight(t), window, int64_t(sliding_.taps[size_t(t)]) * dx.width(), dx.pitch);
                 });
         }
     }
-
-    // Of few channels several taps fill a vector. Windows side by side would meet there, so those of a tile stand one below the
-    // other; the last ones of their rows come first, and so each number still gets tap after tap.
-    bool goes_side_by_side() const { return channels_ <= narrow_panel && lanes<T> >= narrow_panel && sliding_.run > 1 && sliding_.tap_run > 1; }
-    void scatter_side_by_side(const Matrix<T>& dy, const Matrix<T>& dx) const {
-        constexpr int64_t most = 64;
-        const T* from[most];
-        T* to[most];
-        const int64_t run = sliding_.run, count = sliding_.tap_run, runs = dy.rows / run, of_sample = sliding_.windows() / run;
-        const int width = dy.width();
-        for (int64_t t = 0; t < taps(); t += count)
-            for (int64_t first = 0; first < runs; first += most) {
-                const int64_t n = runs - first < most ? runs - first : most;
-                for (int64_t r = 0; r < n; ++r) {
-                    const int64_t s = (first + r) / of_sample, last = ((first + r) % of_sample + 1) * run - 1;
-                    from[r] = dy.data + ((first + r + 1) * run - 1) * width;
-                    to[r] = dx.data + (s * positions_ + sliding_.begins[size_t(last)] + sliding_.taps[size_t(t)]) * narrow_panel;
-                }
-                for (int64_t i = 0; i < run; ++i) {
-                    windows::add_dx_side_by_side<T>(from, (dy.pitch == row_columns_.pitch ? row_columns_ : row_elsewhere_).place.data(), n_out_, by_tap_ + t / count * side_size(), count * narrow_panel, to, n, count);
-                    for (int64_t r = 0; r < n; ++r) from[r] -= width, to[r] -= narrow_panel;
-                }
-            }
-    }
-    int64_t side_size() const { return round_up(n_out_ * sliding_.tap_run * narrow_panel, 64); }
 
     // Wᵀ of each tap: a row for each output, a column for each channel.
     int64_t tap_size() const { return matrix_size<T>(n_out_, channels_); }
@@ -236,7 +217,7 @@ private:
         for (int64_t k = begin; k < end;) {
             const int64_t t = k / channels_, c = k % channels_, stop = end < (t + 1) * channels_ ? end : (t + 1) * channels_;
             const bool whole = c == 0 && stop == (t + 1) * channels_;
-            if (goes_side_by_side() || channels_ <= narrow_panel) turn_narrow(t, c, c + stop - k, whole);
+            if (channels_ <= narrow_panel) turn_narrow(t, c, c + stop - k, whole);
             else if (whole) transpose<T>(this->weight_.slice(k, stop), tap_weight(t), 0, n_out_);
             else
                 for (int64_t i = k; i < stop; ++i)
@@ -246,9 +227,8 @@ private:
     }
     // Channels begin … end - 1 of a tap, of at most eight.
     void turn_narrow(int64_t t, int64_t begin, int64_t end, bool whole) const {
-        const bool side = goes_side_by_side();
-        const int64_t count = sliding_.tap_run, step = side ? count * narrow_panel : narrow_panel;
-        T* const to = side ? by_tap_ + t / count * side_size() + t % count * narrow_panel : by_tap_ + t * tap_size();
+        constexpr int64_t step = narrow_panel;
+        T* const to = by_tap_ + t * tap_size();
         const Matrix<T> weight = this->weight_.slice(t * channels_, (t + 1) * channels_);
         if (!whole || lanes<T> < narrow_panel) {
             for (int64_t o = 0; o < n_out_; ++o)
@@ -269,6 +249,8 @@ private:
     bool transposed_;
     int64_t channels_, positions_, n_out_;  // of the image, and columns of the other value
     Sliding sliding_;
+    planes::Pieces pieces_;  // where one side has at most eight columns
+    bool gathers_planes_ = false, makes_dw_of_planes_ = false, scatters_planes_ = false;
     Columns columns_;  // of a window, in the image,
     mutable Columns elsewhere_;
     Columns row_columns_;  // and of a row of the other value

@@ -41,17 +41,13 @@ NO_INLINE void forward_tile(const T* const* window, const int32_t* column, const
     else forward_tile_of<T, MR, NV>(WindowRun<T, S>{window[0], column}, b, b_step, depth, c, c_step, start, relu);
 }
 
-// Adds to dx where the windows of these rows have some taps, which lie side by side; no two of the rows have them in the
-// same place. S > 0: the rows of dy lie one after the other, in panels of S; else anywhere, with their numbers at `column`.
+// Adds to dx where the windows of these rows have a tap. Rows of dy lie one after the other, in panels of S.
 template <class T, int MR, int NV, int S>
-NO_INLINE void dx_tile(const T* const* dy, int64_t dy_pitch, const int32_t* column, const T* b, int64_t b_step, int64_t depth,
-                       T* const* window, int64_t offset, int last) {
+NO_INLINE void dx_tile(const T* dy, int64_t dy_pitch, const T* b, int64_t b_step, int64_t depth, T* const* window, int64_t offset, int last) {
     auto part = [&](int v) ALWAYS_INLINE { return v + 1 < NV ? lanes<T> : last; };
     auto begin = [&](int i, int v) ALWAYS_INLINE { return load_partial(window[i] + offset + v * lanes<T>, part(v)); };
     auto put = [&](int i, int v, Vec<T> value) ALWAYS_INLINE { store_partial(window[i] + offset + v * lanes<T>, value, part(v)); };
-    auto none = [](int, Vec<T>) ALWAYS_INLINE {};
-    if constexpr (S == 0) tile<T, MR, NV, false>(WindowRows<T>{dy, column}, b, b_step, depth, begin, put, none);
-    else tile<T, MR, NV, false>(Rows<T, S>{dy[0], dy_pitch}, b, b_step, depth, begin, put, none);
+    tile<T, MR, NV, false>(Rows<T, S>{dy, dy_pitch}, b, b_step, depth, begin, put, [](int, Vec<T>) ALWAYS_INLINE {});
 }
 
 // start: what to go on from, or null for 0. value: null to store the gradient, else the weights to update.
@@ -78,7 +74,7 @@ NO_INLINE void dw_tile(const T* const* window, const int32_t* column, const T* d
 }
 
 template <class T> using ForwardTile = decltype(&forward_tile<T, 1, 1, 0>);
-template <class T> using DxTile = decltype(&dx_tile<T, 1, 1, 0>);
+template <class T> using DxTile = decltype(&dx_tile<T, 1, 1, narrow_panel>);
 template <class T> using DwTile = decltype(&dw_tile<T, 0, 1, 1, 1>);
 
 template <class T, int NV, int S, int... I>
@@ -107,7 +103,6 @@ FORCE_INLINE ForwardTile<T> forward_tile_for(int rows, int vectors, int width) {
 }
 template <class T>
 FORCE_INLINE DxTile<T> dx_tile_for(int rows, int vectors, int width) {
-    if (width == 0) return (vectors == 1 ? dx_table<T, 1, 0> : dx_table<T, 2, 0>).by_rows[rows - 1];
     if (width == narrow_panel) return (vectors == 1 ? dx_table<T, 1, narrow_panel> : dx_table<T, 2, narrow_panel>).by_rows[rows - 1];
     return (vectors == 1 ? dx_table<T, 1, panel<T>> : dx_table<T, 2, panel<T>>).by_rows[rows - 1];
 }
@@ -160,23 +155,10 @@ void add_dx(const Matrix<T>& dy, const Matrix<T>& weight, T* const* window, int6
         for (int64_t k = 0; k < depth; k += k_block) {
             split_evenly(dy.rows, max_tile_rows, [&](int64_t row, int rows) ALWAYS_INLINE {
                 const T* from = dy.data + dy.column_offset(k) + row * dy_width;
-                dx_tile_for<T>(rows, vectors, dy_width)(&from, dy.pitch, nullptr, b + k * width, width, depth - k < k_block ? depth - k : k_block,
+                dx_tile_for<T>(rows, vectors, dy_width)(from, dy.pitch, b + k * width, width, depth - k < k_block ? depth - k : k_block,
                                                         window + row, at, lanes<T> > width ? width : lanes<T>);
             });
         }
-    });
-}
-
-// The same for taps that lie side by side, of at most eight channels: `count` narrow panels in a row of dx, and of `weight`,
-// whose rows are `step` apart. dy: so many rows, anywhere.
-template <class T>
-void add_dx_side_by_side(const T* const* dy, const int32_t* column, int64_t depth, const T* weight, int64_t step, T* const* window,
-                         int64_t rows, int64_t count) {
-    linear::each_column_tile<T>(count * narrow_panel, [&](int64_t j, int vectors) ALWAYS_INLINE {
-        const int64_t left = count * narrow_panel - j - (vectors - 1) * lanes<T>;
-        split_evenly(rows, max_tile_rows, [&](int64_t row, int n) ALWAYS_INLINE {
-            dx_tile_for<T>(n, vectors, 0)(dy + row, 0, column, weight + j, step, depth, window + row, j, int(left < lanes<T> ? left : lanes<T>));
-        });
     });
 }
 
