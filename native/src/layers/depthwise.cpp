@@ -65,9 +65,11 @@ public:
         if (share.index == 0) this->bias_of(to, dy, y().positions);
         if (!to.weight) return;
         const int64_t begin = share.begin(this->weight_.rows, 1), end = share.end(this->weight_.rows, 1);
+        const int64_t row = slides() ? sliding_.tap_run : 0, rows = row > 0 ? most_rows / row : 0;  // of taps
         for (int64_t k = begin, n; k < end; k += n) {
             n = end - k < most_rows ? end - k : most_rows;
-            dw_of(to, dy, samples, k, n);
+            if (row > 0 && k % row == 0 && end - k >= rows * row) slide_dw(to, dy, samples, k, n = rows * row);
+            else dw_of(to, dy, samples, k, n);
         }
     }
     int backward_phases() const override { return 2; }
@@ -90,6 +92,7 @@ private:
     }
 
     void apply(const Matrix<T>* from, const Matrix<T>& to) const {
+        if (slides()) return slide(from[0], to);
         const int64_t windows = sliding_.windows(), samples = to.rows / windows;
         const int64_t n_inputs = int64_t(this->inputs());
         const int32_t *begins = sliding_.begins.data(), *taps = sliding_.taps.data();
@@ -121,6 +124,7 @@ private:
     }
 
     void dx_of(const Matrix<T>& dy, const Matrix<T>& dx, int64_t j, bool adds) const {
+        if (slides()) return slide_back(dy, dx, adds);
         const int64_t windows = sliding_.windows(), samples = dy.rows / windows, n_inputs = int64_t(this->inputs());
         each_column_vector(dy, [&](auto width, auto part, int64_t column, int64_t) ALWAYS_INLINE {
             constexpr int w = decltype(width)::value, n = decltype(part)::value;
@@ -167,6 +171,141 @@ private:
                 T* const value = to.weight_value + place + q * w;
                 if (to.update) store_partial(value, fma(minus_lr, sum[q], load_partial(value, n)), n);
                 else store_partial(to.weight + place + q * w, sum[q], n);
+            }
+        });
+    }
+
+    // ---- windows side by side, with rows of taps side by side: what several windows read is loaded once. The same chains.
+
+    bool slides() const { return this->inputs() == 1 && sliding_.run > 1 && (sliding_.tap_run == 3 || sliding_.tap_run == 5); }
+
+    // f(taps in a row, as a constant), for the vectors of a row as each_column_vector has them.
+    template <class F>
+    void each_slide(const Matrix<T>& m, F f) const {
+        each_column_vector(m, [&](auto width, auto part, int64_t column, int64_t) ALWAYS_INLINE {
+            constexpr int w = decltype(width)::value;
+            if (sliding_.tap_run == 3) f(width, part, std::integral_constant<int, 3>{}, column / w, column % w);
+            else f(width, part, std::integral_constant<int, 5>{}, column / w, column % w);
+        });
+    }
+    // f(how many as a constant, the first): a run in pieces of 8, 4, 2 and 1.
+    template <int Q = 8, class F>
+    FORCE_INLINE static void each_piece(int64_t begin, int64_t end, F f) {
+        for (; begin + Q <= end; begin += Q) f(std::integral_constant<int, Q>{}, begin);
+        if constexpr (Q > 1) each_piece<Q / 2>(begin, end, f);
+    }
+
+    void slide(const Matrix<T>& x, const Matrix<T>& y) const {
+        const int64_t windows = sliding_.windows(), run = sliding_.run, samples = y.rows / windows;
+        each_slide(y, [&](auto width, auto part, auto row, int64_t p, int64_t c) ALWAYS_INLINE {
+            constexpr int w = decltype(width)::value, n = decltype(part)::value, R = decltype(row)::value;
+            const Vec<T> bias = load_partial(this->bias() + p * w + c, n);
+            for (int64_t s = 0; s < samples; ++s)
+                for (int64_t first = 0; first < windows; first += run) {
+                    const T* const from = x.row(p, s * positions_ + sliding_.begins[size_t(first)]) + c;
+                    T* const to = y.row(p, s * windows + first) + c;
+                    each_piece(0, run, [&](auto count, int64_t i) ALWAYS_INLINE {
+                        constexpr int Q = decltype(count)::value;
+                        Vec<T> sum[Q];
+#pragma GCC unroll 8
+                        for (int q = 0; q < Q; ++q) sum[q] = bias;
+                        for (int64_t t = 0; t < taps(); t += R) {
+                            const T* at = from + (i + sliding_.taps[size_t(t)]) * w;
+                            Vec<T> weight[R];
+#pragma GCC unroll 8
+                            for (int r = 0; r < R; ++r) weight[r] = load_partial(this->weight_.row(p, t + r) + c, n);
+#pragma GCC unroll 16
+                            for (int m = 0; m < Q + R - 1; ++m) {
+                                const Vec<T> number = load_partial(at + m * w, n);
+#pragma GCC unroll 8
+                                for (int q = 0; q < Q; ++q)
+                                    if (m - q >= 0 && m - q < R) sum[q] = fma(number, weight[m - q], sum[q]);
+                            }
+                        }
+#pragma GCC unroll 8
+                        for (int q = 0; q < Q; ++q) store_partial(to + (i + q) * w, place_.carries_relu ? positive_part<T>(sum[q]) : sum[q], n);
+                    });
+                }
+        });
+    }
+
+    // A row of windows sends back to a row of positions, for one row of taps after the other.
+    void slide_back(const Matrix<T>& dy, const Matrix<T>& dx, bool adds) const {
+        if (!adds) clear_rows(dx);
+        const int64_t windows = sliding_.windows(), run = sliding_.run, samples = dy.rows / windows;
+        each_slide(dy, [&](auto width, auto part, auto row, int64_t p, int64_t c) ALWAYS_INLINE {
+            constexpr int w = decltype(width)::value, n = decltype(part)::value, R = decltype(row)::value;
+            for (int64_t s = 0; s < samples; ++s)
+                for (int64_t t = 0; t < taps(); t += R) {
+                    Vec<T> weight[R];
+#pragma GCC unroll 8
+                    for (int r = 0; r < R; ++r) weight[r] = load_partial(this->weight_.row(p, t + r) + c, n);
+                    for (int64_t first = 0; first < windows; first += run) {
+                        const T* const from = dy.row(p, s * windows + first) + c;
+                        T* const to = dx.row(p, s * positions_ + sliding_.begins[size_t(first)] + sliding_.taps[size_t(t)]) + c;
+                        const auto edge = [&](int64_t begin, int64_t end) ALWAYS_INLINE {  // which not all taps see
+                            for (int64_t i = begin; i < end; ++i) {
+                                Vec<T> sum = load_partial(to + i * w, n);
+#pragma GCC unroll 8
+                                for (int r = 0; r < R; ++r)
+                                    if (i - r >= 0 && i - r < run) sum = fma(load_partial(from + (i - r) * w, n), weight[r], sum);
+                                store_partial(to + i * w, sum, n);
+                            }
+                        };
+                        const int64_t inner = run < R - 1 ? run : R - 1;
+                        edge(0, inner);
+                        each_piece(inner, run, [&](auto count, int64_t i) ALWAYS_INLINE {
+                            constexpr int Q = decltype(count)::value;
+                            Vec<T> sum[Q];
+#pragma GCC unroll 8
+                            for (int q = 0; q < Q; ++q) sum[q] = load_partial(to + (i + q) * w, n);
+#pragma GCC unroll 16
+                            for (int m = Q - 1; m > -R; --m) {
+                                const Vec<T> number = load_partial(from + (i + m) * w, n);
+#pragma GCC unroll 8
+                                for (int q = 0; q < Q; ++q)
+                                    if (q - m >= 0 && q - m < R) sum[q] = fma(number, weight[q - m], sum[q]);
+                            }
+#pragma GCC unroll 8
+                            for (int q = 0; q < Q; ++q) store_partial(to + (i + q) * w, sum[q], n);
+                        });
+                        edge(run, run + R - 1);
+                    }
+                }
+        });
+    }
+
+    // Whole rows of taps, from row k of the weight on.
+    void slide_dw(const LinearGradient<T>& to, const Matrix<T>& dy, int64_t samples, int64_t k, int64_t count) const {
+        const int64_t windows = sliding_.windows(), run = sliding_.run;
+        const Matrix<T> image = x().rows(0, samples);
+        each_slide(dy, [&](auto width, auto part, auto row, int64_t p, int64_t c) ALWAYS_INLINE {
+            constexpr int w = decltype(width)::value, n = decltype(part)::value, R = decltype(row)::value, rows = int(most_rows) / R;
+            const int64_t place = (this->weight_.row(p, k) - this->weight_.data) + c;
+            Vec<T> sum[rows][R];
+#pragma GCC unroll 8
+            for (int g = 0; g < rows; ++g)
+#pragma GCC unroll 8
+                for (int r = 0; r < R; ++r) sum[g][r] = to.add ? load_partial(to.weight + place + (g * R + r) * w, n) : Vec<T>{};
+            for (int64_t s = 0; s < samples; ++s)
+                for (int64_t first = 0; first < windows; first += run) {
+                    const T* here[rows];
+                    for (int g = 0; g < rows; ++g) here[g] = image.row(p, s * positions_ + sliding_.begins[size_t(first)] + sliding_.taps[size_t(k + g * R)]) + c;
+                    const T* d = dy.row(p, s * windows + first) + c;
+                    for (int64_t i = 0; i < run; ++i) {
+                        const Vec<T> dyi = load_partial(d + i * w, n);
+#pragma GCC unroll 8
+                        for (int g = 0; g < rows; ++g)
+#pragma GCC unroll 8
+                            for (int r = 0; r < R; ++r) sum[g][r] = fma(load_partial(here[g] + (i + r) * w, n), dyi, sum[g][r]);
+                    }
+                }
+            const Vec<T> minus_lr = broadcast<T>(-to.lr);
+            for (int64_t q = 0; q < count; ++q) {
+                T* const value = to.weight_value + place + q * w;
+                const Vec<T> gradient = sum[q / R][q % R];
+                if (to.update) store_partial(value, fma(minus_lr, gradient, load_partial(value, n)), n);
+                else store_partial(to.weight + place + q * w, gradient, n);
             }
         });
     }
