@@ -2,6 +2,7 @@
 // upsampling and mirroring are this, in any number of dimensions, each with a table that Python's rule makes.
 //
 //     y[i] = Σ_e weight[e] x[source[e]], e = begins[i] … begins[i + 1] - 1;  `elsewhere` where there is none
+#include "../matrices.h"
 #include "sliding.h"
 
 namespace chainrule {
@@ -26,20 +27,25 @@ public:
         for (int32_t e : entry) back_.weights.push_back(there_.weights[size_t(e)]);
     }
 
-    Manners manners() const override { return {}; }
+    Manners manners() const override {
+        Manners m;
+        m.masks_dx = true;
+        return m;
+    }
     void infer(const Matrix<T>* x, const Matrix<T>& y) const override {
-        mix<false>(there_, x[0], y, elsewhere_);
+        mix<false>(there_, x[0], y, elsewhere_, {});
         if (elsewhere_ != 0) clear_padding(y);
     }
     void backward_inputs(const Pass& pass, int64_t begin, int64_t end) override {
         if (!wants_dx(pass)) return;
-        if (adds_dx()) mix<true>(back_, y().gradient_rows(begin, end), x().gradient_rows(begin, end), 0);
-        else mix<false>(back_, y().gradient_rows(begin, end), x().gradient_rows(begin, end), 0);
+        const ReluMask<T> mask = x().mask(pass.training, begin);
+        if (adds_dx()) mix<true>(back_, y().gradient_rows(begin, end), x().gradient_rows(begin, end), 0, mask);
+        else mix<false>(back_, y().gradient_rows(begin, end), x().gradient_rows(begin, end), 0, mask);
     }
 
 private:
     template <bool adds>
-    static void mix(const Table& table, const Matrix<T>& from, const Matrix<T>& to, T elsewhere) {
+    static void mix(const Table& table, const Matrix<T>& from, const Matrix<T>& to, T elsewhere, ReluMask<T> mask) {
         with_width<T>(to.width(), [&](auto width) ALWAYS_INLINE {
             constexpr int w = decltype(width)::value, part = lanes<T> < w ? lanes<T> : w, n = w / part;  // half a vector in a narrow panel
             const int64_t targets = int64_t(table.from.begins.size()) - 1, samples = to.rows / targets;
@@ -60,6 +66,8 @@ private:
                             const Vec<T> weight = broadcast<T>(table.weights[size_t(e)]);
                             for (int v = 0; v < n; ++v) sum[v] = fma(weight, load_partial(at + v * lanes<T>, part), sum[v]);
                         }
+                        if (mask.at)
+                            for (int v = 0; v < n; ++v) sum[v] = mask(sum[v], load_partial(mask.at + (y - to.data) + v * lanes<T>, part));
                         for (int v = 0; v < n; ++v) store_partial(y + v * lanes<T>, sum[v], part);
                     }
                 }

@@ -6,6 +6,7 @@
 //     ChannelsLast   an image from channel by channel in one row, as Python has it, to a row for each position
 //     ChannelsFirst  and back
 #include "../matrices.h"
+#include "../products/planes.h"
 #include "layers.h"
 
 namespace chainrule {
@@ -112,40 +113,106 @@ public:
     Manners manners() const override { return {}; }
     void infer(const Matrix<T>* x, const Matrix<T>& y) const override {
         clear_padding(y);
-        move(x[0], y, last_, [](const T& from, T& to) ALWAYS_INLINE { to = from; });
+        move(x[0], y, last_, false);
     }
     void forward(const Pass&, int64_t begin, int64_t end) override {
         // y's padding is 0 from the start, and stays finite unless dy lies there too, which may be NaN all over.
         if (y().gradient == y().data) clear_padding(y().rows(begin, end));
-        move(x().rows(begin, end), y().rows(begin, end), last_, [](const T& from, T& to) ALWAYS_INLINE { to = from; });
+        move(x().rows(begin, end), y().rows(begin, end), last_, false);
     }
     void backward_inputs(const Pass& pass, int64_t begin, int64_t end) override {
         if (!wants_dx(pass)) return;
         const Matrix<T> dy = y().gradient_rows(begin, end), dx = x().gradient_rows(begin, end);
-        if (adds_dx()) return move(dy, dx, !last_, [](const T& from, T& to) ALWAYS_INLINE { to += from; });
-        clear_padding(dx);
-        move(dy, dx, !last_, [](const T& from, T& to) ALWAYS_INLINE { to = from; });
+        if (!adds_dx()) clear_padding(dx);
+        move(dy, dx, !last_, adds_dx());
     }
 
 private:
-    // f(number of `from`, its place in `to`), one of which has rows and the other images.
-    template <class F>
-    void move(const Matrix<T>& from, const Matrix<T>& to, bool last, F f) const {
-        const Matrix<T>&rows = last ? from : to, &images = last ? to : from;
-        const int width = images.width(), row_width = rows.width();
+    void move(const Matrix<T>& from, const Matrix<T>& to, bool last, bool adds) const {
+        if (image_.columns == 1) return each_number(last ? from : to, last ? to : from, last, adds);
+        if (!adds && image_.positions % lanes<T> == 0 && image_.columns % lanes<T> == 0) return each_block(last ? from : to, last ? to : from, last);
+        if (last) to_image(from, to, adds);
+        else to_row(from, to, adds);
+    }
+    // One channel: a row as it is, number by number.
+    void each_number(const Matrix<T>& rows, const Matrix<T>& images, bool last, bool adds) const {
+        const int64_t width = rows.width();
         for (int64_t s = 0; s < rows.rows; ++s) {
-            T* in_row = rows.row(0, s);  // goes along, from panel to panel
-            int at = 0;
-            for (int64_t c = 0; c < image_.columns; ++c) {
-                T* in_image = &images.at(s * image_.positions, c);
-                for (int64_t p = 0; p < image_.positions; ++p, in_image += width) {
-                    if (at == row_width) at = 0, in_row += rows.pitch;
-                    if (last) f(in_row[at], *in_image);
-                    else f(*in_image, in_row[at]);
-                    ++at;
+            T* image = images.row(0, s * image_.positions);
+            for (int64_t p = 0; p < image_.positions; p += width) {
+                T* row = rows.row(p / width, s);
+                const int64_t n = image_.positions - p < width ? image_.positions - p : width;
+                for (int64_t i = 0; i < n; ++i, image += narrow_panel) {
+                    T &to = last ? *image : row[i], from = last ? row[i] : *image;
+                    to = adds ? to + from : from;
                 }
             }
         }
+    }
+    // Whole vectors of either: turned where they are.
+    void each_block(const Matrix<T>& rows, const Matrix<T>& images, bool last) const {
+        for (int64_t s = 0; s < rows.rows; ++s)
+            for (int64_t c = 0; c < image_.columns; c += lanes<T>)
+                for (int64_t p = 0; p < image_.positions; p += lanes<T>) {
+                    T* const in_image = &images.at(s * image_.positions + p, c);
+                    const int64_t width = images.width();
+                    Vec<T> a[lanes<T>];
+#pragma GCC unroll 16
+                    for (int i = 0; i < lanes<T>; ++i) a[i] = load_unaligned(last ? &rows.at(s, (c + i) * image_.positions + p) : in_image + i * width);
+                    transpose_block<T>(a);
+#pragma GCC unroll 16
+                    for (int i = 0; i < lanes<T>; ++i) store_unaligned(last ? in_image + i * width : &rows.at(s, (c + i) * image_.positions + p), a[i]);
+                }
+    }
+    // Eight channels at a time lie in planes for a moment: a row has them as they are, an image turned.
+    static constexpr int64_t some = 256;  // positions
+
+    // f(where a row has some numbers of a channel, where its plane does, how many), for eight channels from c on.
+    template <class F>
+    FORCE_INLINE void each_segment(const Matrix<T>& rows, int64_t s, int64_t c, int64_t begin, int64_t end, T* planes, F f) const {
+        const int64_t width = rows.width();
+        for (int64_t q = 0; q < planes::piece && c + q < image_.columns; ++q) {
+            const int64_t at = (c + q) * image_.positions + begin;
+            const T* from = &rows.at(s, at);  // goes along, from panel to panel
+            int64_t left = width - (rows.is_narrow() ? at : at % panel<T>);
+            for (T *to = planes + q * plane, *stop = to + (end - begin); to < stop; left = width) {
+                const int64_t n = left < stop - to ? left : stop - to;
+                f(const_cast<T*>(from), to, n);
+                from += rows.pitch - (width - left), to += n;
+            }
+        }
+    }
+    static constexpr int64_t plane = some + 2 * planes::piece;
+
+    void to_image(const Matrix<T>& rows, const Matrix<T>& images, bool adds) const {
+        each_eight(images, [&](int64_t s, int64_t c, int64_t begin, int64_t end, T* base, int channels, auto width) ALWAYS_INLINE {
+            alignas(64) T planes[planes::piece * plane], nobody[planes::piece];
+            if (adds) planes::each_rows<T>(base, decltype(width)::value, nullptr, end - begin, nobody, [&](int64_t i, auto row) ALWAYS_INLINE { planes::to_planes<T>(row, planes + i, plane, channels); });
+            each_segment(rows, s, c, begin, end, planes, [&](const T* from, T* to, int64_t n) ALWAYS_INLINE {
+                for (int64_t i = 0; i < n; ++i) to[i] = adds ? to[i] + from[i] : from[i];
+            });
+            planes::each_rows<T>(base, decltype(width)::value, nullptr, end - begin, nobody, [&](int64_t i, auto row) ALWAYS_INLINE { planes::to_rows<T>(planes + i, plane, channels, false, row); });
+        });
+    }
+    void to_row(const Matrix<T>& images, const Matrix<T>& rows, bool adds) const {
+        each_eight(images, [&](int64_t s, int64_t c, int64_t begin, int64_t end, T* base, int channels, auto width) ALWAYS_INLINE {
+            alignas(64) T planes[planes::piece * plane], zeros[planes::piece]{};
+            planes::each_rows<T>(base, decltype(width)::value, nullptr, end - begin, zeros, [&](int64_t i, auto row) ALWAYS_INLINE { planes::to_planes<T>(row, planes + i, plane, channels); });
+            each_segment(rows, s, c, begin, end, planes, [&](T* to, const T* from, int64_t n) ALWAYS_INLINE {
+                for (int64_t i = 0; i < n; ++i) to[i] = adds ? to[i] + from[i] : from[i];
+            });
+        });
+    }
+    // f(sample, first of eight channels, positions from … to, where they lie, how many channels there are, the panel's width)
+    template <class F>
+    FORCE_INLINE void each_eight(const Matrix<T>& images, F f) const {
+        with_width<T>(images.width(), [&](auto width) ALWAYS_INLINE {
+            for (int64_t s = 0; s < images.rows / image_.positions; ++s)
+                for (int64_t c = 0; c < image_.columns; c += planes::piece)
+                    for (int64_t begin = 0; begin < image_.positions; begin += some)
+                        f(s, c, begin, begin + some < image_.positions ? begin + some : image_.positions, &images.at(s * image_.positions + begin, c),
+                          int(image_.columns - c < planes::piece ? image_.columns - c : planes::piece), width);
+        });
     }
 
     ValueShape image_;
