@@ -30,18 +30,26 @@ ONE_THREAD = {
     "JAX_PLATFORMS": "cpu",
 }
 
+AVX2_ONLY = {
+    "CHAINRULE_INSTRUCTION_SET": "avx2",
+    **{"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"},
+    "OPENBLAS_CORETYPE": "Haswell",
+    "XLA_FLAGS": ONE_THREAD["XLA_FLAGS"] + " --xla_cpu_max_isa=AVX2",
+}
+
 
 # -- the core
 
 
-def one_core() -> None:
-    """Go on as a process of one thread on one core.
+def one_core(avx2: bool = False) -> None:
+    """Go on as a process of one thread on one core; with `avx2`, as on a CPU without AVX-512.
 
     Libraries read their number of threads when they are imported, so the program starts itself anew with the
     environment set. Where the system can tie a process to a core, it is tied to the last one it may use.
     """
-    if any(os.environ.get(name) != value for name, value in ONE_THREAD.items()):
-        os.environ.update(ONE_THREAD)
+    told = ONE_THREAD | (AVX2_ONLY if avx2 else {})
+    if any(os.environ.get(name) != value for name, value in told.items()):
+        os.environ.update(told)
         arguments = [sys.executable, *sys.argv]
         if os.name == "nt":  # which has no exec that waits
             raise SystemExit(subprocess.run(arguments, check=False).returncode)

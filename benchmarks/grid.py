@@ -14,6 +14,7 @@ bound, the best of large products by NumPy, and is called so.
 
 import ctypes
 import math
+import os
 import shutil
 import subprocess
 import tempfile
@@ -70,6 +71,8 @@ def peak(seconds: float = 0.5) -> tuple[float, str]:
     with tempfile.TemporaryDirectory() as folder:
         library, source = Path(folder) / "peak.so", Path(__file__).with_name("peak.c")
         flags = ["-O3", "-march=native", "-ffp-contract=fast", "-shared", "-fPIC"]
+        if common.AVX2_ONLY.items() <= os.environ.items():
+            flags.append("-mno-avx512f")
         subprocess.run([compiler, *flags, str(source), "-o", str(library)], check=True)
         run = ctypes.CDLL(str(library)).multiply_add
         run.restype, run.argtypes = ctypes.c_double, [ctypes.c_long, ctypes.c_float, ctypes.POINTER(ctypes.c_float)]
