@@ -22,10 +22,11 @@ test: $(VENV)/.test  ## install with the test extra and run every test
 bench: $(VENV)/.bench  ## install the peers and time training steps next to theirs; benchmarks/ has more
 	$(BIN)/python benchmarks/training_speed.py
 
-performance: $(VENV)/.bench  ## run every benchmark, which takes fifty minutes on an idle machine, and write docs/performance.md
+performance: $(VENV)/.bench  ## run every benchmark, which takes forty minutes on an idle machine, and write docs/performance.md
 	mkdir -p benchmarks/results
 	for name in $(BENCHMARKS); do \
 	    $(BIN)/python benchmarks/$$name.py --json benchmarks/results/$$name.json || exit 1; done
+	! grep -q avx512f /proc/cpuinfo || $(BIN)/python benchmarks/convolution.py --avx2 --json benchmarks/results/convolution_avx2.json
 	$(BIN)/python benchmarks/performance_page.py
 
 native: $(VENV)/.dev  ## build the engine's own tests and run them
