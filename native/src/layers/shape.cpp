@@ -167,40 +167,47 @@ private:
     // Eight channels at a time lie in planes for a moment: a row has them as they are, an image turned.
     static constexpr int64_t some = 256;  // positions
 
-    // f(where a row has some numbers of a channel, where its plane does, how many), for eight channels from c on.
+    // f(where a row has its numbers from `at` on, where they go or come from, how many), panel after panel.
     template <class F>
-    FORCE_INLINE void each_segment(const Matrix<T>& rows, int64_t s, int64_t c, int64_t begin, int64_t end, T* planes, F f) const {
+    FORCE_INLINE static void each_segment(const Matrix<T>& rows, int64_t s, int64_t at, T* other, int64_t count, F f) {
         const int64_t width = rows.width();
-        for (int64_t q = 0; q < planes::piece && c + q < image_.columns; ++q) {
-            const int64_t at = (c + q) * image_.positions + begin;
-            const T* from = &rows.at(s, at);  // goes along, from panel to panel
-            int64_t left = width - (rows.is_narrow() ? at : at % panel<T>);
-            for (T *to = planes + q * plane, *stop = to + (end - begin); to < stop; left = width) {
-                const int64_t n = left < stop - to ? left : stop - to;
-                f(const_cast<T*>(from), to, n);
-                from += rows.pitch - (width - left), to += n;
-            }
+        T* in_row = &rows.at(s, at);
+        int64_t left = width - (rows.is_narrow() ? at : at % panel<T>);
+        for (T* const stop = other + count; other < stop; left = width) {
+            const int64_t n = left < stop - other ? left : stop - other;
+            f(in_row, other, n);
+            in_row += rows.pitch - (width - left), other += n;
         }
     }
     static constexpr int64_t plane = some + 2 * planes::piece;
 
     void to_image(const Matrix<T>& rows, const Matrix<T>& images, bool adds) const {
+        const auto put = [adds](const T* from, T* to, int64_t n) ALWAYS_INLINE {
+            if (n == panel<T> && !adds)
+                for (int i = 0; i < panel<T>; ++i) to[i] = from[i];
+            else
+                for (int64_t i = 0; i < n; ++i) to[i] = adds ? to[i] + from[i] : from[i];
+        };
         each_eight(images, [&](int64_t s, int64_t c, int64_t begin, int64_t end, T* base, int channels, auto width) ALWAYS_INLINE {
             alignas(64) T planes[planes::piece * plane], nobody[planes::piece];
-            if (adds) planes::each_rows<T>(base, decltype(width)::value, nullptr, end - begin, nobody, [&](int64_t i, auto row) ALWAYS_INLINE { planes::to_planes<T>(row, planes + i, plane, channels); });
-            each_segment(rows, s, c, begin, end, planes, [&](const T* from, T* to, int64_t n) ALWAYS_INLINE {
-                for (int64_t i = 0; i < n; ++i) to[i] = adds ? to[i] + from[i] : from[i];
-            });
-            planes::each_rows<T>(base, decltype(width)::value, nullptr, end - begin, nobody, [&](int64_t i, auto row) ALWAYS_INLINE { planes::to_rows<T>(planes + i, plane, channels, false, row); });
+            const int64_t at = c * image_.positions + begin, n = end - begin;
+            // Whole planes lie one behind the other in a row, and then here too.
+            const bool is_whole = !adds && n == image_.positions;
+            const int64_t pitch = is_whole ? n : plane;
+            if (adds) planes::each_rows<T>(base, decltype(width)::value, nullptr, n, nobody, [&](int64_t i, auto row) ALWAYS_INLINE { planes::to_planes<T>(row, planes + i, pitch, channels); });
+            if (is_whole) each_segment(rows, s, at, planes, channels * n, put);
+            for (int q = 0; q < channels && !is_whole; ++q) each_segment(rows, s, at + q * image_.positions, planes + q * pitch, n, put);
+            planes::each_rows<T>(base, decltype(width)::value, nullptr, n, nobody, [&](int64_t i, auto row) ALWAYS_INLINE { planes::to_rows<T>(planes + i, pitch, channels, false, row); });
         });
     }
     void to_row(const Matrix<T>& images, const Matrix<T>& rows, bool adds) const {
         each_eight(images, [&](int64_t s, int64_t c, int64_t begin, int64_t end, T* base, int channels, auto width) ALWAYS_INLINE {
             alignas(64) T planes[planes::piece * plane], zeros[planes::piece]{};
             planes::each_rows<T>(base, decltype(width)::value, nullptr, end - begin, zeros, [&](int64_t i, auto row) ALWAYS_INLINE { planes::to_planes<T>(row, planes + i, plane, channels); });
-            each_segment(rows, s, c, begin, end, planes, [&](T* to, const T* from, int64_t n) ALWAYS_INLINE {
-                for (int64_t i = 0; i < n; ++i) to[i] = adds ? to[i] + from[i] : from[i];
-            });
+            for (int q = 0; q < channels; ++q)
+                each_segment(rows, s, (c + q) * image_.positions + begin, planes + q * plane, end - begin, [&](T* to, const T* from, int64_t n) ALWAYS_INLINE {
+                    for (int64_t i = 0; i < n; ++i) to[i] = adds ? to[i] + from[i] : from[i];
+                });
         });
     }
     // f(sample, first of eight channels, positions from … to, where they lie, how many channels there are, the panel's width)

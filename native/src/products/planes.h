@@ -48,6 +48,7 @@ struct Pieces {
     Pieces() = default;
     Pieces(const std::vector<int32_t>& window, int64_t run, const std::vector<int32_t>& tap, int64_t channels_, int64_t positions_)
         : channels(channels_), positions(positions_), windows(int64_t(window.size())), pitch(round_up(positions_ + 2 * piece, piece)), taps(tap) {
+        if (positions > most_numbers<float>) return;  // too large in any case
         std::vector<int32_t> at, row;
         if (run % piece == 0) {
             for (int64_t i = 0; i < windows; i += piece) at.push_back(window[size_t(i)]);
@@ -86,8 +87,8 @@ struct Pieces {
         if (of_sample == 0 || 2 * of_sample * piece > 3 * windows + 2 * piece) return false;
         return image_size() + window_planes * window_pitch() <= most_numbers<T>;
     }
-    // Numbers of the images, and the room of nobody's; of a plane of windows.
     const int32_t* row_numbers(int64_t first = 0) const { return rows.empty() ? nullptr : rows.data() + first; }
+    // Numbers of the images, and the room of nobody's; of a plane of windows.
     int64_t image_size() const { return round_up((samples + 1) * channels * pitch, largest_tile); }
     int64_t window_pitch() const { return round_up(samples * of_sample * piece, largest_tile); }
 };
