@@ -168,4 +168,24 @@ void dropout(Halfwords& halfwords, uint64_t pass, Kept<T> kept, const Matrix<T>&
         }
 }
 
+// The same with one number of the mask for each column of a sample: element (sample, column) of a matrix of samples.
+template <bool adds, class T>
+void dropout_of_channels(Halfwords& halfwords, uint64_t pass, Kept<T> kept, const Matrix<T>& x, const Matrix<T>& y, int64_t positions, int64_t first_sample) {
+    const int width = x.width(), part = lanes<T> < width ? lanes<T> : width;
+    for (int64_t s = 0; s < x.rows / positions; ++s)
+        for (int64_t first = 0; first < x.columns; first += Halfwords::most) {
+            const int64_t n = x.columns - first < Halfwords::most ? x.columns - first : Halfwords::most;
+            const uint16_t* const drawn = halfwords.at(pass, (first_sample + s) * x.columns + first, n);
+            for (int64_t c = 0; c < n; c += part) {
+                const Vec<T> mask = kept.mask(drawn + c);
+                const T* from = &x.at(s * positions, first + c);
+                T* to = &y.at(s * positions, first + c);
+                for (int64_t p = 0; p < positions; ++p, from += width, to += width) {
+                    const Vec<T> kept_of = load_partial(from, part) * mask;
+                    store_partial(to, adds ? load_partial(to, part) + kept_of : kept_of, part);
+                }
+            }
+        }
+}
+
 }  // namespace chainrule

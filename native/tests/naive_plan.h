@@ -11,6 +11,7 @@
 #include "naive_activations.h"
 #include "naive_batch_norm.h"
 #include "naive_convolution.h"
+#include "naive_local_response.h"
 #include "naive_linear.h"
 #include "naive_normalization.h"
 #include "naive_random.h"
@@ -83,9 +84,9 @@ private:
     }
     double mask(const chainrule::Op& op, size_t i) const {
         if (pass_ < 0) return 1;
-        const int64_t columns = columns_of(op.output);
+        const int64_t columns = columns_of(op.output), positions = op.settings.kind == "Dropout" ? 1 : plan.values[size_t(op.output)].positions;
         return dropout_factor(plan.seed, uint32_t(op.settings.number("stream")), uint64_t(pass_), op.settings.number("p"), columns,
-                              int64_t(i) / columns, int64_t(i) % columns);
+                              int64_t(i) / columns / positions, int64_t(i) % columns);
     }
 
     Windows windows_of(const chainrule::Op& op, bool transposed = false) const {
@@ -151,6 +152,8 @@ private:
                 if (w >= 0) y[i] *= parameters[size_t(w)][i % size_t(columns)];
                 if (b >= 0) y[i] += parameters[size_t(b)][i % size_t(columns)];
             }
+        } else if (kind == "LocalResponseNorm") {
+            y = local_response(op.settings, x, columns);
         } else if (kind == "Columns") {
             y.resize(size_t(rows * columns));
             for (size_t i = 0; i < y.size(); ++i) y[i] = x[picked(op, i)];
@@ -178,7 +181,7 @@ private:
             for (int64_t i = 0; i < rows * columns; ++i) y.push_back(x[gated(columns, i)] / (1 + std::exp(-x[gate(columns, i)])));
         } else if (kind == "Permute") {
             for (size_t i = 0; i < y.size(); ++i) y[i] = x[size_t(source(op, int64_t(i)))];
-        } else if (kind == "Dropout") {
+        } else if (kind == "Dropout" || kind == "DropoutOfChannels") {
             for (size_t i = 0; i < y.size(); ++i) y[i] *= mask(op, i);
         } else if (is_softmax(op)) {
             for (int64_t r = 0; r < rows; ++r) {
@@ -233,6 +236,8 @@ private:
                 for (size_t i : set) mean += kind == "RMSNorm" ? 0 : dx_hat[i] / double(set.size()), by_x_hat += dx_hat[i] * x_hat[i] / double(set.size());
                 for (size_t i : set) dx[i] += scale * (dx_hat[i] - mean - x_hat[i] * by_x_hat);
             });
+        } else if (kind == "LocalResponseNorm") {
+            add(local_response_dx(op.settings, x, dy, columns), dx);
         } else if (kind == "Columns") {
             for (size_t i = 0; i < dy.size(); ++i) dx[picked(op, i)] += dy[i];
         } else if (kind == "Positions") {
@@ -272,7 +277,7 @@ private:
             }
         } else if (kind == "Permute") {
             for (size_t i = 0; i < dy.size(); ++i) dx[size_t(source(op, int64_t(i)))] += dy[i];
-        } else if (kind == "Dropout") {
+        } else if (kind == "Dropout" || kind == "DropoutOfChannels") {
             for (size_t i = 0; i < dy.size(); ++i) dx[i] += dy[i] * mask(op, i);
         } else if (is_softmax(op)) {
             for (int64_t r = 0; r < rows; ++r) {

@@ -159,7 +159,10 @@ struct Builder {
         plan.rule_of.assign(plan.parameters.size(), 0);
         std::fill(plan.rule_of.end() - plan.statistics, plan.rule_of.end(), -1);
     }
-    int dropout(int x, double p) { return add(settings("Dropout", {{"p", p}, {"stream", double(dropouts_++)}}), {x}); }
+    int dropout(int x, double p, bool of_channels = false) {
+        return add(settings(of_channels ? "DropoutOfChannels" : "Dropout", {{"p", p}, {"stream", double(dropouts_++)}}), {x});
+    }
+    int local_response(int x, int64_t size) { return add(settings("LocalResponseNorm", {{"size", double(size)}, {"alpha", 0.5}, {"beta", 0.75}, {"k", 1.5}}), {x}); }
 
     void output(int y) { plan.outputs.push_back(y); }
     void head(int y, const chainrule::Settings& loss, double weight = 1) {

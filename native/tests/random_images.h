@@ -32,7 +32,7 @@ struct Images {
     // Something for images, on a value of any shape.
     int draw(int x, int64_t n_out) {
         if (net.shape(x).positions == 1 && below(2)) return last(x);
-        switch (below(13)) {
+        switch (below(14)) {
             case 0: case 1: case 2: return convolution(x, windows(x), n_out);
             case 3: return net.max_pool(x, pool(x));
             case 4: return net.max_pool(x, some(x, 1));
@@ -43,6 +43,7 @@ struct Images {
             case 9: return groups(x, n_out);
             case 10: return transposed(x, n_out);
             case 11: return normalized(x);
+            case 12: return net.local_response(x, 1 + below(6));
             default: return net.shape(x).positions > 1 && net.shape(x).size() <= 4 * most ? net.channels_first(x) : convolution(x, windows(x), n_out);
         }
     }

@@ -119,7 +119,7 @@ inline chainrule::Plan random_plan(uint64_t seed, chainrule::DType dtype, Drawin
                 values.push_back(net.glu(h));
                 break;
             }
-            default: values.push_back(how.dropout > 0 ? net.dropout(x, how.dropout) : net.add("Tanh", {x}));
+            default: values.push_back(how.dropout > 0 ? net.dropout(x, how.dropout, below(3) == 0) : net.add("Tanh", {x}));
         }
     }
     // Heads: mostly on what comes last, sometimes on what others read too; of one position.

@@ -966,7 +966,7 @@ TEST("a plan that is broken anywhere is refused, or runs") {
                 case 20: head.loss = settings(std::vector<std::string>{"MSELoss", "NLLLoss", "CrossEntropyLoss", "BCEWithLogitsLoss", "HuberLoss", ""}[size_t(below(6))]); break;
                 case 21: plan.outputs.push_back(place()); if (below(2)) plan.heads.push_back(head); break;
                 case 22: plan.parameters[size_t(below(plan.parameters.size()))].taps = number(); break;
-                case 23: op.settings.kind = std::vector<std::string>{"Convolution", "ConvolutionTransposed", "Depthwise", "Columns", "LayerNorm", "GroupNorm", "Positions", "MaxPool", "ChannelsLast", "ChannelsFirst"}[size_t(below(10))]; break;
+                case 23: op.settings.kind = std::vector<std::string>{"Convolution", "ConvolutionTransposed", "Depthwise", "Columns", "LayerNorm", "GroupNorm", "Positions", "MaxPool", "ChannelsLast", "ChannelsFirst", "LocalResponseNorm", "DropoutOfChannels"}[size_t(below(12))]; break;
                 default: {  // a table
                     if (op.settings.arrays.empty()) break;
                     std::vector<double>& table = std::next(op.settings.arrays.begin(), below(op.settings.arrays.size()))->second;

@@ -67,7 +67,8 @@ def _layer(draw: Any, axes: int, shape: tuple[int, ...], dropout: bool) -> str:
     kind = draw(
         st.sampled_from(
             ["Conv"] * 4 + ["ConvTranspose", "MaxPool", "MaxPool", "AvgPool", "Adaptive", "Pad", "Upsample", "Residual"]
-            + ["activation"] * 3 + ["Dropout"] * dropout
+            + ["ChannelShuffle", "LocalResponseNorm"] + ["PixelShuffle", "PixelUnshuffle", "Unfold"] * (axes == 2)
+            + ["activation"] * 3 + ["Dropout", "Dropouts"] * dropout
         )
     )  # fmt: skip
     if kind == "Conv":
@@ -83,8 +84,10 @@ def _layer(draw: Any, axes: int, shape: tuple[int, ...], dropout: bool) -> str:
         )
         return f"Conv{suffix}({channels}, {out * groups if groups > 1 else out}, {kernel}{more})"
     if kind == "ConvTranspose":
+        groups = draw(st.sampled_from([1, channels]))
         more = _options(stride=each(1, 2), padding=each(0, 1), output_padding=each(0, 1), dilation=each(1, 2))
-        return f"ConvTranspose{suffix}({channels}, {out}, {each(1, 3)}{more})"
+        out = channels if groups > 1 else out
+        return f"ConvTranspose{suffix}({channels}, {out}, {each(1, 3)}{more}{_options(groups=groups)})"
     if kind == "MaxPool":
         more = _options(stride=each(1, 3), padding=each(0, 1), dilation=each(1, 2), ceil_mode=draw(st.booleans()))
         return f"MaxPool{suffix}({kernel}{more})"
@@ -105,8 +108,17 @@ def _layer(draw: Any, axes: int, shape: tuple[int, ...], dropout: bool) -> str:
         same = _options(padding="same")
         body = f"Conv{suffix}({channels}, {out}, 3{same}), ReLU(), Conv{suffix}({out}, {channels}, 3{same})"
         return f"Residual(Sequential({body}))"
-    if kind == "Dropout":
-        return "Dropout(0.3, rng=0)"
+    if kind == "ChannelShuffle":
+        return f"ChannelShuffle({draw(st.integers(1, channels))})"
+    if kind == "LocalResponseNorm":
+        return f"LocalResponseNorm({draw(st.integers(1, 5))}, alpha=0.5, beta=0.75, k=1.5)"
+    if kind in ("PixelShuffle", "PixelUnshuffle"):
+        return f"{kind}({draw(st.integers(1, 3))})"
+    if kind == "Unfold":
+        more = _options(dilation=each(1, 2), padding=each(0, 1), stride=each(1, 2))
+        return f"Unfold({each(1, 2)}{more})"
+    if kind.startswith("Dropout"):
+        return f"Dropout{suffix if kind == 'Dropouts' else ''}(0.3, rng=0)"
     return draw(st.sampled_from(ACTIVATIONS))
 
 
@@ -144,6 +156,7 @@ def images(draw: Any, most_layers: int = 6, dropout: bool = True) -> Images:
         layers.append(text)
         sizes.append(math.prod(y))
         now = y
+        axes = len(y) - 1  # Unfold makes a series
     n_out = draw(st.integers(1, 4))
     layers += ["Flatten()", f"Linear({math.prod(now)}, {n_out})"]
     return Images(shape, tuple(layers), (*sizes, n_out), n_out)

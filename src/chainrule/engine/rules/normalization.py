@@ -10,7 +10,7 @@ from ...module import first_value
 from ...structures import Structure
 from ..plan import Value
 from ..statistics import Statistics
-from .rule import CannotLower, Handle, Lowering, name_of, rule
+from .rule import CannotLower, Handle, Lowering, name_of, options, rule
 
 
 @rule(layers.LayerNorm, layers.RMSNorm)
@@ -40,6 +40,14 @@ def _of_channels(lowering: Lowering, layer: Any, x: Structure) -> Handle:
     if not layer.eps:
         raise CannotLower(f"{name_of(layer)} with eps=0")
     return _down_places(lowering, layer, x, layer.num_features, 1)
+
+
+@rule(layers.LocalResponseNorm)
+def _by_neighbours(lowering: Lowering, layer: layers.LocalResponseNorm, x: Structure) -> Handle:
+    only = lowering.one(layer, x, any_order=True)
+    if len(lowering.shape(layer, only)) < 2:
+        raise CannotLower(f"{name_of(layer)} on samples of shape {lowering.shape(layer, only)}")
+    return lowering.alike("LocalResponseNorm", layer, lowering.image(layer, only), any_order=True, **options(layer))
 
 
 @rule(layers.BatchNorm1d, layers.BatchNorm2d, layers.BatchNorm3d)
