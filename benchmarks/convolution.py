@@ -4,8 +4,8 @@
 
 LeNet on images of 28×28, a keyword spotter over 40 channels × 100 steps, a depthwise 3×3 with a 1×1 at 16×16×32, and
 64-64-64-1 with a LayerNorm or a BatchNorm behind each hidden layer: ReLU, cross-entropy (mean squared error for the
-last two), SGD, float32, 512 samples visited in a new order every epoch. PyTorch takes its better layout of memory, JAX the
-better of lax.conv and of shifted slices with one product. Before anything is timed, all have to arrive at the same
+last two), SGD, float32, 512 samples visited in a new order every epoch. PyTorch takes its better layout of memory, JAX
+the better of lax.conv and of shifted slices with one product. Before anything is timed, all have to arrive at the same
 weights.
 
 The share of the peak counts the operations of the products, forward and for both gradients (but not the gradient by
