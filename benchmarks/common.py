@@ -24,31 +24,37 @@ from typing import Any
 
 PACKAGES = ("chainrule", "numpy", "torch", "jax", "scikit-learn", "onnxruntime", "thinc")
 COPYING_S = 4e-9  # of `fit` for each parameter, as prediction_latency.py shows for wide networks
-ONE_THREAD = {
-    **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS"), "1"),
-    "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
-    "JAX_PLATFORMS": "cpu",
-}
+LIBRARIES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
 
 
 # -- the core
 
 
 def one_core() -> None:
-    """Go on as a process of one thread on one core.
+    """Go on as a process of one thread on one core."""
+    cores(1)
+
+
+def cores(n: int) -> None:
+    """Go on as a process of n threads on n cores.
 
     Libraries read their number of threads when they are imported, so the program starts itself anew with the
-    environment set. Where the system can tie a process to a core, it is tied to the last one it may use.
+    environment set. Where the system can tie a process to cores, it is tied to the last ones it may use.
     """
-    if any(os.environ.get(name) != value for name, value in ONE_THREAD.items()):
-        os.environ.update(ONE_THREAD)
+    eigen = "true" if n > 1 else "false"
+    wanted = dict.fromkeys(LIBRARIES, str(n)) | {
+        "XLA_FLAGS": f"--xla_cpu_multi_thread_eigen={eigen} intra_op_parallelism_threads={n}",
+        "JAX_PLATFORMS": "cpu",
+    }
+    if any(os.environ.get(name) != value for name, value in wanted.items()):
+        os.environ.update(wanted)
         arguments = [sys.executable, *sys.argv]
         if os.name == "nt":  # which has no exec that waits
             raise SystemExit(subprocess.run(arguments, check=False).returncode)
         sys.stdout.flush()
         os.execv(sys.executable, arguments)
     if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-n:])
 
 
 # -- time
