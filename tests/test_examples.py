@@ -36,6 +36,7 @@ def test_what_the_page_shows_is_good():
     assert number(r"free    steepest fall ([\d.]+)", "monotone.py") > 1
     assert number(r"test accuracy ([\d.]+)%", "digits.py") > 97
     assert number(r"test accuracy ([\d.]+)%", "filters.py") >= 98.5
+    assert number(r"test accuracy ([\d.]+)%", "vowels.py") > 97
     assert number(r"on data never seen ([\d.]+)", "estimators.py") > 0.94
     assert "Forgetful: backward is wrong for s" in SHOWN["own_layer.py"]
 
@@ -55,6 +56,12 @@ def test_what_is_missing_is_named_with_its_extra(name, module, extra, tmp_path):
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 1
     assert f'is not installed: pip install "chainrule[{extra}]"' in done.stderr.splitlines()[-1]
+
+
+def test_series_that_are_missing_name_the_package_that_has_them(tmp_path):
+    code = f"import runpy, sys; sys.modules['sktime'] = None; runpy.run_path({str(EXAMPLES / 'vowels.py')!r})"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert done.stderr.splitlines()[-1].endswith("sktime, which is not installed: pip install sktime")
 
 
 def test_pictures_that_cannot_be_drawn_name_their_extra(tmp_path):
