@@ -4,11 +4,11 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 OUT    ?= chainrule-disk
-BENCHMARKS := training_speed branches convolution grid options_cost prediction_latency threads many_networks time_to_loss import_time \
-    sklearn_estimators
+BENCHMARKS := training_speed branches convolution fashion_accuracy grid options_cost prediction_latency threads many_networks time_to_loss \
+    import_time sklearn_estimators
 NATIVE := $(wildcard native/CMakeLists.txt native/src/* native/src/*/*)
 
-.PHONY: demo test bench performance interrupt study stubs native native-aarch64 sanitize check format dist clean help
+.PHONY: demo fashion test bench performance interrupt study stubs native native-aarch64 sanitize check format dist clean help
 
 help:        ## this list
 	@grep -E '^[a-z0-9-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | sort
@@ -16,13 +16,16 @@ help:        ## this list
 demo: $(VENV)/.demo  ## install chainrule into .venv and run the report's experiment, with pictures
 	$(BIN)/chainrule disk --out $(OUT) --overwrite
 
+fashion: $(VENV)/.demo  ## train a small ResNet on Fashion-MNIST, with a picture; needs Debian's dataset-fashion-mnist
+	$(BIN)/python examples/fashion.py
+
 test: $(VENV)/.test  ## install with the test extra and run every test
 	$(BIN)/python -m pytest -n auto -q
 
 bench: $(VENV)/.bench  ## install the peers and time training steps next to theirs; benchmarks/ has more
 	$(BIN)/python benchmarks/training_speed.py
 
-performance: $(VENV)/.bench  ## run every benchmark, which takes fifty minutes on an idle machine, and write docs/performance.md
+performance: $(VENV)/.bench  ## run every benchmark, an hour on an idle machine with Debian's dataset-fashion-mnist, and write docs/performance.md
 	mkdir -p benchmarks/results
 	for name in $(BENCHMARKS); do \
 	    $(BIN)/python benchmarks/$$name.py --json benchmarks/results/$$name.json || exit 1; done
