@@ -275,8 +275,7 @@ def convolution(result: dict[str, Any]) -> dict[str, str]:
 def fashion(result: dict[str, Any]) -> dict[str, str]:
     """Time to the same test accuracy, a row for each number of cores and level."""
     of_cores = {name.removeprefix("threads="): found for name, found in result.items() if name.startswith("threads=")}
-    peers = [row["peer"] for row in of_cores["1"]["reached"] if row["peer"] != "chainrule"]
-    peers = list(dict.fromkeys(peers))
+    peers = dict.fromkeys(row["peer"] for row in of_cores["1"]["reached"] if row["peer"] != "chainrule")
     rows = []
     for cores, found in of_cores.items():
         for level in dict.fromkeys(row["level"] for row in found["reached"]):

@@ -1,7 +1,6 @@
 """The contract of an optimizer, and what all of them share: the learning rate, clipping, state for each Parameter."""
 
 import copy
-import difflib
 import math
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
@@ -171,6 +170,8 @@ class Optimizer(Watched):
 
     def _no_option(self, who: str, name: str) -> str:
         """What is said of a name that is none of the options."""
+        import difflib  # here, because it takes time to import
+
         known = self._options()
         close = difflib.get_close_matches(name, known, n=1)
         hint = f"is {close[0]!r} meant? There" if close else "there"
