@@ -8,7 +8,7 @@ BENCHMARKS := training_speed branches convolution grid options_cost prediction_l
     sklearn_estimators
 NATIVE := $(wildcard native/CMakeLists.txt native/src/* native/src/*/*)
 
-.PHONY: demo test bench performance interrupt study stubs native native-aarch64 sanitize check format dist clean help
+.PHONY: demo fashion test bench performance interrupt study stubs native native-aarch64 sanitize check format dist clean help
 
 help:        ## this list
 	@grep -E '^[a-z0-9-]+: .*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | sort
@@ -16,16 +16,20 @@ help:        ## this list
 demo: $(VENV)/.demo  ## install chainrule into .venv and run the report's experiment, with pictures
 	$(BIN)/chainrule disk --out $(OUT) --overwrite
 
+fashion: $(VENV)/.demo  ## train a small ResNet on Fashion-MNIST, with a picture; needs Debian's dataset-fashion-mnist
+	$(BIN)/python examples/fashion.py
+
 test: $(VENV)/.test  ## install with the test extra and run every test
 	$(BIN)/python -m pytest -n auto -q
 
 bench: $(VENV)/.bench  ## install the peers and time training steps next to theirs; benchmarks/ has more
 	$(BIN)/python benchmarks/training_speed.py
 
-performance: $(VENV)/.bench  ## run every benchmark, which takes forty minutes on an idle machine, and write docs/performance.md
+performance: $(VENV)/.bench  ## run every benchmark, which takes fifty minutes on an idle machine, and write docs/performance.md
 	mkdir -p benchmarks/results
 	for name in $(BENCHMARKS); do \
 	    $(BIN)/python benchmarks/$$name.py --json benchmarks/results/$$name.json || exit 1; done
+	test ! -d /usr/share/datasets/fashion-mnist || $(BIN)/python benchmarks/fashion_accuracy.py --json benchmarks/results/fashion_accuracy.json
 	! grep -q avx512f /proc/cpuinfo || $(BIN)/python benchmarks/convolution.py --avx2 --json benchmarks/results/convolution_avx2.json
 	$(BIN)/python benchmarks/performance_page.py
 

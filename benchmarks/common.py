@@ -24,11 +24,7 @@ from typing import Any
 
 PACKAGES = ("chainrule", "numpy", "torch", "jax", "scikit-learn", "onnxruntime", "thinc")
 COPYING_S = 4e-9  # of `fit` for each parameter, as prediction_latency.py shows for wide networks
-ONE_THREAD = {
-    **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS"), "1"),
-    "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
-    "JAX_PLATFORMS": "cpu",
-}
+LIBRARIES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
 
 AVX2_ONLY = {
     "CHAINRULE_INSTRUCTION_SET": "avx2",
@@ -36,7 +32,6 @@ AVX2_ONLY = {
     "ONEDNN_MAX_CPU_ISA": "AVX2",
     "MKL_ENABLE_INSTRUCTIONS": "AVX2",
     "OPENBLAS_CORETYPE": "Haswell",
-    "XLA_FLAGS": ONE_THREAD["XLA_FLAGS"] + " --xla_cpu_max_isa=AVX2",
 }
 
 
@@ -44,21 +39,32 @@ AVX2_ONLY = {
 
 
 def one_core(avx2: bool = False) -> None:
-    """Go on as a process of one thread on one core; with `avx2`, as on a CPU without AVX-512.
+    """Go on as a process of one thread on one core; with `avx2`, as on a CPU without AVX-512."""
+    cores(1, avx2)
+
+
+def cores(n: int, avx2: bool = False) -> None:
+    """Go on as a process of n threads on n cores.
 
     Libraries read their number of threads when they are imported, so the program starts itself anew with the
-    environment set. Where the system can tie a process to a core, it is tied to the last one it may use.
+    environment set. Where the system can tie a process to cores, it is tied to the last ones it may use.
     """
-    told = ONE_THREAD | (AVX2_ONLY if avx2 else {})
-    if any(os.environ.get(name) != value for name, value in told.items()):
-        os.environ.update(told)
+    eigen = "true" if n > 1 else "false"
+    wanted = dict.fromkeys(LIBRARIES, str(n)) | {
+        "XLA_FLAGS": f"--xla_cpu_multi_thread_eigen={eigen} intra_op_parallelism_threads={n}",
+        "JAX_PLATFORMS": "cpu",
+    }
+    if avx2:
+        wanted |= AVX2_ONLY | {"XLA_FLAGS": f"{wanted['XLA_FLAGS']} --xla_cpu_max_isa=AVX2"}
+    if any(os.environ.get(name) != value for name, value in wanted.items()):
+        os.environ.update(wanted)
         arguments = [sys.executable, *sys.argv]
         if os.name == "nt":  # which has no exec that waits
             raise SystemExit(subprocess.run(arguments, check=False).returncode)
         sys.stdout.flush()
         os.execv(sys.executable, arguments)
     if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-n:])
 
 
 # -- time

@@ -187,6 +187,30 @@ def scatter(groups: dict[str, list[tuple[float, float]]], x: str, y: str, level:
     return draw
 
 
+def courses(runs: Sequence[dict[str, list[tuple[float, float]]]], x: str) -> Callable[[Any, Theme], None]:
+    """The test accuracy over time of everyone in each run, given as pairs (seconds of a part, accuracy after it).
+
+    The first part counts as long as the usual one, without what was compiled in it.
+    """
+
+    def draw(axes: Any, theme: Theme) -> None:
+        for name in reversed(runs[0]):  # the first lies on top
+            for run in runs:
+                seconds, accuracies = map(np.array, zip(*run[name], strict=True))
+                seconds[0] = np.median(seconds)
+                label = name if run is runs[0] else None
+                line = {"linewidth": 1.5, "markersize": 3, "color": _colour(theme, name), "label": label}
+                axes.plot(np.cumsum(seconds), 100 * accuracies, "o-", **line)
+        _logarithmic(axes.xaxis, axes.set_xscale)
+        axes.yaxis.set_major_formatter("{x:.0f} %")
+        axes.set_xlabel(x)
+        axes.set_ylabel("test accuracy")
+        handles, labels = axes.get_legend_handles_labels()
+        axes.figure.legend(handles[::-1], labels[::-1], loc="outside upper left", ncols=3, handlelength=1.5)
+
+    return draw
+
+
 def gain(model: Any, data: Any, radius: float, times: Sequence[tuple[str, float]]) -> Callable[[Any, Theme], None]:
     """What a network made of a disk, beside the milliseconds that everyone, (name, ms), took to learn it."""
     side = np.linspace(0, 1, 128)

@@ -25,6 +25,7 @@ NAMES = (
     "training_speed",
     "branches",
     "convolution",
+    "fashion_accuracy",
     "grid",
     "options_cost",
     "prediction_latency",
@@ -33,7 +34,8 @@ NAMES = (
     "time_to_loss",
     "import_time",
 )
-LATER = {"branches", "convolution"}  # benchmarks without whose results there is a page, which leaves out their sections
+# Benchmarks without whose results there is a page, which leaves out their sections.
+LATER = {"branches", "convolution", "fashion_accuracy"}
 NUMBER = re.compile(r"[–≤≥]|\d+(?!\d*-)")  # but not 2-25-25-2
 MARK = "<!-- gain: made by benchmarks/performance_page.py -->"
 OTHERS = ("torch.compile", "JAX scan", "JAX", "NumPy", "scikit-learn", "thinc", "onnxruntime", "torch.jit")
@@ -283,6 +285,32 @@ def _images(result: dict[str, Any]) -> str:
     ]
     heads = ("network", "batch", "µs a step", "of the peak (asked)", "× PyTorch eager (asked)", "× JAX scan (asked)")
     return table(rows, heads)
+
+
+def fashion(result: dict[str, Any]) -> dict[str, str]:
+    """Time to the same test accuracy, a row for each number of cores and level."""
+    of_cores = {name.removeprefix("threads="): found for name, found in result.items() if name.startswith("threads=")}
+    peers = dict.fromkeys(row["peer"] for row in of_cores["1"]["reached"] if row["peer"] != "chainrule")
+    rows = []
+    for cores, found in of_cores.items():
+        for level in dict.fromkeys(row["level"] for row in found["reached"]):
+            own, *others = [row for row in found["reached"] if row["level"] == level]
+            of_peer = {row["peer"]: (row["epochs"], row["s"], ratio(row["times"])) for row in others}
+            cells = [cell for peer in peers for cell in of_peer.get(peer, (None, None, None))]
+            rows.append((int(cores), f"{100 * level:.0f} %", own["epochs"], own["s"], *cells))
+    heads = ["cores", "test accuracy", "epochs", "s"]
+    heads += [head for peer in peers for head in (f"{peer}: epochs", "s", "times chainrule")]
+    compiling = [
+        row["compiling"] for found in of_cores.values() for row in found["reached"] if row["peer"] == "JAX scan"
+    ]
+    far = max(far for found in of_cores.values() for far in found["distances"].values())
+    return {
+        "fashion": table(rows, heads),
+        "fashion_chart": picture("performance-fashion", "Test accuracy over seconds of training on one core"),
+        "fashion_seeds": str(len(of_cores["1"]["courses"])),
+        "fashion_compiling": f" (JAX: {three_digits(max(compiling))} s)" if compiling else "",
+        "fashion_same": f"{far:.0e}",
+    }
 
 
 def _names(rows: Sequence[dict[str, Any]], *others: str) -> list[str]:
@@ -539,6 +567,8 @@ def page(results: Results) -> str:
         pieces |= branches(results["branches"])
     if "convolution" in results:
         pieces |= convolution(results["convolution"], results.get("convolution_avx2"))
+    if "fashion_accuracy" in results:
+        pieces |= fashion(results["fashion_accuracy"])
     pieces |= options(results["options_cost"]) | latency(results["prediction_latency"])
     pieces |= (
         threads(results["threads"])
@@ -576,6 +606,10 @@ def charts(results: Results, folder: Path) -> None:
         rows = [row | {"label": f"{row['network']}\nbatch {row['batch']:,}"} for row in rows]
         body = draw.dots(rows, _names(rows), "µs a step, one core")
         draw.save(folder, chart, (6, 1.2 + 0.45 * len(rows)), body)
+
+    if "fashion_accuracy" in results:
+        body = draw.courses(results["fashion_accuracy"]["threads=1"]["courses"], "s of training, one core")
+        draw.save(folder, "performance-fashion", (6, 3.6), body)
 
     regular = [cell for cell in results["grid"]["cells"] if cell["regular"]]
     depths = {cell["network"].count("-") for cell in regular}

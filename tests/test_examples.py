@@ -21,7 +21,11 @@ def number(pattern, name):
 
 
 def test_every_example_is_on_the_page():
-    assert SHOWN.keys() == {path.name for path in EXAMPLES.glob("*.py")}
+    by_make = {"fashion.py"}  # which takes minutes, and data that are no Python package
+    assert SHOWN.keys() | by_make == {path.name for path in EXAMPLES.glob("*.py")}
+    page, makefile = ((EXAMPLES.parent / name).read_text("utf-8") for name in ("examples/README.md", "Makefile"))
+    assert all(f"]({name})" in page for name in SHOWN.keys() | by_make)
+    assert all(f"$(BIN)/python examples/{name}" in makefile for name in by_make)
 
 
 def test_what_the_page_shows_is_good():
@@ -36,6 +40,7 @@ def test_what_the_page_shows_is_good():
     assert number(r"free    steepest fall ([\d.]+)", "monotone.py") > 1
     assert number(r"test accuracy ([\d.]+)%", "digits.py") > 97
     assert number(r"test accuracy ([\d.]+)%", "filters.py") >= 98.5
+    assert number(r"test accuracy ([\d.]+)%", "vowels.py") > 97
     assert number(r"on data never seen ([\d.]+)", "estimators.py") > 0.94
     assert "Forgetful: backward is wrong for s" in SHOWN["own_layer.py"]
 
@@ -55,6 +60,20 @@ def test_what_is_missing_is_named_with_its_extra(name, module, extra, tmp_path):
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 1
     assert f'is not installed: pip install "chainrule[{extra}]"' in done.stderr.splitlines()[-1]
+
+
+def test_series_that_are_missing_name_the_package_that_has_them(tmp_path):
+    code = f"import runpy, sys; sys.modules['sktime'] = None; runpy.run_path({str(EXAMPLES / 'vowels.py')!r})"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert done.stderr.splitlines()[-1].endswith("sktime, which is not installed: pip install sktime")
+
+
+def test_images_that_are_missing_name_debians_package(tmp_path):
+    code = "import pathlib, runpy, chainrule; pathlib.Path.exists = lambda path: False; "
+    code += f"runpy.run_path({str(EXAMPLES / 'fashion.py')!r})"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].endswith("is not there: sudo apt install dataset-fashion-mnist")
 
 
 def test_pictures_that_cannot_be_drawn_name_their_extra(tmp_path):

@@ -108,6 +108,7 @@ def test_the_numbers_are_those_of_pytorchs_averaged_model(name, optimizer, engin
     every=st.integers(1, 4),
     unit=st.sampled_from(["epoch", "step"]),
 )
+@pytest.mark.filterwarnings("ignore:fit. SWA:UserWarning")  # of those that begin behind the end
 def test_the_mean_is_the_formula_written_out_over_the_weights_of_every_update(
     n, batch, epochs, decay, start, every, unit
 ):
@@ -213,7 +214,9 @@ def test_several_heads_are_looked_at_by_the_average(engine):
 @every_engine
 @pytest.mark.parametrize("keep", ["best", "last"])
 def test_as_long_as_nothing_is_in_a_mean_the_weights_stand_for_it(keep, engine):
-    model, history = train(cr.SWA(50), keep=keep, engine=engine)
+    with pytest.warns(UserWarning, match=r"fit: SWA\(50\) has taken in no weights by the end of epoch 5") as said:
+        model, history = train(cr.SWA(50), keep=keep, engine=engine)
+    assert [warning.filename for warning in said] == [__file__]
     plain, without = train(None, keep=keep, engine=engine)
     assert bits(model) == bits(plain)
     assert history.validation_losses == without.validation_losses
@@ -355,6 +358,7 @@ def test_a_run_that_diverges_leaves_the_average_of_its_best_epoch(average, after
 @every_engine
 @pytest.mark.parametrize("keep", ["best", "last"])
 @pytest.mark.parametrize("average", [*RULES, cr.SWA(4)], ids=repr)
+@pytest.mark.filterwarnings("ignore:fit. SWA:UserWarning")
 def test_a_run_that_is_resumed_after_every_epoch_ends_with_the_same_bits(tmp_path, average, keep, engine):
     def make():
         return network(cr.Adam(lr=cr.ExponentialLR(0.05, 0.9), amsgrad=True))

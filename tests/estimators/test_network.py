@@ -358,37 +358,34 @@ def test_a_loss_of_classes_is_refused_where_samples_bear_several():
         NetworkClassifier(loss=cr.CrossEntropyLoss()).fit(X, y)
 
 
-def of_images(n_features, n_outputs):
-    """Images (n, 4, 6, 3) whose channels come last, laid out as rows."""
-    assert n_features == 72
-    return cr.Sequential(
-        cr.Reshape(4, 6, 3),
-        cr.Permute(0, 3, 1, 2),
-        cr.Conv2d(3, 4, 3),
-        cr.ReLU(),
-        cr.Flatten(),
-        cr.Linear(32, n_outputs),
-    )
+@pytest.mark.parametrize("last", [True, False])
+def test_images_are_refused_with_the_advice_that_makes_them_right(last):
+    def of_images(n_features, n_outputs):
+        assert n_features == 72
+        first = [cr.Reshape(4, 6, 3), cr.Permute(0, 3, 1, 2)] if last else [cr.Reshape(3, 4, 6)]
+        return cr.Sequential(*first, cr.Conv2d(3, 4, 3), cr.ReLU(), cr.Flatten(), cr.Linear(32, n_outputs))
 
-
-def test_images_are_refused_with_the_advice_that_makes_them_right():
     rng = np.random.default_rng(0)
-    images, y = rng.normal(size=(90, 4, 6, 3)), rng.integers(2, size=90)
-    images[y == 1, 1:3, 2:4, 0] += 2  # something in the middle of the first channel
+    images, y = rng.normal(size=(90, 3, 4, 6)), rng.integers(2, size=90)
+    images[y == 1, 0, 1:3, 2:4] += 2  # something in the middle of the first channel
+    images = np.ascontiguousarray(images.transpose(0, 2, 3, 1)) if last else images
     classifier = NetworkClassifier(of_images, optimizer=cr.Adam(lr=0.01), epochs=30, random_state=0)
+    shape = ", ".join(map(str, images.shape[1:]))
     says = (
-        r"X must be \(n, n_features\), .* got \(90, 4, 6, 3\); give it X.reshape\(len\(X\), -1\), and a network that "
+        rf"NetworkClassifier: X must be \(n, n_features\), .* got \(90, {shape}\); give it X.reshape\(len\(X\), -1\), "
+        rf"and a network that begins with Reshape\({shape}\); where the channels come last, .* Permute\(0, 3, 1, 2\)"
     )
-    says += r"begins with Reshape\(4, 6, 3\) and, as .* come last, Permute\(0, 3, 1, 2\)$"
-    with pytest.raises(ValueError, match="NetworkClassifier: " + says):
+    with pytest.raises(ValueError, match=says):
         classifier.fit(images, y)
     rows = images.reshape(90, -1)
     classifier.fit(rows, y)
     assert classifier.score(rows, y) > 0.95
-    with pytest.raises(ValueError, match="NetworkClassifier: " + says):
+    with pytest.raises(ValueError, match=says):
         classifier.predict(images)
     with pytest.raises(ValueError, match=r"got \(90, 24, 3\); .* begins with Reshape\(24, 3\)$"):
         classifier.fit(images.reshape(90, 24, 3), y)
+    with pytest.raises(ValueError, match=says.replace("Classifier", "Regressor")):
+        NetworkRegressor(of_images).fit(images, y)
 
 
 def test_what_diverges_is_an_error_that_says_why(diabetes):

@@ -64,6 +64,21 @@ def test_the_options_of_a_group_are_looked_at_too_and_a_name_that_is_none_is_an_
     assert group.betas == (0.5, 0.75)
 
 
+def test_a_name_that_is_no_option_is_an_error_that_names_the_one_that_is_meant() -> None:
+    sgd: Any = cr.SGD(lr=0.1, momentum=0.9)
+    before = dict(vars(sgd))
+    with pytest.raises(AttributeError, match=r"SGD: there is no 'momentun'; is 'momentum' meant\? There are lr, m"):
+        sgd.momentun = 0.5
+    around: Any = cr.Lookahead(sgd)
+    with pytest.raises(AttributeError, match=r"Lookahead: there is no 'alhpa'; is 'alpha' meant\? .* momentum"):
+        around.alhpa = 0.5
+    with pytest.raises(AttributeError, match="SGD: there is no 'rate_of_learning'; there are lr, momentum"):
+        sgd.rate_of_learning = 0.5
+    assert vars(sgd) == before
+    with pytest.raises(AttributeError, match="Rprop: there is no 'weight_decay'"):
+        cr.Rprop().weight_decay = 0.1
+
+
 class Restless(cr.Adam):
     """A rule of somebody's own, made in a way of its own, which counts and keeps what it likes."""
 
@@ -135,7 +150,7 @@ def test_options_that_are_set_together_are_looked_at_as_each_is() -> None:
     optimizer = cr.SGD(lr=0.1, groups=[{"parameters": cr.Linear(2, 2)}])
     with pytest.raises(ValueError, match="SGD: lr must be at least 0"):
         optimizer.set_options({"momentum": 0.5, "lr": -1.0})
-    with pytest.raises(TypeError, match=r"SGD\.set_options: there is no 'momentun'; there are lr, momentum"):
+    with pytest.raises(TypeError, match=r"SGD\.set_options: there is no 'momentun'; is 'momentum' meant"):
         optimizer.set_options({"momentum": 0.5, "momentun": 0.5})
     with pytest.raises(TypeError, match="there is no 'groups'"):
         optimizer.set_options({"groups": 3})

@@ -11,7 +11,8 @@ class SWA(Average):
     Source    Izmailov, Podoprikhin, Garipov, Vetrov, Wilson, "Averaging weights leads to wider optima and better
               generalization", UAI 2018; numbers as torch.optim.swa_utils.get_swa_avg_fn()
     Note      a learning rate that stays as it is, or goes round, is what gives a mean something to be taken of: let the
-              schedule end where the mean begins. As long as nothing is in it, the weights stand for their mean
+              schedule end where the mean begins. As long as nothing is in it, the weights stand for their mean; `fit`
+              warns of a run that ends so
 
     Parameters
     ----------

@@ -175,10 +175,12 @@ class NetworkEstimator(BaseEstimator):
         """Refuse arrays of images and series: scikit-learn's are rows, which a network may lay out for itself."""
         shape = tuple(getattr(X, "shape", ()))
         if len(shape) > 2:
-            last = " and, as the channels of (n, h, w, c) come last, Permute(0, 3, 1, 2)" if len(shape) == 4 else ""
+            network = f"a network that begins with Reshape{shape[1:]}"
+            if len(shape) == 4:
+                network += "; where the channels come last, (n, h, w, c), with Permute(0, 3, 1, 2) behind it"
             raise ValueError(
                 f"{type(self).__name__}: X must be (n, n_features), a row of numbers for each sample, got {shape}; "
-                f"give it X.reshape(len(X), -1), and a network that begins with Reshape{shape[1:]}{last}"
+                f"give it X.reshape(len(X), -1), and {network}"
             )
 
     def _converted(self, X: np.ndarray) -> np.ndarray:

@@ -96,8 +96,13 @@ class Lookahead(Optimizer):
         options = [] if inner is None else [one.name for one in signature.parameters(type(inner))]
         if name in options and name not in ("lr", "optimizer", "k", "alpha"):
             setattr(inner, name, value)
+        elif "_state" in vars(self) and not hasattr(self, name) and type(self) is self._library_class():
+            raise AttributeError(self._no_option("Lookahead", name))
         else:
             Watched.__setattr__(self, name, value)  # the other one looks at its lr itself
+
+    def _options(self) -> list[str]:
+        return [*super()._options(), *self.optimizer._options()]
 
     def set_options(self, options: Mapping[str, Any]) -> None:
         """Set several options together, of this one and of the other one."""

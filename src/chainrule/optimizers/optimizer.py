@@ -62,7 +62,8 @@ class Optimizer(Watched):
     Parameters that are frozen (`parameter.trainable` is False) it passes over: no update, no decay, no share in
     clipping, and what it remembers of them stays.
 
-    Options may be set at any time, and are looked at as the constructor does: of what cannot be nothing is changed.
+    Options may be set at any time, and are looked at as the constructor does: of what cannot be nothing is changed. A
+    name that is none of them is an AttributeError; a class of somebody's own may keep what it likes.
 
     A group is an optimizer of the same class for some of the parameters. `optimizer.groups` are these rules, whose
     options may be set as the optimizer's own; `rule_of(parameter)` is the one that a parameter goes by,
@@ -139,10 +140,9 @@ class Optimizer(Watched):
         now = vars(self).get(name)
         if type(value) is type(now) is float and value == now:  # as where a decay is set before every step
             return value
-        if self.parameters and not hasattr(self, name) and type(self).__module__.startswith(PACKAGE):
-            kind = type(self)
-            options = ", ".join(one.name for one in signature.parameters(kind) if one.name not in OF_ALL)
-            raise AttributeError(f"{kind.__name__}: a group has no {name!r}; there are {options}")
+        unknown = not hasattr(self, name) or name == "weight_decay"  # which all have, but Rprop as no option
+        if unknown and type(self) is self._library_class() and name not in self._options():
+            raise AttributeError(self._no_option(type(self).__name__, name))
         return self._checked({name: value}).get(name, value)
 
     def set_options(self, options: Mapping[str, Any]) -> None:
@@ -151,18 +151,31 @@ class Optimizer(Watched):
         Raises TypeError for what is no option and for groups, which are set by themselves; TypeError or ValueError for
         what the constructor refuses. Nothing is changed then.
         """
-        no = OF_ALL if self.parameters else ("groups",)
-        kinds = dict.fromkeys([type(self), self._library_class()])  # a class of somebody's own may have **options
-        known = dict.fromkeys(one.name for kind in kinds for one in signature.parameters(kind) if one.name not in no)
+        known = self._options()
         for name in options:
             if name not in known:
-                kind, place = type(self).__name__, "a group has" if self.parameters else "there is"
-                raise TypeError(f"{kind}.set_options: {place} no {name!r}; there are {', '.join(known)}")
+                raise TypeError(self._no_option(f"{type(self).__name__}.set_options", name))
         checked = self._checked(options)
         if "lr" in options:
             self.lr = options["lr"]  # which is looked at there, before it changes anything
         for name in options.keys() - {"lr"}:
             super().__setattr__(name, checked.get(name, options[name]))
+
+    def _options(self) -> list[str]:
+        """The names of the options that may be set."""
+        no = OF_ALL if self.parameters else ("groups",)
+        kinds = dict.fromkeys([type(self), self._library_class()])  # a class of somebody's own may have **options
+        names = dict.fromkeys(one.name for kind in kinds for one in signature.parameters(kind))
+        return [name for name in names if name not in no]
+
+    def _no_option(self, who: str, name: str) -> str:
+        """What is said of a name that is none of the options."""
+        import difflib  # here, because it takes time to import
+
+        known = self._options()
+        close = difflib.get_close_matches(name, known, n=1)
+        hint = f"is {close[0]!r} meant? There" if close else "there"
+        return f"{who}: {'a group has' if self.parameters else 'there is'} no {name!r}; {hint} are {', '.join(known)}"
 
     def _checked(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """Those that the constructor knows, as it would keep them; it is asked, and so refuses what it refuses.

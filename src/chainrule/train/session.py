@@ -1,5 +1,6 @@
 """One run of training: what is checked before it, written down after every epoch, and left when it ends."""
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -220,6 +221,13 @@ class Session:
             history.stopped = getattr(stop, "__name__", repr(stop))
         if not history.stopped and history.epochs >= self.options.epochs:
             history.stopped = "all epochs done"
+        average = self.run.average
+        if history.stopped and average is not None and not average.taken and self.keeping is None:  # nor does it go on
+            warnings.warn(
+                f"fit: {average.average!r} has taken in no weights by the end of epoch {history.epochs - 1}, counted "
+                "from 0; the model has those that were trained",
+                stacklevel=6,  # the caller of `fit`
+            )
 
     def finish(self, elapsed_s: float, reason: str) -> None:
         """Hand everything back to Python; `reason` is why the run ended within an epoch, if it did."""
