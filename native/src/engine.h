@@ -21,8 +21,10 @@ struct Dataset {
     std::vector<const void*> x;            // (rows, numbers of a sample) for each of the plan's inputs
     std::vector<const void*> targets;      // for each head: (rows, columns) numbers, or int64 classes (rows,)
     const void* sample_weight = nullptr;   // (rows,) or null
-    // Where these rows are a part of an epoch's: how many come before them, and how many there are in all (0: no more).
+    // Where these rows are a part of an epoch's: how many come before them, how many there are in all (0: no more), and the
+    // order in which they come (null: as they stand).
     int64_t before = 0, total = 0;
+    const int64_t* order = nullptr;
     int64_t all() const { return total ? total : rows; }
 };
 

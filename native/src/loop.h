@@ -104,7 +104,7 @@ public:
         need(training.batch >= 1 && training.batch <= plan_.batch, "run: batch must lie between 1 and the plan's");
         need(data.rows >= 1, "run: the data set is empty");
         need(data.rows <= plan_.samples || !training.shuffle, "run: the data set is larger than the plan's samples");
-        need(!data.total || !training.shuffle, "run: a part of a data set comes in the order of its rows");
+        need(!data.total || !training.shuffle, "run: a part of a data set comes in an order of its own");
         need(training.lr != nullptr, "run: lr is missing");
         const int64_t last = data.all() % training.batch;
         need_samples(last > 0 ? last : training.batch, "run");
@@ -123,7 +123,7 @@ public:
         const int64_t rules = int64_t(plan_.rules.size()), next_rates = training.lr_per_step ? rules : 0;
         for (; at.epoch < training.end_epoch; ++at.epoch, at.step = 0, clear(at.losses)) {
             const int64_t nth = at.epoch - training.first_epoch;
-            const int64_t* order = nullptr;
+            const int64_t* order = data.order;
             if (training.shuffle) {
                 if (order_epoch_ != at.epoch || order_seed_ != training.seed || order_rows_ != data.rows) {
                     sample_order(training.seed, uint64_t(at.epoch), data.rows, order_, order_scratch_);

@@ -174,11 +174,11 @@ class _StopAt:
         self.left = n
         gathered = data._gathered
 
-        def read(part):
+        def read(*asked):
             self.left -= 1
             if self.left < 0:
                 raise OSError(5, "Input/output error")
-            return gathered(part)
+            return gathered(*asked)
 
         data._gathered = read
 

@@ -47,15 +47,16 @@ class WindowedLoop(NativeLoop):
         """The window that the next step is in, as the engine reads it."""
         at, rows = self.position, self.batch_size * self.plan.accumulate
         row = at.step * rows
-        while (window := self.window) is None or window.epoch != at.epoch or row >= window.first + len(window.data):
+        while (window := self.window) is None or window.epoch != at.epoch or row >= window.first + len(window.order):
             if self.read is None:
-                how = {"seed": self.seed, "shuffle": self.shuffle, "epochs": None}
+                how = {"seed": self.seed, "shuffle": self.shuffle, "epochs": None, "recycle": True}
                 self.read = self.data.windows(rows, epoch=at.epoch, start=row, **how)  # type: ignore[attr-defined]
             self.window = None  # its memory goes before the next one is taken
             self.window = next(self.read)
         data = window.data
         x, target = in_order(data.x, self.plan.x), in_order(data.target, self.plan.y)
-        return self.native.data(x, target, data.sample_weight, before=window.first, total=len(self.data))
+        part = {"before": window.first, "total": len(self.data), "order": window.order}
+        return self.native.data(x, target, data.sample_weight, **part)
 
     def _look(self, epoch: int, arguments: dict[str, Any]) -> str:
         """Look at the validation data, and keep the parameters if they are the best; returns how the epoch ended."""

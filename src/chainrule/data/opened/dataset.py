@@ -1,8 +1,10 @@
 """A Dataset whose numbers stay in files."""
 
 import math
+from collections import deque
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
+from functools import partial
 from itertools import count
 from typing import Any, NamedTuple
 
@@ -11,7 +13,7 @@ import numpy as np
 from ... import random
 from ...arguments import positive
 from ...structures import Structure, each, leaves, rebuild
-from ..dataset import Dataset
+from ..dataset import Dataset, take
 from .ahead import ahead
 from .fields import Fields, array, chosen, column
 from .file import File
@@ -31,11 +33,12 @@ class Piece(NamedTuple):
 
 
 class Window(NamedTuple):
-    """Samples of an epoch, in their order: those from `first` on."""
+    """Samples of an epoch from `first` on: those of `data`, in this order."""
 
     epoch: int
     first: int
     data: Dataset
+    order: np.ndarray
 
 
 class Opened(Dataset):
@@ -115,7 +118,8 @@ class Opened(Dataset):
 
     def read(self) -> Dataset:
         """All samples, in memory, in the dtypes on disk."""
-        return self._finished(_joined([self._block(piece) for piece in self.pieces]))
+        found = _joined([self._block(piece) for piece in self.pieces])
+        return found if self.by_block else self._made_ready(found)
 
     def take(self, index: Any) -> Dataset:
         """The samples that a slice picks, still in their files; or that an array of positions picks, in memory."""
@@ -134,7 +138,8 @@ class Opened(Dataset):
             here = np.flatnonzero(block == i)
             found.append(_rows(self._block(self.pieces[i]), index[here] - ends[i]))
             at.append(here)
-        return self._finished(_rows(_joined(found), np.argsort(np.concatenate(at))))
+        data = _rows(_joined(found), np.argsort(np.concatenate(at)))
+        return data if self.by_block else self._made_ready(data)
 
     def split(self, fraction: float, *, seed: int = 0) -> tuple[Dataset, Dataset]:
         """Divide at random into two, block by block: the first gets `fraction` of the samples, the second the rest."""
@@ -151,14 +156,15 @@ class Opened(Dataset):
         random.check_seed(seed)
         read = self.windows(size, seed=seed, epoch=epoch, shuffle=shuffle, start=start * size)
         with closing(read):
-            for one in read:
-                yield from one.data.batches(size, shuffle=False)
+            for _, _, data, order in read:
+                for first in range(0, len(order), size):
+                    yield tuple(take(part, order[first : first + size]) for part in _parts(data))
 
     def parts(self) -> Iterator[Dataset]:
         """All samples in their order, a window at a time, each read while the one before is used."""
         with closing(self.windows(1, shuffle=False)) as read:
             for one in read:
-                yield one.data
+                yield _rows(one.data, slice(0, len(one.order)))
 
     def windows(
         self,
@@ -169,11 +175,13 @@ class Opened(Dataset):
         shuffle: bool = True,
         start: int = 0,
         epochs: int | None = 1,
+        recycle: bool = False,
     ) -> Generator[Window, None, None]:
         """The samples of an epoch from `start` on, a window at a time, and of those that follow.
 
         multiple : each window but the last of an epoch has a multiple of so many; what is over goes to the next.
         start : a multiple of that. epochs : how many; None for no end.
+        recycle : whether the memory of a window is used for others as soon as the next one is asked for.
         """
         due = (
             part
@@ -181,44 +189,49 @@ class Opened(Dataset):
             for part in self._planned(e, multiple, seed, shuffle)
             if e > epoch or part.first + part.rows > start
         )
+        spare: deque[Dataset] = deque()
         carried: Dataset | None = None
-        with closing(ahead(self._gathered, due, self.readers)) as gathered:
-            for part, data in gathered:
-                if carried is not None and part.over:
-                    _copy(carried, data, part.over)
-                end = part.over + part.rows
-                whole = end if part.is_last else end - end % multiple
-                carried = _rows(data, slice(whole, end))
+        with closing(ahead(partial(self._gathered, spare), due, self.readers)) as gathered:
+            for part, data, order in gathered:
+                if carried is not None:
+                    _copy(carried, data, slice(0, part.over))
+                whole = len(order) if part.is_last else len(order) - len(order) % multiple
+                carried = None if part.is_last else _rows(data, order[whole:])
                 begin = part.first - part.over
                 skipped = max(0, start - begin) if part.epoch == epoch else 0
                 if whole > skipped:
-                    now = self._finished(_rows(data, slice(skipped, whole)))
-                    yield Window(part.epoch, begin + skipped, now)
+                    yield self._window(part.epoch, begin + skipped, data, order[skipped:whole])
+                if recycle:
+                    spare.append(data)
+
+    def _window(self, epoch: int, first: int, data: Dataset, order: np.ndarray) -> Window:
+        if self.by_block:
+            return Window(epoch, first, data, order)
+        return Window(epoch, first, self._made_ready(_rows(data, order)), np.arange(len(order)))
 
     def _planned(self, epoch: int, multiple: int, seed: int, shuffle: bool) -> Iterator["Part"]:
         """What is read for an epoch, one window after the other."""
         blocks = windows(self.sizes, self.window, seed=seed, epoch=epoch, shuffle=shuffle)
-        first = 0
-        for k, of in enumerate(blocks):
-            rows = int(self.sizes[of].sum())
+        sizes = [int(self.sizes[of].sum()) for of in blocks]
+        first, room = 0, max(sizes) + multiple - 1
+        for k, (of, rows) in enumerate(zip(blocks, sizes, strict=True)):
             order = (lambda n, k=k: within(n, k, len(blocks), seed=seed, epoch=epoch)) if shuffle else np.arange
-            yield Part(epoch, first, rows, of, first % multiple, k + 1 == len(blocks), order)
+            yield Part(epoch, first, rows, of, first % multiple, k + 1 == len(blocks), order, room)
             first += rows
 
-    def _gathered(self, part: "Part") -> tuple["Part", Dataset]:
-        """The samples of a window in their order, behind room for those that the window before leaves over."""
-        to = np.empty(part.rows, np.int64)  # where each sample goes, as they stand block after block
-        to[part.order(part.rows)] = np.arange(part.over, part.over + part.rows)
-        found: Dataset | None = None
-        first = 0
+    def _gathered(self, spare: deque[Dataset], part: "Part") -> tuple["Part", Dataset, np.ndarray]:
+        """The samples of a window, behind room for those that the one before leaves over, and their order."""
+        first, room = part.over, None
+        with suppress(IndexError):
+            room = spare.popleft()
         for i in part.blocks:
             block = self._block(self.pieces[i])
-            if found is None:
-                found = _map(lambda rows: np.empty((part.over + part.rows, *rows.shape[1:]), rows.dtype), block)
-            _copy(block, found, to[first : first + len(block)])
+            if room is None or len(room) < part.room:
+                room = _map(lambda rows: np.empty((part.room, *rows.shape[1:]), rows.dtype), block)
+            _copy(block, room, slice(first, first + len(block)))
             first += len(block)
-        assert found is not None
-        return part, found
+        assert room is not None
+        return part, room, np.concatenate([np.arange(part.over), part.over + part.order(part.rows)])
 
     def _block(self, piece: Piece) -> Dataset:
         """The samples of a block, checked."""
@@ -238,9 +251,6 @@ class Opened(Dataset):
         for check in self.checks:
             check(data)
         return data
-
-    def _finished(self, data: Dataset) -> Dataset:
-        return data if self.by_block else self._made_ready(data)
 
     def prepared(self, ready: Callable[[Dataset], Dataset], *, by_block: bool) -> "Opened":
         """The same samples, each made ready by a function when it is read: by the threads that read, or after that."""
@@ -267,7 +277,8 @@ class Opened(Dataset):
 class Part(NamedTuple):
     """A window to be read: `rows` samples of an epoch from `first` on, in these blocks, in this order.
 
-    over : the samples before them that come with them, as they do not fill a batch. is_last : of the epoch.
+    over : the samples before them that come with them, as they do not fill a batch. is_last : of the epoch. room : for
+    how many samples there has to be memory, for this window and others.
     """
 
     epoch: int
@@ -277,6 +288,7 @@ class Part(NamedTuple):
     over: int
     is_last: bool
     order: Callable[[int], np.ndarray]
+    room: int
 
 
 def _parts(data: Dataset) -> list[Structure]:
@@ -294,9 +306,8 @@ def _rows(data: Dataset, index: Any) -> Dataset:
     return _map(lambda array: array[index], data)
 
 
-def _copy(data: Dataset, to: Dataset, where: Any) -> None:
+def _copy(data: Dataset, to: Dataset, where: slice) -> None:
     """Write the samples of one Dataset to places of another."""
-    where = slice(0, where) if isinstance(where, int) else where
     for part, into in zip(_parts(data), _parts(to), strict=True):
         for rows, place in zip(leaves(part), leaves(into), strict=True):
             place[where] = rows
