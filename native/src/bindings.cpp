@@ -91,7 +91,8 @@ NB_MODULE(CHAINRULE_MODULE, m) {
         .def_prop_ro("best_epoch", [](Compiled& c) { return c.engine().best().epoch; })
         .def_prop_ro("best_loss", [](Compiled& c) { return c.engine().best().loss; })
         .def("set_best", [](Compiled& c, int64_t epoch, double loss) { c.engine().set_best({epoch, loss}); }, "epoch"_a, "loss"_a)
-        .def("data", &Compiled::data, "x"_a, "targets"_a, "sample_weight"_a.none())
+        .def("data", &Compiled::data, "x"_a, "targets"_a, "sample_weight"_a.none(), "before"_a = 0, "total"_a = 0,
+             "order"_a = nb::none())
         .def("run", &Compiled::run, "data"_a, "validation"_a.none(), "lr"_a, "momentum"_a, "lr_per_step"_a, "batch"_a, "shuffle"_a,
              "seed"_a, "first_epoch"_a, "end_epoch"_a, "max_seconds"_a, "keep_best"_a, "losses"_a, "validation_losses"_a,
              "head_losses"_a, "validation_head_losses"_a, "position"_a)

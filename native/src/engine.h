@@ -21,6 +21,11 @@ struct Dataset {
     std::vector<const void*> x;            // (rows, numbers of a sample) for each of the plan's inputs
     std::vector<const void*> targets;      // for each head: (rows, columns) numbers, or int64 classes (rows,)
     const void* sample_weight = nullptr;   // (rows,) or null
+    // Where these rows are a part of an epoch's: how many come before them, how many there are in all (0: no more), and the
+    // order in which they come (null: as they stand).
+    int64_t before = 0, total = 0;
+    const int64_t* order = nullptr;
+    int64_t all() const { return total ? total : rows; }
 };
 
 struct LossSum {
@@ -57,7 +62,7 @@ struct Training {
     bool keep_best = false;     // remember the parameters of the epoch with the lowest (validation) loss
 };
 
-// interrupted: by max_steps or max_seconds. not_finite: a loss, or a parameter at the end of an epoch, is NaN or infinite;
+// interrupted: by max_steps or max_seconds, or by the end of a part of the data, whose next part goes on from there. not_finite: a loss, or a parameter at the end of an epoch, is NaN or infinite;
 // that epoch is never the best.
 enum class Outcome { finished, interrupted, not_finite };
 

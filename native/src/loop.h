@@ -104,12 +104,14 @@ public:
         need(training.batch >= 1 && training.batch <= plan_.batch, "run: batch must lie between 1 and the plan's");
         need(data.rows >= 1, "run: the data set is empty");
         need(data.rows <= plan_.samples || !training.shuffle, "run: the data set is larger than the plan's samples");
+        need(!data.total || !training.shuffle, "run: a part of a data set comes in an order of its own");
         need(training.lr != nullptr, "run: lr is missing");
-        const int64_t last = data.rows % training.batch;
+        const int64_t last = data.all() % training.batch;
         need_samples(last > 0 ? last : training.batch, "run");
         check(data);
         if (training.validation) check(*training.validation);
-        const int64_t step_rows = training.batch * plan_.accumulate, steps = (data.rows + step_rows - 1) / step_rows;
+        const int64_t step_rows = training.batch * plan_.accumulate, steps = (data.all() + step_rows - 1) / step_rows;
+        need(at.step * step_rows >= data.before, "run: position before the part of the data");
         need(at.epoch >= training.first_epoch && at.step >= 0 && at.step < steps, "run: position outside the run");
         need(at.losses.empty() || at.losses.size() == heads_.count(), "run: position of another network");
         at.losses.resize(heads_.count());
@@ -121,7 +123,7 @@ public:
         const int64_t rules = int64_t(plan_.rules.size()), next_rates = training.lr_per_step ? rules : 0;
         for (; at.epoch < training.end_epoch; ++at.epoch, at.step = 0, clear(at.losses)) {
             const int64_t nth = at.epoch - training.first_epoch;
-            const int64_t* order = nullptr;
+            const int64_t* order = data.order;
             if (training.shuffle) {
                 if (order_epoch_ != at.epoch || order_seed_ != training.seed || order_rows_ != data.rows) {
                     sample_order(training.seed, uint64_t(at.epoch), data.rows, order_, order_scratch_);
@@ -134,10 +136,10 @@ public:
             const int64_t row = nth * (training.lr_per_step ? steps : 1) * rules + at.step * next_rates;
             Rates rates(training.lr + row, training.momentum ? training.momentum + row : nullptr);
             for (; at.step < steps; ++at.step, rates.advance(next_rates)) {
-                if (budget == 0 || clock.is_over()) return Outcome::interrupted;
+                const int64_t first = at.step * step_rows - data.before;
+                const int64_t left = data.all() - at.step * step_rows, rows = left < step_rows ? left : step_rows;
+                if (budget == 0 || first + rows > data.rows || clock.is_over()) return Outcome::interrupted;
                 --budget;
-                const int64_t first = at.step * step_rows;
-                const int64_t rows = data.rows - first < step_rows ? data.rows - first : step_rows;
                 train(data, order, first, rows, training.batch, rates, at.losses.data());
                 if (average_.takes(at.epoch, at.step, steps)) {
                     step_.divided([&](Share share) { network_.parameters().average_in(average_.share(averaged_), averaged_ == 0, share); });

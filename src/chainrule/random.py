@@ -89,14 +89,14 @@ def philox(n_blocks: int, *, seed: int, index: int, stream: int, rounds: int = 1
     return np.stack([c0, c1, c2, c3], axis=1).astype(np.uint32)
 
 
-def order(n: int, *, seed: int, epoch: int) -> np.ndarray:
+def order(n: int, *, seed: int, epoch: int, stream: int = ORDER_STREAM) -> np.ndarray:
     """The order in which epoch `epoch` visits n samples: every sample draws a 63-bit key, and the keys are sorted.
 
     A key's low bits make way for the number of its sample. So no two are alike, and sorting the keys sorts the samples.
 
     Shapes    -> (n,) int64
     """
-    words = philox((n + 1) // 2, seed=seed, index=epoch, stream=ORDER_STREAM).astype(np.uint64)
+    words = philox((n + 1) // 2, seed=seed, index=epoch, stream=stream).astype(np.uint64)
     keys = (words[:, 0::2] | words[:, 1::2] << np.uint64(32)).reshape(-1)[:n] >> np.uint64(1)
     low_bits = np.int64((1 << max(n - 1, 15).bit_length()) - 1)  # those that a number takes, at least four
     in_order: np.ndarray = np.sort(keys.astype(np.int64) & ~low_bits | np.arange(n)) & low_bits

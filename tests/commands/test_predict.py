@@ -1,4 +1,5 @@
 import io
+from functools import partial
 
 import numpy as np
 import polars as pl
@@ -10,6 +11,7 @@ import chainrule as cr
 from chainrule.commands import main
 from chainrule.structures import leaves
 from chainrule.tables import train_table
+from chainrule.tables.parts import table_parts
 
 
 def run(*arguments):
@@ -127,3 +129,41 @@ def test_dates_need_a_form_here(folder):
     result = run("predict", folder / "price.safetensors", folder / "new.csv", "--date", "built")
     assert result.exit_code == 2
     assert "must say the form of the dates, as built=%d/%m/%Y" in result.output
+
+
+@pytest.fixture
+def in_parts(monkeypatch):
+    """Parts of a few rows, as those of tables larger than memory have."""
+    monkeypatch.setattr("chainrule.commands.predict.table_parts", partial(table_parts, most=500))
+    monkeypatch.setattr("chainrule.tables.parts.ROWS", 7)
+
+
+@pytest.mark.parametrize("table", ["csv", "parquet"])
+@pytest.mark.parametrize("out", ["csv", "parquet"])
+def test_large_tables_pass_part_by_part_from_file_to_file(folder, tmp_path, in_parts, table, out):
+    new = houses(100, seed=1).drop("id", "country")
+    getattr(new, f"write_{table}")(tmp_path / f"new.{table}")
+    to = tmp_path / f"a.{out}"
+    result = run("predict", folder / "town.safetensors", tmp_path / f"new.{table}", "--proba", "--out", to)
+    assert (result.exit_code, result.stderr) == (0, f"{to}: 100 rows\n")
+    found, model = getattr(pl, f"read_{out}")(to), cr.load(folder / "town.safetensors")
+    assert found["town"].to_list() == model.predict(new).tolist()
+    np.testing.assert_allclose(found.drop("town").to_numpy(), model.predict_proba(new), rtol=1e-6)
+
+
+def test_standard_input_passes_to_standard_output(folder, in_parts):
+    new = houses(100, seed=1).with_columns(town=pl.lit("Ulm"))
+    result = CliRunner().invoke(main, ["predict", str(folder / "price.safetensors"), "-"], input=new.write_csv())
+    assert result.exit_code == 0
+    expected = cr.load(folder / "price.safetensors").predict(new)
+    np.testing.assert_allclose(pl.read_csv(io.StringIO(result.stdout))["price"].to_numpy(), expected, rtol=1e-12)
+    assert result.stderr == "column `town`: 100 rows with a category that training did not have: `Ulm`\n"
+
+
+def test_what_is_wrong_in_a_later_part_leaves_the_file_as_it_was(folder, tmp_path, in_parts):
+    houses(100).with_columns(rooms=pl.Series(["3"] * 90 + ["abc"] + ["4"] * 9)).write_csv(tmp_path / "new.csv")
+    (tmp_path / "a.csv").write_text("before")
+    result = run("predict", folder / "price.safetensors", tmp_path / "new.csv", "--out", tmp_path / "a.csv")
+    assert result.exit_code == 1
+    assert result.stderr.endswith("column `rooms` is a number in the model, but row 91 (line 92) holds 'abc'\n")
+    assert {path.name: path.read_text() for path in tmp_path.glob("a*")} == {"a.csv": "before"}

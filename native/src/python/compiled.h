@@ -100,7 +100,8 @@ public:
     // ---- epochs
 
     // Arrays as a data set, in the plan's order, checked against it, so that no later call can read beyond them.
-    Data data(Objects x, Objects targets, nb::object sample_weight) const {
+    // They may be a part of an epoch's rows: `before` of its `total` rows come first, and then these, or those that `order` names.
+    Data data(Objects x, Objects targets, nb::object sample_weight, int64_t before, int64_t total, nb::object order) const {
         if (x.size() != x_.size() || targets.size() != plan().heads.size())
             throw nb::value_error("data: there must be an array for each input, and a target for each head");
         Data data;
@@ -120,6 +121,19 @@ public:
         }
         if (!sample_weight.is_none())
             data.view.sample_weight = numbers(data, std::move(sample_weight), "sample_weight", 1);
+        if (!order.is_none()) {
+            const Indices rows = indices_of(order, "order");
+            const auto is_there = [&](int64_t row) { return row >= 0 && row < data.view.rows; };
+            if (total == 0 || !std::all_of(rows.data(), rows.data() + rows.size(), is_there))
+                throw nb::value_error("data: order must hold rows of a part");
+            data.view.rows = int64_t(rows.size());
+            data.view.order = rows.data();
+            data.kept.push_back(order);
+        }
+        if (before < 0 || (total ? before + data.view.rows > total : before > 0))
+            throw nb::value_error("data: a part must lie within the whole");
+        data.view.before = before;
+        data.view.total = total;
         return data;
     }
 
@@ -129,7 +143,7 @@ public:
                          bool keep_best, Doubles losses, Doubles validation_losses, Doubles head_losses,
                          Doubles validation_head_losses) const {
         const int64_t epochs = end_epoch - first_epoch;
-        const int64_t step_rows = (batch > 0 ? batch : 1) * plan().accumulate, steps = (data.view.rows + step_rows - 1) / step_rows;
+        const int64_t step_rows = (batch > 0 ? batch : 1) * plan().accumulate, steps = (data.view.all() + step_rows - 1) / step_rows;
         const int64_t rates = epochs * (lr_per_step ? steps : 1) * int64_t(plan().rules.size());
         if (epochs < 1 || int64_t(losses.size()) < epochs || int64_t(lr.size()) < rates || (momentum.size() && int64_t(momentum.size()) < rates) ||
             (validation && int64_t(validation_losses.size()) < epochs) || !is_long_enough(head_losses, epochs) ||

@@ -1,6 +1,6 @@
 """`chainrule predict`: what a model says of the rows of a table."""
 
-import io
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,19 +8,21 @@ import click
 import numpy as np
 
 from ..extras import require
-from ..files import load, write_bytes
+from ..files import load
 from ..module import Module
 from ..structures import is_several
-from ..tables import Table, TableModel, read_table
+from ..tables import Table, TableModel
+from ..tables.parts import table_parts
 from ..tables.plain import plain_inputs
 from ..train import predict as outputs_of
+from .frames import write_frames
 from .options import dates, marks
 from .table_errors import table_errors
 
 
 @click.command()
 @click.argument("model", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="MODEL")
-@click.argument("table", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="TABLE")
+@click.argument("table", type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path), metavar="TABLE")
 @click.option(
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -44,25 +46,36 @@ def predict(
     MODEL is what `chainrule train` has written, and TABLE has the columns that it was trained with, as they were. What
     is in the table that training did not have is told on standard error. MODEL may also be a network that
     model.save(path) has written, if TABLE has nothing but numbers, a column for each of its inputs; of an .npz file the
-    array x. What it says are the columns y0, y1, …; those of an output with a name have that before their numbers.
+    array x. A TABLE of more than 32 MB is read part by part, in bounded memory, and so is - , CSV from standard input.
+    What it says are the columns y0, y1, …; those of an output with a name have that before their numbers.
     """
     with table_errors():
         if out is not None and out.suffix not in (".csv", ".parquet"):
             raise ValueError(f"{out}: must end with .csv or .parquet")
-        found, rows = (
-            load(model),
-            read_table(table, decimal=decimal, thousands=thousands, date=date),
-        )
-        frame = _of_table(found, rows, proba) if isinstance(found, TableModel) else _of_network(found, rows, proba)
-        _write(frame, out)
+        found, parts = load(model), table_parts(table, decimal=decimal, thousands=thousands, date=date)
+        if isinstance(found, TableModel):
+            write_frames(_of_tables(found, parts, proba), out)
+        else:
+            write_frames((_of_network(found, rows, proba) for rows in parts), out)
+
+
+def _of_tables(model: TableModel, parts: Iterator[Table], proba: bool) -> Iterator[Any]:
+    """What the model says of each part; then, on standard error, what training did not have in any of them."""
+    notes = None
+    for rows in parts:
+        yield _of_table(model, rows, proba)
+        if notes is None:
+            notes = model.notes
+        else:
+            notes.add(model.notes)
+    for sentence in notes.sentences() if notes else ():
+        click.echo(sentence, err=True)
 
 
 def _of_table(model: TableModel, rows: Table, proba: bool) -> Any:
     if proba and model.task != "classification":
         raise ValueError(f"--proba is for classes, and `{model.target.name}` is a number")
     columns = {model.target.name: model.predict(rows)}
-    for sentence in model.notes.sentences():
-        click.echo(sentence, err=True)
     if proba:
         p = model.predict_proba(rows)
         columns |= {f"probability of {name}": column for name, column in zip(model.target.classes, p.T, strict=True)}  # type: ignore[union-attr]
@@ -83,19 +96,3 @@ def _of_network(model: Module, rows: Table, proba: bool) -> Any:
                 raise ValueError(f"two outputs of the network would both make a column called {name}{i}")
             columns[f"{name}{i}"] = column
     return require("polars", "tables").DataFrame(columns)
-
-
-def _write(frame: Any, out: Path | None) -> None:
-    data = io.BytesIO()
-    if out is not None and out.suffix == ".parquet":
-        frame.write_parquet(data)
-    else:
-        frame.write_csv(data)
-    if out is not None:
-        try:
-            write_bytes(out, data.getvalue())
-        except OSError as problem:  # which names the temporary file that was to become it
-            raise OSError(problem.errno, problem.strerror, str(out)) from None
-        click.echo(f"{out}: {frame.height:,} rows", err=True)
-    else:
-        click.echo(data.getvalue(), nl=False)

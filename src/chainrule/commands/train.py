@@ -102,6 +102,8 @@ def train(table: Path, target: str, out: Path | None, overwrite: bool, as_json: 
     TABLE is CSV (with commas, semicolons, tabs or bars), Parquet, or NumPy's .npz. What each column is, whether the
     target is a class or a number, and how columns become inputs is found out, told, and saved inside the model, so that
     `chainrule predict` takes tables as they are.
+
+    Files larger than 256 MB, or 64 MB of Parquet, are learned from without having them in memory.
     """
     out, pictures = out or Path(f"chainrule-{table.stem}"), " and pictures"
     with table_errors(), filled(out, LEAVES, overwrite=overwrite) as folder:

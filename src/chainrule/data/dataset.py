@@ -37,6 +37,8 @@ class Dataset:
     Dataset(x['image'] (8, 3, 3) float64, x['age'] (8, 1) float64, target (8,) int64)
     """
 
+    in_files = False  # whether it is one that `open` has made
+
     def __init__(
         self, x: Any, target: Any, sample_weight: Any = None, *, extra: Mapping[str, Any] | None = None
     ) -> None:
@@ -57,6 +59,44 @@ class Dataset:
                 raise ValueError(f"Dataset: {name} must have {n} samples like {first}, got {array.shape[0]}")
         if self.sample_weight is not None and self.sample_weight.ndim != 1:
             raise ValueError(f"Dataset: sample_weight must be ({n},), got {tuple(self.sample_weight.shape)}")
+
+    @classmethod
+    def open(
+        cls,
+        path: Any,
+        *,
+        inputs: Any = None,
+        targets: Any = "target",
+        sample_weight: str | None = None,
+        block: int | None = None,
+        window: int | None = None,
+        readers: int = 1,
+    ) -> "Dataset":
+        """Samples that stay in their files, which may be larger than memory (docs/scaling/data.md).
+
+        Parameters
+        ----------
+        path : a file: .npz (not compressed), .safetensors, or with the extra tables .parquet, .arrow, .feather. Or .npy
+            files by name: {"x": "x.npy", "target": "y.npy"}. Or a folder of such files or of folders, in the order of
+            their names; where there are .npy files alone, each is an array. Or a list of all these, in order.
+        inputs, targets, sample_weight : which of the arrays are x, target and sample_weight: a name, or for several
+            inputs or heads a tuple or dict of names. A list of columns of a table stands side by side, (n, columns).
+            inputs are "x" unless given, and all other columns of a table; targets=None for data to be predicted.
+        block : samples that are read at once, one after the other; a 64th of a window. Parquet and Arrow files are read
+            in the pieces in which they were written.
+        window : samples that are in memory at once, and are shuffled with each other; by default a power of two, of no
+            more than 2²⁴ numbers. One is trained on, and for each reader one is read.
+        readers : threads that read.
+
+        An epoch takes the blocks in an order of its own, fills window after window with them, and shuffles the samples
+        of each. Data of no more than a window are read as a whole, and are what they would be in memory.
+
+        Raises ValueError for files that are damaged, lack an array or differ, OSError for what cannot be read. What is
+        wrong with single numbers is found where they are read.
+        """
+        from .opened import Opened  # here, because most data are in memory
+
+        return Opened.of_files(path, inputs, targets, sample_weight, block, window, readers)
 
     @classmethod
     def of_checked(
@@ -80,28 +120,36 @@ class Dataset:
     def __repr__(self) -> str:
         return f"Dataset({', '.join(f'{name} {_describe(a)}' for name, a in self._named())})"
 
+    def read(self) -> "Dataset":
+        """All samples in memory: the Dataset itself, unless it is in files."""
+        return self
+
+    def parts(self) -> Iterator["Dataset"]:
+        """All samples in their order, as many at a time as are to be in memory: the Dataset itself, unless in files."""
+        yield self
+
     def take(self, index: Any) -> "Dataset":
         """The samples that `index` (a NumPy array of positions) or a slice picks."""
         parts = (take(part, index) for part in (self.x, self.target, self.sample_weight))
         return Dataset(*parts, extra=take(self.extra, index))
 
     def batches(
-        self, batch_size: int, *, seed: int = 0, epoch: int = 0, shuffle: bool = True
+        self, batch_size: int, *, seed: int = 0, epoch: int = 0, shuffle: bool = True, start: int = 0
     ) -> Iterator[tuple[Structure, ...]]:
         """Yield (x, target), or (x, target, sample_weight) where there are weights, batch after batch.
 
         Where there is `extra`, a dict of what it holds comes last. x and target have the form of the data's: an array,
-        a tuple or a dict. The order is a pure function of
-        (seed, epoch), and the one that `fit` uses. The last batch may be smaller.
+        a tuple or a dict. The order is a pure function of (seed, epoch), and the one that `fit` uses. The last batch
+        may be smaller. `start` is the first batch that comes.
         """
         batch_size = positive("Dataset.batches", "batch_size", batch_size)
         if epoch < 0:
             raise ValueError(f"Dataset.batches: epoch must be at least 0, got {epoch}")
         order = random.order(len(self), seed=random.check_seed(seed), epoch=epoch) if shuffle else None
         kept = [part for part in (self.x, self.target, self.sample_weight, self.extra or None) if part is not None]
-        for start in range(0, len(self), batch_size):
-            stop = start + batch_size
-            index = slice(start, stop) if order is None else order[start:stop]
+        for first in range(start * batch_size, len(self), batch_size):
+            stop = first + batch_size
+            index = slice(first, stop) if order is None else order[first:stop]
             yield tuple(take(part, index) for part in kept)
 
     def split(self, fraction: float, *, seed: int = 0) -> tuple["Dataset", "Dataset"]:
@@ -109,13 +157,18 @@ class Dataset:
 
         Raises ValueError if one of the two would be empty.
         """
+        n = self._first_of_two(fraction)
+        order = random.order(len(self), seed=random.check_seed(seed), epoch=0)
+        return self.take(order[:n]), self.take(order[n:])
+
+    def _first_of_two(self, fraction: float) -> int:
+        """How many samples the first part gets, if there are some for both."""
         if not isinstance(fraction, numbers.Real) or not 0 < fraction < 1:
             raise ValueError(f"Dataset.split: fraction must be between 0 and 1, got {fraction!r}")
         n = round(fraction * len(self))
         if not 0 < n < len(self):
             raise ValueError(f"Dataset.split: {fraction} of {len(self)} samples leaves one part empty")
-        order = random.order(len(self), seed=random.check_seed(seed), epoch=0)
-        return self.take(order[:n]), self.take(order[n:])
+        return n
 
 
 def _extra(extra: Any) -> dict[str, Array]:

@@ -14,6 +14,7 @@ from ..engine import native
 from ..module import Module, Parameter, is_update_rule, outside_inference
 from ..roles import require_loss, require_model, require_optimizer
 from ..train.fit import go
+from ..train.in_files import is_in_files
 from ..train.native_loop import NativeLoop
 from ..train.options import CONFIGURABLE, OF_ONE_RUN, ChosenOfMany, Options, chosen, takes_options
 from ..train.prepare import as_dataset, prepare, reference
@@ -72,6 +73,7 @@ def fit_many(
         raise ValueError("fit_many: give folds or validation, not both: each fold is held to what it leaves out")
     data = as_dataset("fit_many", "train", train)
     held_out = None if common.validation is None else as_dataset("fit_many", "validation", common.validation)
+    data, held_out = _in_memory("train", data), None if held_out is None else _in_memory("validation", held_out)
     listed, seeds, parts = configurations(grid, configs), seeds_of(seeds), folds_of(folds, data)
     queue = jobs(build, listed, seeds, parts, len(data))
     for how in [{"loss": loss, "optimizer": common.optimizer}, *(job.options for job in queue)]:
@@ -172,6 +174,18 @@ class Shares:
                 None if held_out is None else prepare("fit_many", "validation", held_out, model, loss),
             )
         return self.prepared[key]
+
+
+def _in_memory(name: str, data: Dataset) -> Dataset:
+    """The data, read if they are in files and no more than a window."""
+    if not is_in_files(data):
+        return data
+    if len(data) > data.window:
+        raise ValueError(
+            f"fit_many: {name} must be in memory, got {data!r}: networks that train side by side would each read the "
+            f"files; take(slice(0, n)).read() reads a part, and a larger window of Dataset.open all"
+        )
+    return data.read()
 
 
 def _require_no_groups(optimizer: Any) -> None:

@@ -88,7 +88,12 @@ def _utf8(source: str, data: bytes) -> bytes:
 
 def _line(data: bytes, place: int) -> int:
     """The line of a byte, counted from 1, whatever the line ends are."""
-    return data.count(b"\n", 0, place) + data.count(b"\r", 0, place) - data.count(b"\r\n", 0, place) + 1
+    return count_lines(data, place) + 1
+
+
+def count_lines(data: bytes, end: int | None = None) -> int:
+    """How many lines end before a byte, or in all of the data."""
+    return data.count(b"\n", 0, end) + data.count(b"\r", 0, end) - data.count(b"\r\n", 0, end)
 
 
 def _records(data: bytes, separator: str) -> _Records:

@@ -16,6 +16,22 @@ class Notes:
     outside: dict[str, tuple[int, str]] = field(default_factory=dict)
     other: list[str] = field(default_factory=list)
 
+    def add(self, later: "Notes") -> None:
+        """Count in what was found in a part of the table that comes later.
+
+        Raises ValueError if that has to be read otherwise than the part before.
+        """
+        if differs := set(self.other) ^ set(later.other):
+            raise ValueError(
+                f"not all of the table is written alike ({sorted(differs)[0]}); say how it is, by --decimal or --date"
+            )
+        for name, counts in later.unknown.items():
+            self.unknown[name] = self.unknown.get(name, Counter()) + counts
+        for mine, others in ((self.missing, later.missing), (self.infinite, later.infinite)):
+            mine |= {name: mine.get(name, 0) + count for name, count in others.items()}
+        for name, (count, known) in later.outside.items():
+            self.outside[name] = (self.outside.get(name, (0, known))[0] + count, known)
+
     def sentences(self) -> list[str]:
         """The same in words."""
         said = list(self.other)

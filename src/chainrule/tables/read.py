@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -135,37 +135,48 @@ def _table(data: Any) -> Table:
     if isinstance(data, pl.LazyFrame):
         data = data.collect()
     if isinstance(data, pl.DataFrame):
-        return _checked(data, "the table")
+        return checked(data, "the table")
     if isinstance(data, Mapping):
-        return _checked(*_of_columns(data, "the table"))
+        return checked(*_of_columns(data, "the table"))
     if hasattr(data, "iloc") and hasattr(data, "columns"):
-        return _checked(*_of_columns(_of_pandas(data), "the table"))
+        return checked(*_of_columns(_of_pandas(data), "the table"))
     raise TypeError(f"read_table: must be a path, a data frame or a dict of columns, got {type(data).__name__}")
 
 
 def _of_file(path: Path) -> Table:
     data, source = path.read_bytes(), str(path)
-    kind = next((kind for first, kind in _KINDS_OF_FILES.items() if data.startswith(first)), "")
+    kind = kind_of_file(data)
     if kind == "parquet":
-        return _checked(_of_parquet(data, source), source, _declared_by_pandas(data))
+        return checked(_of_parquet(data, source), source, declared_by_pandas(io.BytesIO(data)))
     if kind == "npz":
-        return _checked(*_of_columns(_of_npz(data, source), source))
-    if not kind and _LIKE_JSON.match(data[:_BEGIN]):
-        kind = "JSON; save it as CSV, as by pandas.read_json(…).to_csv(…, index=False)"
+        return checked(*_of_columns(_of_npz(data, source), source))
     if kind:
         raise ValueError(f"{source}: must be CSV, Parquet or .npz, got {kind}")
+    return of_delimited(source, data)
+
+
+def kind_of_file(data: bytes) -> str:
+    """What a file is that begins so, and perhaps what to do about it; "" for separated values."""
+    kind = next((kind for first, kind in _KINDS_OF_FILES.items() if data.startswith(first)), "")
+    if not kind and _LIKE_JSON.match(data[:_BEGIN]):
+        return "JSON; save it as CSV, as by pandas.read_json(…).to_csv(…, index=False)"
+    return kind
+
+
+def of_delimited(source: str, data: bytes) -> Table:
+    """The table of separated values."""
     frame, lines, separator = read_delimited(source, data)
-    return replace(_checked(frame, source), lines=lines, separator=separator)
+    return replace(checked(frame, source), lines=lines, separator=separator)
 
 
-def _declared_by_pandas(data: bytes) -> frozenset[str]:
+def declared_by_pandas(file: Path | BinaryIO) -> frozenset[str]:
     """The columns of a file of Parquet that are categories by what pandas has written beside them.
 
     The library reads categories of texts as such, and those of numbers as numbers.
     """
     pl = require("polars", "tables")
     try:
-        columns = json.loads(pl.read_parquet_metadata(io.BytesIO(data))["pandas"])["columns"]
+        columns = json.loads(pl.read_parquet_metadata(file)["pandas"])["columns"]
         return frozenset(str(one["name"]) for one in columns if one["pandas_type"] == "categorical")
     except (AttributeError, KeyError, TypeError, ValueError, pl.exceptions.PolarsError):  # pandas has not written it
         return frozenset()
@@ -277,7 +288,8 @@ def _as_polars_takes_it(values: np.ndarray) -> np.ndarray:
     return values if values.dtype.isnative else values.astype(values.dtype.newbyteorder("="))
 
 
-def _checked(frame: Any, source: str, declared: frozenset[str] = frozenset()) -> Table:
+def checked(frame: Any, source: str, declared: frozenset[str] = frozenset()) -> Table:
+    """The table of a DataFrame, without what no network could learn from."""
     pl = require("polars", "tables")
     if frame.width == 0 or frame.height == 0:
         raise ValueError(f"{source}: there are no {'columns' if frame.width == 0 else 'rows'}")

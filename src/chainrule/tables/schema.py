@@ -10,7 +10,7 @@ What is missing does not count, and what the caller says goes before what is fou
 """
 
 import difflib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -59,6 +59,8 @@ def find_kinds(
 ) -> list[Kind]:
     """The kind of every column but the target, in the order of the table.
 
+    ignore : the names alone, or with the reasons.
+
     Raises ValueError for names that are no columns, for columns that are said to be two things, for texts among
     numbers, and if no column is left to learn from.
     """
@@ -71,6 +73,8 @@ def find_kinds(
             if told.setdefault(name, kind) != kind:
                 raise ValueError(f"{table.source}: `{name}` cannot be {told[name]} and {kind} at once")
     kinds = [_kind(table, name, told.get(name)) for name in table.names if name != target]
+    if isinstance(ignore, Mapping):
+        kinds = [replace(kind, reason=ignore.get(kind.name) or kind.reason) for kind in kinds]
     if all(kind.kind == "ignored" for kind in kinds):
         said = [f"`{kind.name}` {kind.reason}" + (f" ({kind.note})" if kind.note else "") for kind in kinds]
         reasons = "; ".join(said) or "there is only the target"

@@ -2,11 +2,15 @@
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from numbers import Integral
+from pathlib import Path
 from typing import Any
 
 from .. import train
 from ..arguments import choice, number, positive
+from ..data import Dataset
+from .large import all_rows, is_large, numbering, sample
 from .model import TableModel
 from .network import ACTIVATIONS, batch_size_for, build_network
 from .prepare import prepare
@@ -45,7 +49,9 @@ def train_table(
 
     Parameters
     ----------
-    table : a path of CSV, Parquet or .npz, a polars or pandas DataFrame, or a dict of columns; see `read_table`.
+    table : a path of CSV, Parquet or .npz, a polars or pandas DataFrame, or a dict of columns; see `read_table`. Files
+        larger than 256 MB, or 64 MB of Parquet, are never in memory as a whole: 200,000 rows, drawn at random, say what
+        the columns are, give the rows for validation and test, and all others are learned from.
     target : the column to predict. Rows in which it is missing are left out.
     task : "classification" or "regression"; found out unless given.
     ignore, categorical, numeric, date : columns that are this, whatever is found out; one name, or several. Dates may
@@ -69,42 +75,50 @@ def train_table(
     _check(task, validation, test, hidden, activation, loss)
     target = _name("target", target)
     forms = {_name("date", name): form for name, form in date.items()} if isinstance(date, Mapping) else {}
-    whole = read_table(
-        table, decimal=decimal, thousands=thousands, date={name: form for name, form in forms.items() if form}
-    )
+    written = {name: form for name, form in forms.items() if form}
+    how: dict[str, Any] = {"decimal": decimal, "thousands": thousands, "date": written}
+    drawn = sample(Path(table), seed, **how) if is_large(table) else None
+    whole = read_table(table, **how) if drawn is None else drawn.table
+    told = {"categorical": _names("categorical", categorical), "numeric": _names("numeric", numeric)}
+    told["date"] = [*forms] or _names("date", date)
+    left_out = dict.fromkeys(_names("ignore", ignore), "")
+    if drawn is not None:
+        said = {target}.union(left_out, *told.values())
+        left_out |= {name: why for name, why in numbering(whole).items() if name not in said}
     ready = prepare(
-        whole, target, task=task, ignore=_names("ignore", ignore), categorical=_names("categorical", categorical),
-        numeric=_names("numeric", numeric), date=[*forms] or _names("date", date), validation=validation, test=test,
-        seed=seed,
+        whole, target, task=task, ignore=left_out, **told, validation=validation, test=test, seed=seed
     )  # fmt: skip
     reading_s = time.perf_counter() - begin
     network = build_network(
         len(ready.encoding.inputs), len(ready.target.outputs), hidden=hidden, activation=activation, dropout=dropout,
         lr=lr, weight_decay=weight_decay, seed=seed,
     )  # fmt: skip
-    learned = len(ready.parts.training)
-    batch_size = batch_size_for(learned) if batch_size is None else positive("train_table", "batch_size", batch_size)
-    history = train.fit(
-        network,
-        ready.target.loss(loss),
-        ready.training,
-        epochs=epochs,
-        batch_size=min(batch_size, learned),
-        validation=ready.validation,
-        seed=seed,
-        stop=train.EarlyStopping(patience),
-        max_seconds=max_seconds,
-        threads=threads,
-        progress=progress,
-    )
+    every: AbstractContextManager[tuple[Dataset, int, list[str]]]
+    every = all_rows(drawn, ready) if drawn else nullcontext((ready.training, len(whole) - len(ready.rows), []))
+    with every as (training, without_target, found):
+        learned = len(training)
+        size = batch_size_for(learned) if batch_size is None else positive("train_table", "batch_size", batch_size)
+        history = train.fit(
+            network,
+            ready.target.loss(loss),
+            training,
+            epochs=epochs,
+            batch_size=min(size, learned),
+            validation=ready.validation,
+            seed=seed,
+            stop=train.EarlyStopping(patience),
+            max_seconds=max_seconds,
+            threads=threads,
+            progress=progress,
+        )
     model = TableModel(network, ready.encoding, ready.target, history)
     scored_on, rows = ready.held_back
     model.score = model.evaluate(rows)
     model.report = {
         "source": whole.source,
         "rows": {
-            "all": len(whole),
-            "without_target": len(whole) - len(ready.rows),
+            "all": len(whole) if drawn is None else drawn.all,
+            "without_target": without_target,
             "training": learned,
             "validation": len(ready.parts.validation),
             "test": len(ready.parts.test),
@@ -112,9 +126,9 @@ def train_table(
         "scored_on": scored_on,
         "score": model.score.to_dict(),
         "loss": loss or ("mse" if model.task == "regression" else "cross-entropy"),
-        "batch_size": min(batch_size, learned),
+        "batch_size": min(size, learned),
         "seed": seed,
-        "notes": list(ready.notes),
+        "notes": [*ready.notes, *found],
         "seconds": {"reading": reading_s, "training": history.total_s, "all": time.perf_counter() - begin},
     }
     return model

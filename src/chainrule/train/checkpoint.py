@@ -35,6 +35,7 @@ from ..optimizers import Optimizer, Schedule
 from ..structures import is_several, leaves, names
 from .checkpoint_options import Layers, Options, groups_since, options_now, options_since, set_options, with_options
 from .history import BY_NAME, History
+from .in_files import is_in_files
 from .loop import Loop, Memory, Place
 
 NO_BUFFERS: Mapping[Buffer, Any] = MappingProxyType({})
@@ -480,7 +481,11 @@ def _other_rate(rule: Any, rate: Any) -> Any:
 
 
 def _fingerprint(data: Dataset) -> list[Any]:
-    """The shapes of the data and a checksum of all of them."""
+    """The shapes of the data and a checksum of all of them; of those in files, of the first and the last block."""
+    if is_in_files(data):
+        ends = (data.take(slice(0, int(data.sizes[0]))), data.take(slice(-int(data.sizes[-1]), None)))
+        told = [data.window, zlib.crc32(np.ascontiguousarray(data.sizes).data)]  # which the order depends on
+        return [len(data), *told, *(_fingerprint(end.read()) for end in ends)]
     kept = [part for part in (data.x, data.target, data.sample_weight, data.extra or None) if part is not None]
     parts = [arrays.to_numpy(array) for part in kept for array in leaves(part)]
     total = 0

@@ -19,6 +19,7 @@ from ..module import Module
 from ..roles import require_loss, require_model
 from ..structures import Structure, each, is_several, leaves, named, names, rebuild
 from . import metrics
+from .in_files import is_in_files
 from .metrics import Metric, measures, require_metrics
 from .prepare import inputs, prepare, reference, require_counting
 
@@ -35,14 +36,18 @@ def predict(model: Module, x: Any, *, batch_size: int = BATCH_SIZE) -> Structure
     ----------
     model : any Module.
     x : (n, …), anything that NumPy can read as an array, or an array of the model's library; converted to its dtype.
-        For a network with several inputs, a tuple of them or a dict of them by name.
+        For a network with several inputs, a tuple of them or a dict of them by name. Or a Dataset, whose x it is; one
+        that `Dataset.open` has made is read window by window, and only the outputs are in memory.
     batch_size : rows at a time.
 
     Returns   (n, …) in the model's library and dtype; of several heads what the network gives, a tuple or a dict
 
     Raises ValueError for NaN or infinity in x, no rows, different numbers of rows, or the wrong width.
     """
-    x = inputs("predict", "x", x, reference(require_model("predict", model)))
+    require_model("predict", model)
+    if isinstance(x, Dataset):
+        return joined([predict(model, part.x, batch_size=batch_size) for part in x.parts()])
+    x = inputs("predict", "x", x, reference(model))
     parts = named("x", x)
     first, shown = parts[0]
     for name, part in parts:
@@ -64,7 +69,11 @@ def outputs(model: Module, x: Structure, batch_size: int = BATCH_SIZE) -> Struct
     n = leaves(x)[0].shape[0]
     if n <= batch_size:
         return model(x)
-    parts = [model(take(x, slice(start, start + batch_size))) for start in range(0, n, batch_size)]
+    return joined([model(take(x, slice(start, start + batch_size))) for start in range(0, n, batch_size)])
+
+
+def joined(parts: list[Structure]) -> Structure:
+    """Arrays, or structures of them, one after the other."""
     columns = zip(*map(leaves, parts), strict=True)
     return rebuild(parts[0], [arrays.namespace(column[0]).concat(list(column), axis=0) for column in columns])
 
@@ -206,7 +215,7 @@ def evaluate(
     ----------
     model, loss : any Module, and a loss for its outputs.
     data : a Dataset, or (x, target) or (x, target, sample_weight), in which x and target may be tuples or dicts of
-        arrays: ((a, b), target), as in `fit`.
+        arrays: ((a, b), target), as in `fit`. Of one in files all but x is in memory in the end.
     batch_size : rows that pass through the network at a time.
     metrics : what else to ask, as in `fit`: a list of functions (y, target) or (y, target, sample_weight), those of
         scikit-learn too; with a MultiLoss by head.
@@ -220,11 +229,26 @@ def evaluate(
     require_model("evaluate", model)
     require_loss("evaluate", loss)
     asked = measures(require_metrics("evaluate", metrics), loss, "evaluate")
+    batch_size = positive("evaluate", "batch_size", batch_size)
     ready = prepare("evaluate", "data", data, model, loss)
-    y = native_outputs(model, ready.x, positive("evaluate", "batch_size", batch_size))
+    if is_in_files(ready):
+        y, ready = _by_parts(model, ready.parts(), batch_size)
+    else:
+        y = native_outputs(model, ready.x, batch_size)
     value = loss_of(loss, y, ready.target, ready.sample_weight, ready.extra)
     require_counting("evaluate", "data", loss, y, ready)
     return Evaluation(value, y, ready, loss, asked)
+
+
+def _by_parts(model: Module, parts: Iterable[Dataset], batch_size: int) -> tuple[Structure, Dataset]:
+    """The outputs for samples that come in parts, and all of them but x."""
+    found = [
+        Dataset.of_checked(native_outputs(model, part.x, batch_size), part.target, part.sample_weight) for part in parts
+    ]
+    weights = [part.sample_weight for part in found]
+    weight = None if weights[0] is None else joined(weights)
+    y, target = joined([part.x for part in found]), joined([part.target for part in found])
+    return y, Dataset.of_checked(None, target, weight)
 
 
 def loss_of(

@@ -2,10 +2,10 @@
 
 import copy
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
-from itertools import islice, repeat
+from itertools import repeat
 from operator import setitem
 from typing import Any, Protocol
 
@@ -18,6 +18,7 @@ from ..losses.extra import given
 from ..module import Buffer, Module, Parameter, UpdateRule, fill, held_copy, set_values
 from ..structures import Structure, leaves
 from .evaluate import losses_of, outputs, weighted
+from .in_files import is_in_files
 from .prepare import rehearse, rehearse_one_row
 from .watch import Watch
 
@@ -293,6 +294,8 @@ class PythonLoop:
             self.average.leave()
 
     def _look(self, data: Dataset) -> tuple[float, tuple[float, ...]]:
+        if is_in_files(data):
+            return loss_by_parts(self.loss, self.outputs, data.parts())
         return losses_of(self.loss, self.outputs(data.x), data.target, data.sample_weight, data.extra)
 
     def epoch(self, watch: Watch) -> bool:
@@ -302,8 +305,8 @@ class PythonLoop:
         step's update, or when a parameter is not after the last one.
         """
         place, steps = self.place, -(-len(self.data) // self.batch_size)
-        batches = self.data.batches(self.batch_size, seed=self.seed, epoch=place.epoch, shuffle=self.shuffle)
-        for x, target, *rest in islice(batches, place.step, None):
+        how: dict[str, Any] = {"seed": self.seed, "epoch": place.epoch, "shuffle": self.shuffle}
+        for x, target, *rest in self.data.batches(self.batch_size, start=place.step, **how):
             if watch.reason():
                 return False
             extra = rest.pop() if self.data.extra else {}
@@ -319,11 +322,7 @@ class PythonLoop:
 
     def _loss(self) -> tuple[float, tuple[float, ...]]:
         """The loss over the samples of the epoch, as the parameters moved; of a MultiLoss those of its heads too."""
-        losses = self.loss.losses if type(self.loss) is MultiLoss else (self.loss,)
-        found = []
-        for loss, total, divides in zip(losses, self.place.loss_sum, self.place.loss_denominator, strict=True):
-            found.append(total if sums(loss) else total / divides if divides else 0.0)
-        return (weighted(self.loss, found), tuple(found)) if type(self.loss) is MultiLoss else (found[0], ())
+        return loss_of_sums(self.loss, self.place.loss_sum, self.place.loss_denominator)
 
     def step(
         self, x: Structure, target: Structure, *sample_weight: Array, extra: Mapping[str, Array]
@@ -348,6 +347,32 @@ class PythonLoop:
             part_of_epoch(loss, float(values[key]), part, wanted, *sample_weight, extra=given(loss, extra))
             for key, loss, part, wanted in self.loss.parts(y, target)
         ]
+
+
+def loss_by_parts(
+    loss: Any, outputs: Callable[[Structure], Structure], parts: Iterable[Dataset]
+) -> tuple[float, tuple[float, ...]]:
+    """The loss over samples that come in parts, given their `outputs`; of a MultiLoss those of its heads too."""
+    place = Place()
+    for part in parts:
+        y, weight = outputs(part.x), () if part.sample_weight is None else (part.sample_weight,)
+        heads = loss.parts(y, part.target) if type(loss) is MultiLoss else [(None, loss, y, part.target)]
+        place.add(
+            [
+                part_of_epoch(head, float(head(of, wanted, *weight)), of, wanted, *weight, extra={})
+                for _, head, of, wanted in heads
+            ]
+        )
+    return loss_of_sums(loss, place.loss_sum, place.loss_denominator)
+
+
+def loss_of_sums(loss: Any, totals: Sequence[float], denominators: Sequence[float]) -> tuple[float, tuple[float, ...]]:
+    """The loss of what that of each head adds up to, and what divides it; of a MultiLoss those of its heads too."""
+    losses = loss.losses if type(loss) is MultiLoss else (loss,)
+    found = []
+    for head, total, divides in zip(losses, totals, denominators, strict=True):
+        found.append(total if sums(head) else total / divides if divides else 0.0)
+    return (weighted(loss, found), tuple(found)) if type(loss) is MultiLoss else (found[0], ())
 
 
 def part_of_epoch(loss: Any, value: float, y: Array, *rest: Any, extra: Mapping[str, Array]) -> tuple[float, float]:

@@ -22,6 +22,7 @@ from ..losses import MultiLoss
 from ..module import Buffer, Module, fill, set_values
 from ..optimizers import Schedule
 from ..structures import Structure, each, leaves, rebuild
+from .in_files import first_row
 from .loop import Epoch, Memory, Place, require_same_parameters
 from .prepare import check_targets, rehearse, rehearse_one_row
 from .watch import Watch
@@ -83,25 +84,26 @@ class NativeLoop:
         accumulate: int = 1,
         average: Average | None = None,
     ) -> None:
-        for part in leaves(data.x):
+        shown, looked_at = first_row(data), None if held_out is None else first_row(held_out)
+        for part in leaves(shown.x):
             if type(part) is not np.ndarray:
                 raise CannotLower(f"{arrays.describe_kind(part)}")
-        class_targets = each(_holds_classes, data.target)
-        if held_out is not None and each(_holds_classes, held_out.target) != class_targets:
+        class_targets = each(_holds_classes, shown.target)
+        if looked_at is not None and each(_holds_classes, looked_at.target) != class_targets:
             raise CannotLower("validation targets of another kind than the training targets")
-        if held_out is not None and _form(held_out.x) != _form(data.x):
+        if looked_at is not None and _form(looked_at.x) != _form(shown.x):
             raise CannotLower("validation data in another form than the training data")
         self.model, self.loss, self.optimizer = model, loss, optimizer
         self.data, self.held_out = data, held_out
         self.seed, self.shuffle, self.asked_batch_size = seed, shuffle, batch_size
         batch = min(batch_size, len(data))
         self.options: dict[str, Any] = {
-            "sample_shape": each(_sample_shape, data.x),
+            "sample_shape": each(_sample_shape, shown.x),
             "class_targets": class_targets,
             "batch": batch,
             "accumulate": min(accumulate, -(-len(data) // batch)),
             "average": average_rules.settings(average),
-            "samples": len(data) if shuffle else 0,
+            "samples": len(data) if shuffle and not data.in_files else 0,
             "seed": seed,
             "threads": threads or native.cores(),
         }
@@ -206,7 +208,7 @@ class NativeLoop:
 
     def rehearse(self, name: str, data: Dataset) -> None:
         """Look at all targets; that the engine knows the network and the loss says the rest."""
-        if each(_sample_shape, data.x) != self.options["sample_shape"]:
+        if each(_sample_shape, first_row(data).x) != self.options["sample_shape"]:
             rehearse(self.model, self.loss, data, name)  # the model says best what it cannot take
         if data is self.data:
             rehearse_one_row(self.model, data, self.asked_batch_size)

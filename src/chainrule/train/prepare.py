@@ -1,6 +1,7 @@
 """The border of training: data are checked here once, and brought to the model's library, dtype and device."""
 
 import copy
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from ..losses.extra import given, require_extra, require_weighing
 from ..losses.multi import MultiLoss, naming
 from ..module import Module, first_value
 from ..structures import Structure, each, leaves, named, rebuild
+from .in_files import is_in_files
 
 
 def as_dataset(who: str, name: str, data: Any) -> Dataset:
@@ -46,9 +48,24 @@ def prepare(who: str, name: str, data: Any, model: Module, loss: Module) -> Data
         raise ValueError(f'{who}: the loss must be one number, got reduction="none"')
     data = as_dataset(who, name, data)
     require_extra(who, name, loss, data.extra)
+    if is_in_files(data):
+        if data.fields.target is None:
+            raise ValueError(f"{who}: {name} was opened without targets, got {data!r}")
+        if data.fields.sample_weight is not None:
+            require_weighing(who, name, loss)
+        if len(data) > data.window:
+            like = reference(model)
+            is_numpy = like is None or arrays.namespace(like) is np
+            like = np.empty(0, like.dtype) if is_numpy and like is not None else like
+            return data.prepared(partial(_ready, who, name, like, loss, is_whole=False), by_block=is_numpy)
+        data = data.read()
     if data.sample_weight is not None:
         require_weighing(who, name, loss)
-    like = reference(model)
+    return _ready(who, name, reference(model), loss, data)
+
+
+def _ready(who: str, name: str, like: Array | None, loss: Module, data: Dataset, *, is_whole: bool = True) -> Dataset:
+    """`data`, or a part of it, as a network whose parameters are like `like` takes it."""
     x = inputs(who, f"{name}.x", data.x, like)
     target, first = data.target, leaves(x)[0]
     heads = [loss] * len(leaves(target))
@@ -61,11 +78,11 @@ def prepare(who: str, name: str, data: Any, model: Module, loss: Module) -> Data
     weight = data.sample_weight
     if weight is not None:
         weight = arrays.bring(weight, first, dtype=first.dtype)
-        _require_weights(who, f"{name}.sample_weight", weight)
+        _require_weights(who, f"{name}.sample_weight", weight, is_whole)
     return Dataset.of_checked(x, target, weight, {of: _extra(array, first) for of, array in data.extra.items()})
 
 
-def _require_weights(who: str, name: str, weight: Array) -> None:
+def _require_weights(who: str, name: str, weight: Array, is_whole: bool = True) -> None:
     """Raise ValueError for weights that are not finite, negative, all zero, or so small or large that losses get lost.
 
     A weight times a loss has to be a number with all its digits, for losses from eps to 1 / eps.
@@ -75,6 +92,8 @@ def _require_weights(who: str, name: str, weight: Array) -> None:
         raise ValueError(f"{who}: {name} must not be negative, got {float(weight.min())}")
     numbers: np.ndarray = arrays.to_numpy(weight).astype(np.float64)
     largest, total = float(numbers.max()), float(numbers.sum())
+    if total == 0 and not is_whole:
+        return
     if total == 0:
         raise ValueError(f"{who}: {name} must not be all zero")
     kind = np.finfo(np.float64 if arrays.dtype_name(weight.dtype) == "float64" else np.float32)
@@ -158,7 +177,15 @@ def require_counting(who: str, name: str, loss: Module, y: Structure, data: Data
 
 
 def check_targets(loss: Loss, y: Structure, data: Dataset, name: str = "data") -> None:
-    """Check all targets of `data`, given outputs for all: their shape and dtype are what counts."""
+    """Check all targets of `data`, given outputs for all: their shape and dtype are what counts.
+
+    Those in files are checked when they are read.
+    """
+    if is_in_files(data):
+        data.checks.append(
+            lambda part: loss.check(each(lambda rows: rows[: len(part)], y), part.target, part.sample_weight)
+        )
+        return
     loss.check(y, data.target, data.sample_weight)
     require_counting("fit", name, loss, y, data)
 

@@ -19,12 +19,14 @@ from ..optimizers import Optimizer, Schedule
 from ..roles import require_loss, require_model, require_optimizer
 from .accumulation import AccumulatingLoop
 from .history import History
+from .in_files import is_in_files
 from .loop import Epoch, Loop, PythonLoop
 from .metrics import Measure, counting, measures
 from .native_loop import NativeLoop
 from .options import Options
 from .prepare import prepare
 from .watch import Watch
+from .windowed_loop import WindowedLoop
 
 if TYPE_CHECKING:
     from .checkpoint import Keeping
@@ -80,7 +82,7 @@ class Session:
         _rehearse(self.loop, data, held_out)
         # As the History calls them.
         self.heads = [str(key) for key in loss.heads] if isinstance(loss, MultiLoss) else []
-        self.measured = counting(loss, data if held_out is None else held_out)
+        self.measured = _measured(loss, data if held_out is None else held_out, self.metrics)
         self.data = {"train": data} | ({} if held_out is None else {"validation": held_out})
         _try(self.metrics, self.loop, self.measured)
         modules = self.loop.modules
@@ -282,8 +284,9 @@ def _loop(
         python, how = AccumulatingLoop, how | {"accumulate": options.accumulate}
     if options.engine == "python":
         return python(model, loss, optimizer, data, held_out, **how)
+    native = WindowedLoop if is_in_files(data) or is_in_files(held_out) else NativeLoop
     try:
-        return NativeLoop(model, loss, optimizer, data, held_out, threads=options.threads, **how)
+        return native(model, loss, optimizer, data, held_out, threads=options.threads, **how)
     except (CannotLower, EngineMissing) as reason:
         if options.engine == "native":
             raise ValueError(f'fit: engine="native" cannot run this: {reason}') from None
@@ -292,6 +295,18 @@ def _loop(
         if isinstance(reason, EngineMissing):
             loop.name = f"python, as {reason}"
         return loop
+
+
+def _measured(loss: Module, data: Dataset, metrics: Mapping[str, Measure]) -> Dataset:
+    """The samples that metrics are asked of, after each epoch."""
+    if not is_in_files(data):
+        return counting(loss, data)
+    if metrics:
+        raise ValueError(
+            f"fit: {', '.join(metrics)} would be asked of {len(data):,} samples in files after each epoch, and metrics "
+            f"need all outputs in memory; give validation data of no more than a window, {data.window:,} samples"
+        )
+    return data
 
 
 @contextmanager
