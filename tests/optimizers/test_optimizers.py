@@ -209,7 +209,8 @@ def test_in_16_bits_every_step_is_pytorchs_in_float32_rounded_once(
 def test_a_gradient_of_zero_changes_nothing(name: str, options: dict[str, Any], dtype: str) -> None:
     parameter, optimizer = cr.Parameter(np.ones(3, dtype)), getattr(cr, name)(**options)
     assert optimizer.weight_decay == 0 or name == "AdamW"
-    optimizer.weight_decay = 0.0
+    if name != "Rprop":  # which has no such option
+        optimizer.weight_decay = 0.0
     for _ in range(3):
         optimizer.step([parameter])
     assert parameter.value.tolist() == [1, 1, 1]
