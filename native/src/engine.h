@@ -62,8 +62,8 @@ struct Training {
     bool keep_best = false;     // remember the parameters of the epoch with the lowest (validation) loss
 };
 
-// interrupted: by max_steps or max_seconds, or by the end of a part of the data, whose next part goes on from there. not_finite: a loss, or a parameter at the end of an epoch, is NaN or infinite;
-// that epoch is never the best.
+// interrupted: by max_steps or max_seconds, or by the end of a part of the data, whose next part goes on from there.
+// not_finite: a loss, or a parameter at the end of an epoch, is NaN or infinite; that epoch is never the best.
 enum class Outcome { finished, interrupted, not_finite };
 
 struct Best {

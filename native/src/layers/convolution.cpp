@@ -58,15 +58,12 @@ public:
     void memory_is_there(const Memory<T>& memory) override {
         Weighted<T>::memory_is_there(memory);
         columns_.place.resize(size_t(depth())), elsewhere_.place.resize(size_t(depth()));
-        row_columns_.place.resize(size_t(n_out_)), row_elsewhere_.place.resize(size_t(n_out_));
         columns_.of((transposed_ ? y() : x()).rows(0, 1), sliding_.taps);
-        row_columns_.of((transposed_ ? x() : y()).rows(0, 1), one_place);
     }
 
     void infer(const Matrix<T>* x, const Matrix<T>& y) const override {
         if (transposed_) {
             turn(0, depth());  // evaluation has one thread
-            row_elsewhere_.of(x[0], one_place);
             spread(x[0], y);
         } else {
             elsewhere_.of(x[0], sliding_.taps);
@@ -245,7 +242,6 @@ private:
         }
     }
 
-    static inline const std::vector<int32_t> one_place{0};
     bool transposed_;
     int64_t channels_, positions_, n_out_;  // of the image, and columns of the other value
     Sliding sliding_;
@@ -253,8 +249,6 @@ private:
     bool gathers_planes_ = false, makes_dw_of_planes_ = false, scatters_planes_ = false;
     Columns columns_;  // of a window, in the image,
     mutable Columns elsewhere_;
-    Columns row_columns_;  // and of a row of the other value
-    mutable Columns row_elsewhere_;
     std::vector<int32_t> offsets_;  // where windows begin in a sample
     T* by_tap_ = nullptr;
 };

@@ -166,13 +166,14 @@ private:
                     for (int64_t q = 0; q < most_rows; ++q) sum[q] = fma(load_partial(here[q] + at, n), dyi, sum[q]);
                 }
             }
-            const Vec<T> minus_lr = broadcast<T>(-to.lr);
-            for (int64_t q = 0; q < count; ++q) {
-                T* const value = to.weight_value + place + q * w;
-                if (to.update) store_partial(value, fma(minus_lr, sum[q], load_partial(value, n)), n);
-                else store_partial(to.weight + place + q * w, sum[q], n);
-            }
+            for (int64_t q = 0; q < count; ++q) put_dw(to, place + q * w, sum[q], n);
         });
+    }
+    // A vector of the gradient where it belongs, or the update by it.
+    FORCE_INLINE static void put_dw(const LinearGradient<T>& to, int64_t place, Vec<T> gradient, int n) {
+        T* const value = to.weight_value + place;
+        if (to.update) store_partial(value, fma(broadcast<T>(-to.lr), gradient, load_partial(value, n)), n);
+        else store_partial(to.weight + place, gradient, n);
     }
 
     // ---- windows side by side, with rows of taps side by side: what several windows read is loaded once. The same chains.
@@ -300,13 +301,7 @@ private:
                             for (int r = 0; r < R; ++r) sum[g][r] = fma(load_partial(here[g] + (i + r) * w, n), dyi, sum[g][r]);
                     }
                 }
-            const Vec<T> minus_lr = broadcast<T>(-to.lr);
-            for (int64_t q = 0; q < count; ++q) {
-                T* const value = to.weight_value + place + q * w;
-                const Vec<T> gradient = sum[q / R][q % R];
-                if (to.update) store_partial(value, fma(minus_lr, gradient, load_partial(value, n)), n);
-                else store_partial(to.weight + place + q * w, gradient, n);
-            }
+            for (int64_t q = 0; q < count; ++q) put_dw(to, place + q * w, sum[q / R][q % R], n);
         });
     }
 

@@ -6,7 +6,7 @@
 //     ChannelsLast   an image from channel by channel in one row, as Python has it, to a row for each position
 //     ChannelsFirst  and back
 #include "../matrices.h"
-#include "../products/planes.h"
+#include "../planes.h"
 #include "layers.h"
 
 namespace chainrule {
